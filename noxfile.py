@@ -1,0 +1,102 @@
+"""Every package's tests in its own exact environment, then the checks that look at all of them together.
+
+`uv run nox` runs everything; `uv run nox -s soc` one package; `uv run nox -l` lists the sessions.
+"""
+
+import os
+import shutil
+import tomllib
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+MEMBERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml")) + [ROOT / "tools/golden_cases"]
+TESTED = [member for member in MEMBERS if any(member.glob("tests/test_*.py"))]
+
+nox.options.default_venv_backend = "none"  # uv makes the environments, one a package
+nox.options.error_on_missing_interpreters = True
+
+
+def project(member: Path) -> dict:
+    """The `[project]` table of a workspace member."""
+    return tomllib.loads((member / "pyproject.toml").read_text())["project"]
+
+
+def environment(member: Path) -> dict[str, str]:
+    """Variables under which uv works in the member's own environment."""
+    return {"UV_PROJECT_ENVIRONMENT": str(ROOT / ".venvs" / member.name)}
+
+
+def sync(session: nox.Session, member: Path) -> None:
+    """Install exactly what the lock file says this member needs, and nothing else."""
+    session.run(
+        "uv", "sync", "--locked", "--exact", "--quiet", "--package", project(member)["name"], env=environment(member)
+    )
+
+
+def in_environment(session: nox.Session, member: Path, *command: str) -> None:
+    """Run a command in the member's environment as it stands."""
+    session.run("uv", "run", "--no-sync", "--package", project(member)["name"], *command, env=environment(member))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, formatting and an up-to-date lock file."""
+    session.run("uv", "lock", "--check", "--quiet")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+def _package_session(member: Path) -> None:
+    @nox.session(name=member.name)
+    def package(session: nox.Session) -> None:
+        sync(session, member)
+        in_environment(session, member, "pytest", str(member / "tests"), *session.posargs)
+
+
+for _member in TESTED:
+    _package_session(_member)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Static types of every package against the libraries of its own environment."""
+    for member in MEMBERS:
+        sync(session, member)
+        python = ROOT / ".venvs" / member.name / "bin" / "python"
+        session.run("basedpyright", "--level", "error", "--pythonpath", str(python), str(member / "src"))
+
+
+@nox.session
+def isolation(session: nox.Session) -> None:
+    """Every package imports only what it declares: by syntax tree, and by importing it alone."""
+    session.run("pytest", "tests/isolation", *session.posargs)
+
+
+@nox.session
+def contracts(session: nox.Session) -> None:
+    """Every program of the workspace keeps the command line, run and worker contract."""
+    for member in MEMBERS:
+        if project(member).get("scripts"):
+            sync(session, member)
+    session.run("pytest", "tests/contracts", *session.posargs)
+
+
+@nox.session
+def pipeline(session: nox.Session) -> None:
+    """Programs, votes, scores and submission together, through the commands that a user types."""
+    for member in MEMBERS:
+        if project(member).get("scripts"):
+            sync(session, member)
+    session.run("pytest", "tests/pipeline", *session.posargs)
+
+
+@nox.session(default=False)
+def clean(session: nox.Session) -> None:
+    """Remove the packages' environments."""
+    shutil.rmtree(ROOT / ".venvs", ignore_errors=True)
+    session.log(f"removed {ROOT / '.venvs'}")
+
+
+os.environ.pop("VIRTUAL_ENV", None)  # set by `uv run nox`; uv would warn that it is not the package's environment

@@ -1,0 +1,40 @@
+"""Isolation, executed: each package is installed without its siblings' needs and every module of it is imported."""
+
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MEMBERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print(*(name for name in sys.argv[2:] if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)
+def test_package_works_alone(member, tmp_path):
+    name = tomllib.loads((member / "pyproject.toml").read_text())["project"]["name"]
+    if not (member / "src" / member.name / "__init__.py").exists():
+        pytest.skip(f"{name} only builds another distribution")
+    environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
+    environment["UV_PROJECT_ENVIRONMENT"] = str(tmp_path / "alone")
+    run = ["uv", "run", "--locked", "--exact", "--no-default-groups", "--quiet", "--package", name]
+    forbidden = ["torch"] if member.name in {"mask_interchange", "fusion_core"} else []
+    result = subprocess.run(
+        [*run, "python", "-c", IMPORT_ALL, member.name, *forbidden],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert not result.stdout.split(), f"{name} must not import {result.stdout}"

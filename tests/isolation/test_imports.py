@@ -1,0 +1,133 @@
+"""Isolation, read from the syntax trees: a package imports what it declares, and arrows point one way."""
+
+import ast
+import re
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MEMBERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
+
+# Import names that differ from the name of the distribution that holds them.
+DISTRIBUTION_OF = {"cv2": "opencv-python-headless", "PIL": "pillow"}
+# Declared for what they do at run time, not to be imported by name.
+NOT_IMPORTED = {
+    "detectron2": set(),
+}
+# The only ways workspace members may lean on each other (docs/architecture.md).
+ARROWS = {
+    "mask-interchange": set(),
+    "msda-ops": set(),
+    "detectron2": set(),
+    "rvos-layers": {"msda-ops", "mask-interchange"},
+    "soc": {"rvos-layers", "msda-ops", "mask-interchange"},
+    "mutr": {"rvos-layers", "msda-ops", "mask-interchange"},
+    "referformer": {"rvos-layers", "msda-ops", "mask-interchange"},
+    "uninext": {"msda-ops", "mask-interchange", "detectron2"},
+    "aot-deaot": {"mask-interchange"},
+    "fusion-core": {"mask-interchange"},
+}
+
+
+def normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def settings(member: Path) -> dict:
+    return tomllib.loads((member / "pyproject.toml").read_text())
+
+
+def names_of(requirements: list) -> set[str]:
+    return {normalised(re.match(r"[\w.-]+", r).group()) for r in requirements if isinstance(r, str)}
+
+
+def declared(member: Path) -> set[str]:
+    project = settings(member)["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    return names_of(project.get("dependencies", [])) | {name for extra in extras for name in names_of(extra)}
+
+
+def imported(folder: Path) -> dict[str, set[str]]:
+    """Distribution name -> files that import it, standard library left out."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules = [node.module or ""]
+            else:
+                continue
+            for top in {module.split(".")[0] for module in modules}:
+                if top not in sys.stdlib_module_names:
+                    distribution = normalised(DISTRIBUTION_OF.get(top, top))
+                    found.setdefault(distribution, set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+@pytest.fixture(params=MEMBERS, ids=lambda path: path.name)
+def member(request) -> Path:
+    return request.param
+
+
+def own_name(member: Path) -> str:
+    return normalised(settings(member)["project"]["name"])
+
+
+def test_source_imports_only_what_is_declared(member):
+    allowed = declared(member) | {own_name(member)}
+    undeclared = {name: files for name, files in imported(member / "src").items() if name not in allowed}
+    assert not undeclared, f"{member.name}: imported but not in its pyproject.toml: {undeclared}"
+
+
+def test_tests_import_only_what_is_declared(member):
+    group = names_of(settings(member).get("dependency-groups", {}).get("dev", []))
+    local = {normalised(path.stem) for path in (member / "tests").rglob("*.py")}
+    allowed = declared(member) | group | {own_name(member)} | local
+    undeclared = {name: files for name, files in imported(member / "tests").items() if name not in allowed}
+    assert not undeclared, f"{member.name}: tests import what neither dependencies nor the dev group name: {undeclared}"
+
+
+def test_nothing_is_declared_in_vain(member):
+    unused = declared(member) - set(imported(member / "src")) - NOT_IMPORTED.get(own_name(member), set())
+    assert not unused, f"{member.name}: declared but never imported: {sorted(unused)}"
+
+
+def test_arrows_point_one_way(member):
+    siblings = {own_name(path) for path in MEMBERS}
+    assert declared(member) & siblings <= ARROWS[own_name(member)]
+
+
+def test_every_dependency_has_a_lower_bound_and_no_exact_pin(member):
+    siblings = {own_name(path) for path in MEMBERS}
+    for requirement in settings(member)["project"].get("dependencies", []):
+        name = normalised(re.match(r"[\w.-]+", requirement).group())
+        if name not in siblings:
+            assert ">=" in requirement or "~=" in requirement, f"{member.name}: {requirement} has no lower bound"
+            assert "==" not in requirement.split(";")[0], f"{member.name}: {requirement} belongs in uv.lock"
+
+
+def test_the_root_environment_has_no_torch():
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    packages: dict[str, set[str]] = {}
+    for entry in lock["package"]:
+        packages.setdefault(entry["name"], set()).update(d["name"] for d in entry.get("dependencies", []))
+    reached, queue = set(), ["rvos-fusion"]
+    while queue:
+        name = queue.pop()
+        if name not in reached:
+            reached.add(name)
+            queue += packages[name]
+    assert "fusion-core" in reached
+    assert "torch" not in reached
+
+
+def test_the_lock_file_names_one_public_registry():
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    registries = {entry["source"]["registry"] for entry in lock["package"] if "registry" in entry["source"]}
+    assert registries == {"https://pypi.org/simple"}
