@@ -11,7 +11,7 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parent
-MEMBERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml")) + [ROOT / "tools/golden_cases"]
+MEMBERS = [*sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml")), ROOT / "tools/golden_cases"]
 TESTED = [member for member in MEMBERS if any(member.glob("tests/test_*.py"))]
 
 nox.options.default_venv_backend = "none"  # uv makes the environments, one a package
@@ -31,7 +31,14 @@ def environment(member: Path) -> dict[str, str]:
 def sync(session: nox.Session, member: Path) -> None:
     """Install exactly what the lock file says this member needs, and nothing else."""
     session.run(
-        "uv", "sync", "--locked", "--exact", "--quiet", "--package", project(member)["name"], env=environment(member)
+        "uv",
+        "sync",
+        "--locked",
+        "--exact",
+        "--quiet",
+        "--package",
+        project(member)["name"],
+        env=environment(member),
     )
 
 

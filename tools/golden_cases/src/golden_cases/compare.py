@@ -19,9 +19,7 @@ class StageReport:
     tolerance: float = 1e-4
     _rows: list[tuple[str, float, float]] = field(default_factory=list)
 
-    def add(
-        self, stage: str, actual: npt.ArrayLike, expected: npt.ArrayLike, tolerance: float | None = None
-    ) -> None:
+    def add(self, stage: str, actual: npt.ArrayLike, expected: npt.ArrayLike, tolerance: float | None = None) -> None:
         """Record one stage; a shape mismatch or a NaN on one side counts as infinitely far."""
         a, e = np.asarray(actual), np.asarray(expected)
         if a.shape != e.shape:
@@ -36,7 +34,5 @@ class StageReport:
         assert self._rows, f"{self.case}: nothing was compared"
         moved = [row for row in self._rows if row[1] > row[2]]
         if moved:
-            table = "\n".join(
-                f"  {'MOVED' if d > t else 'ok   '} {s}: {d:.3g} (<= {t:g})" for s, d, t in self._rows
-            )
+            table = "\n".join(f"  {'MOVED' if d > t else 'ok   '} {s}: {d:.3g} (<= {t:g})" for s, d, t in self._rows)
             raise AssertionError(f"{self.case}: first stage that moved is {moved[0][0]!r}\n{table}")

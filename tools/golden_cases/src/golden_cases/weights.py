@@ -96,6 +96,8 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
             return _BINARY[type(op)](_evaluate(left, names), _evaluate(right, names))
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
             return _FUNCTIONS[name](_evaluate(argument, names))
-        case ast.Subscript(value=value, slice=ast.Slice(lower=ast.Constant(value=int() as start), upper=None, step=None)):
+        case ast.Subscript(
+            value=value, slice=ast.Slice(lower=ast.Constant(value=int() as start), upper=None, step=None)
+        ):
             return _evaluate(value, names)[start:]
     raise ValueError(f"weight formula: cannot evaluate {ast.unparse(node)!r}")

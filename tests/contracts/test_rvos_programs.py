@@ -1,0 +1,270 @@
+"""The contract that every referring segmentation program of the workspace keeps (docs/architecture.md).
+
+A new program is covered by being added: programs are found by their console script's name, `*-infer`.
+"""
+
+import json
+import pickle
+import signal
+import subprocess
+import zipfile
+
+import numpy as np
+import pytest
+from mask_interchange import MaskRun
+
+from tests.drawn import FRAMES, SENTENCES, SIZE
+from tests.programs import clean, programs
+
+PROGRAMS = programs("-infer")
+
+
+@pytest.fixture(params=PROGRAMS, ids=str, scope="module")
+def program(request):
+    return request.param
+
+
+def infer(program, dataset, out, *more, **options):
+    return program.run("--dataset", dataset, "--out", out, *program.smoke, *more, **options)
+
+
+def files(run):
+    return {path.relative_to(run): path.read_bytes() for path in sorted(run.rglob("*.masks"))}
+
+
+def test_help_is_quick_to_import_and_names_the_shared_options(program):
+    result = program.run("--help")
+    assert result.returncode == 0
+    for option in [
+        "--dataset",
+        "--video",
+        "--expression",
+        "--out",
+        "--checkpoint",
+        "--weights",
+        "--videos",
+        "--device",
+    ]:
+        assert option in result.stdout, option
+
+
+def test_help_does_not_load_the_network(program):
+    code = f"import sys; sys.argv = ['{program.name}', '--help']\n"
+    code += "from importlib.metadata import entry_points\n"
+    code += f"main = next(e for e in entry_points(group='console_scripts') if e.name == '{program.name}').load()\n"
+    code += "try:\n    main()\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
+    result = subprocess.run([program.python, "-c", code], capture_output=True, text=True, env=clean())
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_dataset_becomes_a_run_that_others_can_read(program, dataset, tmp_path):
+    result = infer(program, dataset, tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    run = MaskRun.open(tmp_path / "run")
+    assert run.videos() == ["aa11", "bb22"]
+    assert run.manifest.checkpoint_sha256 is None
+    assert run.manifest.dataset["fingerprint"]
+    for video in run.videos():
+        masks = run.read(video)
+        assert masks.size == SIZE
+        assert list(masks.frame_names) == FRAMES
+        assert {track.expression.id: track.expression.text for track in masks.tracks} == SENTENCES
+        assert [track.expression.group for track in masks.tracks] == ["1", "1", "2"]
+        for track in masks.tracks:
+            assert track.scores.dtype == np.float32
+            assert np.all((track.scores >= 0) & (track.scores <= 1))
+            assert track.key_frame == int(np.argmax(track.scores))
+            assert track.stack().shape == (len(FRAMES), *SIZE)
+
+
+def test_the_same_call_again_computes_nothing_and_the_same_seed_gives_the_same_bytes(program, dataset, tmp_path):
+    assert infer(program, dataset, tmp_path / "run").returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.masks")}
+    assert infer(program, dataset, tmp_path / "run").returncode == 0
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.masks")}
+    assert infer(program, dataset, tmp_path / "twin").returncode == 0
+    assert files(tmp_path / "run") == files(tmp_path / "twin")
+
+
+def test_only_missing_videos_are_computed(program, dataset, tmp_path):
+    assert infer(program, dataset, tmp_path / "run").returncode == 0
+    whole = files(tmp_path / "run")
+    (tmp_path / "run" / "videos" / "aa11.masks").unlink()
+    assert infer(program, dataset, tmp_path / "run").returncode == 0
+    assert files(tmp_path / "run") == whole
+
+
+def test_other_settings_do_not_mix_into_a_run(program, dataset, tmp_path):
+    assert infer(program, dataset, tmp_path / "run").returncode == 0
+    before = files(tmp_path / "run")
+    arguments = ["random:1" if argument.startswith("random:") else argument for argument in program.smoke]
+    result = program.run("--dataset", dataset, "--out", tmp_path / "run", *arguments)
+    assert result.returncode == 2
+    assert "random:1" in result.stderr
+    assert files(tmp_path / "run") == before
+
+
+def test_expressions_of_a_video_do_not_disturb_each_other(program, dataset, tmp_path):
+    assert infer(program, dataset, tmp_path / "together").returncode == 0
+    meta = json.loads((dataset / "meta_expressions.json").read_text())
+    for video in meta["videos"].values():
+        video["expressions"] = {"2": video["expressions"]["2"]}
+    (dataset / "meta_expressions.json").write_text(json.dumps(meta))
+    assert infer(program, dataset, tmp_path / "alone").returncode == 0
+    for video in ("aa11", "bb22"):
+        one = MaskRun.open(tmp_path / "alone").read(video).track("2")
+        other = MaskRun.open(tmp_path / "together").read(video).track("2")
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+        assert (one.stack() != other.stack()).mean() < 1e-3  # a pixel whose probability rounds to one half may differ
+
+
+def test_own_video_with_sentences_on_the_command_line(program, dataset, tmp_path):
+    folder = dataset / "JPEGImages" / "aa11"
+    arguments = ["--video", folder, "-e", "the square", "-e", "a disk", "--out", tmp_path / "run"]
+    result = program.run(*arguments, *program.smoke)
+    assert result.returncode == 0, result.stderr
+    masks = MaskRun.open(tmp_path / "run").read("aa11")
+    assert [track.expression.text for track in masks.tracks] == ["the square", "a disk"]
+    assert list(masks.frame_names) == FRAMES
+
+
+def test_one_bad_video_does_not_stop_the_rest(program, dataset, tmp_path):
+    (dataset / "JPEGImages" / "aa11" / f"{FRAMES[1]}.jpg").write_bytes(b"no picture")
+    result = infer(program, dataset, tmp_path / "run")
+    assert result.returncode == 1
+    assert "aa11" in result.stderr
+    assert FRAMES[1] in result.stderr
+    assert MaskRun.open(tmp_path / "run").videos() == ["bb22"]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda expression: expression.update(exp="  "), "empty"),
+        (lambda expression: expression.pop("exp"), "exp"),
+    ],
+)
+def test_a_faulty_expression_is_named(program, dataset, tmp_path, change, word):
+    path = dataset / "meta_expressions.json"
+    meta = json.loads(path.read_text())
+    change(meta["videos"]["aa11"]["expressions"]["1"])
+    path.write_text(json.dumps(meta))
+    result = infer(program, dataset, tmp_path / "run")
+    assert result.returncode in (1, 2)
+    assert "aa11" in result.stderr
+    assert word in result.stderr
+
+
+def test_weights_must_be_chosen(program, dataset, tmp_path):
+    arguments = list(program.smoke)
+    at = arguments.index("--weights")
+    result = program.run("--dataset", dataset, "--out", tmp_path / "run", *arguments[:at], *arguments[at + 2 :])
+    assert result.returncode == 2
+    assert "--checkpoint" in result.stderr
+    assert "--weights" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dataset", "absent"], ["--video", "absent.mp4", "-e", "a dog"]])
+def test_wrong_use_is_exit_code_two_without_a_traceback(program, tmp_path, arguments):
+    result = program.run(*arguments, "--out", tmp_path / "run", *program.smoke, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.strip()
+    assert "Traceback" not in result.stderr
+
+
+def checkpoint_arguments(program, path):
+    arguments = list(program.smoke)
+    at = arguments.index("--weights")
+    return [*arguments[:at], "--checkpoint", path, *arguments[at + 2 :]]
+
+
+class Bomb:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return (open, (str(self.target), "w"))
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(program, dataset, tmp_path):
+    target, path = tmp_path / "ran", tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w") as archive:  # the container that torch.save writes
+        archive.writestr("bomb/data.pkl", pickle.dumps({"model": Bomb(target)}, protocol=2))
+        archive.writestr("bomb/version", "3\n")
+    result = program.run("--dataset", dataset, "--out", tmp_path / "run", *checkpoint_arguments(program, path))
+    assert result.returncode == 2, result.stderr
+    assert "bomb.pth" in result.stderr
+    assert not target.exists()
+
+
+def test_a_checkpoint_that_is_none_is_refused(program, dataset, tmp_path):
+    path = tmp_path / "notes.pth"
+    path.write_text("not a checkpoint")
+    result = program.run("--dataset", dataset, "--out", tmp_path / "run", *checkpoint_arguments(program, path))
+    assert result.returncode == 2
+    assert "notes.pth" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_worker_protocol(program, dataset, tmp_path):
+    (dataset / "JPEGImages" / "aa11" / f"{FRAMES[0]}.jpg").unlink()
+    result = infer(program, dataset, tmp_path / "run", "--videos", "-", stdin="bb22\naa11\nnowhere\n")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    ended = {event["video"]: event for event in events if event["event"] in ("done", "failed")}
+    assert {event["event"] for event in events} <= {"started", "progress", "done", "failed"}
+    assert next(event["video"] for event in events if event["event"] == "started") == "bb22"
+    assert ended["bb22"]["event"] == "done"
+    assert ended["aa11"]["event"] == "failed"
+    assert FRAMES[0] in ended["aa11"]["error"]
+    assert ended["nowhere"]["event"] == "failed"
+    assert MaskRun.open(tmp_path / "run").videos() == ["bb22"]
+
+
+def test_chosen_videos_only(program, dataset, tmp_path):
+    assert infer(program, dataset, tmp_path / "run", "--videos", "bb22").returncode == 0
+    assert MaskRun.open(tmp_path / "run").videos() == ["bb22"]
+    result = infer(program, dataset, tmp_path / "run", "--videos", "bb2")
+    assert result.returncode == 2
+    assert "bb22" in result.stderr  # the message lists what there is
+
+
+def test_interrupt_leaves_no_half_written_file(program, dataset, tmp_path):
+    command = program.command("--dataset", dataset, "--out", tmp_path / "run", *program.smoke, "--videos", "-")
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean()
+    )
+    process.stdin.write("aa11\n")
+    process.stdin.flush()
+    for line in process.stdout:
+        if json.loads(line)["event"] == "done":
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "Traceback" not in errors
+    assert [path.name for path in (tmp_path / "run" / "videos").iterdir()] == ["aa11.masks"]
+    assert infer(program, dataset, tmp_path / "run").returncode == 0
+    assert MaskRun.open(tmp_path / "run").videos() == ["aa11", "bb22"]
+
+
+def test_two_programs_do_not_write_one_run(program, dataset, tmp_path):
+    command = program.command("--dataset", dataset, "--out", tmp_path / "run", *program.smoke, "--videos", "-")
+    first = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=clean(),
+    )
+    try:
+        first.stdin.write("aa11\n")
+        first.stdin.flush()
+        assert json.loads(first.stdout.readline())["event"] == "started"
+        second = infer(program, dataset, tmp_path / "run")
+        assert second.returncode == 2
+        assert str(tmp_path / "run") in second.stderr.replace("\n", "")
+    finally:
+        first.communicate(timeout=60)
+    assert MaskRun.open(tmp_path / "run").videos() == ["aa11"]

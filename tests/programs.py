@@ -1,0 +1,68 @@
+"""The workspace's programs, each in its own environment."""
+
+import os
+import re
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SMOKE_ARGUMENTS = ["--config", "tiny", "--weights", "random:0"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A console script of a workspace member and the environment it runs in."""
+
+    name: str
+    member: Path
+    smoke: tuple[str, ...]
+
+    @property
+    def executable(self) -> Path:
+        return ROOT / ".venvs" / self.member.name / "bin" / self.name
+
+    @property
+    def python(self) -> Path:
+        return self.executable.with_name("python")
+
+    def command(self, *arguments: object) -> list[str]:
+        assert self.executable.exists(), f"{self.executable} is missing: `uv run nox -s contracts` makes it"
+        return [str(self.executable), *map(str, arguments)]
+
+    def run(self, *arguments: object, stdin: str | None = None, cwd: Path | None = None, timeout: float = 300):
+        return subprocess.run(
+            self.command(*arguments),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            timeout=timeout,
+            env=clean(),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def clean() -> dict[str, str]:
+    """The caller's variables without those that would change what a program does."""
+    return {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"} | {
+        "OMP_NUM_THREADS": "2",
+        "COLUMNS": "200",
+    }
+
+
+def programs(suffix: str) -> list[Program]:
+    """Every console script of the workspace whose name ends with `suffix`, found in the members' project files."""
+    found = []
+    for path in sorted(ROOT.glob("packages/*/pyproject.toml")):
+        settings = tomllib.loads(path.read_text())
+        smoke = settings.get("tool", {}).get("rvos-fusion", {}).get("smoke-arguments", SMOKE_ARGUMENTS)
+        found += [
+            Program(name, path.parent, tuple(smoke))
+            for name in settings["project"].get("scripts", {})
+            if re.search(f"{suffix}$", name)
+        ]
+    return found
