@@ -1,8 +1,9 @@
 """Counter weights: every tensor of a golden case is drawn from its own name.
 
-`seed = first 8 bytes of sha256(name)`, little endian; `z = PCG64(seed).standard_normal(shape, float32)`. `running_var` is
-`1 + 0.1|z|`, `running_mean` is `0.1 z`, rank >= 2 is `z / sqrt(prod(shape[1:]))`, rank <= 1 is `1 + 0.1 z` for names
-ending in `weight` and `0.05 z` otherwise. A manifest's `overrides` change the draws of the names they match.
+`seed = first 8 bytes of sha256(name)`, little endian; `z = PCG64(seed).standard_normal(shape, float32)`.
+`running_var` is `1 + 0.1|z|`, `running_mean` is `0.1 z`, rank >= 2 is `z / sqrt(prod(shape[1:]))`, rank <= 1 is
+`1 + 0.1 z` for names ending in `weight` and `0.05 z` otherwise. A manifest's `overrides` change the draws of the
+names they match.
 """
 
 import ast
