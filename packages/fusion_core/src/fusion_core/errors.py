@@ -1,0 +1,8 @@
+"""What can go wrong, in words the user can act on."""
+
+
+class FusionCoreError(Exception):
+    """Base of every expected error of this package; the message is complete on its own.
+
+    The command line prints it as one line and exits with code 2.
+    """
