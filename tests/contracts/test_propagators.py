@@ -1,0 +1,140 @@
+"""The contract that every mask propagator of the workspace keeps; found by console script name, `*-propagate`."""
+
+import json
+
+import numpy as np
+import pytest
+from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
+from PIL import Image
+
+from tests.drawn import FRAMES, SIZE
+from tests.programs import programs
+
+PROGRAMS = programs("-propagate")
+
+
+@pytest.fixture(params=PROGRAMS, ids=str, scope="module")
+def program(request):
+    return request.param
+
+
+def true_square(step):
+    mask = np.zeros(SIZE, bool)
+    mask[10:25, 5 + 9 * step : 20 + 9 * step] = True
+    return mask
+
+
+def write_run(dataset, path, change=lambda video, tracks: tracks, size=SIZE):
+    """A run whose masks are the drawn square, key frame 1."""
+    data = open_dataset(dataset)
+    manifest = RunManifest(
+        producer="test",
+        producer_version="1",
+        checkpoint_sha256=None,
+        settings={},
+        dataset={"name": data.name, "split": data.split, "fingerprint": data.fingerprint},
+    )
+    run = MaskRun.create(path, manifest)
+    scores = np.array([0.2, 0.9, 0.4], np.float32)
+    for video in data.videos.values():
+        masks = np.stack([true_square(step) for step in range(len(FRAMES))])[:, : size[0], : size[1]]
+        tracks = [MaskTrack.from_masks(expression, masks, scores=scores) for expression in video.expressions]
+        run.write(
+            VideoMasks(
+                video=video.id,
+                size=size,
+                frame_names=video.frame_names,
+                tracks=tuple(change(video.id, tracks)),
+            )
+        )
+    return path
+
+
+def propagate(program, dataset, masks, out, *more, **options):
+    return program.run("--dataset", dataset, "--masks", masks, "--out", out, *program.smoke, *more, **options)
+
+
+def test_the_key_frame_is_kept_and_every_frame_gets_a_mask(program, dataset, tmp_path):
+    source = write_run(dataset, tmp_path / "source")
+    result = propagate(program, dataset, source, tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    run = MaskRun.open(tmp_path / "out")
+    assert run.videos() == ["aa11", "bb22"]
+    for video in run.videos():
+        before, after = MaskRun.open(source).read(video), run.read(video)
+        assert after.frame_names == before.frame_names
+        assert after.expression_ids == before.expression_ids
+        for track in after.tracks:
+            assert track.key_frame == 1
+            np.testing.assert_array_equal(track.mask(1), true_square(1))
+
+
+def test_the_same_call_again_computes_nothing(program, dataset, tmp_path):
+    source = write_run(dataset, tmp_path / "source")
+    assert propagate(program, dataset, source, tmp_path / "out").returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.masks")}
+    assert propagate(program, dataset, source, tmp_path / "out").returncode == 0
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.masks")}
+
+
+def test_one_bad_video_does_not_stop_the_rest(program, dataset, tmp_path):
+    source = write_run(dataset, tmp_path / "source")
+    (dataset / "JPEGImages" / "aa11" / f"{FRAMES[2]}.jpg").unlink()
+    result = propagate(program, dataset, source, tmp_path / "out")
+    assert result.returncode == 1
+    assert "aa11" in result.stderr
+    assert FRAMES[2] in result.stderr
+    assert MaskRun.open(tmp_path / "out").videos() == ["bb22"]
+
+
+def test_masks_of_another_size_are_refused_with_both_sizes(program, dataset, tmp_path):
+    source = write_run(dataset, tmp_path / "source", size=(40, 60))
+    result = propagate(program, dataset, source, tmp_path / "out")
+    assert result.returncode == 1
+    assert "40" in result.stderr
+    assert "45" in result.stderr
+
+
+def test_tracks_without_key_frame_are_refused(program, dataset, tmp_path):
+    def without(video, tracks):
+        masks = [track.stack() for track in tracks]
+        return [MaskTrack.from_masks(track.expression, m) for track, m in zip(tracks, masks, strict=True)]
+
+    source = write_run(dataset, tmp_path / "source", change=without)
+    result = propagate(program, dataset, source, tmp_path / "out")
+    assert result.returncode in (1, 2)
+    assert "key frame" in result.stderr
+
+
+def test_worker_protocol(program, dataset, tmp_path):
+    source = write_run(dataset, tmp_path / "source")
+    result = propagate(program, dataset, source, tmp_path / "out", "--videos", "-", stdin="bb22\nnowhere\n")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    ended = {event["video"]: event["event"] for event in events if event["event"] in ("done", "failed")}
+    assert ended == {"bb22": "done", "nowhere": "failed"}
+
+
+def test_plain_video_object_segmentation(program, dataset, tmp_path):
+    labels = true_square(0).astype(np.uint8)
+    labels[30:40, 5:20] = 2
+    picture = Image.fromarray(labels, mode="P")
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    picture.save(tmp_path / "first.png")
+    video = dataset / "JPEGImages" / "aa11"
+    arguments = ["--video", video, "--mask", tmp_path / "first.png", "--frame", "0", "--out", tmp_path / "out"]
+    result = program.run(*arguments, *program.smoke)
+    assert result.returncode == 0, result.stderr
+    masks = MaskRun.open(tmp_path / "out").read("aa11")
+    assert list(masks.expression_ids) == ["1", "2"]
+    np.testing.assert_array_equal(masks.track("2").mask(0), labels == 2)
+
+
+def test_weights_must_be_chosen(program, dataset, tmp_path):
+    source = write_run(dataset, tmp_path / "source")
+    arguments = list(program.smoke)
+    at = arguments.index("--weights")
+    del arguments[at : at + 2]
+    result = program.run("--dataset", dataset, "--masks", source, "--out", tmp_path / "out", *arguments)
+    assert result.returncode == 2
+    assert "--checkpoint" in result.stderr
+    assert "--weights" in result.stderr
