@@ -6,3 +6,11 @@ class FusionCoreError(Exception):
 
     The command line prints it as one line and exits with code 2.
     """
+
+
+class EvaluationError(FusionCoreError):
+    """Masks and annotations that cannot be compared."""
+
+
+class SubmissionError(FusionCoreError):
+    """A submission that cannot be written or read at all (faults inside a readable one are findings, not errors)."""

@@ -1,0 +1,167 @@
+"""J and F of one frame, and the statistics of a sequence of them.
+
+Definitions: Perazzi et al., CVPR 2016, section 5; details (which pixel is a boundary pixel, what happens at the image border, the
+width of the tolerance) as in the DAVIS 2017 evaluation toolkit, `davis2017/metrics.py` and `davis2017/utils.py`, whose numbers these
+functions reproduce. Masks are boolean [H, W]; `void` marks pixels that nobody is asked about.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fusion_core.errors import EvaluationError
+
+Mask = npt.NDArray[np.bool_]
+
+BOUNDARY_TOLERANCE = 0.008  # of the image diagonal
+
+
+def region_similarity(truth: Mask, prediction: Mask, void: Mask | None = None) -> float:
+    """J, the intersection of two masks over their union; 1 when both are empty.
+
+    Args:
+        truth: bool [H, W].
+        prediction: bool [H, W].
+        void: bool [H, W], pixels left out of both areas.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        EvaluationError: a mask is not bool [H, W] or the sizes differ.
+    """
+    truth, prediction = _without_void(truth, prediction, void)
+    intersection = np.count_nonzero(truth & prediction)
+    union = np.count_nonzero(truth) + np.count_nonzero(prediction) - intersection
+    return intersection / union if union else 1.0
+
+
+def contour_accuracy(
+    truth: Mask, prediction: Mask, void: Mask | None = None, tolerance: float = BOUNDARY_TOLERANCE
+) -> float:
+    """F, the harmonic mean of precision and recall of boundary pixels within a tolerance.
+
+    A boundary pixel is right when a boundary pixel of the other mask lies within the tolerance, measured from centre to centre. Where
+    one mask has no boundary and the other has, F is 0; where neither has, 1. A mask that covers the whole image has no boundary.
+
+    Args:
+        truth: bool [H, W].
+        prediction: bool [H, W].
+        void: bool [H, W], pixels taken as background in both masks.
+        tolerance: a share of the image diagonal when below 1, else pixels.
+
+    Returns:
+        A number in [0, 1], the same when the masks are exchanged.
+
+    Raises:
+        EvaluationError: a mask is not bool [H, W], the sizes differ, or the tolerance is not positive.
+    """
+    radius = tolerance_in_pixels(truth.shape, tolerance)
+    truth, prediction = _without_void(truth, prediction, void)
+    window = _foreground_window(truth, prediction)
+    true_boundary = boundary_map(truth[window]).view(np.uint8)
+    predicted_boundary = boundary_map(prediction[window]).view(np.uint8)
+
+    true_count, predicted_count = np.count_nonzero(true_boundary), np.count_nonzero(predicted_boundary)
+    if not true_count or not predicted_count:
+        return float(true_count == predicted_count)
+    # No boundary lies outside the window, so dilating inside it loses nothing; OpenCV takes the outside as background.
+    disk = _disk(radius)
+    recall = np.count_nonzero(true_boundary & cv2.dilate(predicted_boundary, disk)) / true_count
+    precision = np.count_nonzero(predicted_boundary & cv2.dilate(true_boundary, disk)) / predicted_count
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def boundary_map(mask: Mask) -> Mask:
+    """Pixels that differ from their right, lower or lower-right neighbour inside the image; bool [H, W]."""
+    boundary = np.zeros_like(mask)
+    boundary[:, :-1] |= mask[:, :-1] ^ mask[:, 1:]
+    boundary[:-1, :] |= mask[:-1, :] ^ mask[1:, :]
+    boundary[:-1, :-1] |= mask[:-1, :-1] ^ mask[1:, 1:]
+    return boundary
+
+
+def tolerance_in_pixels(size: tuple[int, ...], tolerance: float = BOUNDARY_TOLERANCE) -> float:
+    """How far apart two matching boundary pixels may be in an image of this (height, width)."""
+    if not tolerance > 0:
+        raise EvaluationError(
+            f"the boundary tolerance must be positive (a share of the diagonal, or pixels from 1 on), not {tolerance}"
+        )
+    return tolerance if tolerance >= 1 else float(math.ceil(tolerance * math.hypot(*size)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What DAVIS reports of one object's scores over time.
+
+    Attributes:
+        mean: mean over the frames.
+        recall: share of frames above one half.
+        decay: mean of the first quarter minus mean of the last one; positive when the object is lost on the way.
+    """
+
+    mean: float
+    recall: float
+    decay: float
+
+
+def statistics(values: npt.ArrayLike) -> Statistics:
+    """Mean, recall and decay of the scores of successive frames.
+
+    The quarters share their border frames, as published. The published code keeps the borders in 8-bit integers and so reports another
+    decay for more than 256 frames; here it is right for any length.
+
+    Args:
+        values: float [T], T > 0; NaN marks a frame without a score: it counts for no mean, and as a miss for the recall.
+    """
+    scores = np.asarray(values, dtype=np.float64)
+    if scores.ndim != 1 or not scores.size:
+        raise EvaluationError(
+            f"statistics need the scores of at least one frame as a vector, not an array of shape {scores.shape}"
+        )
+    borders = np.round(np.linspace(1, scores.size, 5) + 1e-10).astype(int) - 1
+    first, last = scores[: borders[1] + 1], scores[borders[3] :]
+    return Statistics(
+        mean=_mean_of_scored(scores),
+        recall=float(np.mean(scores > 0.5)),
+        decay=_mean_of_scored(first) - _mean_of_scored(last),
+    )
+
+
+def _mean_of_scored(scores: np.ndarray) -> float:
+    scored = scores[~np.isnan(scores)]
+    return float(scored.mean()) if scored.size else math.nan
+
+
+def _without_void(truth: Mask, prediction: Mask, void: Mask | None) -> tuple[Mask, Mask]:
+    """Check both masks and take the void pixels out of them."""
+    masks = {"truth": truth, "prediction": prediction} | ({} if void is None else {"void": void})
+    for name, mask in masks.items():
+        if mask.dtype != np.bool_ or mask.ndim != 2:
+            raise EvaluationError(f"{name} must be a boolean mask [H, W], not {mask.dtype} {list(mask.shape)}")
+        if mask.shape != truth.shape:
+            raise EvaluationError(
+                f"{name} is {mask.shape[0]}x{mask.shape[1]} but truth is {truth.shape[0]}x{truth.shape[1]} (height x width); "
+                "scores need masks at the full resolution of the annotation"
+            )
+    return (truth, prediction) if void is None else (truth & ~void, prediction & ~void)
+
+
+def _foreground_window(truth: Mask, prediction: Mask) -> tuple[slice, slice]:
+    """The part of the image outside of which neither mask has foreground or a boundary.
+
+    One pixel of margin: the boundary map is shifted half a pixel towards the origin, and needs the background that follows the mask.
+    """
+    left, top, width, height = cv2.boundingRect((truth | prediction).view(np.uint8))
+    return slice(max(top - 1, 0), top + height + 1), slice(max(left - 1, 0), left + width + 1)
+
+
+@lru_cache(maxsize=16)
+def _disk(radius: float) -> np.ndarray:
+    """uint8 [2R+1, 2R+1] with R = floor(radius): 1 where the distance from the centre is at most `radius`."""
+    steps = np.arange(-int(radius), int(radius) + 1)
+    return (steps**2 + steps[:, None] ** 2 <= radius**2).astype(np.uint8)
