@@ -1,0 +1,313 @@
+"""One fused run: joins members, pairing and vote, and remembers what it was made of.
+
+runs/final/run.json             the vote's settings and the fingerprints of its members
+runs/final/videos/dog.masks     the fused masks
+runs/final/votes/dog.json       hashes of the member files that were voted, and how each member stood to the result
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks
+from mask_interchange.codec import SUFFIX, write_whole
+from mask_interchange.names import natural_key
+from mask_interchange.rle import encode_runs
+
+from fusion_core.errors import FusionCoreError
+from fusion_core.pairing import Pool, pools
+from fusion_core.recipe import Pairing, Vote
+from fusion_core.voting import vote as count_votes
+
+
+class MemberError(FusionCoreError):
+    """Members of a vote that do not fit together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a member stood to the result of the votes it took part in; all counts are pixels.
+
+    Attributes:
+        votes: pixels it voted for.
+        result: pixels of the result.
+        shared: pixels in both.
+    """
+
+    votes: int = 0
+    result: int = 0
+    shared: int = 0
+
+    def __add__(self, other: "Standing") -> "Standing":
+        return Standing(
+            votes=self.votes + other.votes, result=self.result + other.result, shared=self.shared + other.shared
+        )
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union with the result; 1 where both are empty."""
+        union = self.votes + self.result - self.shared
+        return self.shared / union if union else 1.0
+
+    @property
+    def overruled(self) -> float:
+        """Share of the pixels it voted for that did not make it into the result."""
+        return 1 - self.shared / self.votes if self.votes else 0.0
+
+    @property
+    def missed(self) -> float:
+        """Share of the result that it had not voted for."""
+        return 1 - self.shared / self.result if self.result else 0.0
+
+
+def fuse_video(
+    vote: Vote, members: Sequence[VideoMasks], pairing: Pairing = Pairing.CONSECUTIVE, *, faithful: bool = False
+) -> tuple[VideoMasks, tuple[Standing, ...]]:
+    """Vote over one video.
+
+    Args:
+        vote: the rule.
+        members: the video as each member sees it, in the order of `vote.members`.
+        pairing: which expressions pool their votes; the masks of a pool are voted once and shared by its expressions.
+        faithful: repeat the published treatment of the leftover expression (`Vote.leftover_takes_support`).
+
+    Returns:
+        The fused masks, with the first member's expressions, scores and key frames, and each member's standing over
+        all pixels that were voted.
+
+    Raises:
+        MemberError: the members' frames, sizes or expressions differ, or the faithful vote lacks data.
+        PairingError: see `pairing.pools`.
+    """
+    members = aligned(vote.members, members)
+    first = members[0]
+    masks: dict[int, tuple[bytes, ...]] = {}
+    standings = [Standing()] * len(members)
+    for pool in pools(pairing, members):
+        if pool.leftover and vote.leftover == "first":
+            masks[pool.expressions[0]] = _own_masks(vote, first, pool.expressions[0], faithful)
+            continue
+        fused, of_pool = _vote_pool(vote, members, pool)
+        masks |= dict.fromkeys(pool.expressions, fused)
+        standings = [total + one for total, one in zip(standings, of_pool, strict=True)]
+    tracks = (
+        MaskTrack(
+            expression=track.expression,
+            size=first.size,
+            masks=masks[index],
+            scores=track.scores,
+            key_frame=track.key_frame,
+        )
+        for index, track in enumerate(first.tracks)
+    )
+    fused_video = VideoMasks(video=first.video, size=first.size, frame_names=first.frame_names, tracks=tuple(tracks))
+    return fused_video, tuple(standings)
+
+
+def _vote_pool(vote: Vote, members: Sequence[VideoMasks], pool: Pool) -> tuple[tuple[bytes, ...], list[Standing]]:
+    voters = [member.tracks[index].runs for member in members for index in pool.expressions]
+    needed = vote.leftover if pool.leftover and isinstance(vote.leftover, int) else vote.needed(len(voters))
+    ballot = count_votes(voters, needed, members[0].size)
+    each = len(pool.expressions)
+    votes = ballot.areas.reshape(len(members), each).sum(axis=1).tolist()
+    shared = ballot.shared.reshape(len(members), each).sum(axis=1).tolist()
+    standings = [Standing(votes=v, result=ballot.area * each, shared=s) for v, s in zip(votes, shared, strict=True)]
+    return encode_runs(ballot.runs), standings
+
+
+def _own_masks(vote: Vote, first: VideoMasks, index: int, faithful: bool) -> tuple[bytes, ...]:
+    track = first.tracks[index]
+    if not (faithful and vote.leftover_takes_support):
+        return track.masks
+    if track.support is None:
+        raise MemberError(
+            f"video {first.video}: member {vote.members[0]}: expression {track.expression.id!r} has no support masks,"
+            " which a faithful vote takes for the expression left over. Run the member again with the program that"
+            " stores probabilities, or vote without --faithful"
+        )
+    return track.support
+
+
+def aligned(names: Sequence[str], members: Sequence[VideoMasks]) -> list[VideoMasks]:
+    """Members with their expressions in the first one's order.
+
+    Raises:
+        MemberError: names the member, the video, what differs, and both values.
+    """
+    first = members[0]
+    return [first, *(_like(first, names[0], member, name) for name, member in zip(names[1:], members[1:], strict=True))]
+
+
+def _like(first: VideoMasks, first_name: str, member: VideoMasks, name: str) -> VideoMasks:
+    def differ(what: str, found: object, expected: object) -> MemberError:
+        return MemberError(
+            f"video {first.video}: member {name}: {what} {found}, but {expected} in member {first_name};"
+            " members of a vote must come from the same frames and expressions"
+        )
+
+    if member.size != first.size:
+        raise differ("size", "x".join(map(str, member.size)), "x".join(map(str, first.size)))
+    if member.frame_names != first.frame_names:
+        if len(member.frame_names) != len(first.frame_names):
+            raise differ("number of frames", len(member.frame_names), len(first.frame_names))
+        pairs = enumerate(zip(member.frame_names, first.frame_names, strict=True))
+        frame, (found, expected) = next((frame, pair) for frame, pair in pairs if pair[0] != pair[1])
+        raise differ(f"frame {frame} is called", repr(found), repr(expected))
+    if set(member.expression_ids) != set(first.expression_ids):
+        raise differ("expressions", sorted(member.expression_ids), sorted(first.expression_ids))
+    tracks = tuple(member.track(expression) for expression in first.expression_ids)
+    for track, model in zip(tracks, first.tracks, strict=True):
+        for field in ("text", "group"):
+            found, expected = getattr(track.expression, field), getattr(model.expression, field)
+            if None not in (found, expected) and found != expected:
+                raise differ(f"{field} of expression {track.expression.id!r} is", repr(found), repr(expected))
+    return replace(member, tracks=tracks)
+
+
+class Fusion:
+    """A vote over runs on disk, one video at a time; continues where it was stopped.
+
+    A video is done when its fused file stands beside a record that names exactly the member files there are now, by
+    hash. A member that was made anew with other settings starts the whole fused run anew.
+    """
+
+    def __init__(self, vote: Vote, members: Sequence[MaskRun], out: Path, pairing: Pairing, *, faithful: bool) -> None:
+        """Open the members' fused run at `out`, or start it.
+
+        Raises:
+            RunError: `out` holds a run of other settings, or something else.
+        """
+        self.vote = vote
+        self.members = members
+        self.pairing = pairing
+        self.faithful = faithful
+        self._fingerprints = [_fingerprint(member.manifest) for member in members]
+        manifest = self._manifest()
+        _clear_outdated(out, manifest)
+        self.run = MaskRun.create(out, manifest)
+        self._records = out / "votes"
+        self._records.mkdir(exist_ok=True)
+
+    def _manifest(self) -> RunManifest:
+        settings = {
+            "members": [
+                {"name": name, "fingerprint": fingerprint}
+                for name, fingerprint in zip(self.vote.members, self._fingerprints, strict=True)
+            ],
+            "threshold": self.vote.threshold,
+            "out_of": self.vote.out_of,
+            "leftover": self.vote.leftover,
+            "pairing": str(self.pairing),
+            "faithful": self.faithful,
+        }
+        return RunManifest(
+            producer="fusion-core",
+            producer_version=version("fusion-core"),
+            settings=settings,
+            dataset=self.members[0].manifest.dataset,
+        )
+
+    def videos(self) -> list[str]:
+        """Every video that some member has, in natural order."""
+        return sorted({video for member in self.members for video in member.videos()}, key=natural_key)
+
+    def pending(self) -> list[str]:
+        """The videos that are not voted yet, or were voted from other files than the members hold now."""
+        return [video for video in self.videos() if not self._is_done(video)]
+
+    def fuse(self, video: str) -> None:
+        """Vote over one video and write it.
+
+        Raises:
+            MemberError, PairingError: see `fuse_video`; also when a member lacks the video.
+            MaskFileError: a member's file is damaged.
+        """
+        lacking = [member.name for member in self.members if not member.has(video)]
+        if lacking:
+            raise MemberError(
+                f"video {video}: missing in {', '.join(lacking)}; finish the run of that member, then vote again"
+            )
+        inputs = self._inputs(video)
+        fused, standings = fuse_video(
+            self.vote, [member.read(video) for member in self.members], self.pairing, faithful=self.faithful
+        )
+        self.run.write(fused)
+        record = _Record(inputs=inputs, standings=standings)
+        write_whole(self._record_file(video), json.dumps(asdict(record)).encode())
+
+    def standings(self) -> list[Standing]:
+        """Each member's standing over all finished videos."""
+        totals = [Standing()] * len(self.members)
+        for video in self.run.videos():
+            if record := self._record(video):
+                totals = [total + one for total, one in zip(totals, record.standings, strict=True)]
+        return totals
+
+    def _is_done(self, video: str) -> bool:
+        record = self._record(video)
+        return self.run.has(video) and record is not None and record.inputs == self._inputs(video)
+
+    def _inputs(self, video: str) -> list[str | None]:
+        """SHA-256 of each member's file of the video; None where there is none."""
+        return [_sha256(member.path / "videos" / (video + SUFFIX)) for member in self.members]
+
+    def _record(self, video: str) -> "_Record | None":
+        """What was written when the video was voted; None when that is absent or damaged, then it is voted again."""
+        try:
+            tree = json.loads(self._record_file(video).read_bytes())
+            record = _Record(inputs=tree["inputs"], standings=[Standing(**one) for one in tree["standings"]])
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return None
+        return record if len(record.standings) == len(self.members) else None
+
+    def _record_file(self, video: str) -> Path:
+        return self._records / f"{video}.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    """What a video was voted from, and how that went; stands beside the fused file.
+
+    Attributes:
+        inputs: SHA-256 of each member's file.
+        standings: of each member.
+    """
+
+    inputs: Sequence[str | None]
+    standings: Sequence[Standing]
+
+
+def _clear_outdated(out: Path, manifest: RunManifest) -> None:
+    """Remove a fused run whose members were made anew since. One of other settings stays for the user to decide."""
+    if not (out / "run.json").is_file():
+        return
+    there = MaskRun.open(out)
+    if there.manifest == manifest or _without_fingerprints(there.manifest) != _without_fingerprints(manifest):
+        return
+    with there.writing():
+        shutil.rmtree(out / "votes", ignore_errors=True)
+        shutil.rmtree(out / "videos", ignore_errors=True)
+        (out / "run.json").unlink()
+
+
+def _without_fingerprints(manifest: RunManifest) -> tuple[object, ...]:
+    settings = dict(manifest.settings)
+    members = settings.pop("members", None)
+    names = [member.get("name") for member in members] if isinstance(members, list) else None
+    return manifest.producer, manifest.producer_version, names, settings
+
+
+def _fingerprint(manifest: RunManifest) -> str:
+    return hashlib.sha256(manifest.to_json().encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
