@@ -1,0 +1,85 @@
+"""Masks drawn by tiny convolutions whose weights a query supplies (CondInst, Tian et al., 2020).
+
+Equal in ReferFormer, MUTR and SOC: 1x1 convolutions over mask features and the offset of every pixel from the query's
+reference centre, ReLU between them, one channel out. The centre is in pixels of the network input without its padding
+and the offset is not normalised.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+COORDINATES = 2  # relative x, relative y
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DynamicMaskHead:
+    """A query's convolutions: how its parameters are laid out and applied. It has no weights of its own.
+
+    Attributes:
+        feature_channels: width of the mask features.
+        hidden_channels: width between the convolutions.
+        layers: number of convolutions.
+        stride: pixels of the network input per cell of the mask features.
+    """
+
+    feature_channels: int
+    hidden_channels: int = 8
+    layers: int = 3
+    stride: int = 4
+
+    def __post_init__(self) -> None:
+        if self.layers < 2:
+            raise ValueError(f"a dynamic mask head has at least 2 layers, not {self.layers}")
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(out, in) channels of each convolution."""
+        hidden = [self.hidden_channels] * (self.layers - 1)
+        return [(wide, narrow) for narrow, wide in pairwise((self.feature_channels + COORDINATES, *hidden, 1))]
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers a query supplies."""
+        return sum(wide * narrow + wide for wide, narrow in self.shapes)
+
+    def __call__(self, features: Tensor, parameters: Tensor, centres: Tensor) -> Tensor:
+        """Draw the masks of some queries.
+
+        The first convolution is a sum over features, which queries share, and over offsets: features are never repeated for
+        each query.
+
+        Args:
+            features: [N, feature_channels, h, w].
+            parameters: [N, Q, parameter_count], all weights (row-major, out by in), then all biases.
+            centres: [N, Q, 2] reference centres (x, y) in pixels of the network input.
+
+        Returns:
+            mask logits [N, Q, h, w].
+        """
+        weights, biases = self.split(parameters)
+        of_features, of_offsets = weights[0].split([self.feature_channels, COORDINATES], dim=3)
+        offsets = centres[..., None, None] - self.cell_centres(features)  # [N, Q, 2, h, w]
+        x = torch.einsum("nqof,nfhw->nqohw", of_features, features)
+        x += torch.einsum("nqoc,nqchw->nqohw", of_offsets, offsets)
+        x += biases[0][..., None, None]
+        for weight, bias in zip(weights[1:], biases[1:], strict=True):
+            x = torch.einsum("nqoi,nqihw->nqohw", weight, x.relu()) + bias[..., None, None]
+        return x.squeeze(2)
+
+    def split(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights [N, Q, out, in] and biases [N, Q, out] of each convolution."""
+        sizes = [wide * narrow for wide, narrow in self.shapes] + [wide for wide, _ in self.shapes]
+        parts = parameters.split(sizes, dim=-1)
+        weights = [part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes, strict=False)]
+        return weights, list(parts[self.layers :])
+
+    def cell_centres(self, features: Tensor) -> Tensor:
+        """Centres (x, y) of the feature cells in pixels of the network input, [2, h, w]."""
+        rows, columns = (
+            torch.arange(length, device=features.device, dtype=features.dtype) * self.stride + self.stride // 2
+            for length in features.shape[2:]
+        )
+        return torch.stack(torch.meshgrid(columns, rows, indexing="xy"))

@@ -1,0 +1,51 @@
+"""Frames as the published models see them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResizeRule:
+    """How large a frame is for the network.
+
+    Attributes:
+        short: length of the short side.
+        longest: limit of the long side; None for no limit. Where it would be passed, the short side gives way.
+    """
+
+    short: int = 360
+    longest: int | None = 640
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Resized (height, width) of a frame of (height, width).
+
+        The long side is truncated, not rounded, so it may end one pixel below or above what one expects; a frame whose
+        short side already fits keeps its size. This is the arithmetic of the published scripts.
+        """
+        low, high = float(min(size)), float(max(size))
+        short = self.short
+        if self.longest is not None and high / low * short > self.longest:
+            short = round(self.longest * low / high)
+        if min(size) == short:
+            return size
+        height, width = size
+        return (short, int(short * width / height)) if height < width else (int(short * height / width), short)
+
+
+def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize uint8[H, W, 3] to uint8[*size, 3], by PIL's bilinear filter with its antialiasing."""
+    height, width = size
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def normalise(frames: Tensor) -> Tensor:
+    """uint8[..., h, w, 3] RGB to float32[..., 3, h, w] of zero mean and unit deviation over ImageNet."""
+    mean, std = (torch.tensor(values, device=frames.device) for values in (MEAN, STD))
+    return ((frames.float() / 255 - mean) / std).movedim(-1, -3)

@@ -1,0 +1,59 @@
+"""From the network's outputs to what is written: one query for the whole video, scores, full-size masks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenQuery:
+    """The query that stands for the referred object.
+
+    Attributes:
+        query: its index, the same in all frames.
+        scores: float32[T], probability that it is the referred object, frame by frame.
+    """
+
+    query: int
+    scores: Tensor
+
+    @property
+    def key_frame(self) -> int:
+        """Frame of the highest score, the first of equals."""
+        return int(self.scores.argmax())
+
+
+def choose_query(logits: Tensor) -> ChosenQuery:
+    """Choose the query whose probability is highest in the mean over frames.
+
+    Args:
+        logits: float[T, Q, K] of K classes; with several, the best class of a query counts.
+    """
+    probabilities = logits.sigmoid()
+    query = int(probabilities.mean(0).amax(-1).argmax())
+    return ChosenQuery(query, probabilities[:, query].amax(-1))
+
+
+def full_size_logits(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """One bilinear resize [T, h, w] to [T, *size].
+
+    The whole grid is stretched over the frame, also the up to three pixels by which the patch embedding has padded it.
+    """
+    return F.interpolate(mask_logits[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def full_size_masks(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield bool[*size] for each frame of [T, h, w] logits; only one frame is full-size at a time."""
+    for frame in mask_logits:
+        probabilities = full_size_logits(frame[None], size)[0].sigmoid()
+        yield (probabilities > THRESHOLD).cpu().numpy()
+
+
+def soft_masks(mask_logits: Tensor) -> np.ndarray:
+    """Probabilities of [T, h, w] logits as uint8[T, h, w], 255 for certain."""
+    return (mask_logits.sigmoid() * 255).round().byte().cpu().numpy()
