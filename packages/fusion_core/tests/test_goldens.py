@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fusion_core.fusion import fuse_video
+from fusion_core.recipe import Vote
 from golden_cases import StageReport, find_cases
 from mask_interchange import (
     Expression,
@@ -13,9 +15,6 @@ from mask_interchange import (
     binary_from_probabilities,
     support_from_probabilities,
 )
-
-from fusion_core.fusion import fuse_video
-from fusion_core.recipe import Vote
 
 CASES = find_cases("fusion_core", local=Path(__file__).parent / "goldens" / "fusion_core")
 

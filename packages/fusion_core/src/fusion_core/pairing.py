@@ -10,7 +10,7 @@ from fusion_core.errors import FusionCoreError
 from fusion_core.recipe import Pairing
 from fusion_core.voting import overlap
 
-SAME_OBJECT = 0.5  # mean IoU of two expressions' masks, above which two disjoint objects cannot come by accident
+SAME_OBJECT = 0.5  # mean IoU from which two expressions mean one object: they share at least as much as they differ
 
 
 class PairingError(FusionCoreError):
@@ -105,7 +105,7 @@ def same_object(members: Sequence[VideoMasks], one: int, other: int) -> bool:
     """
     overlaps = []
     for member in members:
-        both, either = overlap(member.tracks[one].masks, member.tracks[other].masks)
+        both, either = overlap(member.tracks[one].runs, member.tracks[other].runs)
         if either:
             overlaps.append(both / either)
     return not overlaps or sum(overlaps) / len(overlaps) >= SAME_OBJECT
