@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from fusion_core.pairing import PairingError, Pool, consecutive, pools, walk
+from fusion_core.errors import PairingError
+from fusion_core.pairing import Pool, consecutive, pools, walk
 from fusion_core.recipe import Pairing
 from hypothesis import given
 from hypothesis import strategies as st

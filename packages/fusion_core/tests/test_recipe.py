@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from fusion_core.recipe import ICCV2023, Recipe, RecipeError, Vote
+from fusion_core.errors import RecipeError
+from fusion_core.recipe import ICCV2023, Recipe, Vote
 
 # Names of the published mask sets and of the runs of the recipe.
 RUN_NAMES = {

@@ -1,23 +1,42 @@
-"""The command line `fusion-core`: joins the commands and turns expected errors into one line and an exit code."""
+"""The command line `fusion-core`: joins the commands, and turns expected errors into one line and exit code 2."""
 
 import importlib
 import importlib.util
+from typing import Any
 
 import typer
+from mask_interchange.errors import MaskInterchangeError
+from typer.core import TyperGroup
+
+from fusion_core.errors import FusionCoreError
 
 # command name -> "module of fusion_core.commands":function
 COMMANDS = {
+    "demo": "demo:demo",
     "import": "convert:import_masks",
     "export": "convert:export_masks",
     "fuse": "fuse:fuse",
+    "show": "show:show",
     "evaluate": "evaluate:evaluate",
     "submit": "submission:submit",
     "check-submission": "submission:check_submission",
     "check-dataset": "dataset:check_dataset",
-    "demo": "demo:demo",
 }
 
+
+class _Commands(TyperGroup):
+    """Commands whose expected errors are shown without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (FusionCoreError, MaskInterchangeError, OSError) as error:
+            typer.echo(f"fusion-core: error: {error}", err=True)
+            raise typer.Exit(2) from error
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Vote over the masks of many models, score the result and write submissions.",
     no_args_is_help=True,
     add_completion=False,

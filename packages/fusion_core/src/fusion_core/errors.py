@@ -14,3 +14,15 @@ class EvaluationError(FusionCoreError):
 
 class SubmissionError(FusionCoreError):
     """A submission that cannot be written or read at all (faults inside a readable one are findings, not errors)."""
+
+
+class RecipeError(FusionCoreError):
+    """A recipe or a vote that cannot be carried out."""
+
+
+class PairingError(FusionCoreError):
+    """Members of a vote that do not say what its pairing rule needs to know."""
+
+
+class MemberError(FusionCoreError):
+    """Members of a vote that are missing or do not fit together."""

@@ -18,14 +18,10 @@ from mask_interchange.codec import SUFFIX, write_whole
 from mask_interchange.names import natural_key
 from mask_interchange.rle import encode_runs
 
-from fusion_core.errors import FusionCoreError
+from fusion_core.errors import MemberError
 from fusion_core.pairing import Pool, pools
 from fusion_core.recipe import Pairing, Vote
 from fusion_core.voting import vote as count_votes
-
-
-class MemberError(FusionCoreError):
-    """Members of a vote that do not fit together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

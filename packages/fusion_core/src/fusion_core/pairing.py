@@ -6,15 +6,11 @@ from functools import partial
 
 from mask_interchange import VideoMasks
 
-from fusion_core.errors import FusionCoreError
+from fusion_core.errors import PairingError
 from fusion_core.recipe import Pairing
 from fusion_core.voting import overlap
 
 SAME_OBJECT = 0.5  # mean IoU from which two expressions mean one object: they share at least as much as they differ
-
-
-class PairingError(FusionCoreError):
-    """The members do not say what the pairing rule needs to know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from fusion_core.errors import FusionCoreError
-
-
-class RecipeError(FusionCoreError):
-    """A recipe or a vote that cannot be carried out."""
+from fusion_core.errors import RecipeError
 
 
 class Pairing(StrEnum):
