@@ -1,0 +1,318 @@
+"""The `.masks` file: all masks of one video. `docs/mask_format.md` is the definition; this is one reader and writer.
+
+A fixed header, then a msgpack map. Nothing in a file is believed before it is checked, and memory grows with the bytes
+that are really there, never with a number that a file declares.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TypeVar
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_interchange.errors import MaskFileError, MaskInterchangeError
+from mask_interchange.rle import MAX_PIXELS, MAX_SIDE, Size
+from mask_interchange.track import Expression, MaskTrack, VideoMasks
+
+MAGIC = b"\x89RVMASK\n"
+VERSION = 1
+MAX_PAYLOAD = 2**30
+MAX_UNPACKED = 2**29  # bytes of all masks and soft masks of a file after decompression
+SUFFIX = ".masks"
+
+V = TypeVar("V")
+
+_HEADER = struct.Struct("<8sHHIQ")  # magic, version, reserved, CRC-32 of the payload, length of the payload
+_VIDEO_KEYS = ("video", "height", "width", "frames", "tracks")
+_TRACK_KEYS = ("id", "text", "group", "masks", "scores", "key_frame", "support", "soft")
+_MASKS_KEYS = ("lengths", "zlib")
+_SOFT_KEYS = ("height", "width", "zlib")
+
+
+def encode_video(masks: VideoMasks) -> bytes:
+    """The bytes of a `.masks` file."""
+    unpacked = sum(map(_unpacked_size, masks.tracks))
+    if unpacked > MAX_UNPACKED:
+        raise MaskFileError("<memory>", "tracks", f"at most {MAX_UNPACKED} bytes of masks in a file", f"{unpacked}")
+    payload = msgpack.Packer().pack(
+        {
+            "video": masks.video,
+            "height": masks.size[0],
+            "width": masks.size[1],
+            "frames": list(masks.frame_names),
+            "tracks": [_pack_track(track) for track in masks.tracks],
+        }
+    )
+    if len(payload) > MAX_PAYLOAD:
+        raise MaskFileError("<memory>", "payload", f"at most {MAX_PAYLOAD} bytes", f"{len(payload)} bytes")
+    return _HEADER.pack(MAGIC, VERSION, 0, zlib.crc32(payload), len(payload)) + payload
+
+
+def _unpacked_size(track: MaskTrack) -> int:
+    soft = 0 if track.soft is None else track.soft.nbytes
+    return sum(map(len, track.masks)) + sum(map(len, track.support or ())) + soft
+
+
+def _pack_track(track: MaskTrack) -> dict[str, object]:
+    return {
+        "id": track.expression.id,
+        "text": track.expression.text,
+        "group": track.expression.group,
+        "masks": _pack_masks(track.masks),
+        "scores": None if track.scores is None else track.scores.astype("<f4").tobytes(),
+        "key_frame": track.key_frame,
+        "support": None if track.support is None else _pack_masks(track.support),
+        "soft": None
+        if track.soft is None
+        else {"height": track.soft.shape[1], "width": track.soft.shape[2], "zlib": zlib.compress(track.soft.tobytes())},
+    }
+
+
+def _pack_masks(masks: Sequence[bytes]) -> dict[str, bytes]:
+    lengths = np.array([len(counts) for counts in masks], "<u4")
+    return {"lengths": lengths.tobytes(), "zlib": zlib.compress(b"".join(masks))}
+
+
+def decode_video(data: bytes, path: Path | str = "<memory>") -> VideoMasks:
+    """The content of a `.masks` file.
+
+    Args:
+        data: the whole file.
+        path: where it came from, for messages.
+
+    Raises:
+        MaskFileError: anything is not as the format says.
+    """
+    _check_header(data[: _HEADER.size], len(data), path)
+    payload = memoryview(data)[_HEADER.size :]
+    if (found := zlib.crc32(payload)) != (expected := _HEADER.unpack_from(data)[3]):
+        raise MaskFileError(
+            path, "payload", f"CRC-32 {expected:08x} (the file is damaged; make it again)", f"{found:08x}"
+        )
+    try:
+        tree = msgpack.unpackb(payload, max_ext_len=0, max_map_len=len(_TRACK_KEYS), strict_map_key=True)
+    except (ValueError, RecursionError, msgpack.UnpackException) as error:
+        raise MaskFileError(path, "payload", "one msgpack map", f"{type(error).__name__}: {error}") from error
+    return _unpack_video(_Fields(path, "", tree, _VIDEO_KEYS))
+
+
+def _check_header(header: bytes, size: int, path: Path | str) -> None:
+    """Check the fixed header of a file of `size` bytes."""
+    if len(header) < _HEADER.size:
+        raise MaskFileError(path, "header", f"{_HEADER.size} bytes", f"{len(header)}")
+    magic, version, reserved, _, length = _HEADER.unpack(header)
+    if magic != MAGIC:
+        raise MaskFileError(path, "magic", f"{MAGIC!r}, the start of a mask file", repr(magic))
+    if version != VERSION:
+        raise MaskFileError(path, "version", f"{VERSION}; a newer program wrote the file", str(version))
+    if reserved != 0:
+        raise MaskFileError(path, "reserved", "0", str(reserved))
+    if length > MAX_PAYLOAD:
+        raise MaskFileError(path, "payload length", f"at most {MAX_PAYLOAD}", str(length))
+    if length != size - _HEADER.size:
+        raise MaskFileError(
+            path, "payload length", f"{length} bytes after the header (is the file cut off?)", str(size - _HEADER.size)
+        )
+
+
+def _unpack_video(fields: "_Fields") -> VideoMasks:
+    size = fields.integer("height", 1, MAX_SIDE), fields.integer("width", 1, MAX_SIDE)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise fields.fault("width", f"at most {MAX_PIXELS} pixels in all", f"{size[0]} x {size[1]}")
+    frame_names = fields.texts("frames")
+    budget = _Budget(MAX_UNPACKED)
+    tracks = tuple(
+        _unpack_track(fields.inner_at("tracks", i, _TRACK_KEYS), len(frame_names), size, budget)
+        for i in range(len(fields.typed("tracks", list)))
+    )
+    return fields.made(VideoMasks, video=fields.text("video"), size=size, frame_names=frame_names, tracks=tracks)
+
+
+def _unpack_track(fields: "_Fields", n_frames: int, size: Size, budget: "_Budget") -> MaskTrack:
+    expression = fields.made(
+        Expression,
+        id=fields.text("id"),
+        text=fields.maybe("text", fields.text),
+        group=fields.maybe("group", fields.text),
+    )
+    return fields.made(
+        MaskTrack,
+        expression=expression,
+        size=size,
+        masks=_unpack_masks(fields.inner("masks", _MASKS_KEYS), n_frames, budget),
+        scores=fields.maybe("scores", lambda key: fields.numbers(key, n_frames, "<f4")),
+        key_frame=fields.maybe("key_frame", lambda key: fields.integer(key, 0, n_frames - 1)),
+        support=fields.maybe("support", lambda key: _unpack_masks(fields.inner(key, _MASKS_KEYS), n_frames, budget)),
+        soft=fields.maybe("soft", lambda key: _unpack_soft(fields.inner(key, _SOFT_KEYS), n_frames, size, budget)),
+    )
+
+
+def _unpack_masks(fields: "_Fields", n_frames: int, budget: "_Budget") -> tuple[bytes, ...]:
+    ends = np.cumsum(fields.numbers("lengths", n_frames, "<u4"), dtype=np.int64).tolist()
+    joined = fields.unpacked("zlib", ends[-1] if ends else 0, budget)
+    return tuple(joined[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _unpack_soft(fields: "_Fields", n_frames: int, size: Size, budget: "_Budget") -> NDArray[np.uint8]:
+    height, width = fields.integer("height", 1, size[0]), fields.integer("width", 1, size[1])
+    raw = fields.unpacked("zlib", n_frames * height * width, budget)
+    return np.frombuffer(raw, np.uint8).reshape(n_frames, height, width)
+
+
+class _Fields:
+    """One map of a file, read field by field; knows its place for messages."""
+
+    def __init__(self, path: Path | str, place: str, tree: object, keys: tuple[str, ...]):
+        self._path = path
+        self._place = place
+        if not isinstance(tree, dict):
+            raise MaskFileError(path, place or "payload", "a map", _kind(tree))
+        if tree.keys() != set(keys):
+            found = ", ".join(map(str, tree))
+            raise MaskFileError(path, place or "payload", f"the keys {', '.join(keys)}", found[:200] or "none")
+        self._tree: Mapping[str, object] = tree
+
+    def inner(self, key: str, keys: tuple[str, ...]) -> "_Fields":
+        return _Fields(self._path, self._at(key), self._tree[key], keys)
+
+    def inner_at(self, key: str, i: int, keys: tuple[str, ...]) -> "_Fields":
+        return _Fields(self._path, self._at(f"{key}[{i}]"), self.typed(key, list)[i], keys)
+
+    def typed(self, key: str, kind: type[V]) -> V:
+        value = self._tree[key]
+        if not isinstance(value, kind):
+            raise self.fault(key, _NAMES[kind], _kind(value))
+        return value
+
+    def text(self, key: str) -> str:
+        return self.typed(key, str)
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        value = self.typed(key, int)
+        if isinstance(value, bool) or not low <= value <= high:
+            raise self.fault(key, f"an integer from {low} to {high}", repr(value))
+        return value
+
+    def numbers(self, key: str, count: int, kind: str) -> np.ndarray:
+        raw = self.typed(key, bytes)
+        expected = count * np.dtype(kind).itemsize
+        if len(raw) != expected:
+            raise self.fault(key, f"{count} numbers in {expected} bytes", f"{len(raw)} bytes")
+        return np.frombuffer(raw, kind)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        values = self.typed(key, list)
+        for i, value in enumerate(values):
+            if not isinstance(value, str):
+                raise self.fault(f"{key}[{i}]", _NAMES[str], _kind(value))
+        return tuple(values)
+
+    def maybe(self, key: str, read: Callable[[str], V]) -> V | None:
+        return None if self._tree[key] is None else read(key)
+
+    def unpacked(self, key: str, size: int, budget: "_Budget") -> bytes:
+        """`size` bytes out of a zlib stream; a longer one is noticed without unpacking it."""
+        if not budget.take(size):
+            raise self.fault(key, f"at most {MAX_UNPACKED} bytes after decompression in a file", f"{size} more")
+        stream = zlib.decompressobj()
+        try:
+            raw = stream.decompress(self.typed(key, bytes), size + 1)
+        except zlib.error as error:
+            raise self.fault(key, f"a zlib stream of {size} bytes", str(error)) from error
+        if len(raw) != size or not stream.eof or stream.unused_data:
+            found = f"{len(raw)} bytes{'' if stream.eof else ' and no end'}, {len(stream.unused_data)} behind the end"
+            raise self.fault(key, f"a zlib stream of {size} bytes", found)
+        return raw
+
+    def made(self, record: type[V], **fields: object) -> V:
+        """A record of these fields; its own complaint becomes a fault of this map."""
+        try:
+            return record(**fields)
+        except MaskInterchangeError as error:
+            raise MaskFileError(self._path, self._place or "payload", "a sound record", str(error)) from error
+
+    def fault(self, key: str, expected: str, found: str) -> MaskFileError:
+        return MaskFileError(self._path, self._at(key), expected, found)
+
+    def _at(self, key: str) -> str:
+        return f"{self._place}.{key}" if self._place else key
+
+
+class _Budget:
+    """Bytes that a file may still decompress to."""
+
+    def __init__(self, size: int):
+        self._left = size
+
+    def take(self, size: int) -> bool:
+        self._left -= size
+        return self._left >= 0
+
+
+_NAMES: dict[type, str] = {str: "text", bytes: "bytes", int: "an integer", list: "an array", dict: "a map"}
+
+
+def _kind(value: object) -> str:
+    return _NAMES.get(type(value), type(value).__name__)
+
+
+def read_masks(path: Path | str) -> VideoMasks:
+    """Read a `.masks` file.
+
+    Raises:
+        MaskFileError: the file is absent, unreadable or not as the format says.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            header = file.read(_HEADER.size)
+            _check_header(header, size, path)
+            data = header + file.read(size - len(header))
+    except OSError as error:
+        raise MaskFileError(path, "file", "a readable file", error.strerror or str(error)) from error
+    return decode_video(data, path)
+
+
+def write_masks(path: Path | str, masks: VideoMasks) -> None:
+    """Write a `.masks` file whole or not at all.
+
+    Raises:
+        OSError: as the system gives it (disk full, no permission); nothing is left behind.
+    """
+    write_whole(Path(path), encode_video(masks))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put `data` at `path` in one step: temporary file beside it, flushed to the disk, renamed."""
+    with NamedTemporaryFile(dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=".tmp", delete=False) as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(file.name)
+            raise
+    _sync_folder(path.parent)
+
+
+TEMPORARY_PREFIX = ".writing-"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself last through a power cut, where the system lets a folder be opened."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,518 @@
+"""Who to segment: data sets in the Ref-YouTube-VOS layout, one video file, or one folder of frames.
+
+Opening reads names and sentences only. Frames are read when asked for, so a data set of any size opens in moments and
+one broken video does not keep the others from being processed.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_interchange.errors import DatasetError, MaskInterchangeError
+from mask_interchange.names import check_name, natural_key
+from mask_interchange.rle import Size
+from mask_interchange.track import Expression, check_unique
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+META = "meta_expressions"
+V = TypeVar("V")
+
+
+class FrameSource(Protocol):
+    """Where a video's frames come from. It raises DatasetErrors; the video adds its id to them."""
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        """Names of all frames in order."""
+        ...
+
+    @property
+    def size(self) -> Size:
+        """(H, W) of the first frame."""
+        ...
+
+    def read(self, i: int) -> NDArray[np.uint8]:
+        """Frame `i` as RGB uint8 [H, W, 3]."""
+        ...
+
+    def frames(self, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
+        """Frames start..stop-1 in order."""
+        ...
+
+    def faults(self) -> Iterator[str]:
+        """Everything that would go wrong, without reading more than needed to know."""
+        ...
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the content, in hexadecimal."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """A video and what to look for in it.
+
+    Attributes:
+        id: name of the video, safe as a part of a path.
+        expressions: unique ids; may be empty (nothing to look for).
+        source: where the frames are.
+    """
+
+    id: str
+    expressions: tuple[Expression, ...]
+    source: FrameSource
+
+    def __post_init__(self):
+        check_name("video", self.id)
+        check_unique("expression", tuple(expression.id for expression in self.expressions))
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        """Names of the frames in order; a video file is decoded once to count them."""
+        return self._explained(lambda: self.source.frame_names)
+
+    @property
+    def size(self) -> Size:
+        """(H, W) in pixels, from the first frame."""
+        return self._explained(lambda: self.source.size)
+
+    def __len__(self) -> int:
+        return len(self.frame_names)
+
+    def read_frame(self, i: int) -> NDArray[np.uint8]:
+        """Frame `i` (0 to T-1) as RGB uint8 [H, W, 3].
+
+        Raises:
+            DatasetError: the frame is missing, unreadable or not of the video's size; says which and what to do.
+        """
+        if not 0 <= i < len(self):
+            raise IndexError(f"video {self.id!r}: expected a frame from 0 to {len(self) - 1}, found {i}")
+        return self._explained(lambda: self.source.read(i))
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        """Frames start..stop-1 in order, as `read_frame` gives them, one in memory at a time."""
+        frames = self.source.frames(start, len(self) if stop is None else min(stop, len(self)))
+        while (frame := self._explained(lambda: next(frames, None))) is not None:
+            yield frame
+
+    def check(self) -> list[str]:
+        """Every fault of the frames that can be seen from their headers: missing, unreadable, of another size."""
+        return [f"video {self.id!r}: {fault}" for fault in self.source.faults()]
+
+    def with_expressions(self, ids: Sequence[str]) -> Self:
+        """The same video with only the expressions `ids`, in that order.
+
+        Raises:
+            DatasetError: it has no such expression.
+        """
+        known = {expression.id: expression for expression in self.expressions}
+        unknown = [i for i in ids if i not in known]
+        if unknown:
+            raise DatasetError(f"video {self.id!r}: no expression {unknown[0]!r}, only {', '.join(known) or 'none'}")
+        return replace(self, expressions=tuple(known[i] for i in ids))
+
+    def _explained(self, read: Callable[[], V]) -> V:
+        try:
+            return read()
+        except DatasetError as error:
+            raise DatasetError(f"video {self.id!r}: {error}") from error
+
+
+class _Videos(Mapping[str, Video]):
+    """Videos made when asked for, so that a fault in one is raised where that one is processed."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Video]]):
+        self._makers = makers
+
+    def __getitem__(self, video: str) -> Video:
+        make = self._makers[video]
+        try:
+            return make()
+        except DatasetError:
+            raise
+        except MaskInterchangeError as error:
+            raise DatasetError(f"video {video!r}: {error}") from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __contains__(self, video: object) -> bool:
+        return video in self._makers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Videos in reading order.
+
+    Attributes:
+        name: for people; the root folder's or the video's name.
+        root: the folder it was read from.
+        split: of the release, or None.
+        videos: by id, in reading order. Looking up a video whose description is at fault (no frames, a blank sentence)
+            raises DatasetError; ids and the others remain usable.
+        fingerprint: SHA-256 over ids, frame names and expressions (for a single video over the pixels' files as well).
+    """
+
+    name: str
+    root: Path | None
+    split: str | None
+    videos: Mapping[str, Video]
+    fingerprint: str
+
+    def check(self) -> list[str]:
+        """Every fault of every video, one line each; empty when all is well. Reads all image headers."""
+        faults: list[str] = []
+        for name in self.videos:
+            try:
+                video = self.videos[name]
+                faults += video.check()
+                if not video.expressions:
+                    faults.append(f"video {name!r}: has no expressions")
+            except DatasetError as error:
+                faults.append(str(error))
+        return faults
+
+
+def open_dataset(root: Path | str, split: str | None = None) -> Dataset:
+    """Open a data set in the Ref-YouTube-VOS layout.
+
+    Args:
+        root: the folder of the release (`meta_expressions/<split>/meta_expressions.json` and
+            `<split>/JPEGImages/<video>/<frame>.jpg`), or of the flat form (`meta_expressions.json` and `JPEGImages`).
+        split: of the release; may be left out when there is only one. The file of `valid` lists the test videos too:
+            when the test file is present, `valid` means the videos that it does not list. Frames of test videos are
+            looked for in `test` and in `valid`.
+
+    Raises:
+        DatasetError: the files are not as described; says which file and where in it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DatasetError(f"{root}: expected a data set's folder, found {'a file' if root.exists() else 'nothing'}")
+    meta, split = _find_meta(root, split)
+    described = _read_meta(meta)
+    if split is None:
+        image_folders = [root / "JPEGImages"]
+    else:
+        image_folders = [root / split / "JPEGImages"]
+        if split == "test":
+            image_folders.append(root / "valid" / "JPEGImages")
+        other = root / META / "test" / f"{META}.json"
+        if split == "valid" and other.is_file():
+            test = _read_meta(other).keys()
+            described = {video: entry for video, entry in described.items() if video not in test}
+    return Dataset(
+        name=root.resolve().name,
+        root=root,
+        split=split,
+        videos=_Videos({video: entry.maker(video, image_folders) for video, entry in described.items()}),
+        fingerprint=_digest([[video, *entry.content()] for video, entry in described.items()]),
+    )
+
+
+def open_video(path: Path | str, expressions: Sequence[str] = ()) -> Dataset:
+    """A data set of one video: a file that FFmpeg reads, or a folder of frames (JPEG, PNG; natural order of the names).
+
+    Args:
+        path: the file or folder. Every frame of a file is kept and its rotation applied.
+        expressions: sentences; they get the ids "0", "1", ...
+
+    Raises:
+        DatasetError: there is nothing to read at `path`, or a sentence is blank.
+    """
+    path = Path(path)
+    if path.is_dir():
+        source: FrameSource = FrameFolder.of(path)
+    elif path.is_file():
+        from mask_interchange.video_file import VideoFile
+
+        source = VideoFile(path)
+    else:
+        raise DatasetError(f"{path}: no such video file or folder of frames")
+    video = _safe_name(path.resolve().name if path.is_dir() else path.stem)
+    try:
+        made = Video(
+            id=video,
+            expressions=tuple(Expression(id=str(i), text=text) for i, text in enumerate(expressions)),
+            source=source,
+        )
+    except MaskInterchangeError as error:
+        raise DatasetError(f"{path}: {error}") from error
+    return Dataset(
+        name=video,
+        root=path,
+        split=None,
+        videos={video: made},
+        fingerprint=_digest([video, source.fingerprint(), list(expressions)]),
+    )
+
+
+def read_expressions(path: Path | str) -> list[str]:
+    """Sentences of a UTF-8 text file, one a line.
+
+    Raises:
+        DatasetError: the file cannot be read, is not UTF-8 (names the byte) or has a blank line.
+    """
+    lines = _read_utf8(Path(path)).splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise DatasetError(f"{path}: line {number}: expected an expression, found a blank line")
+    if not lines:
+        raise DatasetError(f"{path}: expected one expression a line, found an empty file")
+    return [line.strip() for line in lines]
+
+
+def _safe_name(name: str) -> str:
+    """A video id for a file or folder that may be called anything."""
+    safe = re.sub(r"[/\\:\x00-\x1f\x7f-\x9f]", "_", name).encode(errors="replace")[:200].decode(errors="ignore")
+    return safe if safe not in {"", ".", ".."} else "video"
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode()).hexdigest()
+
+
+# --- the release's JSON ---------------------------------------------------------------------------------------------
+
+
+def _find_meta(root: Path, split: str | None) -> tuple[Path, str | None]:
+    """The description's file, and the split that it describes (None for the flat form)."""
+    flat = root / f"{META}.json"
+    splits = sorted(file.parent.name for file in root.glob(f"{META}/*/{META}.json"))
+    if flat.is_file():
+        if split is not None:
+            raise DatasetError(f"{root}: has no splits (its {META}.json stands at the top); leave --split away")
+        return flat, None
+    if not splits:
+        raise DatasetError(
+            f"{root}: expected {META}.json or {META}/<split>/{META}.json of the Ref-YouTube-VOS layout, found neither"
+        )
+    if split is None and len(splits) > 1:
+        raise DatasetError(f"{root}: has several splits; choose one with --split: {', '.join(splits)}")
+    chosen = split or splits[0]
+    if chosen not in splits:
+        raise DatasetError(f"{root}: no split {chosen!r}, only {', '.join(splits)}")
+    return root / META / chosen / f"{META}.json", chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """One video's entry in the JSON, its structure checked."""
+
+    frame_names: tuple[str, ...]
+    expressions: tuple[tuple[str, str, str | None], ...]  # id, text, group
+
+    def content(self) -> list[object]:
+        return [self.frame_names, self.expressions]
+
+    def maker(self, video: str, image_folders: Sequence[Path]) -> Callable[[], Video]:
+        def make() -> Video:
+            check_unique("frame", self.frame_names)
+            folder = next((f / video for f in image_folders if (f / video).is_dir()), image_folders[0] / video)
+            return Video(
+                id=video,
+                expressions=tuple(Expression(id=i, text=text, group=group) for i, text, group in self.expressions),
+                source=FrameFolder(folder, self.frame_names),
+            )
+
+        return make
+
+
+def _read_meta(file: Path) -> dict[str, _Described]:
+    try:
+        tree = json.loads(_read_utf8(file), object_pairs_hook=_no_repeats)
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"{file}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{file}: {error}") from error
+    at = _Place(file, "")
+    videos = at.get(tree, "videos", dict)
+    described = {}
+    for video, entry in videos.items():
+        place = at / "videos" / video
+        try:
+            check_name("video", video)
+            described[video] = _described(place, entry)
+        except MaskInterchangeError as error:
+            raise error if isinstance(error, DatasetError) else DatasetError(f"{place}: {error}") from error
+    return described
+
+
+def _described(at: "_Place", entry: object) -> _Described:
+    names = at.get(entry, "frames", list)
+    expressions = []
+    for number, expression in at.get(entry, "expressions", dict).items():
+        place = at / "expressions" / number
+        group = expression.get("obj_id") if isinstance(expression, dict) else None
+        expressions.append((check_name("expression", number), place.get(expression, "exp", str), _group(place, group)))
+    return _Described(tuple(check_name("frame", name) for name in names), tuple(expressions))
+
+
+def _group(at: "_Place", value: object) -> str | None:
+    """An object id as text; several objects (MeViS describes groups) are joined by `+`."""
+    if value is None:
+        return None
+    ids = value if isinstance(value, list) and value else [value]
+    if not all(isinstance(i, int | str) and not isinstance(i, bool) for i in ids):
+        raise DatasetError(f"{at / 'obj_id'}: expected a number, text or a list of them, found {value!r:.80}")
+    return "+".join(str(i) for i in ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place in a JSON file, for messages: `file: videos.dog.frames`."""
+
+    file: Path
+    keys: str
+
+    def __truediv__(self, key: str) -> "_Place":
+        return _Place(self.file, f"{self.keys}.{key:.80}" if self.keys else key)
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.keys or 'top level'}"
+
+    def get(self, tree: object, key: str, kind: type[V]) -> V:
+        if not isinstance(tree, dict):
+            raise DatasetError(f"{self}: expected an object, found {_JSON_NAMES.get(type(tree), 'null')}")
+        if key not in tree:
+            raise DatasetError(f"{self / key}: expected {_JSON_NAMES[kind]}, found no such key")
+        if not isinstance(tree[key], kind):
+            found = _JSON_NAMES.get(type(tree[key]), "null")
+            raise DatasetError(f"{self / key}: expected {_JSON_NAMES[kind]}, found {found}")
+        return tree[key]
+
+
+_JSON_NAMES: dict[type, str] = {
+    dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"
+}  # fmt: skip
+
+
+def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"the key {repeated!r:.80} stands twice in one object")
+    return tree
+
+
+def _read_utf8(file: Path) -> str:
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{file}: expected UTF-8 text, found byte 0x{raw[error.start]:02x} at offset {error.start}; save it anew"
+        ) from error
+
+
+# --- frames in a folder ---------------------------------------------------------------------------------------------
+
+
+class FrameFolder:
+    """Frames as image files `<folder>/<name>.jpg` (or .jpeg, .png).
+
+    Pixels are taken as stored: an EXIF orientation is not applied, as in the published programs.
+    """
+
+    def __init__(self, folder: Path, frame_names: tuple[str, ...]):
+        self.frame_names = frame_names
+        self._folder = folder
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """All images of a folder in natural order.
+
+        Raises:
+            DatasetError: there are none, or two that differ in the suffix only.
+        """
+        images = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+        names = sorted((p.stem for p in images), key=natural_key)
+        if not names:
+            raise DatasetError(f"{folder}: expected images ({', '.join(IMAGE_SUFFIXES)}), found none in the folder")
+        try:
+            check_unique("frame", tuple(names))
+        except MaskInterchangeError as error:
+            raise DatasetError(f"{folder}: {error}") from error
+        return cls(folder, tuple(names))
+
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        """Image files by stem; one listing serves all frames."""
+        if not self._folder.is_dir():
+            raise DatasetError(
+                f"{self._folder}: expected a folder of frames, found {'a file' if self._folder.exists() else 'nothing'}"
+            )
+        images = (p for p in self._folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        return {p.stem: p for p in sorted(images, key=lambda p: IMAGE_SUFFIXES.index(p.suffix.lower()), reverse=True)}
+
+    @property
+    def size(self) -> Size:
+        """(H, W) of the first frame."""
+        return self._first_size
+
+    @cached_property
+    def _first_size(self) -> Size:
+        return self._header(0)
+
+    def read(self, i: int) -> NDArray[np.uint8]:
+        """Frame `i` as RGB uint8 [H, W, 3]."""
+        from mask_interchange.images import read_rgb
+
+        frame = read_rgb(self._path(i))
+        self._check_size(i, frame.shape[:2])
+        return frame
+
+    def frames(self, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
+        """Frames start..stop-1 in order."""
+        return (self.read(i) for i in range(start, stop))
+
+    def faults(self) -> Iterator[str]:
+        """One line for every frame that is missing, unreadable or not of the first frame's size."""
+        for i in range(len(self.frame_names)):
+            try:
+                self._check_size(i, self._header(i))
+            except DatasetError as error:
+                yield str(error)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the names and bytes of the files."""
+        total = hashlib.sha256()
+        for i, name in enumerate(self.frame_names):
+            with open(self._path(i), "rb") as file:
+                total.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        return total.hexdigest()
+
+    def _path(self, i: int) -> Path:
+        name = self.frame_names[i]
+        if name not in self._files:
+            raise DatasetError(
+                f"frame {name!r} is missing: expected {self._folder / name}.jpg; restore it from the data set"
+            )
+        return self._files[name]
+
+    def _header(self, i: int) -> Size:
+        from mask_interchange.images import read_size
+
+        return read_size(self._path(i))
+
+    def _check_size(self, i: int, size: tuple[int, ...]) -> None:
+        if size != self.size:
+            raise DatasetError(
+                f"{self._path(i)}: expected {self.size[1]}x{self.size[0]} pixels as frame {self.frame_names[0]!r}, "
+                f"found {size[1]}x{size[0]} in frame {self.frame_names[i]!r}; all frames of a video must have one size"
+            )

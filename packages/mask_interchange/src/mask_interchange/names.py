@@ -1,0 +1,47 @@
+"""Names that come from data and become parts of file paths."""
+
+import re
+
+from mask_interchange.errors import DataNameError
+
+MAX_NAME_BYTES = 200
+
+
+def check_name(kind: str, value: object) -> str:
+    """Return `value` if it is safe as one part of a path on any system.
+
+    Args:
+        kind: what the name is of, for the message ("video", "expression", "frame").
+        value: a non-empty string of at most 200 bytes of UTF-8, without `/`, `\\`, `:` or control characters,
+            and neither `.` nor `..`.
+
+    Raises:
+        DataNameError: says which rule is broken.
+    """
+    if not isinstance(value, str):
+        raise DataNameError(f"{kind} id: expected text, found {type(value).__name__} {value!r:.80}")
+    problem = _problem(value)
+    if problem:
+        raise DataNameError(f"{kind} id {value!r:.80}: {problem}; it becomes part of a file name")
+    return value
+
+
+def _problem(value: str) -> str | None:
+    if not value:
+        return "is empty"
+    if value in {".", ".."}:
+        return "is a path of its own"
+    unsafe = next((c for c in value if c in "/\\:" or ord(c) < 32 or 127 <= ord(c) < 160), None)
+    if unsafe is not None:
+        return f"contains {unsafe!r}"
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        return f"is not valid Unicode at position {error.start}"
+    return f"has {size} bytes, more than {MAX_NAME_BYTES}" if size > MAX_NAME_BYTES else None
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key under which `frame2` comes before `frame10`."""
+    parts = re.split(r"([0-9]+)", name)
+    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part)

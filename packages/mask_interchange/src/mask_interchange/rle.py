@@ -1,0 +1,272 @@
+"""COCO run-length encoding: binary masks as short byte strings.
+
+A mask [H, W] is read column by column; the lengths of its runs, background first (possibly 0), are written as the
+"compressed counts" string of the COCO API: from the fourth run on, each length is stored as the difference to the
+length two runs before it, in groups of five bits, least significant first, as one character (48 + group, + 32 if
+another group follows; the last group's highest bit is the sign).
+
+pycocotools turns masks into strings and back. Voting and checking work on the run lengths themselves, so the strings
+of a whole track are decoded here in one numpy pass.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+from mask_interchange.errors import MaskError
+
+MAX_SIDE = 32_768
+MAX_PIXELS = 2**27  # one 16K frame (15360 x 8640)
+_MAX_GROUPS = 6  # 30 bits: more than any difference of two run lengths needs
+_BLOCK = 2**18  # bytes of strings decoded at once
+
+Size = tuple[int, int]  # (height, width)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunLengths:
+    """Run lengths of several masks, one after another.
+
+    Attributes:
+        lengths: int64 [R], every mask's runs in column-major order, background first.
+        starts: int64 [T+1]; mask `t` owns `lengths[starts[t]:starts[t + 1]]`.
+    """
+
+    lengths: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def frame(self, t: int) -> NDArray[np.int64]:
+        """Run lengths of mask `t`."""
+        return self.lengths[self.starts[t] : self.starts[t + 1]]
+
+    def areas(self) -> NDArray[np.int64]:
+        """Foreground pixels of every mask, int64 [T]."""
+        foreground = np.where(self._positions() % 2 == 1, self.lengths, 0)
+        return np.add.reduceat(foreground, self.starts[:-1])
+
+    def check(self, size: Size) -> None:
+        """Raise MaskError, naming the first mask at fault, unless every mask fills `size` and is in canonical form."""
+        pixels = size[0] * size[1]
+        totals = np.add.reduceat(self.lengths, self.starts[:-1])
+        # The lower bound also keeps a sum of wild lengths from looking right.
+        negative = np.logical_or.reduceat(self.lengths < 0, self.starts[:-1])
+        hollow = np.logical_or.reduceat((self.lengths == 0) & (self._positions() > 0), self.starts[:-1])
+        faults = (totals != pixels) | negative | hollow
+        if not faults.any():
+            return
+        t = int(np.argmax(faults))
+        found = (
+            "a negative run length"
+            if negative[t]
+            else f"runs of {totals[t]} pixels in all"
+            if totals[t] != pixels
+            else "an empty run after the first"
+        )
+        raise MaskError(
+            f"mask {t}: expected run lengths that fill {size[0]}x{size[1]} = {pixels} pixels, found {found}"
+        )
+
+    def _positions(self) -> NDArray[np.int64]:
+        """Index of every run within its own mask."""
+        return np.arange(len(self.lengths)) - np.repeat(self.starts[:-1], np.diff(self.starts))
+
+
+def decode_runs(masks: Sequence[bytes]) -> RunLengths:
+    """Run lengths of a sequence of compressed counts strings.
+
+    Raises:
+        MaskError: a string is empty, holds a foreign byte, ends inside a number or holds a number beyond 30 bits.
+            Whether the runs fill a mask is `RunLengths.check`'s question.
+    """
+    blocks = [_decode_block(masks[a:b], a) for a, b in _blocks(masks)]
+    lengths = [lengths for lengths, _ in blocks]
+    counts = [count for _, count in blocks]
+    if not blocks:
+        return RunLengths(np.zeros(0, np.int64), np.zeros(1, np.int64))
+    return RunLengths(np.concatenate(lengths), np.concatenate(([0], np.cumsum(np.concatenate(counts)))))
+
+
+def _blocks(masks: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Cut a sequence into ranges of about `_BLOCK` bytes, which bounds the decoder's scratch memory."""
+    start, size = 0, 0
+    for t, counts in enumerate(masks):
+        size += len(counts)
+        if size >= _BLOCK or t == len(masks) - 1:
+            yield start, t + 1
+            start, size = t + 1, 0
+
+
+def _decode_block(masks: Sequence[bytes], number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Run lengths of some masks, the first of which has this number, and how many runs each of them has."""
+    try:
+        return _decode_joined(masks)
+    except _MaskFault as fault:
+        raise MaskError(f"mask {number + fault.mask}: {fault.reason}") from None
+
+
+def _decode_joined(masks: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    ends = np.cumsum([len(counts) for counts in masks])
+    groups = np.frombuffer(b"".join(masks), np.uint8) - np.uint8(48)  # wraps below 48, so one comparison is enough
+    _check_characters(masks, groups, ends)
+
+    last = np.flatnonzero(groups < 32)  # the group that ends each number
+    first = np.concatenate(([0], last[:-1] + 1))
+    width = last - first + 1
+    widest = int(width.max())
+    if widest > _MAX_GROUPS:
+        fault = f"expected numbers of at most {_MAX_GROUPS} characters, found one of {widest}"
+        raise _MaskFault(_owner(ends, first[np.argmax(width)]), fault)
+    _check_shortest(groups, last[width > 1], ends)
+    values = (groups[first] & 31).astype(np.int64)
+    for k in range(1, widest):
+        longer = np.flatnonzero(width > k)
+        values[longer] |= (groups[first[longer] + k] & 31).astype(np.int64) << (5 * k)
+    negative = np.flatnonzero(groups[last] & 16)
+    values[negative] -= np.int64(1) << (5 * width[negative])
+
+    starts = np.concatenate(([0], np.searchsorted(last, ends)))
+    return _undo_differences(values, starts), np.diff(starts)
+
+
+def _check_characters(masks: Sequence[bytes], groups: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
+    for t, counts in enumerate(masks):
+        if not counts:
+            raise _MaskFault(t, "expected a run-length string, found an empty one")
+    if groups.max() > 63:
+        at = int(np.argmax(groups > 63))
+        found = (int(groups[at]) + 48) % 256
+        raise _MaskFault(_owner(ends, at), f"expected characters from '0' to 'o', found byte {found}")
+    unfinished = groups[ends - 1] >= 32
+    if unfinished.any():
+        raise _MaskFault(int(np.argmax(unfinished)), "expected a whole number at the end, found it cut off")
+
+
+def _check_shortest(groups: NDArray[np.uint8], last: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+    """A number has one spelling: its last group (at `last`) must say more than the sign of the group before."""
+    repeated_sign = np.where(groups[last - 1] & 16, 31, 0)
+    padded = groups[last] == repeated_sign
+    if padded.any():
+        fault = "expected every number in its shortest form, found a longer one"
+        raise _MaskFault(_owner(ends, last[np.argmax(padded)]), fault)
+
+
+def _owner(ends: NDArray[np.int64], at: int | np.integer) -> int:
+    """The mask that holds character `at` of the joined strings."""
+    return int(np.searchsorted(ends, at, side="right"))
+
+
+class _MaskFault(Exception):  # noqa: N818 - never leaves this file
+    """A string at fault, by its number in the block."""
+
+    def __init__(self, mask: int, reason: str):
+        self.mask = mask
+        self.reason = reason
+
+
+def _undo_differences(values: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Turn differences to the run two before into lengths, for all masks at once.
+
+    Without its first run a mask is two interleaved running sums. Padded to an even number of values, the masks stand
+    below each other as rows of two, and one cumulative sum down the columns serves all of them.
+    """
+    rows = np.diff(starts) // 2  # of the n - 1 values behind the first: ceil((n - 1) / 2)
+    first_row = np.cumsum(rows) - rows
+    slot = np.arange(len(values)) + np.repeat(2 * first_row - starts[:-1] - 1, np.diff(starts))
+    slot[starts[:-1]] = -1
+    behind_first = slot >= 0
+    pairs = np.zeros((int(rows.sum()), 2), np.int64)
+    pairs.reshape(-1)[slot[behind_first]] = values[behind_first]
+    sums = np.concatenate((np.zeros((1, 2), np.int64), np.cumsum(pairs, axis=0)))
+    lengths = values.copy()
+    lengths[behind_first] = (sums[1:] - np.repeat(sums[first_row], rows, axis=0)).reshape(-1)[slot[behind_first]]
+    return lengths
+
+
+def encode_runs(runs: RunLengths) -> tuple[bytes, ...]:
+    """Compressed counts strings, as pycocotools writes them, of many masks' run lengths."""
+    if not len(runs):
+        return ()
+    values = runs.lengths.copy()
+    later = np.flatnonzero(runs._positions() > 2)
+    values[later] -= runs.lengths[later - 2]
+
+    magnitude = values ^ (values >> 63)  # the bits a number needs besides its sign
+    width = np.ones(len(values), np.int64)
+    for k in range(1, _MAX_GROUPS + 1):
+        width += magnitude >> (5 * k - 1) > 0
+    if len(width) and width.max() > _MAX_GROUPS:
+        raise MaskError(f"run lengths must differ by less than 2**{5 * _MAX_GROUPS - 1}")
+
+    ends = np.cumsum(width)
+    text = np.empty(int(ends[-1]), np.uint8)
+    for k in range(int(width.max())):
+        number = np.flatnonzero(width > k)
+        more = np.where(width[number] > k + 1, 32, 0)
+        text[ends[number] - width[number] + k] = ((values[number] >> (5 * k)) & 31) + more + 48
+    joined = text.tobytes()
+    cuts = np.concatenate(([0], ends[runs.starts[1:] - 1])).tolist()
+    return tuple(joined[a:b] for a, b in pairwise(cuts))
+
+
+def counts_to_runs(counts: bytes) -> NDArray[np.int64]:
+    """Run lengths int64 [R] of one mask, background first."""
+    return decode_runs([counts]).lengths
+
+
+def runs_to_counts(runs: NDArray[np.int64]) -> bytes:
+    """Compressed counts of one mask's run lengths [R], background first."""
+    lengths = np.asarray(runs, np.int64)
+    return encode_runs(RunLengths(lengths, np.array([0, len(lengths)])))[0]
+
+
+def check_counts(counts: bytes, size: Size) -> None:
+    """Raise MaskError unless `counts` is the canonical string of a mask of `size`."""
+    decode_runs([counts]).check(check_size(size))
+
+
+def mask_area(counts: bytes) -> int:
+    """Number of foreground pixels."""
+    return int(counts_to_runs(counts)[1::2].sum())
+
+
+def empty_mask(size: Size) -> bytes:
+    """The mask of `size` without foreground."""
+    return runs_to_counts(np.array([size[0] * size[1]]))
+
+
+def encode_mask(mask: NDArray[np.bool_]) -> bytes:
+    """Compressed counts of a bool mask [H, W]."""
+    if mask.ndim != 2 or mask.dtype != bool:
+        raise MaskError(f"expected a mask bool [H, W], found {mask.dtype} {list(mask.shape)}")
+    check_size(mask.shape)
+    counts = coco.encode(np.asfortranarray(mask).view(np.uint8))["counts"]
+    assert isinstance(counts, bytes)  # the type leaves room for the string that JSON needs
+    return counts
+
+
+def decode_mask(counts: bytes, size: Size) -> NDArray[np.bool_]:
+    """The mask bool [H, W] of a compressed counts string, which is checked first."""
+    check_counts(counts, size)
+    return decode_checked(counts, size)
+
+
+def decode_checked(counts: bytes, size: Size) -> NDArray[np.bool_]:
+    """As `decode_mask`, for a string already known to be sound (the C decoder trusts its input)."""
+    return coco.decode({"size": list(size), "counts": counts}).view(bool)
+
+
+def check_size(size: tuple[int, ...]) -> Size:
+    """Return (height, width) as two ints, or raise MaskError unless both are sensible."""
+    if len(size) != 2 or not all(0 < side <= MAX_SIDE for side in size) or size[0] * size[1] > MAX_PIXELS:
+        raise MaskError(
+            f"expected (height, width) of 1 to {MAX_SIDE} pixels each and at most {MAX_PIXELS} in all, "
+            f"found {tuple(size)}"
+        )
+    return int(size[0]), int(size[1])

@@ -1,0 +1,300 @@
+"""A run: the folder that one producer writes, one `.masks` file per video beside a manifest.
+
+runs/soc/run.json             who made it, of what, with which weights and settings
+runs/soc/videos/dog.masks     written whole or not at all; what is there is finished
+runs/soc/.lock                held while somebody writes
+"""
+
+import errno
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Self
+
+from mask_interchange.codec import SUFFIX, TEMPORARY_PREFIX, read_masks, write_masks, write_whole
+from mask_interchange.errors import MaskFileError, RunBusyError, RunError
+from mask_interchange.names import check_name, natural_key
+from mask_interchange.track import VideoMasks
+
+FORMAT_VERSION = 1
+MAX_MANIFEST = 2**20
+_CREATE_PATIENCE = 5.0  # seconds to wait for another process that is just creating the same run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunManifest:
+    """What a run was made of; two runs with equal manifests may be continued by one another.
+
+    Attributes:
+        producer: name of the program.
+        producer_version: its version.
+        checkpoint_sha256: of the weights file, 64 lower-case hexadecimal digits; None when no file was used.
+        settings: everything else that changes the masks, as JSON values.
+        dataset: name, split (or None) and fingerprint of what was processed.
+    """
+
+    producer: str
+    producer_version: str
+    checkpoint_sha256: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    dataset: Mapping[str, str | None]
+
+    def __post_init__(self):
+        if set(self.dataset) != {"name", "split", "fingerprint"}:
+            raise RunError(f"manifest: dataset must have name, split and fingerprint, found {sorted(self.dataset)}")
+        sha = self.checkpoint_sha256
+        if sha is not None and (len(sha) != 64 or set(sha) - set("0123456789abcdef")):
+            raise RunError(f"manifest: checkpoint_sha256 must be 64 hexadecimal digits, found {sha!r:.80}")
+        try:
+            # Through JSON and back, so that a manifest just made equals the one read later (tuples become lists).
+            object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings), allow_nan=False)))
+        except (TypeError, ValueError) as error:
+            raise RunError(f"manifest: settings must be JSON values: {error}") from error
+        object.__setattr__(self, "dataset", dict(self.dataset))
+
+    def to_json(self) -> str:
+        """The text of `run.json`."""
+        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: bytes, path: Path | str) -> Self:
+        """The manifest in the text of a `run.json`.
+
+        Raises:
+            RunError: names `path` and what is wrong.
+        """
+        try:
+            tree = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{path}: not a run's manifest: {error}") from error
+        if not isinstance(tree, dict):
+            raise RunError(f"{path}: expected a JSON object, found {type(tree).__name__}")
+        if tree.get("format_version") != FORMAT_VERSION:
+            raise RunError(
+                f"{path}: expected format_version {FORMAT_VERSION}, found {tree.get('format_version')!r}; "
+                "another version of this software wrote the run"
+            )
+        types: dict[str, type | tuple[type, ...]] = {
+            "producer": str,
+            "producer_version": str,
+            "checkpoint_sha256": (str, type(None)),
+            "settings": dict,
+            "dataset": dict,
+        }
+        if tree.keys() != {"format_version", *types}:
+            raise RunError(f"{path}: expected the keys format_version, {', '.join(types)}, found {', '.join(tree)}")
+        for key, kind in types.items():
+            if not isinstance(tree[key], kind):
+                raise RunError(f"{path}: {key}: expected {kind}, found {tree[key]!r:.80}")
+        del tree["format_version"]
+        try:
+            return cls(**tree)
+        except RunError as error:
+            raise RunError(f"{path}: {error}") from error
+
+    def difference(self, other: "RunManifest") -> str | None:
+        """The first key in which two manifests differ, with both values, or None."""
+        ours, theirs = asdict(self), asdict(other)
+        for key in ours:
+            if ours[key] == theirs[key]:
+                continue
+            if not isinstance(ours[key], dict):
+                return f"{key} is {ours[key]!r} there and {theirs[key]!r} now"
+            for inner in sorted(ours[key].keys() | theirs[key].keys()):
+                here, there = ours[key].get(inner), theirs[key].get(inner)
+                if here != there or (inner in ours[key]) != (inner in theirs[key]):
+                    return f"{key}.{inner} is {here!r} there and {there!r} now"
+        return None
+
+
+class MaskRun:
+    """One producer's folder of masks. Opening reads the manifest only; videos are read when asked for.
+
+    Attributes:
+        path: the folder.
+        manifest: what the run was made of.
+    """
+
+    def __init__(self, path: Path, manifest: RunManifest):
+        self.path = path
+        self.manifest = manifest
+        self._writing = False
+
+    def __repr__(self) -> str:
+        return f"MaskRun({str(self.path)!r})"
+
+    @property
+    def name(self) -> str:
+        """The folder's name, by which members of a vote are known."""
+        return self.path.resolve().name
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a run for reading; it may be unfinished.
+
+        Raises:
+            RunError: there is no run, or its manifest is not sound.
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        if manifest is None:
+            reason = "the folder holds no run.json" if path.is_dir() else "there is no such folder"
+            raise RunError(f"{path}: not a run: {reason}")
+        return cls(path, manifest)
+
+    @classmethod
+    def create(cls, path: Path | str, manifest: RunManifest) -> Self:
+        """Start a run, or continue one that was started with an equal manifest.
+
+        Raises:
+            RunError: the folder holds a run with another manifest (says which key differs), or other files.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise RunError(f"{path}: expected a folder or nothing, found a file") from error
+        deadline = time.monotonic() + _CREATE_PATIENCE
+        while (there := _read_manifest(path)) is None:
+            try:
+                with _lock(path, shared=False):
+                    if _read_manifest(path) is None:
+                        _start(path, manifest)
+            except RunBusyError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        if difference := there.difference(manifest):
+            raise RunError(
+                f"{path}: the run there was made of something else: {difference}. "
+                "Give another folder with --out, or delete this one."
+            )
+        (path / "videos").mkdir(exist_ok=True)
+        return cls(path, there)
+
+    def videos(self) -> list[str]:
+        """Ids of the finished videos, in natural order."""
+        folder = self.path / "videos"
+        if not folder.is_dir():
+            return []
+        files = (file.name for file in folder.iterdir() if file.name.endswith(SUFFIX))
+        return sorted((name.removesuffix(SUFFIX) for name in files), key=natural_key)
+
+    def has(self, video: str) -> bool:
+        """Whether the video is finished."""
+        return self._file(video).is_file()
+
+    def missing(self, videos: Iterable[str]) -> list[str]:
+        """Those of `videos` that are not finished, in the order given."""
+        return [video for video in videos if not self.has(video)]
+
+    def read(self, video: str) -> VideoMasks:
+        """The masks of a finished video.
+
+        Raises:
+            RunError: the video is not in the run.
+            MaskFileError: its file is not sound, or is another video's.
+        """
+        path = self._file(video)
+        if not path.is_file():
+            raise RunError(f"{self.path}: the run has no masks of video {video!r}; is it finished?")
+        masks = read_masks(path)
+        if masks.video != video:
+            raise MaskFileError(path, "video", f"{video!r}, as the file is called", repr(masks.video))
+        return masks
+
+    def write(self, masks: VideoMasks) -> None:
+        """Write a video's masks, whole or not at all. Outside `writing` the run is locked for this one call.
+
+        Raises:
+            RunBusyError: another process writes the run.
+            OSError: as the system gives it; nothing is left behind.
+        """
+        if not self._writing:
+            with self.writing():
+                return self.write(masks)
+        write_masks(self._file(masks.video), masks)
+
+    @contextmanager
+    def writing(self, *, shared: bool = False) -> Iterator[Self]:
+        """Hold the run's lock while writing.
+
+        Args:
+            shared: let other shared writers in: workers that were given different videos.
+
+        Raises:
+            RunBusyError: somebody else holds the lock.
+        """
+        with _lock(self.path, shared=shared):
+            folder = self.path / "videos"
+            folder.mkdir(exist_ok=True)
+            if not shared:  # nobody else can be in the middle of a file
+                for leftover in self.path.rglob(f"{TEMPORARY_PREFIX}*.tmp"):
+                    leftover.unlink()
+            self._writing = True
+            try:
+                yield self
+            finally:
+                self._writing = False
+
+    def _file(self, video: str) -> Path:
+        return self.path / "videos" / (check_name("video", video) + SUFFIX)
+
+
+def _read_manifest(path: Path) -> RunManifest | None:
+    file = path / "run.json"
+    try:
+        with open(file, "rb") as stream:
+            text = stream.read(MAX_MANIFEST + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read: {error.strerror}") from error
+    if len(text) > MAX_MANIFEST:
+        raise RunError(f"{file}: expected a manifest of at most {MAX_MANIFEST} bytes, found a larger file")
+    return RunManifest.from_json(text, file)
+
+
+def _start(path: Path, manifest: RunManifest) -> None:
+    foreign = sorted(p.name for p in path.iterdir() if p.name != ".lock" and not p.name.startswith(TEMPORARY_PREFIX))
+    if foreign:
+        raise RunError(
+            f"{path}: expected an empty folder or a run, found {', '.join(foreign[:3])} and no run.json. "
+            "Give another folder with --out."
+        )
+    write_whole(path / "run.json", manifest.to_json().encode())
+
+
+@contextmanager
+def _lock(path: Path, *, shared: bool) -> Iterator[None]:
+    """Hold the advisory lock of a run folder; it ends with the process, however that ends."""
+    with open(path / ".lock", "ab") as file:
+        try:
+            _lock_file(file, shared)
+        except OSError as error:
+            if error.errno not in {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}:
+                raise RunError(f"{path}: the run cannot be locked for writing: {error.strerror}") from error
+            raise RunBusyError(
+                f"{path}: another process is writing this run; wait for it, or give another folder with --out"
+            ) from error
+        yield
+
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+
+    def _lock_file(file: IO[bytes], shared: bool) -> None:
+        # Windows has no shared lock of this kind; workers go without, an exclusive writer is still alone.
+        if not shared:
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+else:
+
+    def _lock_file(file: IO[bytes], shared: bool) -> None:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

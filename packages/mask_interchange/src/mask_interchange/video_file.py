@@ -1,0 +1,189 @@
+"""Frames of a video file, through FFmpeg (PyAV).
+
+Headers lie about frame counts and rates, so nothing but decoding is believed: the first use decodes the file once and
+notes every frame's time stamp and checksum. Reading one frame later seeks to a key frame before it; if what arrives
+there is not what the first pass saw (broken indices, open groups of pictures), the file is decoded from its start.
+"""
+
+import hashlib
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from mask_interchange.errors import DatasetError, MaskInterchangeError
+from mask_interchange.rle import Size, check_size
+
+CACHE_BYTES = 256 * 2**20  # decoded frames kept for random access, one at least
+
+# Demuxers that show text as pictures or read other files than the one given.
+_NOT_A_VIDEO = frozenset({"tty", "ansi", "concat", "concatf", "hls", "dash", "imf", "image2", "lavfi"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What the first pass saw: per frame its time stamp and checksum; the key frames; the size after rotation."""
+
+    stamps: tuple[int | None, ...]
+    checksums: tuple[int, ...]
+    key_frames: tuple[int, ...]
+    size: Size
+
+
+class VideoFile:
+    """All frames of a file's video stream, in order of display, with the file's rotation applied."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        with self._opened():
+            pass  # what is no video at all is found at once
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        """Frame numbers with at least five digits."""
+        return tuple(f"{i:05d}" for i in range(len(self._index.stamps)))
+
+    @property
+    def size(self) -> Size:
+        """(H, W) after rotation."""
+        return self._index.size
+
+    def read(self, i: int) -> NDArray[np.uint8]:
+        """Frame `i` as RGB uint8 [H, W, 3]."""
+        if i not in self._cache:
+            start = max((k for k in self._index.key_frames if k <= i), default=0)
+            if not (start > 0 and self._fill_cache(start, i)):
+                self._fill_cache(0, i)
+        return self._cache[i]
+
+    def frames(self, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
+        """Frames start..stop-1 in order, decoded once and not kept."""
+        for i, frame in enumerate(self._decoded()):
+            if i >= stop:
+                return
+            if i >= start:
+                yield self._pixels(frame, i)
+
+    def faults(self) -> Iterator[str]:
+        """What decoding the file has to complain of."""
+        try:
+            _ = self._index
+        except DatasetError as error:
+            yield str(error)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the file."""
+        with open(self._path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @cached_property
+    def _index(self) -> _Index:
+        stamps: list[int | None] = []
+        checksums: list[int] = []
+        key_frames: list[int] = []
+        size: Size | None = None
+        for i, frame in enumerate(self._decoded()):
+            shown = _shown_size(frame)
+            if size is None:
+                size = self._sound_size(shown)
+            self._check_size(shown, size, i)
+            stamps.append(frame.pts)
+            checksums.append(_checksum(frame))
+            if frame.key_frame and frame.pts is not None:
+                key_frames.append(i)
+        if size is None:
+            raise DatasetError(f"{self._path}: no frame could be decoded; is the file complete?")
+        return _Index(tuple(stamps), tuple(checksums), tuple(key_frames), size)
+
+    def _fill_cache(self, start: int, stop: int) -> bool:
+        """Decode frames start..stop into the cache; False if seeking to `start` led somewhere else."""
+        index = self._index
+        wanted = start
+        for frame in self._decoded(index.stamps[start] if start else None):
+            if wanted == start and start and frame.pts != index.stamps[start]:
+                continue  # FFmpeg may land on an earlier key frame
+            if _checksum(frame) != index.checksums[wanted]:
+                return False
+            self._keep(wanted, self._pixels(frame, wanted))
+            if wanted == stop:
+                return True
+            wanted += 1
+        if start == 0:
+            raise DatasetError(f"{self._path}: frame {stop} is gone; was the file changed while it was read?")
+        return False
+
+    def _keep(self, i: int, frame: NDArray[np.uint8]) -> None:
+        self._cache[i] = frame
+        self._cache.move_to_end(i)
+        while len(self._cache) > max(1, CACHE_BYTES // frame.nbytes):
+            self._cache.popitem(last=False)
+
+    def _pixels(self, frame: av.VideoFrame, i: int) -> NDArray[np.uint8]:
+        self._check_size(_shown_size(frame), self.size, i)
+        pixels = frame.to_ndarray(format="rgb24")
+        return np.ascontiguousarray(np.rot90(pixels, _quarter_turns(frame)), np.uint8)
+
+    def _decoded(self, seek_to: int | None = None) -> Iterator[av.VideoFrame]:
+        """The decoder's frames from the start, or from a key frame at or before a time stamp."""
+        with self._opened() as (container, stream):
+            if seek_to is not None:
+                container.seek(seek_to, stream=stream, backward=True)
+            yield from container.decode(stream)
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        try:
+            # A file object and an empty protocol list: a playlist in disguise cannot make FFmpeg open anything else.
+            with (
+                open(self._path, "rb") as file,
+                av.open(file, "r", options={"protocol_whitelist": "none"}) as container,
+            ):
+                if _NOT_A_VIDEO & set(container.format.name.split(",")) or not container.streams.video:
+                    raise DatasetError(f"{self._path}: expected a video, found {container.format.long_name}")
+                stream = container.streams.video[0]
+                stream.thread_type = "AUTO"
+                yield container, stream
+        except (OSError, FFmpegError) as error:
+            raise DatasetError(
+                f"{self._path}: not a readable video: {error.strerror or error}; play it to see whether it is whole"
+            ) from error
+
+    def _sound_size(self, size: Size) -> Size:
+        try:
+            return check_size(size)
+        except MaskInterchangeError as error:
+            raise DatasetError(f"{self._path}: {error}") from error
+
+    def _check_size(self, size: Size, expected: Size, i: int) -> None:
+        if size != expected:
+            raise DatasetError(
+                f"{self._path}: expected {expected[1]}x{expected[0]} pixels as in the first frame, found "
+                f"{size[1]}x{size[0]} in frame {i}; all frames of a video must have one size"
+            )
+
+
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    """Counter-clockwise quarter turns that show the frame upright."""
+    return round(frame.rotation / 90) % 4
+
+
+def _shown_size(frame: av.VideoFrame) -> Size:
+    return (frame.height, frame.width) if _quarter_turns(frame) % 2 == 0 else (frame.width, frame.height)
+
+
+def _checksum(frame: av.VideoFrame) -> int:
+    total = 0
+    for plane in frame.planes:
+        total = zlib.crc32(plane, total)
+    return total

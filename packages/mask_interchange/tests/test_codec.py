@@ -1,0 +1,275 @@
+"""The `.masks` file: what goes in comes out, and nothing else comes out."""
+
+import struct
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from mask_interchange import (
+    Expression,
+    MaskFileError,
+    MaskTrack,
+    VideoMasks,
+    codec,
+    decode_video,
+    encode_video,
+    read_masks,
+    write_masks,
+)
+
+words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
+names = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\:"), min_size=1, max_size=12
+).filter(lambda name: name not in {".", ".."})
+
+
+@st.composite
+def videos(draw):
+    shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9)))
+    tracks = []
+    for name in draw(st.lists(names, max_size=3, unique=True)):
+        scores = draw(st.none() | arrays(np.float32, shape[0], elements=st.floats(-100, 100, width=32)))
+        small = (shape[0], draw(st.integers(1, shape[1])), draw(st.integers(1, shape[2])))
+        tracks.append(
+            MaskTrack.from_masks(
+                Expression(id=name, text=draw(st.none() | words), group=draw(st.none() | words)),
+                draw(arrays(bool, shape)),
+                scores=scores,
+                key_frame=draw(st.none() | st.integers(0, shape[0] - 1)),
+                support=draw(st.none() | arrays(bool, shape)),
+                soft=draw(st.none() | arrays(np.uint8, small)),
+            )
+        )
+    frames = draw(st.lists(names, min_size=shape[0], max_size=shape[0], unique=True))
+    return VideoMasks(video=draw(names), size=shape[1:], frame_names=tuple(frames), tracks=tuple(tracks))
+
+
+def with_payload(payload: bytes) -> bytes:
+    """A file with a sound header around any payload."""
+    return struct.pack("<8sHHIQ", b"\x89RVMASK\n", 1, 0, zlib.crc32(payload), len(payload)) + payload
+
+
+@given(videos())
+def test_round_trip(video):
+    assert decode_video(encode_video(video)) == video
+
+
+def test_file_round_trip(masks, tmp_path):
+    write_masks(tmp_path / "dog.masks", masks)
+    assert read_masks(tmp_path / "dog.masks") == masks
+    assert [p.name for p in tmp_path.iterdir()] == ["dog.masks"]
+
+
+def test_scores_are_exact(masks):
+    again = decode_video(encode_video(masks)).track("0")
+    assert again.scores.dtype == np.float32
+    assert again.key_frame == 1, "the first of two equal scores"
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+def test_damage_is_always_noticed(masks, data):
+    whole = encode_video(masks)
+    kind = data.draw(st.sampled_from(["cut", "flip", "insert", "append"]))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    if kind == "cut":
+        damaged = whole[:at]
+    elif kind == "flip":
+        damaged = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
+    elif kind == "insert":
+        damaged = whole[:at] + data.draw(st.binary(min_size=1, max_size=9)) + whole[at:]
+    else:
+        damaged = whole + data.draw(st.binary(min_size=1, max_size=9))
+    with pytest.raises(MaskFileError):
+        decode_video(damaged)
+
+
+@given(st.binary(max_size=200))
+def test_any_payload(payload):
+    with pytest.raises(MaskFileError):
+        decode_video(with_payload(payload))
+
+
+json_like = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**40), 2**63)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=12),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def paths(tree, path=()):
+    """Every place in a tree of maps and arrays."""
+    yield path
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        yield from paths(value, (*path, key))
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
+def test_a_wrong_value_anywhere_is_an_error_or_a_sound_video(masks, data):
+    """With the checksum right, only the fields' own checks stand between a garbled tree and the caller."""
+    tree = msgpack.unpackb(encode_video(masks)[24:])
+    *parents, last = data.draw(st.sampled_from([p for p in paths(tree) if p]))
+    node = tree
+    for key in parents:
+        node = node[key]
+    node[last] = data.draw(json_like)
+    try:
+        video = decode_video(with_payload(msgpack.packb(tree)))
+    except MaskFileError:
+        return
+    assert decode_video(encode_video(video)) == video
+
+
+def changed(masks: VideoMasks, path: str, value: object) -> bytes:
+    tree = msgpack.unpackb(encode_video(masks)[24:])
+    node = tree
+    *parents, last = [int(p) if p.isdigit() else p for p in path.split(".")]
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    return with_payload(msgpack.packb(tree))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field", "message"),
+    [
+        ("video", "../etc/passwd", "payload", "contains '/'"),
+        ("video", "", "payload", "is empty"),
+        ("frames.1", "..", "payload", "path of its own"),
+        ("frames.1", "00000", "payload", "'00000' again"),
+        ("frames", [], "tracks[0].masks.lengths", "0 numbers"),
+        ("height", 2**31, "height", "from 1 to 32768"),
+        ("height", True, "height", "integer"),
+        ("width", 32768, "tracks[0]", "fill 9x32768"),
+        ("tracks.0.id", "a/b", "tracks[0]", "contains '/'"),
+        ("tracks.1.id", "0", "payload", "'0' again"),
+        ("tracks.0.text", "  ", "tracks[0]", "text with words"),
+        ("tracks.0.group", 4, "tracks[0].group", "expected text"),
+        ("tracks.0.key_frame", 4, "tracks[0].key_frame", "from 0 to 3"),
+        ("tracks.0.key_frame", -1, "tracks[0].key_frame", "from 0 to 3"),
+        ("tracks.0.scores", b"\0" * 12, "tracks[0].scores", "16 bytes, found 12"),
+        ("tracks.0.scores", b"\0\0\xc0\x7f" * 4, "tracks[0]", "finite numbers, found nan at 0"),
+        ("tracks.0.masks.lengths", b"\xff" * 16, "tracks[0].masks.zlib", "at most 536870912 bytes"),
+        ("tracks.0.masks.zlib", b"junk", "tracks[0].masks.zlib", "zlib stream"),
+        ("tracks.0.soft.height", 10, "tracks[0].soft.height", "from 1 to 9"),
+        ("tracks.0.soft.height", 2, "tracks[0].soft.zlib", "stream of 40 bytes"),
+        ("tracks.0.soft", [1], "tracks[0].soft", "expected a map, found an array"),
+        ("tracks", {}, "tracks", "expected an array, found a map"),
+        ("tracks.0", {"id": "0"}, "tracks[0]", "expected the keys id, text"),
+    ],
+)
+def test_faults_are_named(masks, path, value, field, message):
+    with pytest.raises(MaskFileError) as caught:
+        decode_video(changed(masks, path, value), Path("runs/x/dog.masks"))
+    assert caught.value.field == field
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("runs/x/dog.masks: ")
+
+
+@pytest.mark.parametrize(
+    ("header", "field"),
+    [
+        (struct.pack("<8sHHIQ", b"PK\x03\x04zip!", 1, 0, 0, 0), "magic"),
+        (struct.pack("<8sHHIQ", b"\x89RVMASK\n", 2, 0, 0, 0), "version"),
+        (struct.pack("<8sHHIQ", b"\x89RVMASK\n", 1, 9, 0, 0), "reserved"),
+        (struct.pack("<8sHHIQ", b"\x89RVMASK\n", 1, 0, 0, 2**62), "payload length"),
+        (struct.pack("<8sHHIQ", b"\x89RVMASK\n", 1, 0, 0, 5), "payload length"),
+        (b"", "header"),
+    ],
+)
+def test_headers(tmp_path, header, field):
+    path = tmp_path / "x.masks"
+    path.write_bytes(header)
+    with pytest.raises(MaskFileError) as caught:
+        read_masks(path)
+    assert caught.value.field == field
+
+
+def peak_memory(data: bytes) -> int:
+    tracemalloc.start()
+    try:
+        with pytest.raises(MaskFileError):
+            decode_video(data)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_declared_sizes_are_not_allocated(masks):
+    """Bombs: small files that declare much. What they may take is bounded by their own size."""
+    bomb = zlib.compress(bytes(2**26))
+    soft = {"height": 9, "width": 13, "zlib": bomb}
+    huge_array = b"\xdd\xff\xff\xff\xff"
+    for data in (
+        changed(masks, "tracks.0.soft", soft),
+        changed(masks, "tracks.0.masks.zlib", bomb),
+        with_payload(b"\x85\xa5video" + huge_array),
+        with_payload(b"\xc6\xff\xff\xff\xff"),
+        with_payload(b"\x91" * 100_000),
+        with_payload(b"\xdf\xff\xff\xff\xff" + b"\xa1a\xa1b" * 10),
+    ):
+        assert peak_memory(data) < 2**23
+
+
+def test_a_budget_for_the_whole_file(masks, monkeypatch):
+    monkeypatch.setattr(codec, "MAX_UNPACKED", 100)
+    with pytest.raises(MaskFileError, match="at most 100 bytes of masks in a file"):
+        encode_video(masks)
+    monkeypatch.undo()
+    data = encode_video(masks)
+    monkeypatch.setattr(codec, "MAX_UNPACKED", 100)
+    with pytest.raises(MaskFileError, match="after decompression"):
+        decode_video(data)
+
+
+def test_absent_file(tmp_path):
+    with pytest.raises(MaskFileError, match=r"absent\.masks: file: expected a readable file"):
+        read_masks(tmp_path / "absent.masks")
+
+
+def test_full_disk_leaves_the_old_file_and_nothing_else(masks, tmp_path, monkeypatch):
+    path = tmp_path / "dog.masks"
+    path.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(codec.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_masks(path, masks)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_interrupted_write_leaves_nothing(masks, tmp_path, monkeypatch):
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(codec.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_masks(tmp_path / "dog.masks", masks)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_real_masks_are_small(data):
+    """Ground-truth masks take less than a thousandth of their float32 logits."""
+    from PIL import Image
+
+    files = sorted((data / "davis_mini/Annotations/bmx-trees").glob("*.png"))
+    frames = [np.asarray(Image.open(file)) > 0 for file in files]
+    track = MaskTrack.from_masks(Expression(id="0"), frames, scores=np.ones(len(frames)))
+    names = tuple(file.stem for file in files)
+    video = VideoMasks(video="bmx-trees", size=frames[0].shape, frame_names=names, tracks=(track,))
+    assert len(encode_video(video)) < len(frames) * frames[0].size * 4 / 1000

@@ -1,0 +1,127 @@
+"""Video files: every frame, upright, in order, and the same one however it is reached."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from mask_interchange import DatasetError, open_video, video_file
+
+
+def picture(i: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """A frame that tells its number by the position of a white square, and its top left by a red corner."""
+    frame = np.full((height, width, 3), 90, np.uint8)
+    x, y = 4 * (i % 14), 12 + 8 * (i // 14)
+    frame[y : y + 6, x : x + 6] = 255
+    frame[:8, :8] = (230, 20, 20)
+    return frame
+
+
+def number_of(frame: np.ndarray) -> int:
+    bright = frame.min(axis=2) > 200
+    rows, columns = np.nonzero(bright)
+    return round((np.median(columns) - 2.5) / 4) + 14 * round((np.median(rows) - 14.5) / 8)
+
+
+def write_video(path: Path, count: int, codec: str = "libx264", rotation: int = 0, **options: str) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.options = {"crf": "10", **options} if codec == "libx264" else options
+        if codec != "libx264":
+            stream.bit_rate = 4_000_000
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for i in range(count):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(i), format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+FILES = {
+    "b-frames.mp4": ("libx264", {"bf": "3", "g": "12"}),
+    "open-gop.mkv": ("libx264", {"bf": "2", "g": "9", "x264-params": "open-gop=1"}),
+    "one-key-frame.mp4": ("libx264", {"g": "300"}),
+    "refresh.mkv": ("libx264", {"g": "10", "x264-params": "intra-refresh=1"}),
+    "simple.avi": ("mpeg4", {}),
+    "raw.ts": ("libx264", {"bf": "2", "g": "10"}),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_frame_once_and_the_same_by_number(tmp_path, name, monkeypatch):
+    codec, options = FILES[name]
+    count = 41
+    data = open_video(write_video(tmp_path / name, count, codec, **options), ["a square"])
+    video = data.videos[Path(name).stem]
+    streamed = list(video.frames())
+    assert [number_of(frame) for frame in streamed] == list(range(count))
+    assert video.frame_names == tuple(f"{i:05d}" for i in range(count))
+    assert video.size == (48, 64)
+    monkeypatch.setattr(video_file, "CACHE_BYTES", 3 * streamed[0].nbytes)
+    for i in [7, 8, 6, 40, 0, 39, 13, 12, 11, 25, 1]:
+        np.testing.assert_array_equal(video.read_frame(i), streamed[i])
+    assert [number_of(frame) for frame in video.frames(5, 9)] == [5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(("rotation", "corner"), [(90, (-8, 0)), (180, (-8, -8)), (-90, (0, -8))])
+def test_rotation_is_applied(tmp_path, rotation, corner):
+    """`rotation` is counter-clockwise: the red corner of the stored frame moves from the top left accordingly."""
+    video = open_video(write_video(tmp_path / "turned.mp4", 3, rotation=rotation)).videos["turned"]
+    frame = video.read_frame(1)
+    assert frame.shape[:2] == video.size == ((64, 48) if rotation % 180 else (48, 64))
+    y, x = corner
+    patch = np.roll(frame, (-y, -x), axis=(0, 1))[:8, :8].astype(int)
+    assert patch[2:6, 2:6, 0].min() > 150
+    assert patch[2:6, 2:6, 1].max() < 100
+
+
+def test_a_cut_off_file_gives_the_frames_it_has(tmp_path):
+    path = write_video(tmp_path / "cut.ts", 40, bf="0", g="10")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    video = open_video(path).videos["cut"]
+    assert 5 < len(video) < 40
+    assert [number_of(f) for f in video.frames(0, 5)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.mp4", b""),
+        ("text.txt", b"hello, this is a text file\n" * 50),
+        ("text.mp4", b"hello, this is a text file\n" * 50),
+        ("noise.mkv", bytes(range(256)) * 40),
+    ],
+)
+def test_what_is_no_video_is_refused(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=name):
+        open_video(path, ["a dog"])
+
+
+@pytest.mark.parametrize(
+    "playlist", ["ffconcat version 1.0\nfile 'secret.mp4'\n", "#EXTM3U\n#EXTINF:1,\nsecret.ts\n#EXT-X-ENDLIST\n"]
+)
+def test_a_playlist_cannot_open_other_files(tmp_path, playlist):
+    write_video(tmp_path / "secret.mp4", 3)
+    write_video(tmp_path / "secret.ts", 3)
+    (tmp_path / "innocent.mp4").write_text(playlist)
+    with pytest.raises(DatasetError):
+        list(open_video(tmp_path / "innocent.mp4").videos["innocent"].frames())
+
+
+def test_sound_only(tmp_path):
+    path = tmp_path / "sound.wav"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    with pytest.raises(DatasetError, match="expected a video"):
+        open_video(path)
+
+
+def test_absent():
+    with pytest.raises(DatasetError, match="no such video file or folder"):
+        open_video("nowhere.mp4")
