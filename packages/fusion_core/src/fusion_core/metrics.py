@@ -1,8 +1,9 @@
 """J and F of one frame, and the statistics of a sequence of them.
 
-Definitions: Perazzi et al., CVPR 2016, section 5; details (which pixel is a boundary pixel, what happens at the image border, the
-width of the tolerance) as in the DAVIS 2017 evaluation toolkit, `davis2017/metrics.py` and `davis2017/utils.py`, whose numbers these
-functions reproduce. Masks are boolean [H, W]; `void` marks pixels that nobody is asked about.
+Definitions: Perazzi et al., CVPR 2016, section 5. Details (which pixel is a boundary pixel, what happens at the image
+border, the width of the tolerance) as in the DAVIS 2017 evaluation toolkit, `davis2017/metrics.py` and
+`davis2017/utils.py`, whose numbers these functions reproduce. Masks are boolean [H, W]; `void` marks pixels that nobody
+is asked about.
 """
 
 import math
@@ -35,8 +36,8 @@ def region_similarity(truth: Mask, prediction: Mask, void: Mask | None = None) -
         EvaluationError: a mask is not bool [H, W] or the sizes differ.
     """
     truth, prediction = _without_void(truth, prediction, void)
-    intersection = np.count_nonzero(truth & prediction)
-    union = np.count_nonzero(truth) + np.count_nonzero(prediction) - intersection
+    intersection = int(np.count_nonzero(truth & prediction))
+    union = int(np.count_nonzero(truth | prediction))
     return intersection / union if union else 1.0
 
 
@@ -45,8 +46,9 @@ def contour_accuracy(
 ) -> float:
     """F, the harmonic mean of precision and recall of boundary pixels within a tolerance.
 
-    A boundary pixel is right when a boundary pixel of the other mask lies within the tolerance, measured from centre to centre. Where
-    one mask has no boundary and the other has, F is 0; where neither has, 1. A mask that covers the whole image has no boundary.
+    A boundary pixel is right when a boundary pixel of the other mask lies within the tolerance, from centre to centre.
+    Where one mask has no boundary and the other has, F is 0; where neither has, 1. A mask that covers the whole image
+    has no boundary.
 
     Args:
         truth: bool [H, W].
@@ -63,16 +65,11 @@ def contour_accuracy(
     radius = tolerance_in_pixels(truth.shape, tolerance)
     truth, prediction = _without_void(truth, prediction, void)
     window = _foreground_window(truth, prediction)
-    true_boundary = boundary_map(truth[window]).view(np.uint8)
-    predicted_boundary = boundary_map(prediction[window]).view(np.uint8)
-
-    true_count, predicted_count = np.count_nonzero(true_boundary), np.count_nonzero(predicted_boundary)
-    if not true_count or not predicted_count:
-        return float(true_count == predicted_count)
-    # No boundary lies outside the window, so dilating inside it loses nothing; OpenCV takes the outside as background.
-    disk = _disk(radius)
-    recall = np.count_nonzero(true_boundary & cv2.dilate(predicted_boundary, disk)) / true_count
-    precision = np.count_nonzero(predicted_boundary & cv2.dilate(true_boundary, disk)) / predicted_count
+    true_boundary, predicted_boundary = boundary_map(truth[window]), boundary_map(prediction[window])
+    if not true_boundary.any() or not predicted_boundary.any():
+        return float(true_boundary.any() == predicted_boundary.any())
+    precision = _share_within(radius, predicted_boundary, true_boundary)
+    recall = _share_within(radius, true_boundary, predicted_boundary)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -112,11 +109,11 @@ class Statistics:
 def statistics(values: npt.ArrayLike) -> Statistics:
     """Mean, recall and decay of the scores of successive frames.
 
-    The quarters share their border frames, as published. The published code keeps the borders in 8-bit integers and so reports another
-    decay for more than 256 frames; here it is right for any length.
+    The quarters share their border frames, as published. The published code keeps the borders in 8-bit integers, so its
+    decay is wrong for more than 256 frames; here it is right for any length.
 
     Args:
-        values: float [T], T > 0; NaN marks a frame without a score: it counts for no mean, and as a miss for the recall.
+        values: float [T], T > 0; NaN marks a frame without a score: no mean counts it, the recall counts it as a miss.
     """
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 1 or not scores.size:
@@ -145,8 +142,8 @@ def _without_void(truth: Mask, prediction: Mask, void: Mask | None) -> tuple[Mas
             raise EvaluationError(f"{name} must be a boolean mask [H, W], not {mask.dtype} {list(mask.shape)}")
         if mask.shape != truth.shape:
             raise EvaluationError(
-                f"{name} is {mask.shape[0]}x{mask.shape[1]} but truth is {truth.shape[0]}x{truth.shape[1]} (height x width); "
-                "scores need masks at the full resolution of the annotation"
+                f"{name} is {mask.shape[0]}x{mask.shape[1]} but truth is {truth.shape[0]}x{truth.shape[1]} "
+                "(height x width); scores need masks at the full resolution of the annotation"
             )
     return (truth, prediction) if void is None else (truth & ~void, prediction & ~void)
 
@@ -154,10 +151,17 @@ def _without_void(truth: Mask, prediction: Mask, void: Mask | None) -> tuple[Mas
 def _foreground_window(truth: Mask, prediction: Mask) -> tuple[slice, slice]:
     """The part of the image outside of which neither mask has foreground or a boundary.
 
-    One pixel of margin: the boundary map is shifted half a pixel towards the origin, and needs the background that follows the mask.
+    One pixel of margin: the boundary map is shifted half a pixel towards the origin, and needs the background that
+    follows the mask.
     """
     left, top, width, height = cv2.boundingRect((truth | prediction).view(np.uint8))
     return slice(max(top - 1, 0), top + height + 1), slice(max(left - 1, 0), left + width + 1)
+
+
+def _share_within(radius: float, pixels: Mask, others: Mask) -> float:
+    """Share of `pixels` with one of `others` at most `radius` away; OpenCV takes the outside as background."""
+    near = cv2.dilate(others.view(np.uint8), _disk(radius))
+    return int(np.count_nonzero(near[pixels])) / int(np.count_nonzero(pixels))
 
 
 @lru_cache(maxsize=16)

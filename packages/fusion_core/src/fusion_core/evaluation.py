@@ -1,0 +1,136 @@
+"""A whole run against a folder of annotations: scores of every video and their means.
+
+Under every protocol the overall score is the unweighted mean over all targets (expressions, or objects under the DAVIS
+protocols) of all videos: a video counts as often as it has targets, and every frame of a target counts the same.
+J&F is the mean of mean J and mean F.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean
+
+from mask_interchange import Dataset, MaskRun
+
+from fusion_core.annotations import VideoAnnotation
+from fusion_core.errors import EvaluationError
+from fusion_core.protocols import Protocol, TargetScores, VideoScores, score_video
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """Mean J and F over some targets, in [0, 1]."""
+
+    j: float
+    f: float
+
+    @property
+    def jf(self) -> float:
+        """J&F."""
+        return (self.j + self.f) / 2
+
+    @classmethod
+    def over(cls, targets: Iterable[TargetScores]) -> "Means":
+        """Unweighted mean over targets, of their means over frames."""
+        rows = [(float(one.j.mean()), float(one.f.mean())) for one in targets]
+        return cls(j=fmean(j for j, _ in rows), f=fmean(f for _, f in rows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The scores of a run.
+
+    Attributes:
+        run: its name.
+        videos: scores of every annotated video that has anything to score, in the order of the annotations.
+        unscored: what the run holds and no annotation answers, in words.
+    """
+
+    run: str
+    protocol: Protocol
+    videos: tuple[VideoScores, ...]
+    unscored: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> list[TargetScores]:
+        """All that is averaged, video by video."""
+        return [target for video in self.videos for target in video.targets]
+
+    @property
+    def overall(self) -> Means:
+        """Over all targets of all videos."""
+        return Means.over(self.targets)
+
+    @property
+    def annotators(self) -> list[Means]:
+        """Under `ref-davis`, the means of each annotator's set; else empty. The overall score is their mean."""
+        tagged = [(one.target.annotator, one) for one in self.targets if one.target.annotator is not None]
+        ordered = sorted(tagged, key=lambda pair: pair[0])
+        return [Means.over(one for _, one in group) for _, group in groupby(ordered, key=lambda pair: pair[0])]
+
+    @property
+    def missing(self) -> list[str]:
+        """What the run lacks and what therefore counts as 0 or as empty masks, in words."""
+        return [line for video in self.videos for line in video.missing]
+
+
+def evaluate_run(
+    run: MaskRun,
+    annotations: Mapping[str, VideoAnnotation],
+    protocol: Protocol = Protocol.RVOS,
+    dataset: Dataset | None = None,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Score a run.
+
+    Args:
+        run: what was predicted; it may be unfinished, its missing videos score 0.
+        annotations: the true masks, from `open_annotations`.
+        protocol: what is compared with what.
+        dataset: if given, only its videos count, and all of its expressions are asked for.
+        report: called with videos done and in all.
+
+    Raises:
+        EvaluationError: run and annotations do not belong together; names the video.
+    """
+    videos = [name for name in annotations if dataset is None or name in dataset.videos]
+    predicted = run.videos()
+    if not set(videos) & set(predicted):
+        raise EvaluationError(
+            f"none of the {len(videos)} annotated videos ({_some(videos)}) is in {run.path}, which has "
+            f"{_some(predicted)}; is it the annotation of another data set, or a folder too high?"
+        )
+
+    def score(name: str) -> VideoScores:
+        masks = run.read(name) if run.has(name) else None
+        expressions = dataset.videos[name].expressions if dataset else None
+        return score_video(protocol, annotations[name], masks, expressions)
+
+    scores: list[VideoScores] = []
+    # Pillow, OpenCV and numpy let go of the interpreter lock in their loops, so threads keep the cores busy.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        try:
+            for one in pool.map(score, videos):
+                scores.append(one)
+                report(len(scores), len(videos))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    scored = {video.video: video for video in scores if video.targets}
+    if not scored:
+        raise EvaluationError(
+            f"{run.path}: no expression and no object to score in the annotated videos {_some(videos)}"
+        )
+    extra = [f"video {name}" for name in predicted if name not in scored]
+    return Evaluation(
+        run=run.name,
+        protocol=protocol,
+        videos=tuple(scored.values()),
+        unscored=(*extra, *(line for video in scored.values() for line in video.unscored)),
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "no videos"

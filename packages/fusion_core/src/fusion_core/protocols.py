@@ -1,0 +1,396 @@
+"""Which masks are compared, on which frames, and what a missing one counts: one function per protocol.
+
+| protocol | frames | compared | void label 255 | missing prediction |
+|---|---|---|---|---|
+| rvos | all annotated | every expression with its object | background | scores 0 |
+| davis | all but the first and the last | every object with the prediction of its label | background | empty masks |
+| davis-unsupervised | all annotated | every object with the prediction that suits it best | left out | empty masks |
+| ref-davis | all annotated | as davis-unsupervised, once for each of four annotators | left out | empty masks |
+
+`rvos` is how public code for Ref-YouTube-VOS and MeViS averages; the code of the official server was not published. The
+DAVIS protocols follow `davis2017/evaluation.py` of the DAVIS 2017 evaluation toolkit: objects are counted by the
+largest label of the first annotated frame, and a pixel belongs to one object only, so where predictions overlap the
+first one keeps it. (The published Ref-DAVIS17 numbers give such a pixel to the largest probability, which binary masks
+lack.) A video or an annotated frame that the run does not have scores 0 under every protocol.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+from mask_interchange import Expression, MaskTrack, VideoMasks
+
+from fusion_core.annotations import VOID, LabelFrame, VideoAnnotation, objects_in
+from fusion_core.errors import EvaluationError
+from fusion_core.metrics import Mask, Statistics, contour_accuracy, region_similarity, statistics
+
+ANNOTATORS = 4  # Ref-DAVIS17: two people, each with a description of the first frame and one of the whole video
+MAX_PROPOSALS = 20  # the most predictions that one video may have in the unsupervised DAVIS task
+
+Values = npt.NDArray[np.float64]
+
+
+class Protocol(StrEnum):
+    """How the scores of a run are defined; see the table above."""
+
+    RVOS = "rvos"
+    DAVIS = "davis"
+    DAVIS_UNSUPERVISED = "davis-unsupervised"
+    REF_DAVIS = "ref-davis"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is scored, and the prediction for it.
+
+    Attributes:
+        expression: the expression, or an object in its place (id = label, no text).
+        label: the object's label in the annotation.
+        folder: the expression's folder of the annotation; None for label images of all objects.
+        track: None when the run has no prediction.
+        annotator: 0 to 3 under `ref-davis`, else None.
+    """
+
+    expression: Expression
+    label: int
+    folder: str | None = None
+    track: MaskTrack | None
+    annotator: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetScores:
+    """J and F of one target on T frames; all means are taken over these.
+
+    Attributes:
+        frames: names of the scored frames.
+        j: float64 [T].
+        f: float64 [T].
+    """
+
+    target: Target
+    frames: tuple[str, ...]
+    j: Values
+    f: Values
+
+    @property
+    def j_statistics(self) -> Statistics:
+        """Mean, recall and decay of J."""
+        return statistics(self.j)
+
+    @property
+    def f_statistics(self) -> Statistics:
+        """Mean, recall and decay of F."""
+        return statistics(self.f)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoScores:
+    """The scores of one video.
+
+    Attributes:
+        missing: what the run lacks, in words.
+        unscored: expressions of the run that were compared with nothing, in words.
+    """
+
+    video: str
+    targets: tuple[TargetScores, ...]
+    missing: tuple[str, ...] = ()
+    unscored: tuple[str, ...] = ()
+
+
+def score_video(
+    protocol: Protocol,
+    annotation: VideoAnnotation,
+    prediction: VideoMasks | None,
+    expressions: Sequence[Expression] | None = None,
+) -> VideoScores:
+    """Compare the prediction for one video with its annotation.
+
+    Args:
+        protocol: see the table at the top.
+        annotation: where the true masks lie.
+        prediction: None when the run lacks the video.
+        expressions: what the data set asks for in this video, if known; else it is gathered from annotation and run.
+
+    Raises:
+        EvaluationError: sizes differ, or it cannot be told which object a prediction means.
+    """
+    if protocol is Protocol.RVOS:
+        scores = _rvos(annotation, prediction, expressions)
+    elif annotation.expressions is not None:
+        raise EvaluationError(
+            f"video {annotation.video}: the {protocol} protocol needs label images {annotation.folder}/<frame>.png, "
+            "not one folder per expression; use --protocol rvos"
+        )
+    elif protocol is Protocol.DAVIS:
+        scores = _davis(annotation, prediction)
+    elif protocol is Protocol.DAVIS_UNSUPERVISED:
+        scores = _davis_unsupervised(annotation, prediction, prediction.tracks if prediction else ())
+    else:
+        scores = _ref_davis(annotation, prediction)
+    return VideoScores(
+        video=annotation.video,
+        targets=tuple(scores),
+        missing=_missing(annotation, prediction, scores),
+        unscored=_unscored(annotation, prediction, scores),
+    )
+
+
+def _rvos(
+    annotation: VideoAnnotation, prediction: VideoMasks | None, expressions: Sequence[Expression] | None
+) -> list[TargetScores]:
+    tracks = {track.expression.id: track for track in prediction.tracks} if prediction else {}
+    if annotation.expressions is None:
+        targets = _targets_in_label_images(annotation, tracks, expressions)
+    else:
+        targets = _targets_in_folders(annotation.expressions, tracks, expressions)
+    scores = []
+    for folder, group in groupby(targets, key=lambda target: target.folder):
+        scores += _compare(annotation.video, annotation.frames(folder), list(group), prediction)
+    return scores
+
+
+def _targets_in_label_images(
+    annotation: VideoAnnotation, tracks: Mapping[str, MaskTrack], expressions: Sequence[Expression] | None
+) -> list[Target]:
+    """What the data set asks for, else what the run holds; objects without a mask where there are no sentences."""
+    objects = annotation.object_labels()
+    asked = [track.expression for track in tracks.values()] if expressions is None else expressions
+    targets = [Target(expression=e, label=_label(e, objects, annotation), track=tracks.get(e.id)) for e in asked]
+    if expressions is None and all(expression.text is None for expression in asked):
+        uncovered = objects - {target.label for target in targets}
+        targets += [
+            Target(expression=Expression(id=str(label)), label=label, track=None) for label in sorted(uncovered)
+        ]
+    return targets
+
+
+def _targets_in_folders(
+    annotated: Sequence[str], tracks: Mapping[str, MaskTrack], expressions: Sequence[Expression] | None
+) -> list[Target]:
+    """Every annotated expression that the data set asks for."""
+    asked = [Expression(id=id_) for id_ in annotated] if expressions is None else expressions
+    known = {e.id: e for e in asked} | {id_: track.expression for id_, track in tracks.items()}
+    asked_ids = {expression.id for expression in asked}
+    return [
+        Target(expression=known[id_], label=1, folder=id_, track=tracks.get(id_))
+        for id_ in annotated
+        if id_ in asked_ids
+    ]
+
+
+def _label(expression: Expression, objects: frozenset[int], annotation: VideoAnnotation) -> int:
+    """The label of the object that an expression is about, among the labels of the video's annotation."""
+    name = expression.group
+    if name is None and objects <= {1}:
+        return 1
+    if name is None and expression.text is None:
+        name = expression.id
+    where = f"video {annotation.video}, expression {expression.id!r}"
+    if name is None:
+        raise EvaluationError(
+            f"{where}: {annotation.folder} shows the objects {sorted(objects)} and nothing says which one is meant; "
+            "give the data set with obj_id (--dataset), or annotations in one folder per expression"
+        )
+    if not name.isdecimal() or int(name) not in objects:
+        raise EvaluationError(
+            f"{where}: it is about object {name!r}, but {annotation.folder} shows the objects {sorted(objects)}"
+        )
+    return int(name)
+
+
+def _davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> list[TargetScores]:
+    labels, objects = _davis_objects(annotation), annotation.object_labels()
+    frames = annotation.frame_names()
+    if len(frames) < 3:
+        raise EvaluationError(
+            f"video {annotation.video}: {len(frames)} annotated frames; the davis protocol leaves out the first and "
+            "the last"
+        )
+    tracks: dict[int, MaskTrack] = {}
+    for track in prediction.tracks if prediction else ():
+        label = _label(track.expression, objects, annotation)
+        if label in tracks:
+            raise EvaluationError(
+                f"video {annotation.video}: expressions {tracks[label].expression.id!r} and {track.expression.id!r} "
+                f"are both about object {label}; the davis protocol takes one mask per object. Use --protocol rvos "
+                "or ref-davis"
+            )
+        tracks[label] = track
+    targets = [
+        Target(
+            expression=tracks[label].expression if label in tracks else Expression(id=str(label)),
+            label=label,
+            track=tracks.get(label),
+        )
+        for label in labels
+    ]
+    inner = (frame for frame in annotation.frames() if frame.name not in (frames[0], frames[-1]))
+    return _compare(annotation.video, inner, targets, prediction, one_owner=True)
+
+
+def _davis_unsupervised(
+    annotation: VideoAnnotation,
+    prediction: VideoMasks | None,
+    proposals: Sequence[MaskTrack],
+    annotator: int | None = None,
+) -> list[TargetScores]:
+    """Every object with the proposal that makes the sum of (mean J + mean F) / 2 over the objects largest.
+
+    Objects come in the order of their proposals; the published code even names them so, here each keeps its own label.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if len(proposals) > MAX_PROPOSALS:
+        raise EvaluationError(
+            f"video {annotation.video}: {len(proposals)} predictions; the unsupervised DAVIS task allows "
+            f"{MAX_PROPOSALS}"
+        )
+    labels = _davis_objects(annotation)
+    candidates = [*proposals, *[None] * max(0, len(labels) - len(proposals))]
+    pairs = [
+        Target(expression=Expression(id=str(label)), label=label, track=candidate, annotator=annotator)
+        for candidate in candidates
+        for label in labels
+    ]
+    scores = _compare(annotation.video, annotation.frames(), pairs, prediction, one_owner=True, skip_void=True)
+    quality = np.array([one.j.mean() + one.f.mean() for one in scores]).reshape(len(candidates), len(labels))
+    rows, columns = linear_sum_assignment(quality, maximize=True)
+    return [scores[row * len(labels) + column] for row, column in zip(rows, columns, strict=True)]
+
+
+def _ref_davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> list[TargetScores]:
+    tracks = prediction.tracks if prediction else ()
+    if len(tracks) % ANNOTATORS:
+        raise EvaluationError(
+            f"video {annotation.video}: {len(tracks)} expressions; Ref-DAVIS17 has {ANNOTATORS} of every object, in "
+            "the order of the public conversion (expression k belongs to annotator k mod 4)"
+        )
+    return [
+        one
+        for annotator in range(ANNOTATORS)
+        for one in _davis_unsupervised(annotation, prediction, tracks[annotator::ANNOTATORS], annotator)
+    ]
+
+
+def _davis_objects(annotation: VideoAnnotation) -> range:
+    """Labels of the objects that DAVIS scores: up to the largest one of the first annotated frame."""
+    first = next(annotation.frames())
+    labels = objects_in(first.labels)
+    if not labels:
+        raise EvaluationError(
+            f"video {annotation.video}: no object on the first annotated frame {first.name}, which says how many "
+            "there are"
+        )
+    return range(1, max(labels) + 1)
+
+
+def _compare(
+    video: str,
+    frames: Iterable[LabelFrame],
+    targets: Sequence[Target],
+    prediction: VideoMasks | None,
+    *,
+    one_owner: bool = False,
+    skip_void: bool = False,
+) -> list[TargetScores]:
+    """J and F of every target on every frame, in the order of `targets`.
+
+    Args:
+        one_owner: DAVIS rules: the first of overlapping masks keeps a pixel, and a target without a track is an empty
+            mask instead of a score of 0.
+        skip_void: leave pixels with the label 255 out.
+    """
+    tracks = {target.track.expression.id: target.track for target in targets if target.track}
+    position = {name: t for t, name in enumerate(prediction.frame_names)} if prediction else {}
+    names: list[str] = []
+    values: list[list[tuple[float, float]]] = []
+    for frame in frames:
+        names.append(frame.name)
+        if prediction is None or frame.name not in position:
+            values.append([(0.0, 0.0)] * len(targets))
+            continue
+        _check_size(video, frame, prediction)
+        masks: dict[str | None, Mask] = dict(_masks(tracks.values(), position[frame.name], one_owner=one_owner))
+        if one_owner:
+            masks[None] = np.zeros(prediction.size, dtype=bool)
+        void = frame.labels == VOID if skip_void else None
+        values.append(_score_frame(frame, targets, masks, void))
+    scores = np.array(values).reshape(len(names), len(targets), 2)
+    return [
+        TargetScores(target=target, frames=tuple(names), j=scores[:, k, 0], f=scores[:, k, 1])
+        for k, target in enumerate(targets)
+    ]
+
+
+def _score_frame(
+    frame: LabelFrame, targets: Sequence[Target], masks: Mapping[str | None, Mask], void: Mask | None
+) -> list[tuple[float, float]]:
+    known: dict[tuple[int, int], tuple[float, float]] = {}
+    scores = []
+    for target in targets:
+        prediction = masks.get(target.track.expression.id if target.track else None)
+        if prediction is None:
+            scores.append((0.0, 0.0))
+            continue
+        pair = target.label, id(prediction)
+        if pair not in known:
+            truth = frame.labels == target.label
+            known[pair] = region_similarity(truth, prediction, void), contour_accuracy(truth, prediction, void)
+        scores.append(known[pair])
+    return scores
+
+
+def _masks(tracks: Iterable[MaskTrack], t: int, *, one_owner: bool) -> Iterable[tuple[str, Mask]]:
+    """Masks of frame `t` by expression; equal masks are one array, so that they are decoded and scored once."""
+    decoded: dict[bytes, Mask] = {}
+    taken: Mask | None = None
+    for track in tracks:
+        counts = track.masks[t]
+        if counts not in decoded:
+            decoded[counts] = track.mask(t)
+        mask = decoded[counts]
+        if one_owner:
+            mask = mask if taken is None else mask & ~taken
+            taken = mask if taken is None else mask | taken
+        yield track.expression.id, mask
+
+
+def _check_size(video: str, frame: LabelFrame, prediction: VideoMasks) -> None:
+    if frame.labels.shape != prediction.size:
+        raise EvaluationError(
+            f"video {video}, frame {frame.name}: the annotation is {frame.labels.shape[0]}x{frame.labels.shape[1]}, "
+            f"the prediction {prediction.size[0]}x{prediction.size[1]} (height x width); predict at the annotation's "
+            "size, scores of resized masks are other scores"
+        )
+
+
+def _missing(
+    annotation: VideoAnnotation, prediction: VideoMasks | None, scores: Sequence[TargetScores]
+) -> tuple[str, ...]:
+    video = annotation.video
+    if prediction is None:
+        return (f"video {video}",)
+    expressions = [
+        f"video {video}, expression {one.target.expression.id}" for one in scores if one.target.track is None
+    ]
+    scored = dict.fromkeys(name for one in scores for name in one.frames)
+    frames = [f"video {video}, frame {name}" for name in scored if name not in prediction.frame_names]
+    if scored and len(frames) == len(scored):
+        raise EvaluationError(
+            f"video {video}: the run has no annotated frame; it has {prediction.frame_names[0]!r} and others, the "
+            f"annotation {next(iter(scored))!r} and others. Name them alike"
+        )
+    return (*expressions, *frames)
+
+
+def _unscored(
+    annotation: VideoAnnotation, prediction: VideoMasks | None, scores: Sequence[TargetScores]
+) -> tuple[str, ...]:
+    used = {one.target.track.expression.id for one in scores if one.target.track}
+    predicted = prediction.expression_ids if prediction else ()
+    return tuple(f"video {annotation.video}, expression {id_}" for id_ in predicted if id_ not in used)
