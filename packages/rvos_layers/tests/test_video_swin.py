@@ -43,7 +43,7 @@ def stock(model: VideoSwin, frames: torch.Tensor) -> list[torch.Tensor]:
     ).eval()
     network.patch_embed.load_state_dict(model.patch_embed.state_dict())
     for index, (ours, theirs) in enumerate(zip(model.stages, network.features[0::2], strict=True)):
-        theirs.load_state_dict(ours.state_dict())
+        theirs.load_state_dict({**theirs.state_dict(), **ours.state_dict()})
         if index:
             network.features[2 * index - 1].load_state_dict(model.merges[index - 1].state_dict())
     maps = []

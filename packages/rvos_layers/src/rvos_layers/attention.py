@@ -1,18 +1,19 @@
 """Ordinary attention and feed-forward layers, batch first.
 
-The published models build everything that is not deformable from the same two post-norm residual layers, under many names.
+The published models build everything that is not deformable from the same two post-norm residual layers, under many
+names.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 
 class Attention(nn.Module):
     """Multi-head attention with the parameters of `torch.nn.MultiheadAttention`.
 
-    It always goes through `scaled_dot_product_attention`, so that long token sequences need no attention matrix in memory
-    (`nn.MultiheadAttention` may choose a path that makes one), and keys may be projected once for many queries.
+    It always goes through `scaled_dot_product_attention`, so that long token sequences need no attention matrix in
+    memory (`nn.MultiheadAttention` may choose a path that makes one), and keys may be projected once for many queries.
 
     Args:
         channels: width of queries, keys, values and output.
@@ -47,14 +48,14 @@ class Attention(nn.Module):
         """Keys and values per head, [B, heads, S, C/heads] each: all that `attend` needs of the memory."""
         _, *weights = self.in_proj_weight.chunk(3)
         _, *biases = self.in_proj_bias.chunk(3)
-        keys, values = (self._split(F.linear(x, w, b)) for x, w, b in zip((key, value), weights, biases, strict=True))
+        keys, values = (self._split(linear(x, w, b)) for x, w, b in zip((key, value), weights, biases, strict=True))
         return keys, values
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend to a memory from `project_memory`; other arguments as in `forward`."""
-        queries = self._split(F.linear(query, self.in_proj_weight.chunk(3)[0], self.in_proj_bias.chunk(3)[0]))
+        queries = self._split(linear(query, self.in_proj_weight.chunk(3)[0], self.in_proj_bias.chunk(3)[0]))
         dropout = self.dropout if self.training else 0.0
-        heads = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
+        heads = scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
         return self.out_proj(heads.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:

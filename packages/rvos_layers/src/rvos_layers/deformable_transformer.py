@@ -1,10 +1,10 @@
 """Deformable encoder and decoder with box refinement.
 
-Source: `models/deformable_transformer.py` of ReferFormer, MUTR and SOC (equal in all three), after Deformable-DETR (Zhu et al.,
-2021). Everything here treats images independently: a caller may run any number of them at once.
+Source: `models/deformable_transformer.py` of ReferFormer, MUTR and SOC (equal in all three), after Deformable-DETR (Zhu
+et al., 2021). Everything here treats images independently: a caller may run any number of them at once.
 
-Shapes below: N images (frames times expressions), L levels, S tokens of all levels together (row-major, level after level),
-Q queries, C channels.
+Shapes below: N images (frames times expressions), L levels, S tokens of all levels together (row-major, level after
+level), Q queries, C channels.
 """
 
 from collections.abc import Sequence
@@ -159,7 +159,7 @@ class DeformableTransformer(nn.Module):
             padding_masks: bool[N, h, w] each, True where padded; None when nothing is.
             query_position: [Q, C], the same for every image.
             content: [N, Q, C] the decoder starts from; None for zeros.
-            box_heads: one for each decoder layer, [..., C] to [..., 4]; it refines the reference. Shared with the model.
+            box_heads: one for each decoder layer, [..., C] to [..., 4]; it refines the reference.
         """
         pyramid = self.flatten(levels, positions, padding_masks)
         memory = self.encode(pyramid)

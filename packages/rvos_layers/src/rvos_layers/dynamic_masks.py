@@ -48,8 +48,8 @@ class DynamicMaskHead:
     def __call__(self, features: Tensor, parameters: Tensor, centres: Tensor) -> Tensor:
         """Draw the masks of some queries.
 
-        The first convolution is a sum over features, which queries share, and over offsets: features are never repeated for
-        each query.
+        The first convolution is a sum over features, which queries share, and over offsets: features are never repeated
+        for each query.
 
         Args:
             features: [N, feature_channels, h, w].

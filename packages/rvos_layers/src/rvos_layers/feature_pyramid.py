@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from rvos_layers.frame_groups import map_frames
 
@@ -44,7 +44,7 @@ class PyramidProjection(nn.Module):
 
 def resize_padding(padding_mask: Tensor, size: tuple[int, int]) -> Tensor:
     """Padding of a level, by nearest sampling: bool[N, H, W] to bool[N, *size]."""
-    return F.interpolate(padding_mask[:, None].float(), size=size)[:, 0].bool()
+    return interpolate(padding_mask[:, None].float(), size=size)[:, 0].bool()
 
 
 def valid_ratio(padding_mask: Tensor) -> Tensor:

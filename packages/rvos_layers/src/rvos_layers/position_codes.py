@@ -1,7 +1,7 @@
 """Sine codes of word and pixel positions, counted over what is not padding.
 
-Source: `models/position_encoding.py` of ReferFormer, MUTR and SOC (equal in all three). Every code interleaves the sine and
-the cosine of one frequency; frequencies fall geometrically from 1 to 1/10000.
+Source: `models/position_encoding.py` of ReferFormer, MUTR and SOC (equal in all three). Every code interleaves the sine
+and the cosine of one frequency; frequencies fall geometrically from 1 to 1/10000.
 """
 
 import math
@@ -30,8 +30,8 @@ def sine_code_1d(padding_mask: Tensor, channels: int) -> Tensor:
 def sine_code_2d(padding_mask: Tensor, channels: int) -> Tensor:
     """Code of pixel positions: half of the channels for the row, then half for the column.
 
-    In fully padded columns and rows the divisor is `EPSILON`, hence huge angles whose sine hangs on the order of float32
-    operations. Published checkpoints were trained with this order: keep it.
+    In fully padded columns and rows the divisor is `EPSILON`, hence huge angles whose sine hangs on the order of
+    float32 operations. Published checkpoints were trained with this order: keep it.
 
     Args:
         padding_mask: bool[N, h, w], True where an image is padded.

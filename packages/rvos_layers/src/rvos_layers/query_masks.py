@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 THRESHOLD = 0.5
 
@@ -44,7 +44,7 @@ def full_size_logits(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
 
     The whole grid is stretched over the frame, also the up to three pixels by which the patch embedding has padded it.
     """
-    return F.interpolate(mask_logits[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    return interpolate(mask_logits[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def full_size_masks(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray]:

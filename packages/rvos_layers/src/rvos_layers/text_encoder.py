@@ -57,7 +57,7 @@ class TextFeatures:
     sentence: Tensor
     padding_mask: Tensor
 
-    def __getitem__(self, some: slice) -> "TextFeatures":
+    def __getitem__(self, some: slice | Tensor) -> "TextFeatures":
         return TextFeatures(self.words[some], self.word_positions[some], self.sentence[some], self.padding_mask[some])
 
     def __len__(self) -> int:

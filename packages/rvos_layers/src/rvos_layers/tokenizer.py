@@ -11,7 +11,11 @@ from rvos_layers.errors import TokenizerError
 
 BEGIN, PAD, END = 0, 1, 2  # RoBERTa's `<s>`, `<pad>`, `</s>`; 3 is `<unk>`
 FIRST_BYTE = 4
-DEFAULT_TOKENIZER = "roberta-base"
+VOCABULARY_FILES = ("vocab.json", "merges.txt")
+WHAT_TO_PASS = (
+    "Pass --tokenizer FOLDER with vocab.json and merges.txt of roberta-base "
+    "(https://huggingface.co/FacebookAI/roberta-base), or a hub id while online"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +88,47 @@ def pretrained_encoder(source: str) -> Callable[[str], list[int]]:
     """RoBERTa's byte-level BPE.
 
     Args:
-        source: folder that holds `tokenizer.json`, or `vocab.json` and `merges.txt`; or an id on the Hugging Face hub.
+        source: folder that holds `vocab.json` and `merges.txt`, or an id on the Hugging Face hub (the local cache is
+            looked up first).
 
     Raises:
-        TokenizerError: the files cannot be had; says what to pass.
+        TokenizerError: the files cannot be had, or are not RoBERTa's; says what to pass.
     """
     from transformers import RobertaTokenizerFast
 
     folder = Path(source).expanduser()
-    if folder.is_dir():
-        names = {path.name for path in folder.iterdir()}
-        if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
-            raise TokenizerError(
-                f"{folder}: expected tokenizer.json, or vocab.json and merges.txt; found {sorted(names) or 'nothing'}"
-            )
+    if not folder.is_dir():
+        folder = _from_hub(source)
+    # transformers would make an empty tokenizer of a folder without these, and say nothing
+    missing = [name for name in VOCABULARY_FILES if not (folder / name).is_file()]
+    if missing:
+        raise TokenizerError(f"tokenizer folder {folder} has no {' and no '.join(missing)}. {WHAT_TO_PASS}")
     try:
-        tokenizer = RobertaTokenizerFast.from_pretrained(str(folder) if folder.is_dir() else source)
-    except Exception as error:  # the hub client raises many kinds, none of which says what this program needs
+        tokenizer = RobertaTokenizerFast.from_pretrained(str(folder))
+    except Exception as error:  # its file readers raise many kinds
+        raise TokenizerError(f"tokenizer folder {folder} cannot be read: {error}. {WHAT_TO_PASS}") from error
+    if tokenizer("")["input_ids"] != [BEGIN, END]:
         raise TokenizerError(
-            f"cannot load tokenizer {source!r} ({type(error).__name__}: {str(error).splitlines()[0]}). Pass a folder that "
-            "holds vocab.json and merges.txt of roberta-base (from https://huggingface.co/FacebookAI/roberta-base), or a hub "
-            "id while online"
-        ) from error
+            f"{folder} holds another tokenizer than RoBERTa's (<s> 0, <pad> 1, </s> 2). {WHAT_TO_PASS}"
+        )
     return lambda sentence: tokenizer(sentence)["input_ids"]
+
+
+def _from_hub(repository: str) -> Path:
+    """Folder of the hub's cache that holds the files; downloads them when they are not there yet."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    def fetch(name: str) -> Path:
+        try:
+            return Path(hf_hub_download(repository, name, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return Path(hf_hub_download(repository, name))
+
+    try:
+        return [fetch(name) for name in VOCABULARY_FILES][0].parent
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise TokenizerError(
+            f"tokenizer {repository!r} is no folder, not in the local Hugging Face cache, and cannot be downloaded "
+            f"({type(error).__name__}). {WHAT_TO_PASS}"
+        ) from error

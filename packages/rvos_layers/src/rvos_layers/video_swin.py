@@ -11,6 +11,7 @@ Shapes below: B clips, T frames, h x w map, C channels, N tokens in a window.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -110,6 +111,12 @@ class SlabBlock(SwinTransformerBlock):
     """torchvision's block; without gradients it updates its input in place, one temporal slab after the other."""
 
     attn: ShiftedWindowAttention3d
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Follows from the window size: not worth saving 24 times.
+        index = self.attn.relative_position_index
+        self.attn.register_buffer("relative_position_index", index, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, T, h, w, C] to the same shape (to the same memory when no gradient is asked for)."""
