@@ -1,1 +1,1 @@
-"""UNINEXT."""
+"""UNINEXT: referring video segmentation frame by frame, with ViT-H or ConvNeXt-L, on detectron2."""

@@ -1,0 +1,81 @@
+"""Early fusion: image tokens and words look at each other once, before the encoder.
+
+UNINEXT `vlfusion.py` and `fuse_helper.py`, after GLIP (Li et al. 2022, section 3.2). Letters: E expressions,
+S image tokens, N words, C image channels, D text channels, H heads of K channels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+LOGIT_LIMIT = 50000.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FusionImage:
+    """The image's part in fusion; depends on no expression.
+
+    Attributes:
+        tokens: [S, C] normed image tokens.
+        queries: [H, S, K] what the image asks (and is asked) with.
+        values: [H, S, K] what words take from the image.
+    """
+
+    tokens: Tensor
+    queries: Tensor
+    values: Tensor
+
+
+class EarlyFusion(nn.Module):
+    """Attention in both directions from one shared matrix of logits.
+
+    Image padding takes part: words see it, as in the published model.
+    """
+
+    def __init__(self, image_dim: int, text_dim: int, fusion_dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.image_norm = nn.LayerNorm(image_dim)
+        self.text_norm = nn.LayerNorm(text_dim)
+        self.image_query = nn.Linear(image_dim, fusion_dim)
+        self.text_key = nn.Linear(text_dim, fusion_dim)
+        self.image_value = nn.Linear(image_dim, fusion_dim)
+        self.text_value = nn.Linear(text_dim, fusion_dim)
+        self.image_output = nn.Linear(fusion_dim, image_dim)
+        self.text_output = nn.Linear(fusion_dim, text_dim)
+        self.image_gate = nn.Parameter(torch.full((image_dim,), 1 / 8))
+        self.text_gate = nn.Parameter(torch.full((text_dim,), 1 / 8))
+
+    def prepare_image(self, tokens: Tensor) -> FusionImage:
+        """The half of the work that all expressions share; `tokens` is [S, C]."""
+        tokens = self.image_norm(tokens)
+        queries = self._heads(self.image_query(tokens))
+        return FusionImage(tokens, queries * queries.shape[-1] ** -0.5, self._heads(self.image_value(tokens)))
+
+    def forward(self, image: FusionImage, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse one image with every expression.
+
+        Args:
+            image: what `prepare_image` returned.
+            text: [E, N, D] hidden states of the words.
+            text_mask: bool [E, N], True for words, False for padding.
+
+        Returns:
+            Fused image tokens [E, S, C] and fused words [E, N, D].
+        """
+        text = self.text_norm(text)
+        keys, values = self._heads(self.text_key(text)), self._heads(self.text_value(text))  # [E, H, N, K]
+        logits = (image.queries @ keys.mT).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)  # [E, H, S, N]
+
+        to_text = logits.mT.softmax(-1) @ image.values  # [E, H, N, K]
+        padding = ~text_mask[:, None, None, :]
+        to_image = logits.masked_fill(padding, float("-inf")).softmax(-1) @ values  # [E, H, S, K]
+        return (
+            image.tokens + self.image_gate * self.image_output(to_image.transpose(1, 2).flatten(2)),
+            text + self.text_gate * self.text_output(to_text.transpose(1, 2).flatten(2)),
+        )
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """[..., N, H * K] to [..., H, N, K]."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)

@@ -1,0 +1,127 @@
+"""UNINEXT for referring segmentation: one frame and some expressions in, a scored mask for each expression out.
+
+Lin et al. 2023, "Universal Instance Perception as Object Discovery and Retrieval", as run by the ICCV 2023 RVOS
+entry. No part of the network looks at more than one frame. Letters: E expressions, S image tokens, Q queries,
+C hidden channels, D text channels.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from uninext.backbone import PyramidBackbone
+from uninext.config import LEVELS, UninextConfig
+from uninext.decoder import Decoded, Decoder, DecoderLayer
+from uninext.encoder import Encoder, EncoderLayer
+from uninext.fusion import EarlyFusion, FusionImage
+from uninext.geometry import FrameGeometry
+from uninext.heads import TextAgreement, pool_text
+from uninext.mask_head import DynamicMask, MaskFeatures
+from uninext.proposals import ProposalHead
+from uninext.pyramid import FeaturePyramid, flatten_levels
+from uninext.text_encoder import EncodedText, TextEncoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameFeatures:
+    """What is known of a frame before any expression is read.
+
+    Attributes:
+        fusion: the image's part in early fusion.
+        positions: [S, C] position and level codes.
+        geometry: sizes and reference boxes.
+    """
+
+    fusion: FusionImage
+    positions: Tensor
+    geometry: FrameGeometry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Every query's answer to each expression on one frame.
+
+    Attributes:
+        class_logits: [E, Q] agreement with the expression.
+        iou_logits: [E, Q] predicted overlap of the query's mask with the truth.
+        boxes: [E, Q, 4] (cx, cy, w, h) in 0..1 of the unpadded frame.
+        queries: [E, Q, C] after the last decoder layer.
+        centres: [E, Q, 2] (x, y) that mask coordinates are relative to, in pixels of the resized frame.
+        memory: [E, S, C].
+        geometry: of the frame.
+    """
+
+    class_logits: Tensor
+    iou_logits: Tensor
+    boxes: Tensor
+    queries: Tensor
+    centres: Tensor
+    memory: Tensor
+    geometry: FrameGeometry
+
+
+class Uninext(nn.Module):
+    """The network; it joins its parts and remembers nothing between frames.
+
+    Args:
+        config: the numbers.
+        backbone: frame to maps at strides 8, 16, 32.
+    """
+
+    def __init__(self, config: UninextConfig, backbone: PyramidBackbone) -> None:
+        super().__init__()
+        channels, text_dim = config.hidden_dim, config.text.hidden_size
+        attention = (channels, config.feedforward_dim, LEVELS, config.num_heads)
+        self.config = config
+        self.text_encoder = TextEncoder(config.text)
+        self.backbone = backbone
+        self.pyramid = FeaturePyramid(backbone.channels, channels)
+        self.fusion = EarlyFusion(channels, text_dim, config.fusion_dim, config.fusion_heads)
+        self.encoder = Encoder(EncoderLayer(*attention, config.encoder_points) for _ in range(config.encoder_layers))
+        self.proposals = ProposalHead(channels, config.num_queries)
+        decoder_layers = [DecoderLayer(*attention, config.decoder_points) for _ in range(config.decoder_layers)]
+        self.decoder = Decoder(decoder_layers, channels, config.num_queries)
+        self.agreement = TextAgreement(channels, text_dim)
+        self.iou_head = nn.Linear(channels, 1)
+        self.mask_features = MaskFeatures(channels, config.mask_channels)
+        self.dynamic_mask = DynamicMask(channels, config.mask_channels, config.mask_layers)
+
+    def encode_text(self, input_ids: Tensor, mask: Tensor) -> EncodedText:
+        """Encode expressions once for all frames: token ids int64 [E, N], mask [E, N]."""
+        return self.text_encoder(input_ids, mask)
+
+    def encode_frame(self, image: Tensor, geometry: FrameGeometry) -> FrameFeatures:
+        """Encode a frame once for all expressions: [3, H, W] normalised and padded to `geometry.padded_size`."""
+        maps = self.pyramid(list(self.backbone(image[None]).values()))
+        tokens = flatten_levels(maps)[0]
+        return FrameFeatures(self.fusion.prepare_image(tokens), self.pyramid.positions(geometry), geometry)
+
+    def candidates(self, frame: FrameFeatures, text: EncodedText) -> Candidates:
+        """Search one frame for every expression."""
+        geometry = frame.geometry
+        tokens, words = self.fusion(frame.fusion, text.words, text.mask)
+        memory = self.encoder(tokens, frame.positions, geometry)
+        proposals = self.proposals(memory, geometry)
+        decoded = self.decoder(proposals.references, memory, geometry)
+        return self.judge(decoded, pool_text(words, text.mask), memory, geometry)
+
+    def judge(self, decoded: Decoded, pooled_text: Tensor, memory: Tensor, geometry: FrameGeometry) -> Candidates:
+        """Read the last decoder layer's queries; masks are relative to the boxes that this layer started from."""
+        queries = decoded.queries[-1]
+        height, width = geometry.image_size
+        return Candidates(
+            class_logits=self.agreement(queries, pooled_text),
+            iou_logits=self.iou_head(queries).squeeze(-1),
+            boxes=decoded.references[-1],
+            queries=queries,
+            centres=decoded.references[-2][..., :2] * queries.new_tensor([width, height]),
+            memory=memory,
+            geometry=geometry,
+        )
+
+    def mask_logits(self, candidates: Candidates, chosen: Tensor) -> Tensor:
+        """Mask logits [E, K, H/4, W/4] on the padded frame of the queries `chosen`, int64 [E, K]."""
+        features = self.mask_features(candidates.geometry.split(candidates.memory)[:3])
+        queries = candidates.queries.take_along_dim(chosen[..., None], 1)
+        centres = candidates.centres.take_along_dim(chosen[..., None], 1)
+        return self.dynamic_mask(queries, centres, features)

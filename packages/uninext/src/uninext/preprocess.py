@@ -1,0 +1,57 @@
+"""Frames and sentences to network input."""
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from detectron2.data.transforms import ResizeShortestEdge
+from detectron2.structures import ImageList
+from torch import Tensor
+
+from uninext.config import SIZE_DIVISIBILITY, ImageConfig
+from uninext.errors import InputError
+
+_DELETED = re.compile(r"[.,'!?\"()*#:;]")
+_SPLIT = re.compile(r"[-/]")
+
+
+def clean_expression(text: str) -> str:
+    """The sentence as the tokenizer gets it: lower case, some punctuation deleted, hyphens and slashes made spaces."""
+    return _SPLIT.sub(" ", _DELETED.sub("", text.lower()))
+
+
+class FramePreprocessor:
+    """Resizes, normalises and pads frames."""
+
+    def __init__(self, config: ImageConfig) -> None:
+        self.config = config
+        self.resize_rule = ResizeShortestEdge([config.short_side, config.short_side], config.long_side_limit)
+        self.mean = torch.tensor(config.mean)[:, None, None]
+        self.std = torch.tensor(config.std)[:, None, None]
+
+    def network_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) after resizing of a frame of `size` (H, W), before padding."""
+        height, width = size
+        rule = self.resize_rule
+        return rule.get_output_shape(height, width, self.config.short_side, self.config.long_side_limit)
+
+    def resize(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Resize uint8 [H, W, 3] RGB by the short side (bilinear, antialiased, rounded to uint8)."""
+        return self.resize_rule.get_transform(frame).apply_image(frame)
+
+    def normalise(self, resized: npt.NDArray[np.uint8]) -> Tensor:
+        """uint8 [h, w, 3] RGB to float32 [3, H, W], zero-padded right and below to multiples of 32."""
+        pixels = torch.tensor(resized).permute(2, 0, 1).float()
+        normalised = (pixels - self.mean) / self.std
+        return ImageList.from_tensors([normalised], size_divisibility=SIZE_DIVISIBILITY).tensor[0]
+
+    def __call__(self, frame: npt.NDArray[np.uint8]) -> Tensor:
+        """A frame uint8 [H, W, 3] RGB of any size to network input float32 [3, H', W'].
+
+        Raises:
+            InputError: not such an array.
+        """
+        if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
+            raise InputError(f"a frame is a uint8 array [H, W, 3], got {frame.dtype} {frame.shape}")
+        return self.normalise(self.resize(frame))

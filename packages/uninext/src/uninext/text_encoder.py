@@ -1,0 +1,57 @@
+"""BERT: an expression's tokens to hidden states."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel
+
+from uninext.config import TextConfig
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedText:
+    """Expressions after the text encoder; depends on no frame.
+
+    Attributes:
+        words: [E, N, D] hidden states, [CLS] and [SEP] among them.
+        mask: bool [E, N], False where shorter expressions are padded.
+    """
+
+    words: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, expressions: slice) -> "EncodedText":
+        return EncodedText(self.words[expressions], self.mask[expressions])
+
+
+class TextEncoder(nn.Module):
+    """transformers' BERT without the pooler."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.bert = BertModel(
+            BertConfig(
+                vocab_size=config.vocab_size,
+                hidden_size=config.hidden_size,
+                num_hidden_layers=config.num_hidden_layers,
+                num_attention_heads=config.num_attention_heads,
+                intermediate_size=config.intermediate_size,
+                max_position_embeddings=config.max_position_embeddings,
+                type_vocab_size=config.type_vocab_size,
+                hidden_act=config.hidden_act,
+                layer_norm_eps=config.layer_norm_eps,
+            ),
+            add_pooling_layer=False,
+        )
+
+    def forward(self, input_ids: Tensor, mask: Tensor) -> EncodedText:
+        """Encode token ids int64 [E, N] with mask bool [E, N].
+
+        Columns that are padding for every expression are cut off: no padding influences any word.
+        """
+        length = int(mask.sum(1).max())
+        input_ids, mask = input_ids[:, :length], mask[:, :length].bool()
+        return EncodedText(self.bert(input_ids, attention_mask=mask.long()).last_hidden_state, mask)

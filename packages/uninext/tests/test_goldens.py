@@ -1,0 +1,193 @@
+"""Parity with the published code, stage by stage, on every golden case that is found."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from golden_cases import GoldenCase, StageReport, find_cases
+from uninext.config import ImageConfig
+from uninext.geometry import FrameGeometry, frame_geometry
+from uninext.heads import pool_text
+from uninext.model import Candidates, Uninext
+from uninext.postprocess import best_queries, mask_probabilities, query_scores
+from uninext.preprocess import FramePreprocessor, clean_expression
+from uninext.pyramid import flatten_levels
+from uninext.text_encoder import EncodedText
+
+CASES = find_cases("uninext", local=Path(__file__).parent / "goldens")
+NEAR_HALF = 1e-4  # pixels whose probability is nearer to one half may differ between library versions
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, id=str(c), marks=[pytest.mark.full] * ("full" in c.name)) for c in CASES]
+)
+def test_golden(case: GoldenCase, network_of: Callable[[GoldenCase], Uninext]) -> None:
+    with torch.inference_mode():
+        match case.kind:
+            case "inference":
+                check_inference(case, network_of(case))
+            case "preprocess":
+                check_preprocess(case)
+            case "postprocess":
+                check_postprocess(case)
+            case kind:
+                raise AssertionError(f"{case}: no check for kind {kind!r}")
+
+
+def check_preprocess(case: GoldenCase) -> None:
+    given, arrays = case.manifest["config"], case.arrays
+    assert given["interpolation"] == "PIL bilinear on uint8"
+    limits = {"short_side": given["short_edge"], "long_side_limit": given["max_long_edge"]}
+    scale = {"mean": tuple(given["pixel_mean"]), "std": tuple(given["pixel_std"])}
+    preprocess = FramePreprocessor(ImageConfig(**limits, **scale))
+    for name in case.names("in.raw"):
+        number = name.removeprefix("in.raw")
+        resized = preprocess.resize(arrays[name])
+        np.testing.assert_array_equal(resized, arrays[f"out.resized{number}"])
+        batch = preprocess(arrays[name]).numpy()
+        np.testing.assert_allclose(batch, arrays[f"out.batch{number}"], atol=1e-6)
+        padding = full_padding(frame_geometry(resized.shape[:2], 32))
+        np.testing.assert_array_equal(padding, arrays[f"out.padmask{number}"])
+    published = FramePreprocessor(ImageConfig())
+    sizes = [published.network_size((int(h), int(w))) for h, w in arrays["in.sizes"]]
+    np.testing.assert_array_equal(sizes, arrays["out.sizes_480_1333"])
+    for text, cleaned in case.manifest["clean_string"]:
+        assert clean_expression(text) == cleaned
+
+
+def full_padding(geometry: FrameGeometry) -> np.ndarray:
+    padding = np.ones(geometry.padded_size, bool)
+    padding[: geometry.image_size[0], : geometry.image_size[1]] = False
+    return padding
+
+
+def check_postprocess(case: GoldenCase) -> None:
+    arrays = {name: torch.from_numpy(np.asarray(value)) for name, value in case.arrays.items()}
+    for video in range(case.manifest["config"]["videos"]):
+        net_size, size = (tuple(arrays[f"in.{name}{video}"].tolist()) for name in ("net_size", "orig_size"))
+        scores = query_scores(arrays[f"in.pred_logits{video}"], arrays[f"in.pred_boxious{video}"]).flatten(1)
+        index, score = best_queries(scores)
+        logits = arrays[f"in.pred_masks{video}"][torch.arange(len(index)), index, 0]
+        probability = mask_probabilities(logits, net_size, size)
+        report = StageReport(f"{case} video {video}", tolerance=1e-6)
+        report.add("query", index, arrays[f"out.query_index{video}"], 0)
+        report.add("score", score, arrays[f"out.score{video}"])
+        report.add("probability", probability, arrays[f"out.mask_prob{video}"])
+        report.add("key frame", score.argmax(), arrays[f"out.key_frame{video}"], 0)
+        settled = (arrays[f"out.mask_prob{video}"] - 0.5).abs() > 1e-6
+        report.add("mask", (probability > 0.5)[settled], arrays[f"out.mask{video}"][settled], 0)
+        report.check()
+
+
+@dataclass
+class Subsampled:
+    """Reads `[::2, ::3]` out of the manifest's subsampling notes."""
+
+    case: GoldenCase
+
+    def __call__(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        found = re.search(r"\[((?:::\d+(?:, )?)+)\]", self.case.manifest["subsampling"].get(name, ""))
+        assert found, f"{self.case}: how {name} is subsampled is not said"
+        return value[tuple(slice(None, None, int(step)) for step in re.findall(r"\d+", found[1]))]
+
+
+def check_inference(case: GoldenCase, network: Uninext) -> None:
+    arrays = case.arrays
+    image_size = arrays["in.frames"].shape[1:3]
+    output_size = tuple(arrays["in.orig_size"].tolist())
+    geometry = frame_geometry(image_size, network.config.hidden_dim)
+    preprocess = FramePreprocessor(network.config.image)
+    images = [preprocess.normalise(frame) for frame in arrays["in.frames"]]
+    ids, mask = (torch.from_numpy(arrays[f"in.{name}"]) for name in ("input_ids", "attention_mask"))
+    text = network.encode_text(ids, mask)
+    report = StageReport(str(case))
+    add_stages(report, case, network, images[0], text, geometry)
+
+    frames = [network.encode_frame(image, geometry) for image in images]
+    answers = [network.candidates(frame, text) for frame in frames]  # all expressions in one batch
+    add_outputs(report, case, network, answers, output_size)
+    report.check()
+
+
+def add_stages(
+    report: StageReport,
+    case: GoldenCase,
+    network: Uninext,
+    image: torch.Tensor,
+    text: EncodedText,
+    geometry: FrameGeometry,
+) -> None:
+    """Every `mid.*` array, in the order of the data flow; expression 0, frame 0 unless the array has more."""
+    arrays, subsampled = case.arrays, Subsampled(case)
+    words = text.mask.numpy()
+    report.add("text_hidden", text.words[..., ::8].numpy()[words], arrays["mid.text_hidden"][words])
+    maps = network.backbone(image[None])
+    for name, value in maps.items():
+        report.add(f"backbone_{name}", subsampled(f"mid.backbone_{name}", value[0]), arrays[f"mid.backbone_{name}"])
+    levels = network.pyramid(list(maps.values()))
+    paddings = geometry.split(geometry.padding[:, None])
+    for i, (level, padding) in enumerate(zip(levels, paddings, strict=True)):
+        report.add(f"src{i}", subsampled(f"mid.src{i}", level[0]), arrays[f"mid.src{i}"])
+        report.add(f"padmask{i}", padding[0], arrays[f"mid.padmask{i}"], 0)
+    positions = geometry.split(geometry.position_codes)
+    report.add("pos0", positions[0][::16, ::4, ::4], arrays["mid.pos0"])
+    report.add("pos3", positions[3][::16], arrays["mid.pos3"])
+
+    tokens, fused = network.fusion(network.fusion.prepare_image(flatten_levels(levels)[0]), text.words, text.mask)
+    report.add("text_fused", fused[..., ::8].numpy()[words], arrays["mid.text_fused"][words])
+    report.add("vl_visual", tokens[0, ::11, ::8], arrays["mid.vl_visual"])
+    memory = tokens
+    for i, layer in enumerate(network.encoder):
+        memory = layer(memory, network.pyramid.positions(geometry), geometry)
+        report.add(f"encoder layer {i}", memory[0, ::23, ::8], arrays["mid.encoder_layers"][i])
+    report.add("memory", memory[0, ::11, ::8], arrays["mid.memory"])
+    proposals = network.proposals(memory, geometry)
+    report.add("enc_class", proposals.scores, arrays["mid.enc_class"][:, 0])
+    report.add("topk", proposals.ranked, arrays["mid.topk"][:, 0], 0)
+    report.add("init_reference", proposals.references[0], arrays["mid.init_reference"])
+    decoded = network.decoder(proposals.references, memory, geometry)
+    step = -(-network.config.num_queries // arrays["mid.decoder_hs"].shape[1])
+    for i, queries in enumerate(decoded.queries):
+        report.add(f"decoder layer {i}", queries[0, ::step, ::8], arrays["mid.decoder_hs"][i])
+        report.add(f"decoder boxes {i}", decoded.references[i + 1][0, ::step], arrays["mid.decoder_refs"][i])
+    features = network.mask_features(geometry.split(memory)[:3])
+    report.add("mask_feats", features[0], arrays["mid.mask_feats"])
+    parameters = network.dynamic_mask.controller(decoded.queries[-1])
+    report.add("mask_params", parameters[0, ::step], arrays["mid.mask_params"])
+    judged = network.judge(decoded, pool_text(fused, text.mask), memory, geometry)
+    sampled = torch.from_numpy(arrays["out.pred_masks_queries"]).expand(len(text), -1)
+    logits = network.mask_logits(judged, sampled)
+    report.add("masks of some queries", logits, arrays["out.pred_masks_sub"], 2e-4)
+
+
+def add_outputs(
+    report: StageReport, case: GoldenCase, network: Uninext, answers: list[Candidates], output_size: tuple[int, int]
+) -> None:
+    """Every `out.*` array; leading axes are (expressions, frames)."""
+    arrays = case.arrays
+
+    def over_frames(values: list[torch.Tensor]) -> torch.Tensor:
+        return torch.stack(values, 1)
+
+    report.add("logits", over_frames([a.class_logits for a in answers]), arrays["out.pred_logits"][..., 0])
+    report.add("IoU logits", over_frames([a.iou_logits for a in answers]), arrays["out.pred_boxious"][..., 0])
+    report.add("boxes", over_frames([a.boxes for a in answers]), arrays["out.pred_boxes"])
+    chosen = [best_queries(query_scores(a.class_logits, a.iou_logits)) for a in answers]
+    scores = over_frames([score for _, score in chosen])
+    report.add("query", over_frames([index for index, _ in chosen]), arrays["out.query_index"], 0)
+    report.add("score", scores, arrays["out.score"])
+    report.add("key frame", scores.argmax(1), arrays["out.key_frame"], 0)
+    logits = [network.mask_logits(a, index[:, None])[:, 0] for a, (index, _) in zip(answers, chosen, strict=True)]
+    report.add("mask logits", over_frames(logits), arrays["out.pred_mask_selected"], 2e-4)
+    image_size = answers[0].geometry.image_size
+    probability = over_frames([mask_probabilities(x, image_size, output_size) for x in logits])
+    report.add("probability, whole", probability[0, 0], arrays["out.mask_prob_first"])
+    report.add("probability, all", probability[..., ::3, ::3], arrays["out.mask_prob_sub3"])
+    pixels = output_size[0] * output_size[1]
+    expected = np.unpackbits(arrays["out.mask_packed"], axis=-1)[..., :pixels].reshape(probability.shape)
+    settled = (probability - 0.5).abs().numpy() > NEAR_HALF
+    report.add("mask", (probability > 0.5).numpy()[settled], expected[settled], 0)
