@@ -8,8 +8,8 @@ part, `{*}` for any number of them:
     Constant("text_encoder.embeddings.position_ids", "text_encoder.roberta.embeddings.position_ids")
     Drop("extra.{*}", reason="why our model has no use for it")
 
-Every published name must be claimed by a rule (the first that matches), every entry of ours must be filled once with its
-exact shape, aliases must equal what they repeat and constants what the configuration implies. All that is wrong is
+Every published name must be claimed by a rule (the first that matches), every entry of ours must be filled once with
+its exact shape, aliases must equal what they repeat and constants what the configuration implies. All that is wrong is
 listed in one error.
 """
 

@@ -9,6 +9,7 @@ level), Q queries, C channels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from msda_ops import MSDeformAttn
@@ -94,6 +95,16 @@ class DecodedQueries:
     def reference_into(self, layer: int) -> Tensor:
         """The reference that entered a layer, to which its box head's output is added."""
         return self.references[layer - 1] if layer else self.initial_reference
+
+    @classmethod
+    def join(cls, parts: Sequence["DecodedQueries"]) -> Self:
+        """The result for all images, from results for consecutive groups of them."""
+        return cls(
+            torch.cat([part.states for part in parts], dim=1),
+            torch.cat([part.initial_reference for part in parts]),
+            torch.cat([part.references for part in parts], dim=1),
+            [torch.cat(level) for level in zip(*(part.memory for part in parts), strict=True)],
+        )
 
 
 class EncoderLayer(nn.Module):

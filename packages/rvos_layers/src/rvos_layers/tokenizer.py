@@ -69,12 +69,13 @@ class Tokenizer:
         shown = sentence if len(sentence) <= 60 else sentence[:57] + "..."
         if len(tokens) > self.longest:
             raise TokenizerError(
-                f"expression {shown!r} has {len(tokens)} tokens, the text encoder takes at most {self.longest}: shorten it"
+                f"expression {shown!r} has {len(tokens)} tokens, the text encoder takes at most "
+                f"{self.longest}: shorten it"
             )
         if max(tokens) >= self.vocabulary:
             raise TokenizerError(
-                f"expression {shown!r} has token id {max(tokens)}, but the text encoder knows {self.vocabulary} tokens: "
-                "pass the tokenizer this model was trained with"
+                f"expression {shown!r} has token id {max(tokens)}, but the text encoder knows {self.vocabulary} "
+                "tokens: pass the tokenizer this model was trained with"
             )
         return tokens
 
@@ -126,9 +127,10 @@ def _from_hub(repository: str) -> Path:
             return Path(hf_hub_download(repository, name))
 
     try:
-        return [fetch(name) for name in VOCABULARY_FILES][0].parent
+        vocabulary, _ = (fetch(name) for name in VOCABULARY_FILES)
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise TokenizerError(
             f"tokenizer {repository!r} is no folder, not in the local Hugging Face cache, and cannot be downloaded "
             f"({type(error).__name__}). {WHAT_TO_PASS}"
         ) from error
+    return vocabulary.parent

@@ -1,8 +1,8 @@
 """Video-Swin backbone: torchvision's `SwinTransformer3d`, run so that its memory does not follow the video's length.
 
 The published models take the four stage outputs before patch merging and without an output norm. torchvision's blocks
-reproduce them bit for bit, but compute all windows of all frames at once; a minute of video would need tens of gigabytes. In
-evaluation the blocks here go through time one window depth after the other, add to the feature map in place (windows
+reproduce them bit for bit, but compute all windows of all frames at once; a minute of video would need tens of gigabytes.
+In evaluation the blocks here go through time one window depth after the other, add to the feature map in place (windows
 partition the tokens, so nobody reads what another slab has written), and attend a bounded number of windows at once.
 
 Shapes below: B clips, T frames, h x w map, C channels, N tokens in a window.
@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
 
@@ -92,7 +92,8 @@ class VideoSwin(nn.Module):
             frames: [B, T, 3, H, W], normalised. Sides that are no multiple of the patch are padded with zeros.
 
         Yields:
-            [B, T, C, h, w] with h = ceil(H/4), halved and rounded up at each further stage; a view of channels-last memory.
+            [B, T, C, h, w] with h = ceil(H/4), halved and rounded up at each further stage; a
+            view of channels-last memory.
         """
         x = _by_time(lambda some: self.patch_embed(some.transpose(1, 2)), frames)
         for index, stage in enumerate(self.stages):
@@ -226,7 +227,7 @@ class Slab:
         """
         depth, height, width = self.layout.window[0], *self.layout.padded[1:]
         _, rows, columns = self.layout.size
-        padded = F.pad(x, (0, 0, 0, width - columns, 0, height - rows))
+        padded = pad(x, (0, 0, 0, width - columns, 0, height - rows))
         if len(self.places) < depth:
             slab = x.new_zeros(len(x), depth, *padded.shape[2:])
             slab[:, self.places] = padded
