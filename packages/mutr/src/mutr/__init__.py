@@ -1,0 +1,1 @@
+"""MUTR: multi-modal temporal transformer for referring video segmentation (Yan et al., AAAI 2024)."""
