@@ -5,9 +5,7 @@ protocols) of all videos: a video counts as often as it has targets, and every f
 J&F is the mean of mean J and mean F.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
@@ -17,6 +15,7 @@ from mask_interchange import Dataset, MaskRun
 from fusion_core.annotations import VideoAnnotation
 from fusion_core.errors import EvaluationError
 from fusion_core.protocols import Protocol, TargetScores, VideoScores, score_video
+from fusion_core.threads import in_threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,17 +107,11 @@ def evaluate_run(
         expressions = dataset.videos[name].expressions if dataset else None
         return score_video(protocol, annotations[name], masks, expressions)
 
-    scores: list[VideoScores] = []
-    # Pillow, OpenCV and numpy let go of the interpreter lock in their loops, so threads keep the cores busy.
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        try:
-            for one in pool.map(score, videos):
-                scores.append(one)
-                report(len(scores), len(videos))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    scored = {video.video: video for video in scores if video.targets}
+    scored: dict[str, VideoScores] = {}
+    for done, one in enumerate(in_threads(score, videos), start=1):
+        if one.targets:
+            scored[one.video] = one
+        report(done, len(videos))
     if not scored:
         raise EvaluationError(
             f"{run.path}: no expression and no object to score in the annotated videos {_some(videos)}"

@@ -1,0 +1,82 @@
+"""`fusion-core submit` and `fusion-core check-submission`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fusion_core.progress import counted
+
+if TYPE_CHECKING:
+    from fusion_core.submission_check import SubmissionReport
+
+LISTED = 10  # findings of one kind printed in the text report
+
+DatasetOption = Annotated[
+    Path | None, typer.Option(help="Data set that says which videos, expressions and frames are asked for.")
+]
+SplitOption = Annotated[str | None, typer.Option(help="Split of the data set, for example test.")]
+
+
+def submit(
+    run: Annotated[Path, typer.Argument(help="Run folder to hand in.")],
+    out: Annotated[Path, typer.Option(help="Zip file to write.")],
+    dataset: DatasetOption = None,
+    split: SplitOption = None,
+) -> None:
+    """Write a run as a challenge submission: Annotations/<video>/<expression>/<frame>.png in a zip file."""
+    from mask_interchange import MaskRun, open_dataset
+
+    from fusion_core.submission import write_submission
+
+    with counted("videos") as report:
+        opened = open_dataset(dataset, split) if dataset else None
+        masks = write_submission(MaskRun.open(run), out, opened, report)
+    note = "" if dataset else "; completeness was not checked, which --dataset does"
+    typer.echo(f"wrote {masks} masks to {out}{note}")
+
+
+def check_submission(
+    file: Annotated[Path, typer.Argument(help="Zip file of any origin.")],
+    dataset: DatasetOption = None,
+    split: SplitOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON.")] = False,
+) -> None:
+    """List every fault of a submission; exit code 1 when there is one."""
+    from mask_interchange import open_dataset
+
+    from fusion_core.submission_check import check_submission
+
+    with counted("masks") as report:
+        result = check_submission(file, open_dataset(dataset, split) if dataset else None, report)
+    typer.echo(_as_json(result) if json else _as_text(result, file))
+    if result.faults:
+        raise typer.Exit(1)
+
+
+def _as_text(result: "SubmissionReport", file: Path) -> str:
+    lines = []
+    for kind, findings in result.by_kind().items():
+        level = "warning" if findings[0] in result.warnings else "FAULT"
+        lines.append(f"{level}: {kind} ({len(findings)})")
+        lines += [f"    {finding}" for finding in findings[:LISTED]]
+        if len(findings) > LISTED:
+            lines.append(f"    and {len(findings) - LISTED} more; --json lists all")
+    if not result.complete:
+        lines.append("note: without --dataset missing videos and expressions cannot be seen")
+    lines.append(
+        f"{file}: {result.masks} masks of {result.videos} videos, {len(result.faults)} faults, "
+        f"{len(result.warnings)} warnings"
+    )
+    return "\n".join(lines)
+
+
+def _as_json(result: "SubmissionReport") -> str:
+    import json
+
+    groups = {
+        str(kind): [{"where": one.where, "detail": one.detail} for one in findings]
+        for kind, findings in result.by_kind().items()
+    }
+    counts = {"masks": result.masks, "videos": result.videos, "faults": len(result.faults)}
+    return json.dumps(counts | {"warnings": len(result.warnings), "findings": groups}, indent=1, ensure_ascii=False)

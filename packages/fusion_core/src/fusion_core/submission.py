@@ -1,0 +1,118 @@
+"""Submissions in the layout of the RVOS challenges: written from a run.
+
+    Annotations/<video>/<expression>/<frame>.png      8-bit grey, 0 background, 255 object
+
+The same run gives the same bytes: entries come in the run's order with a fixed date, and PNG files are stored, since
+they are compressed already. One mask is in memory at a time, besides the small PNG files of one video.
+"""
+
+import io
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from mask_interchange import Dataset, MaskRun, MaskTrack, VideoMasks
+from PIL import Image
+
+from fusion_core.errors import SubmissionError
+
+TOP = "Annotations"
+DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can hold
+_RUN_LENGTH_STRATEGY = 3  # zlib's Z_RLE: masks are long runs of one value
+
+
+def write_submission(
+    run: MaskRun,
+    path: Path,
+    dataset: Dataset | None = None,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Write a run as a submission; the file appears when it is complete.
+
+    Args:
+        run: the masks to hand in.
+        path: the zip file to write; an old one is replaced.
+        dataset: what is asked for: exactly its videos, expressions and frames are written. None: all that the run has.
+        report: called with videos done and in all.
+
+    Returns:
+        The number of masks written.
+
+    Raises:
+        SubmissionError: the run lacks something that the data set asks for; lists what.
+    """
+    videos = run.videos() if dataset is None else [name for name, video in dataset.videos.items() if video.expressions]
+    lacking = run.missing(videos)
+    if lacking or not videos:
+        raise SubmissionError(
+            f"{run.path} lacks {len(lacking)} of {len(videos)} videos: {_some(lacking)}; finish the run first"
+            if videos
+            else f"{run.path} has no videos"
+        )
+    count = 0
+    with _appears_when_complete(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for done, name in enumerate(videos, start=1):
+            for entry, png in _entries(run.read(name), dataset):
+                archive.writestr(entry, png)
+                count += 1
+            report(done, len(videos))
+    return count
+
+
+def _entries(masks: VideoMasks, dataset: Dataset | None) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
+    tracks, frames = (masks.tracks, masks.frame_names) if dataset is None else _asked_for(masks, dataset)
+    position = {name: t for t, name in enumerate(masks.frame_names)}
+    images: dict[bytes, bytes] = {}  # fused runs hold most masks twice
+    for track in tracks:
+        for frame in frames:
+            t = position[frame]
+            counts = track.masks[t]
+            if counts not in images:
+                images[counts] = mask_png(track.mask(t))
+            entry = zipfile.ZipInfo(f"{TOP}/{masks.video}/{track.expression.id}/{frame}.png", DATE)
+            entry.create_system = 3  # Unix on every system, for equal bytes
+            entry.external_attr = (stat.S_IFREG | 0o644) << 16
+            yield entry, images[counts]
+
+
+def _asked_for(masks: VideoMasks, dataset: Dataset) -> tuple[Sequence[MaskTrack], Sequence[str]]:
+    """The tracks and frames of a video that the data set asks for, in its order."""
+    video = dataset.videos[masks.video]
+    expressions = [e.id for e in video.expressions if e.id not in masks.expression_ids]
+    frames = [name for name in video.frame_names if name not in masks.frame_names]
+    for what, lacking in {"expressions": expressions, "frames": frames}.items():
+        if lacking:
+            raise SubmissionError(f"video {masks.video}: the run lacks {len(lacking)} {what}: {_some(lacking)}")
+    return [masks.track(expression.id) for expression in video.expressions], video.frame_names
+
+
+def mask_png(mask: np.ndarray) -> bytes:
+    """An 8-bit grey PNG, 0 and 255, of a mask bool [H, W]."""
+    file = io.BytesIO()
+    Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).save(file, "PNG", compress_type=_RUN_LENGTH_STRATEGY)
+    return file.getvalue()
+
+
+@contextmanager
+def _appears_when_complete(path: Path) -> Iterator[io.BufferedWriter]:
+    """A file to write that takes the name `path` when the block ends well, and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(unfinished, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
