@@ -155,7 +155,7 @@ def changed(masks: VideoMasks, path: str, value: object) -> bytes:
         ("width", 32768, "tracks[0]", "fill 9x32768"),
         ("tracks.0.id", "a/b", "tracks[0]", "contains '/'"),
         ("tracks.1.id", "0", "payload", "'0' again"),
-        ("tracks.0.text", "  ", "tracks[0]", "text with words"),
+        ("tracks.0.text", "  ", "tracks[0]", "text with words in it, found an empty one"),
         ("tracks.0.group", 4, "tracks[0].group", "expected text"),
         ("tracks.0.key_frame", 4, "tracks[0].key_frame", "from 0 to 3"),
         ("tracks.0.key_frame", -1, "tracks[0].key_frame", "from 0 to 3"),

@@ -170,6 +170,11 @@ class Dataset:
     videos: Mapping[str, Video]
     fingerprint: str
 
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """What a run's manifest says of the data set."""
+        return {"name": self.name, "split": self.split, "fingerprint": self.fingerprint}
+
     def check(self) -> list[str]:
         """Every fault of every video, one line each; empty when all is well. Reads all image headers."""
         faults: list[str] = []

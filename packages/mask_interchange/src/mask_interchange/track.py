@@ -83,8 +83,10 @@ class Expression:
         for name, value in (("text", self.text), ("group", self.group)):
             if value is None:
                 continue
-            if not isinstance(value, str) or not value.strip():
-                raise MaskError(f"expression {self.id!r}: expected {name} with words in it, found {value!r:.80}")
+            if not isinstance(value, str):
+                raise MaskError(f"expression {self.id!r}: expected {name} as text, found {type(value).__name__}")
+            if not value.strip():
+                raise MaskError(f"expression {self.id!r}: expected {name} with words in it, found an empty one")
             try:
                 value.encode()
             except UnicodeEncodeError as error:

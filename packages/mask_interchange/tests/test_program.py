@@ -1,0 +1,376 @@
+"""The command line that all programs share, on an example program."""
+
+import errno
+import fcntl
+import hashlib
+import importlib.util
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mask_interchange import MaskRun, codec
+from mask_interchange.program import Weights
+from PIL import Image
+from typer.testing import CliRunner
+
+EXAMPLE = Path(__file__).with_name("example_program.py")
+
+
+def load_example():
+    spec = importlib.util.spec_from_file_location("example_program", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+example = load_example()
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Three videos of two frames."""
+    root = tmp_path / "data"
+    videos = {}
+    for number, video in enumerate(["b", "a", "c"]):
+        folder = root / "JPEGImages" / video
+        folder.mkdir(parents=True)
+        for frame in ("00000", "00005"):
+            Image.fromarray(np.full((8, 12, 3), 40 * number + 25, np.uint8)).save(folder / f"{frame}.jpg")
+        videos[video] = {
+            "frames": ["00000", "00005"],
+            "expressions": {"0": {"exp": "the thing", "obj_id": 1}, "1": {"exp": "very very very bright thing"}},
+        }
+    (root / "meta_expressions.json").write_text(json.dumps({"videos": videos}))
+    return root
+
+
+def edit(dataset: Path, change) -> None:
+    path = dataset / "meta_expressions.json"
+    tree = json.loads(path.read_text())
+    change(tree["videos"])
+    path.write_text(json.dumps(tree))
+
+
+def infer(dataset: Path, out: Path, *arguments: object, weights=("--weights", "random:0"), stdin: str | None = None):
+    command = ["--dataset", dataset, "--out", out, *weights, *arguments]
+    return CliRunner().invoke(example.app, [str(a) for a in command], input=stdin)
+
+
+def test_a_run_is_made_and_continued(dataset, tmp_path):
+    out = tmp_path / "run"
+    result = infer(dataset, out)
+    assert result.exit_code == 0, result.output
+    assert "weights: random, seed 0" in result.stderr
+    assert "[1/3] b: done" in result.stderr
+    run = MaskRun.open(out)
+    assert run.videos() == ["a", "b", "c"]
+    assert run.manifest.producer == "example-infer"
+    assert run.manifest.producer_version == "1.2.3"
+    assert run.manifest.settings == {
+        "config": "base",
+        "tokenizer": "some/tokenizer",
+        "soft_masks": None,
+        "weights": "random:0",
+    }
+    masks = run.read("c")
+    assert masks.frame_names == ("00000", "00005")
+    assert masks.track("0").expression.group == "1"
+    assert masks.track("0").mask(0).all()
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*.masks")}
+    (out / "videos" / "a.masks").unlink()
+    result = infer(dataset, out)
+    assert result.exit_code == 0
+    assert "2 videos are finished already, 1 to do" in result.stderr
+    changed = {p.name for p in out.rglob("*.masks") if p.stat().st_mtime_ns != before[p]}
+    assert changed == {"a.masks"}
+
+
+def test_other_settings_are_refused(dataset, tmp_path):
+    assert infer(dataset, tmp_path / "run").exit_code == 0
+    result = infer(dataset, tmp_path / "run", weights=("--weights", "random:1"))
+    assert result.exit_code == 2
+    assert "settings.weights is 'random:0' there and 'random:1' now" in result.stderr
+
+
+def test_checkpoint(dataset, tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"good weights")
+    assert infer(dataset, tmp_path / "run", weights=("--checkpoint", path)).exit_code == 0
+    manifest = MaskRun.open(tmp_path / "run").manifest
+    assert manifest.checkpoint_sha256 == hashlib.sha256(b"good weights").hexdigest()
+    assert "weights" not in manifest.settings
+    path.write_bytes(b"bad weights")
+    result = infer(dataset, tmp_path / "other", weights=("--checkpoint", path))
+    assert result.exit_code == 2
+    assert "weights.pth: not weights of this model" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ((), "either --checkpoint PATH or --weights random:SEED"),
+        (("--weights", "random:0", "--checkpoint", "x"), "either --checkpoint PATH or --weights random:SEED"),
+        (("--weights", "random"), "expected random:SEED"),
+        (("--weights", "random:-1"), "expected random:SEED"),
+        (("--checkpoint", "absent.pth"), "absent.pth: no such file"),
+    ],
+)
+def test_weights_must_be_chosen(dataset, tmp_path, weights, words):
+    result = infer(dataset, tmp_path / "run", weights=weights)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "give --out RUN"),
+        (["--out", "run"], "either --dataset ROOT or --video PATH"),
+        (["--out", "run", "--dataset", ".", "--video", "."], "either --dataset ROOT or --video PATH"),
+        (["--out", "run", "--dataset", "absent"], "absent: expected a data set's folder, found nothing"),
+        (["--out", "run", "--dataset", "."], "expected meta_expressions.json"),
+        (["--out", "run", "--dataset", ".", "-e", "a dog"], "go with --video"),
+        (["--out", "run", "--video", "absent.mp4", "-e", "a dog"], "absent.mp4: no such video file"),
+        (["--out", "run", "--video", "frames"], "at least one --expression"),
+        (["--out", "run", "--video", "frames", "-e", " "], "found an empty one"),
+        (["--out", "run", "--video", "frames", "--split", "valid"], "--split goes with --dataset"),
+        (["--out", "run", "--video", "frames", "--expressions", "absent.txt"], "absent.txt: cannot be read"),
+        (["--out", "run", "--video", "frames", "--expressions", "latin.txt"], "byte 0xe9 at offset 3"),
+        (["--out", "run", "--video", "frames", "-e", "a", "--config", "huge"], "expected one of base, tiny"),
+        (["--out", "run", "--video", "frames", "-e", "a", "--device", "gpu"], "expected auto, cpu, cuda"),
+        (["--out", "run", "--video", "frames", "-e", "a", "--videos", "nowhere"], "no video 'nowhere'; it has frames"),
+        (["--out", "latin.txt", "--video", "frames", "-e", "a"], "latin.txt: expected a folder or nothing"),
+        (["--out", "frames", "--video", "frames", "-e", "a"], "frames: expected an empty folder or a run"),
+    ],
+)
+def test_wrong_use(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frames").mkdir()
+    Image.new("RGB", (5, 4)).save("frames/0.png")
+    (tmp_path / "latin.txt").write_bytes("caf\u00e9".encode("latin-1"))
+    result = CliRunner().invoke(example.app, [*arguments, "--weights", "random:0"])
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run" / "videos" / "frames.masks").exists()
+
+
+def test_own_frames_with_sentences_from_both_places(tmp_path):
+    folder = tmp_path / "my clip: 1"
+    folder.mkdir()
+    for i in (1, 2, 10):
+        Image.new("RGB", (5, 4)).save(folder / f"f{i}.png")
+    (tmp_path / "more.txt").write_text("zwei Hunde\nდაფა\n", encoding="utf-8")
+    arguments = ["--video", folder, "-e", "a dog", "--expressions", tmp_path / "more.txt", "--out", tmp_path / "run"]
+    result = CliRunner().invoke(example.app, [*map(str, arguments), "--weights", "random:0"])
+    assert result.exit_code == 0, result.output
+    masks = MaskRun.open(tmp_path / "run").read("my clip_ 1")
+    assert masks.frame_names == ("f1", "f2", "f10")
+    assert [(t.expression.id, t.expression.text) for t in masks.tracks] == [
+        ("0", "a dog"),
+        ("1", "zwei Hunde"),
+        ("2", "დაფა"),
+    ]
+
+
+def broken(dataset: Path, fault: str) -> str:
+    """Break video `a`; returns what the message must say."""
+    frame = dataset / "JPEGImages" / "a" / "00005.jpg"
+    if fault == "missing":
+        frame.unlink()
+        return "video 'a': frame '00005' is missing"
+    if fault == "unreadable":
+        frame.write_bytes(b"no picture")
+        return "a/00005.jpg: not a JPEG or PNG image"
+    if fault == "truncated":
+        frame.write_bytes(frame.read_bytes()[:-60])
+        return "a/00005.jpg: unreadable image"
+    if fault == "size":
+        Image.new("RGB", (12, 9)).save(frame)
+        return "expected 12x8 pixels as frame '00000', found 12x9 in frame '00005'"
+    if fault == "blank":
+        edit(dataset, lambda videos: videos["a"]["expressions"]["1"].update(exp="  "))
+        return "video 'a': expression '1': expected text with words in it, found an empty one"
+    if fault == "surrogate":
+        edit(dataset, lambda videos: videos["a"]["expressions"]["1"].update(exp="dog \ud800"))
+        return "video 'a': expression '1': text is not valid Unicode at position 4"
+    if fault == "no expressions":
+        edit(dataset, lambda videos: videos["a"].update(expressions={}))
+        return "video 'a': has no expressions"
+    if fault == "no frames":
+        edit(dataset, lambda videos: videos["a"].update(frames=[]))
+        return "video 'a': expected at least one frame"
+    edit(dataset, lambda videos: videos["a"]["expressions"]["1"].update(exp=fault))
+    return {"refuse": "cannot do that", "crash": "RuntimeError: a bug"}[fault]
+
+
+FAULTS = ["missing", "unreadable", "truncated", "size", "blank", "surrogate", "no expressions", "no frames"]
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, "refuse", "crash"])
+def test_one_bad_video_does_not_stop_the_rest(dataset, tmp_path, fault):
+    message = broken(dataset, fault)
+    result = infer(dataset, tmp_path / "run")
+    assert result.exit_code == 1
+    assert MaskRun.open(tmp_path / "run").videos() == ["b", "c"]
+    last = result.stderr[result.stderr.index("failed: a: ") :]
+    assert message in last
+    assert ("Traceback" in last) == (fault == "crash")
+
+
+def test_chosen_videos(dataset, tmp_path):
+    assert infer(dataset, tmp_path / "run", "--videos", "c,a,c").exit_code == 0
+    assert MaskRun.open(tmp_path / "run").videos() == ["a", "c"]
+
+
+def test_full_disk_stops_with_a_clear_message(dataset, tmp_path, monkeypatch):
+    calls = []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > 4:  # manifest and first video, each with its folder, still fit
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(codec.os, "fsync", full)
+    result = infer(dataset, tmp_path / "run")
+    assert result.exit_code == 1
+    assert "the disk is full" in result.stderr
+    assert "c: done" not in result.stderr
+    assert [p.name for p in (tmp_path / "run" / "videos").iterdir()] == ["b.masks"]
+    monkeypatch.undo()
+    assert infer(dataset, tmp_path / "run").exit_code == 0
+    assert MaskRun.open(tmp_path / "run").videos() == ["a", "b", "c"]
+
+
+def test_worker(dataset, tmp_path):
+    (dataset / "JPEGImages" / "a" / "00000.jpg").unlink()
+    assert infer(dataset, tmp_path / "run", "--videos", "b").exit_code == 0
+    result = infer(dataset, tmp_path / "run", "--videos", "-", stdin="c\n\na\r\nnowhere\n../a\nb\n")
+    assert result.exit_code == 1
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(e["event"], e["video"]) for e in events if e["event"] != "progress"] == [
+        ("started", "c"),
+        ("done", "c"),
+        ("started", "a"),
+        ("failed", "a"),
+        ("started", "nowhere"),
+        ("failed", "nowhere"),
+        ("started", "../a"),
+        ("failed", "../a"),
+        ("started", "b"),
+        ("done", "b"),
+    ]
+    progress = [e for e in events if e["event"] == "progress"]
+    assert progress[0] == {"event": "progress", "video": "c", "done": 1, "total": 2}
+    assert "'00000' is missing" in next(e["error"] for e in events if e["event"] == "failed")
+    assert "chatter" in result.stderr
+    assert MaskRun.open(tmp_path / "run").videos() == ["b", "c"]
+
+
+def start(dataset: Path, out: Path, *arguments: object) -> subprocess.Popen:
+    command = [sys.executable, EXAMPLE, "--dataset", dataset, "--out", out, "--weights", "random:0", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen([str(a) for a in command], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def wait_for(process: subprocess.Popen, event: str) -> None:
+    for line in process.stdout:
+        if json.loads(line)["event"] == event:
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def test_interrupted_worker_and_a_second_writer(dataset, tmp_path):
+    edit(dataset, lambda videos: videos["c"]["expressions"]["1"].update(exp="wait"))
+    out = tmp_path / "run"
+    first = start(dataset, out, "--videos", "-")
+    try:
+        first.stdin.write("b\nc\n")
+        first.stdin.flush()
+        wait_for(first, "done")
+        wait_for(first, "progress")
+        second = infer(dataset, out)
+        assert second.exit_code == 2
+        assert "another process is writing this run" in second.stderr
+        assert infer(dataset, out, "--videos", "-", stdin="a\n").exit_code == 0, "workers share"
+        first.send_signal(signal.SIGINT)
+        _, errors = first.communicate(timeout=30)
+    finally:
+        first.kill()
+    assert first.returncode == 130
+    assert "Traceback" not in errors
+    assert "interrupted" in errors
+    assert sorted(p.name for p in (out / "videos").iterdir()) == ["a.masks", "b.masks"]
+
+
+def test_killed_while_writing(dataset, tmp_path):
+    """What `kill -9` leaves behind is neither a finished video nor in the way."""
+    out = tmp_path / "run"
+    assert infer(dataset, out, "--videos", "b").exit_code == 0
+    (out / "videos" / ".writing-abc.tmp").write_bytes(b"half a file")
+    assert MaskRun.open(out).videos() == ["b"]
+    assert infer(dataset, out).exit_code == 0
+    assert sorted(p.name for p in (out / "videos").iterdir()) == ["a.masks", "b.masks", "c.masks"]
+
+
+def test_help_names_everything_and_loads_little():
+    code = (
+        "import runpy, sys; sys.argv = ['example', '--help']\n"
+        f"try:\n    runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', *{'numpy', 'av', 'PIL', 'rich', 'msgpack', 'torch'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.rstrip().endswith("LOADED")
+    options = "dataset split video expression expressions out checkpoint weights config tokenizer videos device threads"
+    for option in options.split():
+        assert f"--{option}" in result.stdout
+
+
+def test_convert(tmp_path):
+    (tmp_path / "published.pth").write_bytes(b"good weights")
+    arguments = ["checkpoint", "convert", str(tmp_path / "published.pth"), str(tmp_path / "ours"), "--config", "tiny"]
+    assert CliRunner().invoke(example.app, arguments).exit_code == 0
+    assert (tmp_path / "ours").read_text() == "converted for tiny"
+    (tmp_path / "published.pth").write_bytes(b"bad")
+    result = CliRunner().invoke(example.app, arguments)
+    assert result.exit_code == 2
+    assert "not weights of this model" in result.stderr
+
+
+def test_bars_on_a_terminal(dataset, tmp_path, monkeypatch):
+    """On a terminal: bars instead of lines, names from data shown as they are."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    from mask_interchange import open_dataset
+    from mask_interchange.program import ModelRequest, run_videos
+    from mask_interchange.run import RunManifest
+
+    broken(dataset, "refuse")
+    data = open_dataset(dataset)
+    run = MaskRun.create(tmp_path / "run", RunManifest(producer="x", producer_version="1", dataset=data.identity))
+    request = ModelRequest(config="base", weights=Weights(seed=0), tokenizer="t", device="cpu")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert run_videos(run, data, lambda: example.load(request).predict, error=example.ExampleError) == 1
+    assert "videos" in terminal.getvalue()
+    assert "3/3" in terminal.getvalue()
+    assert "failed: a: cannot do that" in terminal.getvalue()
+
+
+def test_lock_is_advisory_and_ends_with_the_writer(dataset, tmp_path):
+    out = tmp_path / "run"
+    assert infer(dataset, out, "--videos", "a").exit_code == 0
+    with open(out / ".lock", "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert infer(dataset, out).exit_code == 2
+        assert MaskRun.open(out).read("a"), "readers do not care"
+    assert infer(dataset, out).exit_code == 0
