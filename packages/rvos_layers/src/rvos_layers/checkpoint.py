@@ -37,13 +37,14 @@ StateDict: TypeAlias = dict[str, Tensor]
 WRAPPERS = ("model_state_dict", "model", "state_dict")  # where training scripts put the weights
 PARALLEL_PREFIX = "module."
 CONVERTED_SUFFIX = ".safetensors"
+NUMPY_SCALAR = np.float64().__reduce__()[0]  # the function behind every pickled numpy scalar
 # Harmless types that training scripts leave beside the weights (arguments, the best loss); other code is refused.
 SAFE_TYPES: list[Any] = [
     argparse.Namespace,
     np.dtype,
     np.dtypes.Float32DType,
     np.dtypes.Float64DType,
-    *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *((NUMPY_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # numpy 1 and 2
 ]
 
 
