@@ -1,5 +1,6 @@
 """Frames as the published models see them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,20 @@ def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize uint8[H, W, 3] to uint8[*size, 3], by PIL's bilinear filter with its antialiasing."""
     height, width = size
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def clip_of(frames: Iterable[np.ndarray], rule: ResizeRule) -> Tensor:
+    """Frames of one video as the network takes them.
+
+    Args:
+        frames: uint8[H, W, 3] RGB each, all of one size; only resized ones are held.
+        rule: how large they become.
+
+    Returns:
+        float32[1, T, 3, h, w].
+    """
+    resized = [resize_frame(frame, rule.size(frame.shape[:2])) for frame in frames]
+    return normalise(torch.from_numpy(np.stack(resized)))[None]
 
 
 def normalise(frames: Tensor) -> Tensor:

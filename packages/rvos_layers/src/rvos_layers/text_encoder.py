@@ -83,9 +83,9 @@ class TextEncoder(nn.Module):
                 pad_token_id=PAD,
                 bos_token_id=BEGIN,
                 eos_token_id=END,
-                attn_implementation="eager",  # equal to the published runs to the last bit, and as fast on sentences
             )
         )
+        self.roberta.set_attn_implementation("eager")  # as published, to the last bit; as fast on sentences
         self.projection = nn.Linear(config.hidden, channels)
         self.norm = nn.LayerNorm(channels, eps=PROJECTION_EPSILON)
         self.dropout = nn.Dropout(config.projection_dropout)

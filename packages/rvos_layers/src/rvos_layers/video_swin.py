@@ -1,8 +1,8 @@
 """Video-Swin backbone: torchvision's `SwinTransformer3d`, run so that its memory does not follow the video's length.
 
 The published models take the four stage outputs before patch merging and without an output norm. torchvision's blocks
-reproduce them bit for bit, but compute all windows of all frames at once; a minute of video would need tens of gigabytes.
-In evaluation the blocks here go through time one window depth after the other, add to the feature map in place (windows
+reproduce them bit for bit, but compute all windows of all frames at once; a minute of video would need tens of
+gigabytes. In evaluation the blocks here go through time one window depth after the other, add to the feature map in place (windows
 partition the tokens, so nobody reads what another slab has written), and attend a bounded number of windows at once.
 
 Shapes below: B clips, T frames, h x w map, C channels, N tokens in a window.
@@ -116,7 +116,7 @@ class SlabBlock(SwinTransformerBlock):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Follows from the window size: not worth saving 24 times.
-        index = self.attn.relative_position_index
+        index = self.attn.get_buffer("relative_position_index")
         self.attn.register_buffer("relative_position_index", index, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
