@@ -148,6 +148,7 @@ class RVOSProgram:
         version: goes into manifests.
         about: one sentence for `--help`.
         configs: names of its configurations, the default first.
+        config_options: names of the option that chooses one.
         tokenizer: the tokenizer taken by default.
         error: base of the errors that are the user's to mend; shown without a traceback.
         load: make the model. Heavy libraries are imported inside, so that `--help` stays quick.
@@ -162,6 +163,7 @@ class RVOSProgram:
     error: type[Exception]
     load: Callable[[ModelRequest], Predictor]
     convert: Callable[[Path, Path, str], None]
+    config_options: tuple[str, ...] = ("--config",)
 
 
 def rvos_app(program: RVOSProgram) -> typer.Typer:
@@ -169,7 +171,9 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
     app = plain_app(help=program.about, invoke_without_command=True)
     checkpoint_app = plain_app(help="Checkpoint files.", no_args_is_help=True)
     app.add_typer(checkpoint_app, name="checkpoint")
-    config_option = typer.Option("--config", metavar="|".join(program.configs), help="Configuration of the model.")
+    config_option = typer.Option(
+        *program.config_options, metavar="|".join(program.configs), help="Configuration of the model."
+    )
 
     @app.callback()
     def infer(
