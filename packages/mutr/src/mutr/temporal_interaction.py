@@ -1,0 +1,20 @@
+"""Multi-object temporal interaction: the queries of all frames agree on a few for the whole clip.
+
+Source: MTI in `models/mti.py` of OpenGVLab/MUTR.
+"""
+
+from rvos_layers.frame_query_transformer import FrameQueryConfig, FrameQueryTransformer
+from torch import Tensor, nn
+
+
+class TemporalInteraction(nn.Module):
+    """A frame query transformer with windows, whose clip queries start from learned content."""
+
+    def __init__(self, config: FrameQueryConfig, queries: int) -> None:
+        super().__init__()
+        self.transformer = FrameQueryTransformer(config, queries)
+        self.start = nn.Embedding(queries, config.channels)
+
+    def forward(self, frame_queries: Tensor) -> Tensor:
+        """Frame queries [E, T, Q, C] to clip queries [E, Q, C]."""
+        return self.transformer(frame_queries, self.start.weight)

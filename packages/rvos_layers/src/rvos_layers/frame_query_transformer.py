@@ -1,0 +1,123 @@
+"""Object queries of all frames become a few queries for the whole clip.
+
+MUTR calls it temporal interaction (`models/mti.py`), SOC object cluster (`models/vita.py`, after VITA, Heo et al.,
+2022). They differ in the window within which frames exchange and in what the clip's queries start from. The
+published code mixes clips when several are in a batch; here clips stay apart.
+
+Shapes: E clips (or sentences), T frames, Q queries, C channels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rvos_layers.attention import AttentionLayer, FeedForward
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameQueryConfig:
+    """Sizes of a frame query transformer.
+
+    Attributes:
+        channels, heads, feedforward: of every layer.
+        layers: of the encoder, and of the decoder.
+        window: frames that exchange directly; None for all. Even, as every second layer shifts by half of it.
+        dropout: probability, in training.
+    """
+
+    channels: int
+    heads: int = 8
+    feedforward: int = 2048
+    layers: int = 3
+    window: int | None = None
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.window is not None and (self.window < 2 or self.window % 2):
+            raise ValueError(f"window must be an even number of frames or None, not {self.window}")
+
+
+class FrameExchange(nn.Module):
+    """Self-attention among the queries of neighbouring frames, then feed-forward."""
+
+    def __init__(self, config: FrameQueryConfig) -> None:
+        super().__init__()
+        self.window = config.window
+        self.attention = AttentionLayer(config.channels, config.heads, config.dropout)
+        self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
+
+    def forward(self, queries: Tensor, shifted: bool) -> Tensor:
+        """Map frame queries [E, T, Q, C] to the same shape; `shifted` windows begin half a window earlier."""
+        clips, frames, count, _ = queries.shape
+        window = self.window or frames
+        before = window // 2 if shifted and self.window else 0
+        after = -(before + frames) % window
+        padded = functional.pad(queries, (0, 0, 0, 0, before, after))
+        place = torch.arange(padded.shape[1], device=queries.device)
+        real = (place >= before) & (place < before + frames)
+        visible = real.unflatten(0, (-1, window)).repeat_interleave(count, dim=1)  # [windows, W*Q]
+        exchanged = self.attention(
+            padded.unflatten(1, (-1, window)).flatten(0, 1).flatten(1, 2),  # [E*windows, W*Q, C]
+            mask=visible.repeat(clips, 1)[:, None, None],
+        )
+        together = exchanged.reshape(clips, -1, count, queries.shape[-1])
+        return self.feedforward(together[:, before : before + frames])
+
+
+class ClipDecoderLayer(nn.Module):
+    """Clip queries look at all frame queries, then at each other."""
+
+    def __init__(self, config: FrameQueryConfig) -> None:
+        super().__init__()
+        self.cross_attention = AttentionLayer(config.channels, config.heads, config.dropout)
+        self.self_attention = AttentionLayer(config.channels, config.heads, config.dropout)
+        self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
+
+    def forward(self, x: Tensor, position: Tensor, memory: Tensor, memory_position: Tensor) -> Tensor:
+        """Map clip queries [E, Q, C], given frame queries [E, T*Q, C]."""
+        x = self.cross_attention(x, memory, position=position, memory_position=memory_position)
+        return self.feedforward(self.self_attention(x, position=position))
+
+
+class FrameQueryTransformer(nn.Module):
+    """Encoder over frames, decoder to clip queries.
+
+    Args:
+        config: sizes.
+        queries: Q, of a frame and of the clip.
+    """
+
+    def __init__(self, config: FrameQueryConfig, queries: int) -> None:
+        super().__init__()
+        self.exchanges = nn.ModuleList(FrameExchange(config) for _ in range(config.layers))
+        self.decoder = nn.ModuleList(ClipDecoderLayer(config) for _ in range(config.layers))
+        self.frame_position = nn.Embedding(queries, config.channels)  # the same in all frames
+        self.query_position = nn.Embedding(queries, config.channels)
+        self.norm = nn.LayerNorm(config.channels)
+
+    def forward(self, frame_queries: Tensor, start: Tensor) -> Tensor:
+        """Clip queries [E, Q, C].
+
+        Args:
+            frame_queries: [E, T, Q, C].
+            start: broadcastable to [E, Q, C], what the clip queries start from.
+        """
+        exchanged = self.exchange(frame_queries)
+        clips, frames, count, channels = exchanged.shape
+        memory = exchanged.flatten(1, 2)
+        memory_position = self.frame_position.weight.repeat(frames, 1)
+        x = start.expand(clips, count, channels)
+        for layer in self.decoder:
+            x = layer(x, self.query_position.weight, memory, memory_position)
+        return self.norm(x)
+
+    def exchange(self, frame_queries: Tensor) -> Tensor:
+        """Frame queries [E, T, Q, C] after the encoder.
+
+        Every second layer shifts its windows, but never in training: the published code has it so.
+        """
+        for index, layer in enumerate(self.exchanges):
+            frame_queries = layer(frame_queries, shifted=index % 2 == 1 and not self.training)
+        return frame_queries

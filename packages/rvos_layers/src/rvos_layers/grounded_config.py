@@ -1,0 +1,53 @@
+"""Sizes that ReferFormer and MUTR have in common, and the configurations of both that one can choose by name."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from rvos_layers.backbone import BACKBONES, BackboneConfig
+from rvos_layers.deformable_transformer import DeformableConfig
+from rvos_layers.text_encoder import TextConfig
+from rvos_layers.video_swin import VideoSwinConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroundedConfig:
+    """Sizes of the network; the defaults are those of the published models.
+
+    Attributes:
+        backbone: Video-Swin or ResNet.
+        text: RoBERTa.
+        transformer: the deformable transformer; its feed-forward width and dropout hold for the pixel decoder too.
+        queries: object queries per frame.
+        classes: logits per query; a single one says "is it the object referred to".
+        mask_channels: width of the mask features.
+        dynamic_channels: width inside a query's own convolutions.
+        dynamic_layers: how many of these there are.
+    """
+
+    backbone: BackboneConfig = BACKBONES["video-swin-b"]
+    text: TextConfig = field(default_factory=TextConfig)
+    transformer: DeformableConfig = field(default_factory=DeformableConfig)
+    queries: int = 5
+    classes: int = 1
+    mask_channels: int = 256
+    dynamic_channels: int = 8
+    dynamic_layers: int = 3
+
+    @classmethod
+    def named(cls) -> dict[str, Self]:
+        """One configuration for each public backbone, and `tiny`, a network for tests that fits random weights
+        only."""
+        return {name: cls(backbone=backbone) for name, backbone in BACKBONES.items()} | {"tiny": cls._tiny()}
+
+    @classmethod
+    def _tiny(cls) -> Self:
+        return cls(
+            backbone=VideoSwinConfig(
+                channels=16, depths=(2, 2, 2, 2), heads=(1, 2, 4, 8), window=(2, 3, 3), mlp_ratio=2.0
+            ),
+            text=TextConfig(vocabulary=320, hidden=48, layers=2, heads=4, feedforward=64, positions=130),
+            transformer=DeformableConfig(channels=64, heads=4, encoder_layers=2, decoder_layers=3, feedforward=96),
+            queries=3,
+            mask_channels=16,
+            dynamic_channels=4,
+        )

@@ -1,0 +1,156 @@
+"""What a model knows of a video before it reads a sentence, and which sentence is asked about which frame.
+
+Everything visual that does not depend on the text is computed once (`VideoFeatures`) and serves every sentence
+about the video. Behind it a model works on `Questions`: one frame and one sentence each.
+
+Shapes: B clips of T frames, E sentences, C channels.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from rvos_layers.backbone import BackboneConfig, build_backbone
+from rvos_layers.errors import RVOSLayersError
+from rvos_layers.feature_pyramid import PyramidProjection, resize_padding
+from rvos_layers.position_codes import sine_code_2d
+from rvos_layers.text_encoder import TextFeatures
+
+SHORTEST_SIDE = 32  # pixels; of a smaller frame the coarse levels would leave nothing
+
+
+@dataclass(frozen=True, slots=True)
+class PixelGrid:
+    """What is known about the cells of a feature map.
+
+    Attributes:
+        position: sine codes [1 or B*T, C, h, w].
+        padding: bool[B*T, h, w], True where padded; None when nothing is.
+    """
+
+    position: Tensor
+    padding: Tensor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoFeatures:
+    """Text-independent features of B clips.
+
+    Attributes:
+        fine: [B*T, ...] what the model keeps of the stride-4 map, in a form of its own.
+        levels: [B*T, C, h, w] for strides 8, 16, 32 and 64.
+        grids: for strides 4, 8, 16, 32 and 64.
+        sizes: float32[B, 2], (width, height) of the clips without their padding, in pixels.
+        frames: T.
+    """
+
+    fine: Tensor
+    levels: list[Tensor]
+    grids: list[PixelGrid]
+    sizes: Tensor
+    frames: int
+
+    @property
+    def clips(self) -> int:
+        """B."""
+        return len(self.sizes)
+
+
+class VideoEncoder(nn.Module):
+    """Backbone, projections and position codes.
+
+    Args:
+        backbone: which one.
+        channels: C.
+    """
+
+    def __init__(self, backbone: BackboneConfig, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.backbone = build_backbone(backbone)
+        self.projection = PyramidProjection(backbone.stage_channels[1:], channels)
+
+    def forward(
+        self, frames: Tensor, padding_mask: Tensor | None, prepare: Callable[[Tensor, PixelGrid, int], Tensor]
+    ) -> VideoFeatures:
+        """Encode.
+
+        Args:
+            frames: float32[B, T, 3, H, W], normalised.
+            padding_mask: bool[B, T, H, W], True where padded; None when nothing is.
+            prepare: makes `VideoFeatures.fine` of the stride-4 map [B*T, C', h, w], its grid and T.
+
+        Raises:
+            RVOSLayersError: a side is shorter than 32 pixels.
+        """
+        clips, length, _, height, width = frames.shape
+        if min(height, width) < SHORTEST_SIDE:
+            raise RVOSLayersError(
+                f"frames of {width}x{height} pixels (width x height) are too small for the network: both sides must "
+                f"have at least {SHORTEST_SIDE} pixels after resizing; choose a larger short side"
+            )
+        padding = None if padding_mask is None else padding_mask.flatten(0, 1)
+        stages = self.backbone.stages_of(frames)
+        stage = next(stages).flatten(0, 1)
+        grids = [self._grid(stage, padding)]
+        fine = prepare(stage, grids[0], length)
+        del stage  # the widest map of all; nobody needs it any more
+        levels = self.projection([stage.flatten(0, 1) for stage in stages])
+        grids += [self._grid(level, padding) for level in levels]
+        sizes = _unpadded_sizes(padding_mask, frames.new_tensor((width, height)).expand(clips, 2))
+        return VideoFeatures(fine=fine, levels=levels, grids=grids, sizes=sizes, frames=length)
+
+    def _grid(self, level: Tensor, padding: Tensor | None) -> PixelGrid:
+        height, width = level.shape[2:]
+        if padding is None:
+            nothing = torch.zeros(1, height, width, dtype=torch.bool, device=level.device)
+            return PixelGrid(sine_code_2d(nothing, self.channels), None)
+        padding = resize_padding(padding, (height, width))
+        return PixelGrid(sine_code_2d(padding, self.channels), padding)
+
+
+def _unpadded_sizes(padding_mask: Tensor | None, sizes: Tensor) -> Tensor:
+    if padding_mask is None:
+        return sizes
+    valid = ~padding_mask[:, 0]
+    return torch.stack((valid[:, 0].sum(1), valid[:, :, 0].sum(1)), dim=1).to(sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Pairs of a frame and a sentence, ordered by sentence, then frame.
+
+    All sentences ask about one clip (inference), or each about a clip of its own (training).
+
+    Attributes:
+        numbers: int64[n], sentence * T + frame.
+        frames: T.
+    """
+
+    numbers: Tensor
+    frames: int
+
+    @classmethod
+    def all(cls, video: VideoFeatures, text: TextFeatures) -> Self:
+        """Every frame with every sentence that asks about it."""
+        if video.clips not in (1, len(text)):
+            raise ValueError(f"{len(text)} sentences cannot be paired with {video.clips} clips")
+        return cls(torch.arange(len(text) * video.frames, device=video.fine.device), video.frames)
+
+    def split(self, size: int) -> Iterator[Self]:
+        """Consecutive parts of at most `size` questions."""
+        for numbers in self.numbers.split(size):
+            yield type(self)(numbers, self.frames)
+
+    def about(self, images: Tensor) -> Tensor:
+        """The images asked about: [B*T or 1, ...] to [n, ...]; a single one is the same for all."""
+        if len(images) == 1:
+            return images.expand(len(self.numbers), *images.shape[1:])
+        return images[self.numbers % len(images)]
+
+    def asking(self, text: TextFeatures) -> TextFeatures:
+        """The sentences that ask, one for each of the n questions."""
+        return text[self.numbers // self.frames]
