@@ -4,8 +4,7 @@ import importlib
 import importlib.util
 from typing import Any
 
-import typer
-from mask_interchange.errors import MaskInterchangeError
+from mask_interchange.program import expected_errors, plain_app
 from typer.core import TyperGroup
 
 from fusion_core.errors import FusionCoreError
@@ -28,19 +27,14 @@ class _Commands(TyperGroup):
     """Commands whose expected errors are shown without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with expected_errors("fusion-core", FusionCoreError):
             return super().invoke(ctx)
-        except (FusionCoreError, MaskInterchangeError, OSError) as error:
-            typer.echo(f"fusion-core: error: {error}", err=True)
-            raise typer.Exit(2) from error
 
 
-app = typer.Typer(
+app = plain_app(
     cls=_Commands,
     help="Vote over the masks of many models, score the result and write submissions.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
 )
 for _name, _target in COMMANDS.items():
     _module, _function = _target.split(":")

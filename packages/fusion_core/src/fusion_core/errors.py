@@ -26,3 +26,7 @@ class PairingError(FusionCoreError):
 
 class MemberError(FusionCoreError):
     """Members of a vote that are missing or do not fit together."""
+
+
+class ConversionError(FusionCoreError):
+    """A run that cannot be made of other files."""

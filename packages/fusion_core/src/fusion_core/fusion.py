@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks
-from mask_interchange.codec import SUFFIX, write_whole
+from mask_interchange.codec import SUFFIX
 from mask_interchange.names import natural_key
 from mask_interchange.rle import encode_runs
 
@@ -233,7 +233,7 @@ class Fusion:
         )
         self.run.write(fused)
         record = _Record(inputs=inputs, standings=standings)
-        write_whole(self._record_file(video), json.dumps(asdict(record)).encode())
+        self._record_file(video).write_text(json.dumps(asdict(record)))  # if a crash tears it, the video is voted again
 
     def standings(self) -> list[Standing]:
         """Each member's standing over all finished videos."""

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def counted(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function to call with the number of items done and in all; the bar goes to standard error."""
+def counted(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Give a function to call with the number of items done and in all (None: unknown); the bar goes to stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,0 +1,117 @@
+"""`fusion-core import` and `fusion-core export`: runs from and to the forms that other tools use."""
+
+import os
+import shutil
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fusion_core.errors import ConversionError
+from fusion_core.progress import counted
+
+if TYPE_CHECKING:
+    from mask_interchange import Dataset, RunManifest
+
+
+class Layout(StrEnum):
+    """How exported PNG masks lie in their folder."""
+
+    GREY = "grey"
+    PALETTE = "palette"
+
+
+def import_masks(
+    out: Annotated[Path, typer.Option(help="Run to write; a new or empty folder.")],
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="Folder of <video>/<expression>/<frame>.png masks or <video>/<frame>.png label images."),
+    ] = None,
+    coco: Annotated[
+        Path | None, typer.Option(help="Instead: JSON list of COCO run lengths, as export writes it.")
+    ] = None,
+    key_frames: Annotated[
+        Path | None, typer.Option(help="key_frame.json of the masks, if it is not beside their folder.")
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Data set that gives sentences, objects and the order of expressions.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
+) -> None:
+    """Make a run of PNG masks or COCO JSON, whole or not at all."""
+    from mask_interchange import MaskRun, open_dataset
+    from mask_interchange.convert import import_annotations, import_coco
+
+    if (annotations is None) == (coco is None):
+        raise typer.BadParameter("give either --annotations FOLDER or --coco FILE")
+    if coco is not None and not (key_frames is None and dataset is None):
+        raise typer.BadParameter(
+            "--key-frames and --dataset go with --annotations; the COCO file has all of that itself"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConversionError(f"{out}: expected a new or empty folder; delete it or give another one with --out")
+    opened = open_dataset(dataset, split) if dataset else None
+    if annotations is not None:
+        source, videos = annotations, import_annotations(annotations, key_frames=key_frames, dataset=opened)
+    else:
+        assert coco is not None
+        source, videos = coco, import_coco(coco)
+
+    unfinished = out.parent / f".importing-{os.getpid()}-{out.name}"
+    try:
+        run = MaskRun.create(unfinished, _manifest(source, opened))
+        with run.writing(), counted("videos") as report:
+            number = 0
+            for number, masks in enumerate(videos, start=1):
+                run.write(masks)
+                report(number, None)
+        if out.exists():
+            out.rmdir()
+        unfinished.rename(out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    typer.echo(f"{out}: {number} videos imported")
+
+
+def _manifest(source: Path, dataset: "Dataset | None") -> "RunManifest":
+    from importlib.metadata import version
+
+    from mask_interchange import RunManifest
+
+    return RunManifest(
+        producer="fusion-core import",
+        producer_version=version("fusion-core"),
+        settings={"source": source.resolve().name},
+        dataset={
+            "name": dataset.name if dataset else source.stem,
+            "split": dataset.split if dataset else None,
+            "fingerprint": dataset.fingerprint if dataset else None,
+        },
+    )
+
+
+def export_masks(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for PNG masks and key_frame.json; new or empty.")] = None,
+    layout: Annotated[
+        Layout,
+        typer.Option(
+            help="One grey image per expression and frame, or one label image per frame (masks may not overlap)."
+        ),
+    ] = Layout.GREY,
+    coco: Annotated[Path | None, typer.Option(help="Instead: JSON file of COCO run lengths.")] = None,
+) -> None:
+    """Write a run as PNG masks or COCO JSON, so that `import` reads the same masks back."""
+    from mask_interchange import MaskRun
+    from mask_interchange.convert import export_annotations, export_coco
+
+    if (out is None) == (coco is None):
+        raise typer.BadParameter("give either --out FOLDER or --coco FILE")
+    opened = MaskRun.open(run)
+    if out is not None:
+        export_annotations(opened, out, layout.value)
+    else:
+        assert coco is not None
+        export_coco(opened, coco)
+    typer.echo(f"{out or coco}: {len(opened.videos())} videos exported")

@@ -1,0 +1,149 @@
+"""`fusion-core fuse`: the votes of the published recipe, or any other."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from fusion_core.errors import FusionCoreError, MemberError
+from fusion_core.progress import counted
+from fusion_core.recipe import ICCV2023, Pairing, Vote
+
+if TYPE_CHECKING:
+    from fusion_core.fusion import Fusion
+
+
+def fuse(
+    stage: Annotated[int | None, typer.Option(help="Vote as the published recipe does in its stage 1 or 2.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of the member runs, and of the fused runs of a stage.")] = Path(
+        "runs"
+    ),
+    members: Annotated[
+        str | None,
+        typer.Option(help="Instead of a stage: runs that vote, separated by commas; names in --runs, or paths."),
+    ] = None,
+    threshold: Annotated[
+        int | None,
+        typer.Option(help="Votes that make a pixel foreground, out of two per member (one with --pairing none)."),
+    ] = None,
+    leftover: Annotated[
+        str | None,
+        typer.Option(
+            help="For an expression without a partner: votes needed out of one per member, or `first` for the first"
+            " member's own mask. By default the share that --threshold asks for."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="With --members: the run to write.")] = None,
+    pairing: Annotated[
+        Pairing,
+        typer.Option(
+            help="Which expressions pool their votes: neighbours, those of an object, none, or neighbours that agree."
+        ),
+    ] = Pairing.CONSECUTIVE,
+    faithful: Annotated[
+        bool,
+        typer.Option("--faithful", help="With --stage: repeat the published script's mistake in leftover expressions."),
+    ] = False,
+) -> None:
+    """Vote over runs, pixel by pixel.
+
+    Either --stage N, or --members A,B,... with --threshold and --out. Videos that are voted already are left alone
+    unless a member's file changed. Exit code 1: some videos failed; the rest are done.
+    """
+    _check_options(stage, members, threshold, leftover, out, pairing, faithful)
+    if stage is not None:
+        votes = {runs / vote.name: vote for vote in ICCV2023.stage(stage)}
+        places = {run: [runs / member for member in vote.members] for run, vote in votes.items()}
+    else:
+        assert members is not None  # checked above, as are the next two
+        assert threshold is not None
+        assert out is not None
+        paths = [Path(member) if len(Path(member).parts) > 1 else runs / member for member in members.split(",")]
+        vote = Vote(
+            name=out.name,
+            members=tuple(path.name for path in paths),
+            threshold=threshold,
+            out_of=len(paths) * (1 if pairing is Pairing.NONE else 2),
+            leftover=_leftover(leftover),
+        )
+        votes, places = {out: vote}, {out: paths}
+    _check_members(places)
+    failed = 0
+    for run, vote in votes.items():
+        failed += _vote(run, vote, places[run], pairing, faithful)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _check_options(
+    stage: int | None,
+    members: str | None,
+    threshold: int | None,
+    leftover: str | None,
+    out: Path | None,
+    pairing: Pairing,
+    faithful: bool,
+) -> None:
+    if (stage is None) == (members is None):
+        raise typer.BadParameter("give either --stage N or --members A,B,...")
+    if stage is not None and not (threshold is None and leftover is None and out is None):
+        raise typer.BadParameter(
+            "--stage brings its own thresholds and names; --threshold, --leftover and --out go with --members"
+        )
+    if members is not None and (threshold is None or out is None):
+        raise typer.BadParameter("--members needs --threshold and --out")
+    if faithful and (stage is None or pairing is not Pairing.CONSECUTIVE):
+        raise typer.BadParameter(
+            "--faithful repeats the published votes: it goes with --stage and --pairing consecutive"
+        )
+
+
+def _leftover(text: str | None) -> int | Literal["first"] | None:
+    if text is None or text == "first":
+        return text
+    if not text.isdecimal():
+        raise typer.BadParameter(f"--leftover is `first` or a number of votes, not {text!r}")
+    return int(text)
+
+
+def _check_members(places: dict[Path, list[Path]]) -> None:
+    """Every member must be a run already, or be one of the runs that this call makes."""
+    needed = dict.fromkeys(path for paths in places.values() for path in paths)
+    missing = [path for path in needed if path not in places and not (path / "run.json").is_file()]
+    if missing:
+        raise MemberError(
+            f"no run at {', '.join(map(str, missing))}; make it with the program of that name (--out {missing[0]}), or"
+            f" from a folder of PNG masks with `fusion-core import --annotations DIR --out {missing[0]}`"
+        )
+
+
+def _vote(out: Path, vote: Vote, places: Sequence[Path], pairing: Pairing, faithful: bool) -> int:
+    """Make one fused run; returns how many videos failed."""
+    from mask_interchange import MaskInterchangeError, MaskRun
+
+    from fusion_core.fusion import Fusion
+
+    fusion = Fusion(vote, [MaskRun.open(path) for path in places], out, pairing, faithful=faithful)
+    failed = 0
+    with fusion.run.writing(), counted(vote.name) as report:
+        pending = fusion.pending()
+        for done, video in enumerate(pending):
+            report(done, len(pending))
+            try:
+                fusion.fuse(video)
+            except (FusionCoreError, MaskInterchangeError) as error:
+                typer.echo(str(error), err=True)
+                failed += 1
+    already = len(fusion.videos()) - len(pending)
+    typer.echo(f"{out}: {len(pending) - failed} videos voted, {already} were voted before, {failed} failed")
+    _print_standings(vote, fusion)
+    return failed
+
+
+def _print_standings(vote: Vote, fusion: "Fusion") -> None:
+    """How each member stands to the result, over all pixels of all videos."""
+    width = max(map(len, vote.members))
+    typer.echo(f"  {'member':{width}}  IoU with result  its pixels overruled  result it missed")
+    for member, standing in zip(vote.members, fusion.standings(), strict=True):
+        typer.echo(f"  {member:{width}}  {standing.iou:15.3f}  {standing.overruled:20.1%}  {standing.missed:16.1%}")
