@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from mask_interchange import Expression, MaskTrack, VideoMasks
@@ -204,7 +205,7 @@ def _label(expression: Expression, objects: frozenset[int], annotation: VideoAnn
 
 
 def _davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> list[TargetScores]:
-    labels, objects = _davis_objects(annotation), annotation.object_labels()
+    labels = _davis_objects(annotation)
     frames = annotation.frame_names()
     if len(frames) < 3:
         raise EvaluationError(
@@ -213,7 +214,7 @@ def _davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> list[T
         )
     tracks: dict[int, MaskTrack] = {}
     for track in prediction.tracks if prediction else ():
-        label = _label(track.expression, objects, annotation)
+        label = _label(track.expression, frozenset(labels), annotation)
         if label in tracks:
             raise EvaluationError(
                 f"video {annotation.video}: expressions {tracks[label].expression.id!r} and {track.expression.id!r} "
@@ -352,12 +353,17 @@ def _masks(tracks: Iterable[MaskTrack], t: int, *, one_owner: bool) -> Iterable[
     for track in tracks:
         counts = track.masks[t]
         if counts not in decoded:
-            decoded[counts] = track.mask(t)
+            decoded[counts] = _by_rows(track.mask(t))
         mask = decoded[counts]
         if one_owner:
             mask = mask if taken is None else mask & ~taken
             taken = mask if taken is None else mask | taken
         yield track.expression.id, mask
+
+
+def _by_rows(mask: Mask) -> Mask:
+    """The mask with its rows contiguous, as labels are; run lengths decode column by column, and numpy turns slowly."""
+    return cv2.transpose(mask.T.view(np.uint8)).view(np.bool_)
 
 
 def _check_size(video: str, frame: LabelFrame, prediction: VideoMasks) -> None:
