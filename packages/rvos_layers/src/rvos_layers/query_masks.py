@@ -47,13 +47,7 @@ def full_size_logits(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(mask_logits[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def full_size_masks(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Yield bool[*size] for each frame of [T, h, w] logits; only one frame is full-size at a time."""
+def full_size_probabilities(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield float32[*size] for each frame of [T, h, w] logits; only one frame is full-size at a time."""
     for frame in mask_logits:
-        probabilities = full_size_logits(frame[None], size)[0].sigmoid()
-        yield (probabilities > THRESHOLD).cpu().numpy()
-
-
-def soft_masks(mask_logits: Tensor) -> np.ndarray:
-    """Probabilities of [T, h, w] logits as uint8[T, h, w], 255 for certain."""
-    return (mask_logits.sigmoid() * 255).round().byte().cpu().numpy()
+        yield full_size_logits(frame[None], size)[0].sigmoid().cpu().numpy()

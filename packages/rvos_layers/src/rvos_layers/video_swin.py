@@ -2,7 +2,8 @@
 
 The published models take the four stage outputs before patch merging and without an output norm. torchvision's blocks
 reproduce them bit for bit, but compute all windows of all frames at once; a minute of video would need tens of
-gigabytes. In evaluation the blocks here go through time one window depth after the other, add to the feature map in place (windows
+gigabytes. In evaluation the blocks here go through time one window depth after the other, add to the feature map in
+place (windows
 partition the tokens, so nobody reads what another slab has written), and attend a bounded number of windows at once.
 
 Shapes below: B clips, T frames, h x w map, C channels, N tokens in a window.

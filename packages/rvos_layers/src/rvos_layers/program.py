@@ -1,0 +1,108 @@
+"""What the command lines of the models share behind `mask_interchange.program`: device, weights, tokenizer."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from mask_interchange.program import ModelRequest
+from torch import nn
+
+from rvos_layers.checkpoint import Rule, load_weights, read_checkpoint, save_converted
+from rvos_layers.errors import RVOSLayersError
+from rvos_layers.predictor import VideoPredictor
+from rvos_layers.preprocess import ResizeRule
+from rvos_layers.text_encoder import TextConfig
+from rvos_layers.tokenizer import DEFAULT_TOKENIZER, Tokenizer, encode_bytes, pretrained_encoder
+
+AUTO, BYTES = "auto", "bytes"  # names of tokenizers, beside folders and hub ids
+
+
+class ModelConfig(Protocol):
+    """What every model's configuration has."""
+
+    @property
+    def text(self) -> TextConfig:
+        """The text encoder."""
+        ...
+
+
+C = TypeVar("C", bound=ModelConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelProgram(Generic[C]):
+    """How to make one kind of model.
+
+    Attributes:
+        name: of the model; converted checkpoints carry it.
+        configs: configurations by name.
+        build: makes the network, with random weights.
+        table: names of published weights.
+        resize: size of its frames.
+    """
+
+    name: str
+    configs: Mapping[str, C]
+    build: Callable[[C], nn.Module]
+    table: Callable[[C], Sequence[Rule]]
+    resize: ResizeRule
+
+    def load(self, request: ModelRequest) -> VideoPredictor:
+        """Make a predictor.
+
+        Raises:
+            RVOSLayersError: no such device, or weights or tokenizer that cannot be had.
+        """
+        device = choose_device(request.device)
+        config = self.configs[request.config]
+        random = request.weights.checkpoint is None
+        tokenizer = self._tokenizer(request.tokenizer, config.text, random)
+        model = self.filled(request.config, request.weights.checkpoint, request.weights.seed)
+        model: Any = model.eval().to(device)  # a Segmenter
+        return VideoPredictor(model, tokenizer, self.resize, device=device, soft_masks=request.soft_masks)
+
+    def filled(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
+        """The network with the weights of a file, or random ones drawn from `seed`."""
+        if checkpoint is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed or 0)
+                return self.build(self.configs[config])
+        model = self.build(self.configs[config])
+        weights = read_checkpoint(checkpoint)
+        load_weights(model, weights, self.table(self.configs[config]), name=self.name, config=config)
+        return model
+
+    def convert(self, source: Path, target: Path, config: str) -> None:
+        """Write a published checkpoint as safetensors with our names."""
+        weights = read_checkpoint(source)
+        model = self.build(self.configs[config])
+        load_weights(model, weights, self.table(self.configs[config]), name=self.name, config=config)
+        save_converted(target, model, name=self.name, config=config, source_sha256=weights.sha256)
+
+    def _tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
+        if source == AUTO:
+            source = BYTES if random else DEFAULT_TOKENIZER
+        if source == BYTES:
+            print(
+                f"{self.name}: tokenizer: one token for each byte (not the one of published weights)", file=sys.stderr
+            )
+        encode = encode_bytes if source == BYTES else pretrained_encoder(source)
+        return Tokenizer(encode, vocabulary=text.vocabulary, longest=text.longest)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device of `auto`, `cpu`, `cuda` or `cuda:<i>`.
+
+    Raises:
+        RVOSLayersError: it is not there.
+    """
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(wanted)
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise RVOSLayersError(f"--device {wanted}: found {count} CUDA devices; take another, or --device cpu")
+    return device
