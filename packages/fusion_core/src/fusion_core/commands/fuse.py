@@ -1,5 +1,6 @@
 """`fusion-core fuse`: the votes of the published recipe, or any other."""
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -133,8 +134,13 @@ def _vote(out: Path, vote: Vote, places: Sequence[Path], pairing: Pairing, faith
             try:
                 fusion.fuse(video)
             except (FusionCoreError, MaskInterchangeError) as error:
-                typer.echo(str(error), err=True)
+                typer.echo(f"failed: {error}", err=True)
                 failed += 1
+            except OSError as error:
+                if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                    raise
+                typer.echo(f"failed: the disk is full: {out}; make room, the same command continues", err=True)
+                raise typer.Exit(1) from error
     already = len(fusion.videos()) - len(pending)
     typer.echo(f"{out}: {len(pending) - failed} videos voted, {already} were voted before, {failed} failed")
     _print_standings(vote, fusion)
