@@ -29,7 +29,8 @@ class MUTRConfig(GroundedConfig):
             channels=self.transformer.channels,
             heads=self.interaction_heads,
             feedforward=self.transformer.feedforward,
-            layers=self.interaction_layers,
+            encoder_layers=self.interaction_layers,
+            decoder_layers=self.interaction_layers,
             window=self.window,
             dropout=self.interaction_dropout,
         )

@@ -359,3 +359,21 @@ def attention_layer_rules(published: str, attention: str, ours: str) -> list[Rul
 def pyramid_rules(published: str, ours: str) -> list[Rule]:
     """Rules for the projections of the feature levels."""
     return [Rename(f"{published}.{{i}}.{{*}}", f"{ours}.projections.{{i}}.{{*}}")]
+
+
+def frame_query_rules(published: str, ours: str) -> list[Rule]:
+    """Rules for a frame query transformer."""
+    encoder, decoder = f"{ours}.exchanges.{{i}}", f"{ours}.decoder.{{i}}"
+    layers = f"{published}.transformer"
+    return [
+        *attention_layer_rules(f"{published}.enc_self_attn.{{i}}", "self_attn", f"{encoder}.attention"),
+        Rename(f"{published}.enc_ffn.{{i}}.{{*}}", f"{encoder}.feedforward.{{*}}"),
+        *attention_layer_rules(
+            f"{layers}_cross_attention_layers.{{i}}", "multihead_attn", f"{decoder}.cross_attention"
+        ),
+        *attention_layer_rules(f"{layers}_self_attention_layers.{{i}}", "self_attn", f"{decoder}.self_attention"),
+        Rename(f"{layers}_ffn_layers.{{i}}.{{*}}", f"{decoder}.feedforward.{{*}}"),
+        Rename(f"{published}.fq_pos.weight", f"{ours}.frame_position.weight"),
+        Rename(f"{published}.query_embed.weight", f"{ours}.query_position.weight"),
+        Rename(f"{published}.decoder_norm.{{*}}", f"{ours}.norm.{{*}}"),
+    ]

@@ -22,7 +22,7 @@ class FrameQueryConfig:
 
     Attributes:
         channels, heads, feedforward: of every layer.
-        layers: of the encoder, and of the decoder.
+        encoder_layers, decoder_layers: how many.
         window: frames that exchange directly; None for all. Even, as every second layer shifts by half of it.
         dropout: probability, in training.
     """
@@ -30,7 +30,8 @@ class FrameQueryConfig:
     channels: int
     heads: int = 8
     feedforward: int = 2048
-    layers: int = 3
+    encoder_layers: int = 3
+    decoder_layers: int = 3
     window: int | None = None
     dropout: float = 0.1
 
@@ -60,7 +61,7 @@ class FrameExchange(nn.Module):
         visible = real.unflatten(0, (-1, window)).repeat_interleave(count, dim=1)  # [windows, W*Q]
         exchanged = self.attention(
             padded.unflatten(1, (-1, window)).flatten(0, 1).flatten(1, 2),  # [E*windows, W*Q, C]
-            mask=visible.repeat(clips, 1)[:, None, None],
+            mask=visible.repeat(clips, 1)[:, None, None] if before or after else None,
         )
         together = exchanged.reshape(clips, -1, count, queries.shape[-1])
         return self.feedforward(together[:, before : before + frames])
@@ -91,8 +92,8 @@ class FrameQueryTransformer(nn.Module):
 
     def __init__(self, config: FrameQueryConfig, queries: int) -> None:
         super().__init__()
-        self.exchanges = nn.ModuleList(FrameExchange(config) for _ in range(config.layers))
-        self.decoder = nn.ModuleList(ClipDecoderLayer(config) for _ in range(config.layers))
+        self.exchanges = nn.ModuleList(FrameExchange(config) for _ in range(config.encoder_layers))
+        self.decoder = nn.ModuleList(ClipDecoderLayer(config) for _ in range(config.decoder_layers))
         self.frame_position = nn.Embedding(queries, config.channels)  # the same in all frames
         self.query_position = nn.Embedding(queries, config.channels)
         self.norm = nn.LayerNorm(config.channels)

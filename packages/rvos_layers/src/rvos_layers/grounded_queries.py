@@ -50,7 +50,7 @@ class GroundedQueries(nn.Module):
             with N = E*T images, ordered by sentence, then frame; memory of strides 8, 16 and 32 only.
         """
         parts = Questions.all(video, text).split(QUESTIONS_AT_ONCE)
-        return DecodedQueries.join([self._decode(part, video, text, content) for part in parts])
+        return DecodedQueries.join([self.decode(part, video, text, content) for part in parts])
 
     def fused(self, level: Tensor, text: TextFeatures) -> Tensor:
         """Let a feature level [n, C, h, w] read n sentences; same shape."""
@@ -58,9 +58,10 @@ class GroundedQueries(nn.Module):
         read = self.words(pixels, text.words + text.word_positions, text.words, keys_to_see(text.padding_mask))
         return self.fuse(pixels, read).transpose(1, 2).unflatten(2, level.shape[2:])
 
-    def _decode(
+    def decode(
         self, questions: Questions, video: VideoFeatures, text: TextFeatures, content: Tensor | None
     ) -> DecodedQueries:
+        """Decode Q queries for each of the n questions; other arguments as in `forward`."""
         grids = video.grids[1:]
         padding = [questions.about(grid.padding) for grid in grids if grid.padding is not None]
         decoded = self.transformer(

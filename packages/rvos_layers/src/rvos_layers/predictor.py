@@ -1,7 +1,8 @@
 """A model, its tokenizer and the size of its frames: from a video and sentences to mask tracks.
 
-The same for every model that offers `Segmenter`. What the video alone decides is computed once; sentences are asked about
-in groups; masks are drawn for the chosen query of each sentence, then enlarged and encoded one frame after the other.
+The same for every model that offers `Segmenter`. What the video alone decides is computed once; sentences are asked
+about in groups; masks are drawn for the chosen query of each sentence, then enlarged and encoded one frame after the
+other.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

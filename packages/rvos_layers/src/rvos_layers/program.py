@@ -15,7 +15,7 @@ from rvos_layers.errors import RVOSLayersError
 from rvos_layers.predictor import VideoPredictor
 from rvos_layers.preprocess import ResizeRule
 from rvos_layers.text_encoder import TextConfig
-from rvos_layers.tokenizer import DEFAULT_TOKENIZER, Tokenizer, encode_bytes, pretrained_encoder
+from rvos_layers.tokenizer import ROBERTA_BASE, Tokenizer, encode_bytes, pretrained_encoder
 
 AUTO, BYTES = "auto", "bytes"  # names of tokenizers, beside folders and hub ids
 
@@ -84,7 +84,7 @@ class ModelProgram(Generic[C]):
 
     def _tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
         if source == AUTO:
-            source = BYTES if random else DEFAULT_TOKENIZER
+            source = BYTES if random else ROBERTA_BASE
         if source == BYTES:
             print(
                 f"{self.name}: tokenizer: one token for each byte (not the one of published weights)", file=sys.stderr

@@ -11,6 +11,7 @@ from rvos_layers.errors import TokenizerError
 
 BEGIN, PAD, END = 0, 1, 2  # RoBERTa's `<s>`, `<pad>`, `</s>`; 3 is `<unk>`
 FIRST_BYTE = 4
+ROBERTA_BASE = "roberta-base"  # on the Hugging Face hub
 VOCABULARY_FILES = ("vocab.json", "merges.txt")
 WHAT_TO_PASS = (
     "Pass --tokenizer FOLDER with vocab.json and merges.txt of roberta-base "
