@@ -1,0 +1,34 @@
+"""The command line as a whole."""
+
+import subprocess
+import sys
+
+from fusion_core.cli import COMMANDS, app
+from typer.testing import CliRunner
+
+HEAVY = ("numpy", "cv2", "PIL", "scipy", "rich")
+
+
+def test_help_names_every_command():
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in result.stdout
+
+
+def test_every_command_has_help():
+    for command in COMMANDS:
+        result = CliRunner().invoke(app, [command, "--help"])
+        assert result.exit_code == 0, command
+        assert "Usage:" in result.stdout
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from fusion_core.cli import app\n"
+        "app(['--help'], standalone_mode=False)\n"
+        f"sys.exit(', '.join(name for name in {HEAVY} if name in sys.modules) or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
