@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mask_interchange.codec import decode_video, encode_video, read_masks, write_masks
+    from mask_interchange.convert import (
+        coco_results,
+        export_annotations,
+        export_coco,
+        import_annotations,
+        import_coco,
+        read_key_frames,
+    )
     from mask_interchange.dataset import Dataset, Video, open_dataset, open_video, read_expressions
     from mask_interchange.errors import (
         DataNameError,
@@ -45,6 +53,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "codec": "decode_video encode_video read_masks write_masks",
+    "convert": "coco_results export_annotations export_coco import_annotations import_coco read_key_frames",
     "dataset": "Dataset Video open_dataset open_video read_expressions",
     "errors": "DataNameError DatasetError MaskError MaskFileError MaskInterchangeError RunBusyError RunError",
     "names": "check_name natural_key",
@@ -81,6 +90,7 @@ __all__ = [
     "binary_from_probabilities",
     "check_counts",
     "check_name",
+    "coco_results",
     "counts_to_runs",
     "decode_mask",
     "decode_runs",
@@ -89,11 +99,16 @@ __all__ = [
     "encode_mask",
     "encode_runs",
     "encode_video",
+    "export_annotations",
+    "export_coco",
+    "import_annotations",
+    "import_coco",
     "mask_area",
     "natural_key",
     "open_dataset",
     "open_video",
     "read_expressions",
+    "read_key_frames",
     "read_masks",
     "runs_to_counts",
     "soft_from_probabilities",

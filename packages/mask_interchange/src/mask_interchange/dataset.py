@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
+from mask_interchange.json_files import Place, read_json, read_utf8
 from mask_interchange.names import check_name, natural_key
 from mask_interchange.rle import Size
 from mask_interchange.track import Expression, check_unique
@@ -269,7 +270,7 @@ def read_expressions(path: Path | str) -> list[str]:
     Raises:
         DatasetError: the file cannot be read, is not UTF-8 (names the byte) or has a blank line.
     """
-    lines = _read_utf8(Path(path)).splitlines()
+    lines = read_utf8(Path(path)).splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             raise DatasetError(f"{path}: line {number}: expected an expression, found a blank line")
@@ -335,13 +336,7 @@ class _Described:
 
 
 def _read_meta(file: Path) -> dict[str, _Described]:
-    try:
-        tree = json.loads(_read_utf8(file), object_pairs_hook=_no_repeats)
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{file}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{file}: {error}") from error
-    at = _Place(file, "")
+    at, tree = read_json(file)
     videos = at.get(tree, "videos", dict)
     described = {}
     for video, entry in videos.items():
@@ -354,7 +349,7 @@ def _read_meta(file: Path) -> dict[str, _Described]:
     return described
 
 
-def _described(at: "_Place", entry: object) -> _Described:
+def _described(at: "Place", entry: object) -> _Described:
     names = at.get(entry, "frames", list)
     expressions = []
     for number, expression in at.get(entry, "expressions", dict).items():
@@ -364,7 +359,7 @@ def _described(at: "_Place", entry: object) -> _Described:
     return _Described(tuple(check_name("frame", name) for name in names), tuple(expressions))
 
 
-def _group(at: "_Place", value: object) -> str | None:
+def _group(at: "Place", value: object) -> str | None:
     """An object id as text; several objects (MeViS describes groups) are joined by `+`."""
     if value is None:
         return None
@@ -372,57 +367,6 @@ def _group(at: "_Place", value: object) -> str | None:
     if not all(isinstance(i, int | str) and not isinstance(i, bool) for i in ids):
         raise DatasetError(f"{at / 'obj_id'}: expected a number, text or a list of them, found {value!r:.80}")
     return "+".join(str(i) for i in ids)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A place in a JSON file, for messages: `file: videos.dog.frames`."""
-
-    file: Path
-    keys: str
-
-    def __truediv__(self, key: str) -> "_Place":
-        return _Place(self.file, f"{self.keys}.{key:.80}" if self.keys else key)
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.keys or 'top level'}"
-
-    def get(self, tree: object, key: str, kind: type[V]) -> V:
-        if not isinstance(tree, dict):
-            raise DatasetError(f"{self}: expected an object, found {_JSON_NAMES.get(type(tree), 'null')}")
-        if key not in tree:
-            raise DatasetError(f"{self / key}: expected {_JSON_NAMES[kind]}, found no such key")
-        if not isinstance(tree[key], kind):
-            found = _JSON_NAMES.get(type(tree[key]), "null")
-            raise DatasetError(f"{self / key}: expected {_JSON_NAMES[kind]}, found {found}")
-        return tree[key]
-
-
-_JSON_NAMES: dict[type, str] = {
-    dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"
-}  # fmt: skip
-
-
-def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    tree = dict(pairs)
-    if len(tree) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"the key {repeated!r:.80} stands twice in one object")
-    return tree
-
-
-def _read_utf8(file: Path) -> str:
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror}") from error
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{file}: expected UTF-8 text, found byte 0x{raw[error.start]:02x} at offset {error.start}; save it anew"
-        ) from error
 
 
 # --- frames in a folder ---------------------------------------------------------------------------------------------

@@ -1,0 +1,458 @@
+"""Masks in the forms that other tools use: folders of PNG images, COCO run-length JSON. Both ways, without loss.
+
+    FOLDER/Annotations/<video>/<expression>/<frame>.png   "grey": 0 and 255, the challenge's layout, overlaps allowed
+    FOLDER/Annotations/<video>/<frame>.png                "palette": one image with a label per object, as DAVIS
+    FOLDER/labels.json       palette only: {video: {label: expression id}}
+    FOLDER/key_frame.json    {video: {expression id: {"index_info": {"class_index": frame number}}}}
+
+Sizes, frame names, expression ids and key frames survive; sentences come back from the data set when it is given.
+Scores fit into the COCO form only; support and soft masks into neither.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mask_interchange.codec import write_whole
+from mask_interchange.dataset import Dataset
+from mask_interchange.errors import DatasetError, MaskError, MaskInterchangeError, RunError
+from mask_interchange.images import open_image
+from mask_interchange.json_files import Place, read_json
+from mask_interchange.names import check_name, natural_key
+from mask_interchange.rle import Size, check_size, counts_to_runs, empty_mask, encode_mask
+from mask_interchange.run import MaskRun
+from mask_interchange.track import Expression, MaskTrack, VideoMasks
+
+Layout = Literal["grey", "palette"]
+LABELS = range(1, 255)  # 0 is background, 255 means "do not score" in DAVIS
+KeyFrames = Mapping[str, Mapping[str, int]]  # video -> expression id -> frame number
+
+
+# --- PNG folders in -------------------------------------------------------------------------------------------------
+
+
+def import_annotations(
+    folder: Path | str, *, key_frames: Path | str | None = None, dataset: Dataset | None = None
+) -> Iterator[VideoMasks]:
+    """Read the masks of every video in a folder of PNG images, one video at a time, in natural order.
+
+    Args:
+        folder: holds `Annotations/`, or is that folder itself. Both layouts are recognised, video by video. In the
+            grey layout a file has the values 0 and 255, or 0 and 1. In the palette layout the labels 1 to 254 are
+            expression ids unless `labels.json` says otherwise; a video of grey 0/255 images has the one object "1".
+        key_frames: `key_frame.json`; by default the one beside `Annotations/`, if there is one.
+        dataset: gives the sentences, groups and order of expressions, and the frames that there must be.
+
+    Raises:
+        DatasetError: an image is unreadable, in colours, or differs in size; frames differ between expressions or from
+            the data set; a JSON file is not as described. Says which file.
+    """
+    folder = Path(folder)
+    root = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+    if not root.is_dir():
+        raise DatasetError(
+            f"{folder}: expected a folder of PNG masks, found {'a file' if root.exists() else 'nothing'}"
+        )
+    beside = folder / "key_frame.json"
+    chosen = Path(key_frames) if key_frames is not None else beside if beside.is_file() else None
+    frames = read_key_frames(chosen) if chosen else {}
+    labels = _read_labels_file(folder / "labels.json")
+    videos = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=_natural)
+    if not videos:
+        raise DatasetError(f"{root}: expected <video>/<frame>.png or <video>/<expression>/<frame>.png, found no folder")
+    for video in videos:
+        try:
+            yield _import_video(video, labels.get(video.name), frames.get(video.name, {}), dataset)
+        except MaskInterchangeError as error:
+            raise DatasetError(f"video {video.name!r}: {error}") from error
+
+
+def _import_video(
+    folder: Path, labels: Mapping[str, str] | None, key_frames: Mapping[str, int], dataset: Dataset | None
+) -> VideoMasks:
+    expressions = sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=_natural)
+    images = _images(folder)
+    if images and expressions:
+        raise DatasetError(f"{folder}: expected either images or a folder per expression, found both")
+    read = _read_palette(images, labels) if images else _read_grey(expressions, folder)
+    known = _known_expressions(folder.name, read, dataset)
+    return VideoMasks(
+        video=folder.name,
+        size=read.size,
+        frame_names=read.frame_names,
+        tracks=tuple(
+            MaskTrack(
+                expression=expression,
+                size=read.size,
+                masks=read.masks[expression.id],
+                key_frame=key_frames.get(expression.id),
+            )
+            for expression in known
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the images of a video say."""
+
+    size: Size
+    frame_names: tuple[str, ...]
+    masks: dict[str, tuple[bytes, ...]]
+
+
+def _known_expressions(video: str, read: _Read, dataset: Dataset | None) -> list[Expression]:
+    if dataset is None:
+        return [Expression(id=name) for name in read.masks]
+    if video not in dataset.videos:
+        raise DatasetError(f"the data set {dataset.name} has no such video")
+    described = dataset.videos[video]
+    if read.frame_names != described.frame_names:
+        here, there = read.frame_names, described.frame_names
+        odd = next((name for name in [*here, *there] if (name in here) != (name in there)), None)
+        what = f"frame {odd!r} is only in {'the masks' if odd in here else 'the data set'}" if odd else "another order"
+        raise DatasetError(f"expected the {len(there)} frames of the data set, found {len(here)}: {what}")
+    expressions = [expression for expression in described.expressions if expression.id in read.masks]
+    if unknown := read.masks.keys() - {expression.id for expression in expressions}:
+        raise DatasetError(f"the data set has no expression {min(unknown)!r} in this video")
+    return expressions
+
+
+def _read_grey(folders: Sequence[Path], video: Path) -> _Read:
+    if not folders:
+        raise DatasetError(f"{video}: expected PNG images or a folder per expression, found neither")
+    size: Size | None = None
+    names: tuple[str, ...] = ()
+    masks: dict[str, tuple[bytes, ...]] = {}
+    for folder in folders:
+        images = _images(folder)
+        if folder is folders[0]:
+            names = tuple(image.stem for image in images)
+        if not images:
+            raise DatasetError(f"{folder}: expected PNG images, found none")
+        if names != tuple(image.stem for image in images):
+            raise DatasetError(f"{folder}: expected the {len(names)} frames of {folders[0].name!r}, found others")
+        encoded = []
+        for image in images:
+            values, _ = _read_values(image)
+            size = _same_size(size, values, image)
+            top = int(values.max())
+            if top not in (0, 1, 255) or np.any((values != 0) & (values != top)):
+                raise DatasetError(f"{image}: expected the values 0 and 255 only, found others; threshold it first")
+            encoded.append(encode_mask(values != 0))
+        masks[check_name("expression", folder.name)] = tuple(encoded)
+    assert size is not None
+    return _Read(size, names, masks)
+
+
+def _read_palette(images: Sequence[Path], names: Mapping[str, str] | None) -> _Read:
+    size: Size | None = None
+    found: dict[int, dict[int, bytes]] = {int(label): {} for label in names or ()}
+    coloured = False
+    for t, image in enumerate(images):
+        values, has_palette = _read_values(image)
+        coloured |= has_palette
+        size = _same_size(size, values, image)
+        for label in np.flatnonzero(np.bincount(values.ravel())).tolist():
+            if label != 0:
+                found.setdefault(label, {})[t] = encode_mask(values == label)
+    assert size is not None
+    if 255 in found:
+        if coloured or len(found) > 1:
+            raise DatasetError("label 255 means 'do not score'; a mask cannot say that. Replace it by 0")
+        found = {1: found[255]}
+    empty = empty_mask(size)
+    masks = {}
+    for label in sorted(found):
+        if names is not None and str(label) not in names:
+            raise DatasetError(f"labels.json has no label {label}")
+        masks[names[str(label)] if names else str(label)] = tuple(
+            found[label].get(t, empty) for t in range(len(images))
+        )
+    return _Read(size, tuple(image.stem for image in images), masks)
+
+
+def _read_values(path: Path) -> tuple[NDArray[np.uint8], bool]:
+    """Values uint8 [H, W] of a grey or palette image, and whether it has a palette."""
+    with open_image(path) as image:
+        if image.mode not in {"1", "L", "P"}:
+            raise DatasetError(f"{path}: expected an 8-bit grey or palette image, found mode {image.mode}")
+        return np.asarray(image).astype(np.uint8), image.mode == "P"
+
+
+def _same_size(size: Size | None, values: NDArray[np.uint8], path: Path) -> Size:
+    height, width = values.shape
+    if size is not None and size != (height, width):
+        raise DatasetError(f"{path}: expected {size[1]}x{size[0]} pixels as the images before, found {width}x{height}")
+    return height, width
+
+
+def _images(folder: Path) -> list[Path]:
+    images = (p for p in folder.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith("."))
+    return sorted(images, key=_natural)
+
+
+def _natural(path: Path) -> tuple[tuple[int, int, str], ...]:
+    return natural_key(path.name)
+
+
+def _read_labels_file(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    at, tree = read_json(path)
+    labels: dict[str, dict[str, str]] = {}
+    for video in at.typed(tree, dict):
+        names = at.get(tree, video, dict)
+        for label in names:
+            check_name("expression", (at / video).get(names, label, str))
+            if not label.isascii() or not label.isdigit() or int(label) not in LABELS:
+                raise DatasetError(f"{at / video}: expected labels from 1 to 254, found {label!r:.80}")
+        labels[video] = names
+    return labels
+
+
+def read_key_frames(path: Path | str) -> dict[str, dict[str, int]]:
+    """Frame numbers by video and expression id out of a `key_frame.json`.
+
+    Raises:
+        DatasetError: the file is not of that form; says where.
+    """
+    at, tree = read_json(Path(path))
+    frames: dict[str, dict[str, int]] = {}
+    for video in at.typed(tree, dict):
+        expressions = at.get(tree, video, dict)
+        frames[video] = {}
+        for expression in expressions:
+            place = at / video / expression
+            info = place.get((at / video).get(expressions, expression, dict), "index_info", dict)
+            frames[video][expression] = (place / "index_info").get(info, "class_index", int)
+    return frames
+
+
+# --- PNG folders out ------------------------------------------------------------------------------------------------
+
+
+def export_annotations(
+    run: MaskRun, folder: Path | str, layout: Layout = "grey", videos: Iterable[str] | None = None
+) -> None:
+    """Write a run's masks as PNG images, so that `import_annotations` reads the same masks back.
+
+    Args:
+        run: where the masks are.
+        folder: new or empty.
+        layout: "grey" for any run; "palette" for expressions that never overlap.
+        videos: only these; by default all that are finished.
+
+    Raises:
+        RunError: `folder` holds files already (old images beside new ones would be read as one set).
+        MaskError: the palette layout cannot hold these masks; says where.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder}: expected a new or empty folder; give another one")
+    folder.mkdir(parents=True, exist_ok=True)
+    key_frames: dict[str, dict[str, object]] = {}
+    labels: dict[str, dict[str, str]] = {}
+    for video in run.videos() if videos is None else videos:
+        masks = run.read(video)
+        target = folder / "Annotations" / video
+        if layout == "grey":
+            _write_grey(target, masks)
+        else:
+            labels[video] = _write_palette(target, masks)
+        if keys := _key_frames(masks):
+            key_frames[video] = keys
+    if key_frames:
+        write_whole(folder / "key_frame.json", json.dumps(key_frames).encode())
+    if labels:
+        write_whole(folder / "labels.json", json.dumps(labels).encode())
+
+
+def _key_frames(masks: VideoMasks) -> dict[str, object]:
+    return {
+        track.expression.id: {"index_info": {"class_index": track.key_frame}}
+        for track in masks.tracks
+        if track.key_frame is not None
+    }
+
+
+def _write_grey(folder: Path, masks: VideoMasks) -> None:
+    for track in masks.tracks:
+        target = folder / track.expression.id
+        target.mkdir(parents=True)
+        for t, frame in enumerate(masks.frame_names):
+            Image.fromarray(track.mask(t).astype(np.uint8) * 255).save(target / f"{frame}.png")
+
+
+def _write_palette(folder: Path, masks: VideoMasks) -> dict[str, str]:
+    """Write label images; returns which label stands for which expression."""
+    labels = _labels(masks)
+    folder.mkdir(parents=True)
+    for t, frame in enumerate(masks.frame_names):
+        values = np.zeros(masks.size, np.uint8)
+        for label, track in zip(labels, masks.tracks, strict=True):
+            mask = track.mask(t)
+            if values[mask].any():
+                raise MaskError(
+                    f"video {masks.video!r}, frame {frame!r}: expression {track.expression.id!r} overlaps another; "
+                    "a label image holds one object a pixel, export as grey"
+                )
+            values[mask] = label
+        image = Image.fromarray(values)
+        image.putpalette(_PALETTE)
+        image.save(folder / f"{frame}.png")
+    return {str(label): track.expression.id for label, track in zip(labels, masks.tracks, strict=True)}
+
+
+def _labels(masks: VideoMasks) -> list[int]:
+    """The expression ids where all are labels, else 1, 2, ..."""
+    ids = masks.expression_ids
+    if all(name.isascii() and name.isdigit() and str(int(name)) == name and int(name) in LABELS for name in ids):
+        return [int(name) for name in ids]
+    if len(ids) > len(LABELS):
+        raise MaskError(f"video {masks.video!r}: a label image holds at most {len(LABELS)} objects, found {len(ids)}")
+    return list(range(1, len(ids) + 1))
+
+
+def _palette() -> bytes:
+    """The colours of PASCAL VOC and DAVIS: the bits of a label, spread over red, green and blue from the top."""
+    colours = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((np.arange(256) >> (3 * bit + channel) & 1) << (7 - bit)).astype(np.uint8)
+    return colours.tobytes()
+
+
+_PALETTE = _palette()
+
+
+# --- COCO JSON ------------------------------------------------------------------------------------------------------
+
+
+def coco_results(run: MaskRun, videos: Iterable[str] | None = None) -> Iterator[dict[str, object]]:
+    """A run's tracks as JSON objects in the manner of YouTube-VIS results.
+
+    Each has `video_id`, `expression_id`, `expression` and `group` (text or null), `file_names` (frames), `score` (the
+    mean, or null), `scores` (per frame, or null), `key_frame` (or null) and `segmentations`: per frame
+    `{"size": [H, W], "counts": compressed run lengths}`.
+    """
+    for video in run.videos() if videos is None else videos:
+        masks = run.read(video)
+        for track in masks.tracks:
+            scores = None if track.scores is None else track.scores.tolist()
+            yield {
+                "video_id": video,
+                "expression_id": track.expression.id,
+                "expression": track.expression.text,
+                "group": track.expression.group,
+                "file_names": list(masks.frame_names),
+                "score": None if scores is None else sum(scores) / len(scores),
+                "scores": scores,
+                "key_frame": track.key_frame,
+                "segmentations": [{"size": list(track.size), "counts": counts.decode()} for counts in track.masks],
+            }
+
+
+def export_coco(run: MaskRun, path: Path | str, videos: Iterable[str] | None = None) -> None:
+    """Write `coco_results` as one JSON list, whole or not at all."""
+    lines = (json.dumps(result) for result in coco_results(run, videos))
+    write_whole(Path(path), ("[\n" + ",\n".join(lines) + "\n]\n").encode())
+
+
+def import_coco(path: Path | str) -> Iterator[VideoMasks]:
+    """Read masks out of a JSON list as `coco_results` makes it, video by video in the order of the list.
+
+    `video_id` and `expression_id` (text or number) and `segmentations` must be there; without `file_names` frames are
+    called 00000, 00001, ... A segmentation may be null (nothing there) and its counts a list of run lengths.
+
+    Raises:
+        DatasetError: the file is not of that form; says where.
+    """
+    at, tree = read_json(Path(path))
+    results = at.typed(tree, list)
+    videos: dict[str, list[int]] = {}
+    for i, result in enumerate(results):
+        with _about(at / f"[{i}]") as place:
+            videos.setdefault(_coco_id(place, result, "video_id"), []).append(i)
+    for video, numbers in videos.items():
+        tracks: dict[int, MaskTrack] = {}
+        frame_names: tuple[str, ...] = ()
+        for i in numbers:
+            with _about(at / f"[{i}]") as place:
+                tracks[i], names = _coco_track(place, results[i])
+                if i != numbers[0] and names != frame_names:
+                    raise DatasetError(f"{place}: expected the frames of the video's first entry, found others")
+                frame_names = names
+        with _about(at / f"[{numbers[0]}]"):
+            masks = tuple(tracks.values())
+            made = VideoMasks(video=video, size=masks[0].size, frame_names=frame_names, tracks=masks)
+        yield made
+
+
+@contextmanager
+def _about(place: Place) -> Iterator[Place]:
+    """Turn a record's complaint about what stands at a place into a DatasetError that names the place."""
+    try:
+        yield place
+    except DatasetError:
+        raise
+    except (MaskInterchangeError, ValueError, TypeError, OverflowError) as error:
+        raise DatasetError(f"{place}: {error}") from error
+
+
+def _coco_track(at: Place, result: object) -> tuple[MaskTrack, tuple[str, ...]]:
+    segmentations = at.get(result, "segmentations", list)
+    names = at.optional(result, "file_names", list) or [f"{i:05d}" for i in range(len(segmentations))]
+    size = next((_coco_size(at, s) for s in segmentations if s is not None), None)
+    if size is None:
+        raise DatasetError(f"{at}: expected a segmentation that tells the size, found none")
+    track = MaskTrack(
+        expression=Expression(
+            id=_coco_id(at, result, "expression_id"),
+            text=at.optional(result, "expression", str),
+            group=at.optional(result, "group", str),
+        ),
+        size=size,
+        masks=tuple(_coco_counts(at / f"segmentations[{t}]", s, size) for t, s in enumerate(segmentations)),
+        scores=at.optional(result, "scores", list),  # pyright: ignore[reportArgumentType] - checked by the record
+        key_frame=at.optional(result, "key_frame", int),
+    )
+    return track, tuple(names)
+
+
+def _coco_id(at: Place, result: object, key: str) -> str:
+    """An id as text; other tools number their videos."""
+    value = at.typed(result, dict).get(key)
+    return check_name(key.removesuffix("_id"), str(value) if type(value) is int else at.get(result, key, str))
+
+
+def _coco_size(at: Place, segmentation: object) -> Size:
+    size = at.get(segmentation, "size", list)
+    if not all(isinstance(side, int) for side in size):
+        raise DatasetError(f"{at}: expected [height, width], found {size!r:.80}")
+    return check_size(tuple(size))
+
+
+def _coco_counts(at: Place, segmentation: object, size: Size) -> bytes:
+    if segmentation is None:
+        return empty_mask(size)
+    if _coco_size(at, segmentation) != size:
+        raise DatasetError(f"{at}: expected the size {list(size)} of the frames before, found another")
+    counts = at.typed(segmentation, dict).get("counts")
+    with _about(at / "counts"):
+        if isinstance(counts, str):
+            runs = counts_to_runs(counts.encode())
+        else:
+            runs = np.array(at.get(segmentation, "counts", list), np.int64)
+    if runs.ndim != 1 or runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]:
+        raise DatasetError(f"{at}.counts: expected run lengths that fill {size[0]}x{size[1]} pixels, found others")
+    # Others may write empty runs; painting and encoding the mask gives the one spelling that this package knows.
+    painted = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return encode_mask(painted.reshape(size[::-1]).T)

@@ -1,0 +1,100 @@
+"""JSON and text files from elsewhere, read with messages that name the file and the place in it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from mask_interchange.errors import DatasetError
+
+V = TypeVar("V")
+Json = Mapping[str, object]
+
+_NAMES: dict[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a JSON file; as text it is `file: videos.dog.frames`."""
+
+    file: Path
+    keys: str = ""
+
+    def __truediv__(self, key: str) -> "Place":
+        return Place(self.file, f"{self.keys}.{key:.80}" if self.keys else f"{key:.80}")
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.keys or 'top level'}"
+
+    def typed(self, value: object, kind: type[V]) -> V:
+        """`value`, which stands here, if it is of this kind.
+
+        Raises:
+            DatasetError: says what was expected and found.
+        """
+        # In Python True is an int; in JSON it is not.
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise DatasetError(f"{self}: expected {_NAMES[kind]}, found {_NAMES[type(value)]}")
+        return value
+
+    def get(self, tree: object, key: str, kind: type[V]) -> V:
+        """The value of a key of the object `tree`, which stands here."""
+        objects = self.typed(tree, dict)
+        if key not in objects:
+            raise DatasetError(f"{self / key}: expected {_NAMES[kind]}, found no such key")
+        return (self / key).typed(objects[key], kind)
+
+    def optional(self, tree: object, key: str, kind: type[V]) -> V | None:
+        """As `get`; None when the key is absent or null."""
+        return None if self.typed(tree, dict).get(key) is None else self.get(tree, key, kind)
+
+
+def read_json(file: Path) -> tuple[Place, object]:
+    """The content of a JSON file and its top-level place.
+
+    Raises:
+        DatasetError: the file cannot be read, is not UTF-8, not JSON, or has a key twice in one object.
+    """
+    try:
+        return Place(file), json.loads(read_utf8(file), object_pairs_hook=_no_repeats)
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"{file}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{file}: {error}") from error
+
+
+def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"the key {repeated!r:.80} stands twice in one object")
+    return tree
+
+
+def read_utf8(file: Path) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        DatasetError: the file cannot be read or is not UTF-8; names the byte.
+    """
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{file}: expected UTF-8 text, found byte 0x{raw[error.start]:02x} at offset {error.start}; "
+            "save the file as UTF-8"
+        ) from error

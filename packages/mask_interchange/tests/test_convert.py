@@ -1,0 +1,265 @@
+"""Masks out to other tools' forms and back, the same."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from mask_interchange import (
+    DatasetError,
+    Expression,
+    MaskError,
+    MaskRun,
+    MaskTrack,
+    RunError,
+    RunManifest,
+    VideoMasks,
+    coco_results,
+    export_annotations,
+    export_coco,
+    import_annotations,
+    import_coco,
+    open_dataset,
+)
+from PIL import Image
+
+
+def make_run(path, *videos) -> MaskRun:
+    manifest = RunManifest(producer="x", producer_version="1", dataset={"name": "d", "split": None, "fingerprint": "f"})
+    run = MaskRun.create(path, manifest)
+    for video in videos:
+        run.write(video)
+    return run
+
+
+def bare(masks: VideoMasks) -> VideoMasks:
+    """What a PNG folder can hold: masks and key frames."""
+    return replace(
+        masks,
+        tracks=tuple(
+            MaskTrack(expression=Expression(id=t.expression.id), size=t.size, masks=t.masks, key_frame=t.key_frame)
+            for t in masks.tracks
+        ),
+    )
+
+
+def disjoint(ids=("3", "7")) -> VideoMasks:
+    """Two objects side by side, the second absent in the second frame."""
+    left, right = np.zeros((2, 4, 6), bool), np.zeros((2, 4, 6), bool)
+    left[:, 1:3, :3] = True
+    right[0, :, 4:] = True
+    return VideoMasks(
+        video="pair",
+        size=(4, 6),
+        frame_names=("00000", "00001"),
+        tracks=tuple(
+            MaskTrack.from_masks(Expression(id=i), m, key_frame=k)
+            for i, m, k in zip(ids, (left, right), (1, None), strict=True)
+        ),
+    )
+
+
+def test_grey_round_trip(masks, tmp_path):
+    run = make_run(tmp_path / "run", masks, replace(masks, video="v9"), replace(masks, video="v10"))
+    export_annotations(run, tmp_path / "out")
+    image = Image.open(tmp_path / "out/Annotations/dog/left one/00005.png")
+    assert (image.mode, image.size) == ("L", (13, 9))
+    assert [video.video for video in import_annotations(tmp_path / "out")] == ["dog", "v9", "v10"]
+    again = next(import_annotations(tmp_path / "out"))
+    assert again == bare(masks)
+    assert json.loads((tmp_path / "out/key_frame.json").read_text())["dog"] == {"0": {"index_info": {"class_index": 1}}}
+    other = tmp_path / "keys.json"
+    other.write_text('{"dog": {"left one": {"index_info": {"class_index": 3, "more": 1}}}}')
+    direct = next(import_annotations(tmp_path / "out/Annotations", key_frames=other))
+    assert [track.key_frame for track in direct.tracks] == [None, 3]
+
+
+@pytest.mark.parametrize("ids", [("3", "7"), ("0", "1"), ("the dog", "254")])
+def test_palette_round_trip(tmp_path, ids):
+    video = disjoint(ids)
+    gone = replace(
+        video, video="nothing", tracks=(MaskTrack.from_masks(Expression(id="9"), np.zeros((2, 4, 6), bool)),)
+    )
+    run = make_run(tmp_path / "run", video, gone)
+    export_annotations(run, tmp_path / "out", "palette")
+    assert list(import_annotations(tmp_path / "out")) == [gone, video]
+    with Image.open(tmp_path / "out/Annotations/pair/00000.png") as image:
+        assert image.mode == "P"
+        assert image.getpalette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0], "the colours of DAVIS"
+        assert set(np.unique(np.asarray(image))) == ({0, 3, 7} if ids == ("3", "7") else {0, 1, 2})
+
+
+def test_palette_without_labels_file(tmp_path):
+    run = make_run(tmp_path / "run", disjoint())
+    export_annotations(run, tmp_path / "out", "palette")
+    (tmp_path / "out/labels.json").unlink()
+    assert next(import_annotations(tmp_path / "out")) == disjoint()
+
+
+def test_overlaps_do_not_fit_a_palette(masks, tmp_path):
+    full = MaskTrack.from_masks(Expression(id="2"), np.ones((4, 9, 13), bool))
+    run = make_run(tmp_path / "run", replace(masks, tracks=(masks.tracks[0], full)))
+    with pytest.raises(MaskError, match="frame '00000': expression '2' overlaps another"):
+        export_annotations(run, tmp_path / "out", "palette")
+
+
+def test_old_images_are_not_mixed_with_new(masks, tmp_path):
+    run = make_run(tmp_path / "run", masks)
+    export_annotations(run, tmp_path / "out")
+    with pytest.raises(RunError, match="new or empty folder"):
+        export_annotations(run, tmp_path / "out")
+
+
+def test_real_annotations(data, tmp_path):
+    """DAVIS as released: palette images with the values 0 and 1."""
+    videos = {video.video: video for video in import_annotations(data / "davis_mini/Annotations")}
+    assert list(videos) == ["blackswan", "bmx-trees", "car-shadow", "dog", "horsejump-high", "libby"]
+    dog = videos["dog"]
+    assert (dog.size, len(dog.frame_names), dog.expression_ids) == ((480, 854), 60, ("1",))
+    truth = np.asarray(Image.open(data / "davis_mini/Annotations/dog/00030.png"))
+    np.testing.assert_array_equal(dog.track("1").mask(30), truth == 1)
+    two = next(import_annotations(data / "davis_mini/predictions_two_objects"))
+    assert two.expression_ids == ("1", "2")
+    run = make_run(tmp_path / "run", two)
+    export_annotations(run, tmp_path / "out", "palette")
+    path = "horsejump-high/00007.png"
+    before = Image.open(data / "davis_mini/predictions_two_objects" / path)
+    after = Image.open(tmp_path / "out/Annotations" / path)
+    np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
+    assert before.getpalette()[:9] == after.getpalette()[:9]
+
+
+def test_sentences_come_from_the_dataset(masks, tmp_path):
+    run = make_run(tmp_path / "run", masks)
+    export_annotations(run, tmp_path / "out")
+    expressions = {"left one": {"exp": "the left one", "obj_id": 5}, "0": {"exp": "a dog"}, "more": {"exp": "more"}}
+    tree = {"videos": {"dog": {"frames": list(masks.frame_names), "expressions": expressions}}}
+    path = tmp_path / "data/meta_expressions.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(tree))
+    again = next(import_annotations(tmp_path / "out", dataset=open_dataset(path.parent)))
+    assert [track.expression for track in again.tracks] == [
+        Expression(id="left one", text="the left one", group="5"),
+        Expression(id="0", text="a dog"),
+    ]
+    tree["videos"]["dog"]["frames"].pop()
+    path.write_text(json.dumps(tree))
+    with pytest.raises(
+        DatasetError, match="expected the 3 frames of the data set, found 4: frame '00015' is only in the"
+    ):
+        next(import_annotations(tmp_path / "out", dataset=open_dataset(path.parent)))
+
+
+def save(path, values, mode=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(values), mode).save(path)
+
+
+GREY = np.array([[0, 255]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "expected <video>/<frame>.png"),
+        ({"v/notes.txt": None}, "expected PNG images or a folder per expression, found neither"),
+        ({"v/0/a.png": GREY, "v/a.png": GREY}, "found both"),
+        ({"v/0/a.png": GREY, "v/1/b.png": GREY}, "expected the 1 frames of '0', found others"),
+        ({"v/0/a.png": GREY, "v/1/a.png": GREY.T}, "expected 2x1 pixels as the images before, found 1x2"),
+        ({"v/0/a.png": np.array([[0, 255, 128]], np.uint8)}, "values 0 and 255 only"),
+        ({"v/0/a.png": np.zeros((2, 2, 3), np.uint8)}, "found mode RGB"),
+        ({"v/a.png": np.array([[0, 1, 255]], np.uint8)}, "'do not score'"),
+        ({"v/0/a.png": b"no picture"}, "not a JPEG or PNG image"),
+        ({"v/0/notes.txt": None}, "expected PNG images, found none"),
+    ],
+)
+def test_bad_folders(tmp_path, files, words):
+    for name, values in files.items():
+        if values is None or isinstance(values, bytes):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(values or b"")
+        else:
+            save(tmp_path / name, values)
+    with pytest.raises(DatasetError, match=words):
+        list(import_annotations(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[]", "expected an object"),
+        ('{"v": {"0": {"index_info": {}}}}', "v.0.index_info.class_index: expected a whole number"),
+        ('{"v": {"0": {"index_info": {"class_index": true}}}}', "found true or false"),
+        ('{"v": {"0": {"index_info": {"class_index": 9}}}}', "expected a frame from 0 to 0, found 9"),
+        ('{"v": {"0": {"index_info": {"class_index": -1}}}}', "expected a frame from 0 to 0"),
+    ],
+)
+def test_bad_key_frames(tmp_path, text, words):
+    save(tmp_path / "Annotations/v/0/a.png", GREY)
+    (tmp_path / "key_frame.json").write_text(text)
+    with pytest.raises(DatasetError, match=words):
+        list(import_annotations(tmp_path))
+
+
+def test_grey_video_of_one_object(tmp_path):
+    """A grey 0/255 image per frame, without a folder per expression: one object."""
+    save(tmp_path / "v/a.png", GREY)
+    assert next(import_annotations(tmp_path)).expression_ids == ("1",)
+
+
+def test_coco_round_trip(masks, tmp_path):
+    run = make_run(tmp_path / "run", masks, disjoint())
+    export_coco(run, tmp_path / "coco.json")
+    dog, pair = import_coco(tmp_path / "coco.json")
+    kept = tuple(replace(track, support=None, soft=None) for track in masks.tracks)
+    assert dog == replace(masks, tracks=kept)
+    assert pair == disjoint()
+    assert len(list(coco_results(run, ["pair"]))) == 2
+
+
+def test_coco_of_other_tools(tmp_path):
+    """Numbers as ids, no frame names, nothing where there is nothing, run lengths as a list with empty runs."""
+    result = {
+        "video_id": 12,
+        "expression_id": 0,
+        "category_id": 1,
+        "score": 0.5,
+        "segmentations": [None, {"size": [2, 3], "counts": [1, 2, 0, 1, 2]}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps([result]))
+    (video,) = import_coco(tmp_path / "coco.json")
+    assert (video.video, video.frame_names, video.expression_ids) == ("12", ("00000", "00001"), ("0",))
+    assert video.tracks[0].stack().astype(int).tolist() == [[[0, 0, 0], [0, 0, 0]], [[0, 1, 0], [1, 1, 0]]]
+
+
+GOOD = {"video_id": "v", "expression_id": "0", "segmentations": [{"size": [1, 2], "counts": "11"}]}
+
+
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        ({}, "expected a list"),
+        ([3], r"\[0\]: expected an object"),
+        ([{}], r"\[0\].video_id: expected text, found no such key"),
+        ([{**GOOD, "video_id": "../x"}], "contains '/'"),
+        ([{**GOOD, "video_id": True}], "found true or false"),
+        ([{**GOOD, "segmentations": []}], "tells the size"),
+        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": "1"}]}], "fill 1x2 pixels"),
+        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [3, -1]}]}], "fill 1x2 pixels"),
+        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [[2]]}]}], "fill 1x2 pixels"),
+        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [2**80]}]}], "counts"),
+        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": "ö"}]}], "counts: mask 0"),
+        ([{**GOOD, "segmentations": [{"size": [1, 2]}]}], "counts: expected a list, found no such key"),
+        ([{**GOOD, "segmentations": [{"size": [10**9, 2], "counts": "11"}]}], "height, width"),
+        ([{**GOOD, "segmentations": [{"size": [2], "counts": "11"}]}], "height, width"),
+        ([{**GOOD, "scores": ["a"]}], r"\[0\]: "),
+        ([{**GOOD, "file_names": ["a", "b"]}], "expected 2 masks, found 1"),
+        ([{**GOOD, "file_names": ["a/b"]}], "contains '/'"),
+        ([GOOD, GOOD], "'0' again"),
+        ([GOOD, {**GOOD, "expression_id": 1, "file_names": ["x"]}], "frames of the video's first entry"),
+    ],
+)
+def test_bad_coco(tmp_path, results, words):
+    (tmp_path / "coco.json").write_text(json.dumps(results))
+    with pytest.raises(DatasetError, match=words):
+        list(import_coco(tmp_path / "coco.json"))
