@@ -1,0 +1,122 @@
+"""Shapes of the published networks, by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from aot_deaot.errors import ConfigError
+
+Family = Literal["aot", "deaot"]
+MOBILENET_V2 = "mobilenet_v2"
+RESNET50 = "resnet50"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwinShape:
+    """A Swin Transformer cut after its third stage.
+
+    Attributes:
+        embed_dim: channels of the first stage; each later stage has twice as many.
+        depths: blocks of the three stages.
+        heads: attention heads of the three stages.
+        window: side of an attention window, in tokens.
+    """
+
+    embed_dim: int
+    depths: tuple[int, int, int]
+    heads: tuple[int, int, int]
+    window: int
+
+    def __post_init__(self):
+        for stage, heads in enumerate(self.heads):
+            if self.embed_dim * 2**stage % heads:
+                raise ConfigError(
+                    f"Swin stage {stage}: {self.embed_dim * 2**stage} channels do not divide into {heads} heads"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """What must be known to build a network.
+
+    Attributes:
+        family: `aot` (long short-term transformer) or `deaot` (gated propagation).
+        encoder: a Swin shape, or the name of a convolutional encoder.
+        dim: width C of the propagation layers.
+        layers: how many propagation layers.
+        self_heads: heads of the self-attention (AOT; DeAOT has one).
+        memory_heads: heads of the long- and short-term attention (AOT; DeAOT has one).
+        max_objects: ids that one object set can hold, background not counted.
+        align_corners: the corner convention of every resize; True goes with odd network sizes and a 17-pixel id kernel.
+        radius: the short-term attention sees a window of 2 * radius + 1 tokens a side.
+        feed_forward: width of AOT's feed-forward part.
+        expansion: DeAOT's value width in units of `dim`.
+        long_term_gap: frames between two entries of the long-term memory; None stores the key frame alone.
+    """
+
+    family: Family
+    encoder: SwinShape | Literal["mobilenet_v2", "resnet50"]
+    dim: int = 256
+    layers: int = 3
+    self_heads: int = 8
+    memory_heads: int = 8
+    max_objects: int = 10
+    align_corners: bool = False
+    radius: int = 7
+    feed_forward: int = 1024
+    expansion: int = 2
+    long_term_gap: int | None = 5
+
+    def __post_init__(self):
+        if self.family not in ("aot", "deaot"):
+            raise ConfigError(f"family is 'aot' or 'deaot', not {self.family!r}")
+        if isinstance(self.encoder, str) and self.encoder not in (MOBILENET_V2, RESNET50):
+            raise ConfigError(f"encoder is a SwinShape, {MOBILENET_V2!r} or {RESNET50!r}, not {self.encoder!r}")
+        for field in ("dim", "layers", "self_heads", "memory_heads", "max_objects", "radius"):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field} is at least 1, not {getattr(self, field)}")
+        for heads in (self.self_heads, self.memory_heads) if self.family == "aot" else ():
+            if self.dim % heads:
+                raise ConfigError(f"{self.dim} channels do not divide into {heads} heads")
+        if self.long_term_gap is not None and self.long_term_gap < 1:
+            raise ConfigError(f"long_term_gap is at least 1 frame or None, not {self.long_term_gap}")
+
+    @property
+    def stride(self) -> int:
+        """Pixels of one token's side."""
+        return 16
+
+
+SWIN_L = SwinShape(embed_dim=192, depths=(2, 2, 18), heads=(6, 12, 24), window=12)
+SWIN_B = SwinShape(embed_dim=128, depths=(2, 2, 18), heads=(4, 8, 16), window=7)
+SWIN_TINY = SwinShape(embed_dim=16, depths=(2, 2, 2), heads=(2, 4, 8), window=4)
+
+
+def _configs(family: Family) -> dict[str, NetworkConfig]:
+    """The models of both public repositories; the first is the one the challenge used."""
+    swin_l = NetworkConfig(family=family, encoder=SWIN_L)
+    large = NetworkConfig(family=family, encoder=MOBILENET_V2, align_corners=True)
+    base = replace(large, long_term_gap=None)
+    name = family
+    return {
+        f"swinl_{name}l": swin_l,
+        f"swinb_{name}l": replace(swin_l, encoder=SWIN_B),
+        f"r50_{name}l": replace(large, encoder=RESNET50),
+        f"{name}l": large,
+        f"{name}b": base,
+        f"{name}s": replace(base, layers=2),
+        f"{name}t": replace(base, layers=1),
+        # Not a published model: a miniature of the first one, for tests and trials.
+        "tiny": replace(swin_l, encoder=SWIN_TINY, dim=64, layers=2, self_heads=4, memory_heads=4, long_term_gap=2),
+    }
+
+
+CONFIGS: Mapping[Family, Mapping[str, NetworkConfig]] = {"aot": _configs("aot"), "deaot": _configs("deaot")}
+
+
+def named_config(family: Family, name: str) -> NetworkConfig:
+    """The network of a family by its published name; raises ConfigError that lists the names."""
+    try:
+        return CONFIGS[family][name]
+    except KeyError:
+        raise ConfigError(f"no {family} config is named {name!r}; there are {', '.join(CONFIGS[family])}") from None

@@ -1,0 +1,17 @@
+"""What can go wrong, in terms the user can act on."""
+
+
+class PropagationError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ConfigError(PropagationError):
+    """A network or a setting that cannot be built."""
+
+
+class CheckpointError(PropagationError):
+    """A checkpoint that is not safe, not complete or not of this network."""
+
+
+class InputError(PropagationError):
+    """Masks, key frames or frames that do not fit together."""

@@ -1,0 +1,114 @@
+"""AOT's propagation: long short-term transformer layers.
+
+Yang, Wei, Yang, "Associating Objects with Transformers for Video Object Segmentation", NeurIPS 2021, section 4.2;
+`networks/layers/transformer.py` and `attention.py` of the published code. Shape letters as in `attention`, C channels.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch.nn.functional as F  # noqa: N812
+from einops import rearrange
+from torch import Tensor, nn
+
+from aot_deaot.attention import (
+    Entry,
+    RelativePosition,
+    attend,
+    attend_each,
+    attend_nearby,
+    merge_heads,
+    split_heads,
+)
+
+
+class Observation(NamedTuple):
+    """What one layer makes of the current frame before it looks at any memory; B = 1 in the first layer.
+
+    Attributes:
+        tokens: float [B, L, C], the residual stream after self-attention.
+        query: float [B, N, L, d], the frame's queries and, once stored, its keys.
+        source: float [B, L, C], what becomes the frame's values when its identities are known.
+    """
+
+    tokens: Tensor
+    query: Tensor
+    source: Tensor
+
+
+class SelfAttention(nn.Module):
+    """Attention of a frame's tokens among themselves; positions enter queries and keys only."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.projection = (nn.Linear(dim, dim) for _ in range(4))
+
+    def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
+        """Tokens [B, L, C] and positions [L, C] to [B, L, C]."""
+        placed = tokens + position
+        query, key = (split_heads(linear(placed), self.heads) for linear in (self.query, self.key))
+        (found,) = attend(query, (key, split_heads(self.value(tokens), self.heads)))
+        return self.projection(merge_heads(found))
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a depth-wise 5 x 5 convolution between them, so that neighbours exchange information."""
+
+    def __init__(self, dim: int, width: int):
+        super().__init__()
+        self.widen = nn.Linear(dim, width)
+        self.norm = nn.GroupNorm(32, width)
+        self.blend = nn.Conv2d(width, width, kernel_size=5, padding=2, groups=width, bias=False)
+        self.narrow = nn.Linear(width, dim)
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Tokens [B, h w, C] to tokens of the same shape."""
+        grid = rearrange(self.widen(tokens), "b (h w) c -> b c h w", h=size[0])
+        grid = self.blend(F.gelu(self.norm(grid)))
+        return self.narrow(rearrange(grid, "b c h w -> b (h w) c"))
+
+
+class LongShortTermLayer(nn.Module):
+    """Self-attention, attention to the long- and short-term memory, feed-forward part."""
+
+    def __init__(self, dim: int, self_heads: int, memory_heads: int, width: int, radius: int):
+        super().__init__()
+        self.heads = memory_heads
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
+        self.self_attention = SelfAttention(dim, self_heads)
+        self.query = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.long_projection = nn.Linear(dim, dim)
+        self.short_projection = nn.Linear(dim, dim)
+        self.relative = RelativePosition(memory_heads, dim // memory_heads, radius, values=True)
+        self.feed_forward = FeedForward(dim, width)
+
+    def observe(self, tokens: Tensor, position: Tensor) -> Observation:
+        """What can be computed from the frame alone: tokens [B, L, C], positions [L, C]."""
+        tokens = tokens + self.self_attention(self.norm1(tokens), position)
+        source = self.norm2(tokens)
+        return Observation(tokens, split_heads(self.query(source), self.heads), source)
+
+    def store(self, seen: Observation, identity: Tensor) -> Entry:
+        """The memory of a frame whose identities [B, L, C] are known: keys and values, [B or 1, N, L, d] each."""
+        return seen.query, split_heads(self.value(seen.source + identity), self.heads)
+
+    def recall(self, seen: Observation, long: Sequence[Entry], short: Entry, size: tuple[int, int]) -> Tensor:
+        """Complete the layer with the memories of all object sets; returns tokens [B, L, C]."""
+        (far,) = attend_each(seen.query, long)
+        (near,) = attend_nearby(seen.query, short, self.relative, size)
+        tokens = seen.tokens + self.long_projection(merge_heads(far)) + self.short_projection(merge_heads(near))
+        return tokens + self.feed_forward(self.norm3(tokens), size)
+
+
+class LongShortTermReadout(nn.Module):
+    """Hands every layer's output to the decoder, each through a norm of its own."""
+
+    def __init__(self, dim: int, layers: int):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(layers))
+
+    def forward(self, states: Sequence[Tensor]) -> list[Tensor]:
+        """Layer outputs [B, L, C] to decoder inputs of the same shape."""
+        return [norm(state) for norm, state in zip(self.norms, states, strict=True)]

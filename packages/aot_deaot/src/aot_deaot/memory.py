@@ -1,0 +1,151 @@
+"""What is remembered of the frames seen so far; the networks hold nothing.
+
+A `Memory` belongs to the object sets that share a key frame, seen in one augmentation. They are stored together, so
+that what depends on the image alone (the first layer's keys) is held once for all of them.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aot_deaot.attention import Entry
+from aot_deaot.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPolicy:
+    """Which frames are remembered.
+
+    Attributes:
+        long_term_gap: a propagated frame enters the long-term memory when this many frames have passed since the last
+            one; None keeps the key frame alone.
+        short_term_skip: the short-term memory is the frame this many steps back.
+        long_term_cap: most frames in the long-term memory, key frame included; the oldest other frame makes room.
+            None never drops one, which is the published behaviour.
+        restart_clock: adding a reference sets the time of the last entry to 0 and not to the running frame counter
+            (the challenge's AOT runner; only matters when a memory gets a second reference).
+    """
+
+    long_term_gap: int | None
+    short_term_skip: int = 1
+    long_term_cap: int | None = None
+    restart_clock: bool = False
+
+    def __post_init__(self):
+        if self.short_term_skip < 1:
+            raise ConfigError(f"short_term_skip is at least 1 frame, not {self.short_term_skip}")
+        if self.long_term_cap is not None and self.long_term_cap < 2:
+            raise ConfigError(f"long_term_cap is at least 2 frames (key frame and one more), not {self.long_term_cap}")
+
+
+class TokenBuffer:
+    """Entries of many frames, keys in one growing tensor and values in others; attention does not mind their order."""
+
+    def __init__(self):
+        self._tensors: tuple[Tensor, ...] = ()
+        self._used = 0
+
+    def __len__(self) -> int:
+        return self._used
+
+    @property
+    def entry(self) -> Entry:
+        """All stored tokens as one entry (views)."""
+        return tuple(tensor[:, :, : self._used] for tensor in self._tensors)
+
+    def append(self, entry: Entry) -> None:
+        """Add a frame behind the others."""
+        self._reserve(entry)
+        self._used += entry[0].shape[2]
+        self._write(self._used - entry[0].shape[2], entry)
+
+    def replace(self, frame: int, entry: Entry) -> None:
+        """Put a frame in the place of the frame stored as number `frame`."""
+        self._write(frame * entry[0].shape[2], entry)
+
+    def _write(self, start: int, entry: Entry) -> None:
+        for tensor, part in zip(self._tensors, entry, strict=True):
+            tensor[:, :, start : start + part.shape[2]] = part
+
+    def _reserve(self, entry: Entry) -> None:
+        """Room for one more frame; half as much again each time keeps copying and unused room small."""
+        capacity = self._tensors[0].shape[2] if self._tensors else 0
+        tokens = entry[0].shape[2]
+        if self._used + tokens <= capacity:
+            return
+        frames = capacity // tokens
+        room = max(frames + 1, frames * 3 // 2) * tokens
+        grown = []
+        for index, part in enumerate(entry):
+            tensor = torch.empty((*part.shape[:2], room, part.shape[3]), dtype=part.dtype, device=part.device)
+            if self._tensors:
+                tensor[:, :, : self._used] = self._tensors[index][:, :, : self._used]
+            grown.append(tensor)
+        self._tensors = tuple(grown)
+
+
+class Memory:
+    """Long- and short-term memory of all layers.
+
+    Attributes:
+        frame_counter: frames propagated so far.
+        last_stored: the counter when a frame last entered the long-term memory.
+    """
+
+    def __init__(self, policy: MemoryPolicy):
+        self.policy = policy
+        self.frame_counter = 0
+        self.last_stored = 0
+        self._long: list[TokenBuffer] = []
+        self._short: deque[Sequence[Entry]] = deque(maxlen=policy.short_term_skip)
+        self._frames: list[bool] = []  # for every stored frame, whether it is a reference
+        self._oldest = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in the long-term memory of a layer."""
+        return len(self._long[0]) if self._long else 0
+
+    @property
+    def long(self) -> list[Entry]:
+        """Long-term memory of every layer."""
+        return [buffer.entry for buffer in self._long]
+
+    @property
+    def short(self) -> Sequence[Entry]:
+        """Short-term memory of every layer."""
+        return self._short[0]
+
+    def add_reference(self, entries: Sequence[Entry]) -> None:
+        """Remember a frame whose masks were given; it is never dropped."""
+        self._store(entries, reference=True)
+        self._short.clear()
+        self._short.append(entries)
+        self.last_stored = 0 if self.policy.restart_clock else self.frame_counter
+
+    def add_frame(self, entries: Sequence[Entry]) -> None:
+        """Remember the frame just propagated: always as short-term memory, at times in the long-term memory too."""
+        self.frame_counter += 1
+        self._short.append(entries)
+        gap = self.policy.long_term_gap
+        if gap is not None and self.frame_counter - self.last_stored >= gap:
+            self._store(entries, reference=False)
+            self.last_stored = self.frame_counter
+
+    def _store(self, entries: Sequence[Entry], *, reference: bool) -> None:
+        if not self._long:
+            self._long = [TokenBuffer() for _ in entries]
+        cap = self.policy.long_term_cap
+        droppable = [index for index, kept in enumerate(self._frames) if not kept]
+        if cap is not None and len(self._frames) >= cap and droppable and not reference:
+            place = next((index for index in droppable if index >= self._oldest), droppable[0])
+            for buffer, entry in zip(self._long, entries, strict=True):
+                buffer.replace(place, entry)
+            self._oldest = place + 1
+            return
+        for buffer, entry in zip(self._long, entries, strict=True):
+            buffer.append(entry)
+        self._frames.append(reference)

@@ -1,0 +1,222 @@
+"""The whole network: encoder, identity bank, propagation layers, decoder. It knows frames, not videos.
+
+image ── encoder ──┬── projector ── layer 1 (image part) ──┐
+                   └── decoder skips ──────────┐           ├── layers + memories ── readout ── decoder ── logits
+id map ── identity bank ── memory entries ─────┼───────────┘
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from aot_deaot.attention import Entry
+from aot_deaot.config import NetworkConfig
+from aot_deaot.decoder import Decoder, DecoderSkips
+from aot_deaot.encoder import EncoderMaps, MobileNetEncoder, build_encoder
+from aot_deaot.gated_propagation import Branches, GatedPropagationLayer, GatedReadout
+from aot_deaot.long_short_term import LongShortTermLayer, LongShortTermReadout
+
+
+class FrameFeatures(NamedTuple):
+    """Everything about one frame that no mask can change; shared by all object sets.
+
+    Attributes:
+        size: (h, w) of the stride-16 map.
+        first: the first layer's observation.
+        skips: the decoder's image part.
+    """
+
+    size: tuple[int, int]
+    first: Any
+    skips: DecoderSkips
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.nbytes for tensor in _tensors((self.first, self.skips)))
+
+
+class PropagationLayer(Protocol):
+    """What both families' layers can do; states and observations are their own affair."""
+
+    def observe(self, state: Any, position: Tensor) -> Any:
+        """What can be computed from the frame before any memory."""
+        ...
+
+    def store(self, seen: Any, identity: Tensor) -> Entry:
+        """The memory of a frame whose identities are known."""
+        ...
+
+    def recall(self, seen: Any, long: Sequence[Entry], short: Entry, size: tuple[int, int]) -> Any:
+        """The layer's output, from the frame and what is remembered."""
+        ...
+
+
+def _tensors(tree: Any):
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, tuple):
+        for branch in tree:
+            yield from _tensors(branch)
+
+
+class Recall(NamedTuple):
+    """A frame seen through the memories of B object sets.
+
+    Attributes:
+        logits: float [B, ids, H/4, W/4], background first.
+        observations: one for every layer, to be stored once the frame's identities are known.
+    """
+
+    logits: Tensor
+    observations: list[Any]
+
+
+class Reference(NamedTuple):
+    """A frame whose identities are given.
+
+    Attributes:
+        entries: one memory entry for every layer.
+        states: output of every layer, which only tests look at: the reference is never decoded.
+    """
+
+    entries: list[Entry]
+    states: list[Any]
+
+
+@lru_cache(maxsize=16)
+def sine_positions(height: int, width: int, dim: int, device: torch.device) -> Tensor:
+    """Sine codes float32 [height * width, dim]: row codes, then column codes, coordinates scaled to [0, 2 pi]."""
+    half = dim // 2
+    period = 10000 ** (torch.arange(half, device=device) // 2 * 2 / half)
+
+    def codes(length: int) -> Tensor:
+        place = torch.arange(length, device=device, dtype=torch.float32)
+        angle = (place / (length - 1 + 1e-6) * (2 * math.pi))[:, None] / period
+        return torch.stack([angle[:, 0::2].sin(), angle[:, 1::2].cos()], dim=-1).flatten(1)
+
+    down = codes(height)[:, None].expand(height, width, half)
+    right = codes(width)[None].expand(height, width, half)
+    return torch.cat([down, right], dim=-1).flatten(0, 1)
+
+
+class PropagationNetwork(nn.Module):
+    """AOT or DeAOT, as the config says; the methods are the stages and `forward` is not one of them."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        dim, ids = config.dim, config.max_objects + 1
+        self.encoder = build_encoder(config.encoder)
+        channels = tuple(self.encoder.channels)
+        deep = self.encoder.deep_channels if isinstance(self.encoder, MobileNetEncoder) else channels[-1]
+        self.projector = nn.Conv2d(deep, dim, kernel_size=1)
+        # With aligned corners a network side is 16 n + 1 pixels and token centres lie 16 pixels apart from the first.
+        kernel, padding = (17, 8) if config.align_corners else (16, 0)
+        self.identity_bank = nn.Conv2d(ids, dim, kernel_size=kernel, stride=config.stride, padding=padding)
+        if config.family == "aot":
+            self.identity_norm = nn.Identity()
+            self.layers = nn.ModuleList(
+                LongShortTermLayer(dim, config.self_heads, config.memory_heads, config.feed_forward, config.radius)
+                for _ in range(config.layers)
+            )
+            self.readout = LongShortTermReadout(dim, config.layers)
+            image_dim, token_dim = dim, dim * config.layers
+        else:
+            self.identity_norm = nn.LayerNorm(dim)
+            self.layers = nn.ModuleList(
+                GatedPropagationLayer(dim, config.expansion, config.radius, first=index == 0)
+                for index in range(config.layers)
+            )
+            self.readout = GatedReadout(dim)
+            image_dim, token_dim = 0, 2 * dim
+        self.decoder = Decoder(
+            image_dim=image_dim,
+            token_dim=token_dim,
+            dim=dim,
+            channels=channels,
+            ids=ids,
+            align_corners=config.align_corners,
+        )
+
+    def forward(self, *_: Any):
+        """Not a stage: use `encode`, `embed`, `refer`, `recall` and `store`."""
+        raise NotImplementedError("call encode, embed, refer, recall or store")
+
+    def encode_maps(self, images: Tensor) -> tuple[EncoderMaps, Tensor]:
+        """Encoder maps of normalised images [B, 3, H, W] and their projection [B, C, H/16, W/16]."""
+        maps = self.encoder(images)
+        return maps, self.projector(maps.deep)
+
+    def encode(self, image: Tensor) -> FrameFeatures:
+        """All that depends on one normalised image [1, 3, H, W] alone."""
+        maps, embedding = self.encode_maps(image)
+        size = (embedding.shape[-2], embedding.shape[-1])
+        tokens = embedding.flatten(2).mT
+        start = tokens if self.config.family == "aot" else Branches(tokens, tokens.new_zeros(1, 1, 1))
+        first = self._stack[0].observe(start, self._positions(size, tokens))
+        return FrameFeatures(size, first, self.decoder.prepare(maps, embedding))
+
+    def embed(self, labels: Tensor) -> Tensor:
+        """Identity embedding [B, L, C] of id maps [B, H, W] at network size; ids beyond `max_objects` vanish."""
+        ids = torch.arange(self.config.max_objects + 1, device=labels.device)
+        planes = (labels[:, None] == ids[:, None, None]).to(self.identity_bank.weight.dtype)
+        return self.identity_norm(self.identity_bank(planes).flatten(2).mT)
+
+    def refer(self, features: FrameFeatures, identity: Tensor) -> Reference:
+        """A frame whose identities [B, L, C] are given: each layer stores it and sees it as its only memory."""
+        entries: list[Entry] = []
+
+        def itself(index: int, seen: Any) -> tuple[list[Entry], Entry]:
+            entries.append(self._stack[index].store(seen, identity))
+            return [entries[-1]], entries[-1]
+
+        states, _ = self._propagate(features, itself)
+        return Reference(entries, states)
+
+    def recall(self, features: FrameFeatures, long: Sequence[Sequence[Entry]], short: Sequence[Entry]) -> Recall:
+        """Segment a frame from memory.
+
+        Args:
+            features: of the frame.
+            long: for every layer, the long-term memories of consecutive parts of the batch.
+            short: for every layer, the earlier frame that the short-term attention sees, for the whole batch.
+        """
+        states, observations = self._propagate(features, lambda index, _: (long[index], short[index]))
+        tokens = torch.cat(self.readout(states), dim=-1).mT.unflatten(-1, features.size)
+        return Recall(self.decoder(tokens, features.skips), observations)
+
+    def store(self, observations: Sequence[Any], identity: Tensor) -> list[Entry]:
+        """Memory entries, one for every layer, of a frame that was recalled and now has identities [B, L, C]."""
+        return [layer.store(seen, identity) for layer, seen in zip(self._stack, observations, strict=True)]
+
+    def _propagate(self, features: FrameFeatures, memories: Any) -> tuple[list[Any], list[Any]]:
+        states, observations = [], []
+        for index, layer in enumerate(self._stack):
+            if index == 0:
+                seen = features.first
+            else:
+                previous = states[-1]
+                seen = layer.observe(previous, self._positions(features.size, previous))
+            observations.append(seen)
+            long, short = memories(index, seen)
+            states.append(layer.recall(seen, long, short, features.size))
+        return states, observations
+
+    @property
+    def _stack(self) -> list[PropagationLayer]:
+        return cast(list[PropagationLayer], list(self.layers))
+
+    def _positions(self, size: tuple[int, int], like: Tensor | Branches) -> Tensor:
+        tensor = like[0] if isinstance(like, tuple) else like
+        return sine_positions(*size, self.config.dim, tensor.device)
+
+
+def resize_logits(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+    """Logits [B, ids, H/4, W/4] straight to the size of the video, float32 [B, ids, *size]."""
+    return F.interpolate(logits.float(), size, mode="bilinear", align_corners=align_corners)

@@ -1,0 +1,92 @@
+"""Frames and id maps to network size (`dataloaders/video_transforms.py` of the published code)."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aot_deaot.errors import ConfigError
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+STRIDE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeLimits:
+    """A frame is shrunk, never enlarged, until its edges keep these limits; the scales apply afterwards.
+
+    Attributes:
+        short_edge: in pixels; None for no limit. aot-benchmark uses 624 where several scales are given.
+        long_edge: in pixels; None for no limit.
+    """
+
+    short_edge: float | None = None
+    long_edge: float | None = 1040.0
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """One view of every frame: its scale, and whether it is mirrored left to right."""
+
+    scale: float
+    mirrored: bool
+
+
+def augmentations(scales: tuple[float, ...], flip: bool) -> tuple[Augmentation, ...]:
+    """Every scale, each plain and then mirrored if `flip`."""
+    if not scales or min(scales) <= 0:
+        raise ConfigError(f"expected one or more positive scales, found {list(scales)}")
+    return tuple(
+        Augmentation(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))
+    )
+
+
+def network_size(
+    size: tuple[int, int], scale: float, limits: SizeLimits, align_corners: bool = False
+) -> tuple[int, int]:
+    """Network size of a video, a multiple of 16 a side (with aligned corners: plus one pixel).
+
+    Args:
+        size: (H, W) of the video.
+        scale: applied after the limits; may enlarge past them.
+        limits: of the unscaled size.
+        align_corners: the network's corner convention.
+    """
+    height, width = (float(side) for side in size)
+    for limit, edge in ((limits.short_edge, min), (limits.long_edge, max)):
+        if limit is not None and edge(height, width) > limit:
+            shrink = limit / edge(height, width)
+            height, width = shrink * height, shrink * width
+    extra = 1 if align_corners else 0
+
+    def fit(side: float) -> int:
+        # Halves go to the even multiple, as in the published code.
+        return max(1, round((int(side * scale) - extra) / STRIDE)) * STRIDE + extra
+
+    return fit(height), fit(width)
+
+
+def network_image(frame: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+    """RGB frame uint8 [H, W, 3] to a normalised float32 image [1, 3, h, w].
+
+    Resized by OpenCV's cubic kernel in float32 without clipping, so that values may leave [0, 255] before normalising.
+    """
+    image = frame.astype(np.float32)
+    if image.shape[:2] != size:
+        image = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
+    image = (image / np.float32(255) - MEAN) / STD
+    return torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
+
+
+def network_labels(labels: Tensor, size: tuple[int, int], mirrored: bool) -> Tensor:
+    """Id maps [B, H, W] at video size to [B, h, w] by nearest neighbour; mirrored first if asked for."""
+    if mirrored:
+        labels = labels.flip(-1)
+    if labels.shape[-2:] == size:
+        return labels
+    return F.interpolate(labels[:, None].float(), size, mode="nearest")[:, 0].to(labels.dtype)
