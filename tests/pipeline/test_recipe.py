@@ -1,7 +1,7 @@
 """The published recipe from pictures and sentences to scores and a submission, through the commands that users type.
 
-Weights are random, so the masks mean nothing. What is checked is that every program reads what the one before it wrote, and
-that votes, scores and files follow from the masks.
+Weights are random, so the masks mean nothing. What is checked is that every program reads what the one before it wrote,
+and that votes, scores and files follow from the masks.
 """
 
 import json
