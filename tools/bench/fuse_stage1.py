@@ -1,24 +1,28 @@
-"""Time and memory of `fusion-core fuse --stage 1` against a plain numpy vote on the float masks.
+"""Time and memory of the first-stage votes against a plain numpy vote on float masks.
 
     uv run python tools/bench/fuse_stage1.py [--videos 50] [--compared 4]
 
-Five members, drawn: per video two objects with two expressions each, 30 frames of 720p, outlines as rough as those of a
-network. All videos are voted by the command in a process of its own, whose peak memory is read at its end. On a few of
-them both ways are timed in turn: ours from the members' files to the fused files; the float vote from arrays that are
-already in memory to arrays in memory, so reading and writing count against us only. Both must give the same masks.
+Five members, drawn: per video two objects with two expressions each, 30 frames of 720p, outlines about as long as
+those of real masks. The command votes all videos in a process of its own, whose peak memory is read at its end. On a
+few videos both ways are timed in turn, and must give the same masks:
+
+    votes    both from members in memory to fused masks in memory
+    files    both from the members' files (`.masks`; float32 `.npy`) to files of fused masks (`.masks`; bool `.npy`)
 """
 
 import argparse
+import itertools
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from fusion_core.fusion import Fusion
+from fusion_core.fusion import Fusion, fuse_video
 from fusion_core.recipe import ICCV2023, Pairing
 from mask_interchange import Expression, MaskRun, MaskTrack, RunManifest, VideoMasks
 
@@ -83,27 +87,44 @@ def write_runs(folder: Path, videos: list[str]) -> None:
             )
 
 
-def float_vote(runs: Path, video: str) -> tuple[float, dict[str, np.ndarray]]:
-    """Seconds of the plain vote, and its masks bool [E, T, H, W] of each fused set."""
+@dataclass
+class Seconds:
+    """Time spent on one video by one way."""
+
+    votes: float = 0.0
+    files: float = 0.0
+
+
+def float_vote(runs: Path, video: str, scratch: Path) -> tuple[Seconds, dict[str, np.ndarray]]:
+    """The plain way: its times, and its masks bool [E, T, H, W] of each fused set.
+
+    Frame by frame, as arrays of a whole video would fill the memory. Files are read soon after they are written, so
+    from the system's cache: a disk would only make them slower.
+    """
     noise = np.random.default_rng(0).uniform(0.1, 8, SIZE).astype(np.float32)
     tracks = {member: MaskRun.open(runs / member).read(video).tracks for member in MEMBERS}
-    seconds, fused = 0.0, {}
+    seconds, fused = Seconds(), {}
     for rule in ICCV2023.stage(1):
         result = fused[rule.name] = np.empty((2 * OBJECTS, FRAMES, *SIZE), bool)
-        for first in range(0, 2 * OBJECTS, 2):
-            for frame in range(FRAMES):
-                maps = []
-                for member in rule.members:
-                    for track in tracks[member][first : first + 2]:
-                        logits = np.where(track.mask(frame), noise, -noise)
-                        maps.append((member, sigmoid(logits) if member in PROBABILITIES else logits))
-                start = time.perf_counter()
-                votes = np.zeros(SIZE, np.float32)
-                for member, values in maps:
-                    probabilities = values if member in PROBABILITIES else sigmoid(values)
-                    votes += probabilities > 0.5
-                result[first, frame] = result[first + 1, frame] = votes >= rule.threshold
-                seconds += time.perf_counter() - start
+        for first, frame in itertools.product(range(0, 2 * OBJECTS, 2), range(FRAMES)):
+            files = []
+            for member, track in itertools.product(rule.members, (first, first + 1)):
+                logits = np.where(tracks[member][track].mask(frame), noise, -noise)
+                files.append((member, scratch / f"{member}{track}.npy"))
+                np.save(files[-1][1], sigmoid(logits) if member in PROBABILITIES else logits)
+            start = time.perf_counter()
+            maps = [(member, np.load(file)) for member, file in files]
+            loaded = time.perf_counter()
+            votes = np.zeros(SIZE, np.float32)
+            for member, values in maps:
+                probabilities = values if member in PROBABILITIES else sigmoid(values)
+                votes += probabilities > 0.5
+            result[first, frame] = result[first + 1, frame] = votes >= rule.threshold
+            voted = time.perf_counter()
+            for track in (first, first + 1):
+                np.save(scratch / f"{track}.npy", result[track, frame])
+            seconds.votes += voted - loaded
+            seconds.files += time.perf_counter() - start
     return seconds, fused
 
 
@@ -112,16 +133,21 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def run_vote(runs: Path, out: Path, video: str) -> tuple[float, dict[str, Path]]:
-    """Seconds of our vote from files to files, and the fused runs."""
-    seconds = 0.0
+def run_length_vote(runs: Path, video: str, out: Path) -> tuple[Seconds, dict[str, VideoMasks]]:
+    """This project's way: its times, and what it wrote."""
+    seconds, fused = Seconds(), {}
     for rule in ICCV2023.stage(1):
         members = [MaskRun.open(runs / member) for member in rule.members]
         fusion = Fusion(rule, members, out / rule.name, Pairing.CONSECUTIVE, faithful=False)
         start = time.perf_counter()
         fusion.fuse(video)
-        seconds += time.perf_counter() - start
-    return seconds, {rule.name: out / rule.name for rule in ICCV2023.stage(1)}
+        seconds.files += time.perf_counter() - start
+        in_memory = [member.read(video) for member in members]
+        start = time.perf_counter()
+        fuse_video(rule, in_memory)
+        seconds.votes += time.perf_counter() - start
+        fused[rule.name] = fusion.run.read(video)
+    return seconds, fused
 
 
 def run_command(runs: Path) -> tuple[float, float]:
@@ -148,27 +174,26 @@ def main() -> None:
         write_runs(runs, videos)
         sizes = [file.stat().st_size for member in MEMBERS for file in (runs / member / "videos").iterdir()]
         wall, peak = run_command(runs)
-        ours = floats = 0.0
-        for video in videos[: options.compared]:
-            seconds, written = run_vote(runs, Path(folder) / "again", video)
-            ours += seconds
-            seconds, expected = float_vote(runs, video)
-            floats += seconds
+        compared = videos[: options.compared]
+        ours, floats = [], []
+        for video in compared:
+            seconds, fused = run_length_vote(runs, video, Path(folder) / "again")
+            ours.append(seconds)
+            seconds, expected = float_vote(runs, video, Path(folder))
+            floats.append(seconds)
             for name, masks in expected.items():
-                for track, drawn in zip(MaskRun.open(written[name]).read(video).tracks, masks, strict=True):
+                for track, drawn in zip(fused[name].tracks, masks, strict=True):
                     assert np.array_equal(track.stack(), drawn), f"{video}: {name}: the two votes differ"
-    compared = min(options.compared, options.videos)
+
     logits = len(sizes) * 2 * OBJECTS * FRAMES * SIZE[0] * SIZE[1] * 4
-    print(
-        f"fuse --stage 1: {options.videos} videos x {2 * OBJECTS} expressions x {FRAMES} frames of {SIZE[1]}x{SIZE[0]}"
-    )
-    print(f"  whole command                {wall:8.2f} s   peak memory {peak:.0f} MB")
-    print(
-        f"  per video, this vote         {ours / compared:8.4f} s   read, voted and written; mean of {compared} videos"
-    )
-    print(f"  per video, numpy float vote  {floats / compared:8.4f} s   arrays in memory; same videos, in turn")
-    print(f"  ratio                        {floats / ours:8.1f}")
-    print(f"  .masks files                 {sum(sizes) / 1e6:8.1f} MB  1/{logits / sum(sizes):.0f} of float32 logits")
+    print(f"{options.videos} videos x {2 * OBJECTS} expressions x {FRAMES} frames of {SIZE[1]}x{SIZE[0]}, five members")
+    print(f"fuse --stage 1, all videos: {wall:.1f} s, peak memory {peak:.0f} MB")
+    print(f".masks files: {sum(sizes) / 1e6:.1f} MB, 1/{logits / sum(sizes):.0f} of the same masks as float32 logits")
+    print(f"seconds a video, mean of {len(compared)}:")
+    print("            run lengths  numpy floats  ratio")
+    for what in ("votes", "files"):
+        mine, plain = (sum(getattr(seconds, what) for seconds in way) / len(compared) for way in (ours, floats))
+        print(f"  {what:8}  {mine:11.4f}  {plain:12.4f}  {plain / mine:5.1f}")
 
 
 if __name__ == "__main__":

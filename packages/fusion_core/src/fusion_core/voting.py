@@ -17,7 +17,7 @@ from mask_interchange.rle import RunLengths
 
 Integers = npt.NDArray[np.int64]
 
-BLOCK = 1 << 14  # run lengths of all voters that are counted at a time: what the processor's cache holds
+BLOCK = 1 << 14  # positions of all voters that are counted at a time: what the processor's cache holds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,77 +41,89 @@ def vote(voters: Sequence[RunLengths], needed: int, size: tuple[int, int]) -> Ba
     """Foreground where at least `needed` of the voters say so.
 
     Args:
-        voters: V times T masks of `size`, which they must fill exactly (`RunLengths.check`).
+        voters: V times T masks of `size`, which they must fill exactly.
         needed: votes that make a pixel foreground, 1 to V.
         size: (H, W).
 
     Source: `iccv2023_RVOS_Challenge` soc_test/test_swap_1.py:181-199 and test_ensemble_1.py, which add up images.
     """
-    pixels = size[0] * size[1]
-    areas, shared = np.zeros((2, len(voters)), np.int64)
-    area = 0
-    results = []
-    for start, stop in _blocks(voters):
-        count = _Count([_frames(voter, start, stop) for voter in voters], needed)
-        results.append(_runs_between(count.edges, stop - start, pixels))
-        area += count.area
-        areas += count.areas
-        shared += count.shared
-    return Ballot(_joined(results), area, areas, shared)
+    edges = [_Edges.of(runs) for runs in voters]
+    counts = [_count(block, needed) for block in _blocks(edges)]
+    result = np.concatenate([count.edges for count in counts])
+    return Ballot(
+        runs=_runs_between(result, len(voters[0]), size[0] * size[1]),
+        area=_area(result),
+        areas=np.array([_area(one.positions) for one in edges]),
+        shared=np.sum([count.shared for count in counts], axis=0),
+    )
 
 
 def overlap(one: RunLengths, other: RunLengths) -> tuple[int, int]:
     """Pixels in both and pixels in either of two tracks with equally many frames, all frames together."""
-    both = total = 0
-    for start, stop in _blocks([one, other]):
-        count = _Count([_frames(one, start, stop), _frames(other, start, stop)], needed=2)
-        both += count.area
-        total += int(count.areas.sum())
-    return both, total - both
+    edges = [_Edges.of(one), _Edges.of(other)]
+    both = sum(_area(_count(block, needed=2).edges) for block in _blocks(edges))
+    return both, sum(_area(track.positions) for track in edges) - both
 
 
-class _Count:
-    """Votes counted along a block of frames.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Edges:
+    """Where a voter's mask changes.
 
     Attributes:
-        edges: positions at which the result rises and falls in turn, strictly increasing, even in number.
-        area, areas, shared: as in `Ballot`, for this block.
+        positions: int64, pixels along the line of frames at which the mask rises and falls in turn.
+        starts: int64 [T+1]; frame `t` owns `positions[starts[t]:starts[t + 1]]`, an even number.
     """
 
-    def __init__(self, voters: Sequence[RunLengths], needed: int) -> None:
-        bits = len(voters).bit_length()
-        edges = [_edges(runs) for runs in voters]
-        keys = np.concatenate([_keys(positions, voter, bits) for voter, positions in enumerate(edges)])
-        keys.sort(kind="stable")  # merges the voters' keys, each in order already: several times faster than quicksort
-        position = keys >> (bits + 1)
-        foreground = np.cumsum((keys & 1) * 2 - 1) >= needed  # on the stretch from this position to the next
+    positions: Integers
+    starts: Integers
 
-        settled = np.ones(len(keys), bool)  # where several voters change at one position only the last count holds
-        np.not_equal(position[1:], position[:-1], out=settled[:-1])
-        settled = np.flatnonzero(settled)
-        turned = np.diff(foreground[settled], prepend=False)
-        self.edges = position[settled[turned]]
-
-        self.area = _area(self.edges)
-        self.areas = np.array([_area(positions) for positions in edges])
-        self.shared = self._shared(keys, position, foreground, bits, len(voters))
-
-    def _shared(
-        self, keys: Integers, position: Integers, foreground: npt.NDArray[np.bool_], bits: int, voters: int
-    ) -> Integers:
-        # Area of the result to the left of each position: a voter shares with it what it gains from a rise to a fall.
-        area_before = np.zeros(len(keys), np.int64)
-        np.cumsum(np.diff(position) * foreground[:-1], out=area_before[1:])
-        # Voter and direction of every edge as one number. The sums are exact: in a block they stay far below 2**53.
-        sums = np.bincount(keys & ((2 << bits) - 1), weights=area_before, minlength=2 << bits)
-        return (sums[::2] - sums[1::2])[:voters].astype(np.int64)
+    @classmethod
+    def of(cls, runs: RunLengths) -> "_Edges":
+        counts = np.diff(runs.starts)
+        closing = counts & 1  # an odd last run is background, behind which nothing rises
+        keep = np.ones(len(runs.lengths), bool)
+        keep[runs.starts[1:][closing == 1] - 1] = False
+        return cls(np.cumsum(runs.lengths)[keep], _starts(counts - closing))
 
 
-def _edges(runs: RunLengths) -> Integers:
-    """Positions at which a voter's mask rises and falls in turn."""
-    stop = runs.starts[1:]
-    odd = (stop - runs.starts[:-1]) % 2 == 1  # closes with background, behind which nothing rises
-    return np.delete(np.cumsum(runs.lengths), stop[odd] - 1)
+def _blocks(voters: Sequence[_Edges]) -> Iterator[list[Integers]]:
+    """Every voter's positions in some frames at a time: about `BLOCK` in all, at least one frame."""
+    seen = np.sum([voter.starts for voter in voters], axis=0)
+    start, frames = 0, len(seen) - 1
+    while start < frames:
+        stop = max(start + 1, int(np.searchsorted(seen, seen[start] + BLOCK, side="right")) - 1)
+        yield [voter.positions[voter.starts[start] : voter.starts[stop]] for voter in voters]
+        start = stop
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Count:
+    """Where the result of a block of frames changes, and `Ballot.shared` of this block."""
+
+    edges: Integers
+    shared: Integers
+
+
+def _count(voters: Sequence[Integers], needed: int) -> _Count:
+    """Count the votes along a block of frames, given the positions at which each voter rises and falls in turn."""
+    bits = len(voters).bit_length()
+    keys = np.concatenate([_keys(positions, voter, bits) for voter, positions in enumerate(voters)])
+    keys.sort(kind="stable")  # merges the voters' keys, each in order already: several times faster than quicksort
+    position = keys >> (bits + 1)
+    foreground = np.cumsum((keys & 1) * 2 - 1) >= needed  # on the stretch from this position to the next
+
+    stretch = np.diff(position, append=-1)
+    settled = np.flatnonzero(stretch)  # where several voters change at one position only the last count holds
+    state = foreground[settled]
+    turned = state != np.concatenate(([False], state[:-1]))
+
+    # Area of the result to the left of each position: a voter shares with it what it gains from a rise to a fall.
+    area_before = np.zeros(len(keys), np.int64)
+    np.cumsum(stretch[:-1] * foreground[:-1], out=area_before[1:])
+    # Voter and direction of an edge are one number here. The sums are exact: in a block they stay far below 2**53.
+    sums = np.bincount(keys & ((2 << bits) - 1), weights=area_before, minlength=2 << bits)
+    shared = (sums[::2] - sums[1::2])[: len(voters)].astype(np.int64)
+    return _Count(position[settled[turned]], shared)
 
 
 def _keys(positions: Integers, voter: int, bits: int) -> Integers:
@@ -126,7 +138,7 @@ def _area(edges: Integers) -> int:
 
 
 def _runs_between(edges: Integers, frames: int, pixels: int) -> RunLengths:
-    """Run lengths of each frame of a block, from the positions at which its line of pixels changes."""
+    """Run lengths of each frame, from the positions at which the line of pixels rises and falls in turn."""
     frame, rise, fall = _split_at_frames(edges[::2], edges[1::2], pixels)
     pieces = np.bincount(frame, minlength=frames)
     stop = np.cumsum(pieces)
@@ -158,26 +170,6 @@ def _split_at_frames(rise: Integers, fall: Integers, pixels: int) -> tuple[Integ
     source = np.repeat(np.arange(len(rise)), pieces)
     frame = first[source] + np.arange(len(source)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     return frame, np.maximum(rise[source], frame * pixels), np.minimum(fall[source], (frame + 1) * pixels)
-
-
-def _blocks(voters: Sequence[RunLengths]) -> Iterator[tuple[int, int]]:
-    """Ranges of frames that hold about `BLOCK` run lengths of all voters together, at least one frame each."""
-    seen = np.sum([runs.starts for runs in voters], axis=0)
-    start, frames = 0, len(seen) - 1
-    while start < frames:
-        stop = max(start + 1, int(np.searchsorted(seen, seen[start] + BLOCK, side="right")) - 1)
-        yield start, stop
-        start = stop
-
-
-def _frames(runs: RunLengths, start: int, stop: int) -> RunLengths:
-    starts = runs.starts[start : stop + 1]
-    return RunLengths(runs.lengths[starts[0] : starts[-1]], starts - starts[0])
-
-
-def _joined(parts: Sequence[RunLengths]) -> RunLengths:
-    counts = [np.diff(part.starts) for part in parts]
-    return RunLengths(np.concatenate([part.lengths for part in parts]), _starts(np.concatenate(counts)))
 
 
 def _starts(counts: Integers) -> Integers:
