@@ -17,10 +17,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol, TextIO
+from typing import TYPE_CHECKING, Annotated, Generic, Protocol, TextIO, TypeVar
 
 import typer
 
@@ -33,6 +33,50 @@ if TYPE_CHECKING:
 
 Report = Callable[[int, int], None]  # units of work done, units in all; for progress only
 Process = Callable[["Video", Report], "VideoMasks"]
+
+
+class Result(Protocol):
+    """What a program makes of one video; `VideoMasks`, or several of them where it writes several runs at once."""
+
+    @property
+    def video(self) -> str:
+        """The video's id."""
+        ...
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        """The video's frames."""
+        ...
+
+
+R = TypeVar("R", bound=Result)
+R_in = TypeVar("R_in", bound=Result, contravariant=True)
+
+
+class Sink(Protocol[R_in]):
+    """Where results go: a `MaskRun`, or several that are written together."""
+
+    @property
+    def path(self) -> Path:
+        """For messages."""
+        ...
+
+    def has(self, video: str) -> bool:
+        """Whether the video is finished."""
+        ...
+
+    def missing(self, videos: Iterable[str]) -> list[str]:
+        """Those of `videos` that are not finished."""
+        ...
+
+    def write(self, masks: R_in, /) -> None:
+        """Write a video's result, whole or not at all."""
+        ...
+
+    def writing(self, *, shared: bool = False) -> AbstractContextManager[object]:
+        """Hold the lock while writing."""
+        ...
+
 
 DatasetOption = Annotated[
     Path | None, typer.Option("--dataset", metavar="ROOT", help="Data set folder in the Ref-YouTube-VOS layout.")
@@ -326,9 +370,9 @@ def expected_errors(name: str, *errors: type[Exception]) -> Iterator[None]:
 
 
 def run_videos(
-    run: "MaskRun",
+    run: Sink[R],
     dataset: "Dataset",
-    load: Callable[[], Process],
+    load: Callable[[], Callable[["Video", Report], R]],
     videos: str | None = None,
     error: type[Exception] = MaskInterchangeError,
 ) -> int:
@@ -379,14 +423,14 @@ class _Progress(Protocol):
     def failed(self, video: str, error: str) -> None: ...
 
 
-class _Loop:
+class _Loop(Generic[R]):
     """Processes one video after another."""
 
     def __init__(
         self,
-        run: "MaskRun",
+        run: Sink[R],
         dataset: "Dataset",
-        load: Callable[[], Process],
+        load: Callable[[], Callable[["Video", Report], R]],
         error: type[Exception],
         progress: _Progress,
     ):
@@ -394,7 +438,7 @@ class _Loop:
         self._dataset = dataset
         self._load = load
         self._expected = (MaskInterchangeError, error)
-        self._process: Process | None = None
+        self._process: Callable[[Video, Report], R] | None = None
         self._progress = progress
 
     def go(self, videos: Iterable[str]) -> int:
@@ -424,7 +468,7 @@ class _Loop:
             typer.echo(f"failed: {video}: {error}", err=True)
         return 1 if failures else 0
 
-    def _masks(self, video: str, process: Process) -> "VideoMasks":
+    def _masks(self, video: str, process: Callable[["Video", Report], R]) -> R:
         if video not in self._dataset.videos:
             raise DatasetError(f"{self._dataset.name} has no video {video!r}")
         source = self._dataset.videos[video]
