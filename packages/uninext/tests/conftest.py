@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import torch
 from golden_cases import GoldenCase
-from uninext.backbone import build_backbone
-from uninext.checkpoint import convert_state_dict, load_weights
+from uninext.checkpoint import Unallocated, convert_state_dict, load_weights
 from uninext.config import ConvNeXtConfig, ImageConfig, TextConfig, UninextConfig, ViTConfig
-from uninext.model import Uninext
+from uninext.model import Uninext, build_uninext
 
 UNREAD = re.compile(r"detr\.detr\.ref_backbone\.")  # half of all weights; strict loading needs names and shapes only
 
@@ -102,7 +101,8 @@ def published_tensors(case: GoldenCase) -> dict[str, torch.Tensor]:
 
 def golden_network(case: GoldenCase) -> Uninext:
     config = config_of(case.manifest)
-    network = Uninext(config, build_backbone(config.backbone))
+    with Unallocated():
+        network = build_uninext(config)
     load_weights(network, convert_state_dict(published_tensors(case), config), str(case))
     return network.eval()
 

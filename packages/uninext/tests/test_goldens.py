@@ -14,7 +14,7 @@ from uninext.geometry import FrameGeometry, frame_geometry
 from uninext.heads import pool_text
 from uninext.model import Candidates, Uninext
 from uninext.postprocess import best_queries, mask_probabilities, query_scores
-from uninext.preprocess import FramePreprocessor, clean_expression
+from uninext.preprocess import FramePreprocessor, as_pixels, clean_expression
 from uninext.pyramid import flatten_levels
 from uninext.text_encoder import EncodedText
 
@@ -101,7 +101,7 @@ def check_inference(case: GoldenCase, network: Uninext) -> None:
     output_size = tuple(arrays["in.orig_size"].tolist())
     geometry = frame_geometry(image_size, network.config.hidden_dim)
     preprocess = FramePreprocessor(network.config.image)
-    images = [preprocess.normalise(frame) for frame in arrays["in.frames"]]
+    images = [preprocess.normalise(as_pixels(frame)) for frame in arrays["in.frames"]]
     ids, mask = (torch.from_numpy(arrays[f"in.{name}"]) for name in ("input_ids", "attention_mask"))
     text = network.encode_text(ids, mask)
     report = StageReport(str(case))

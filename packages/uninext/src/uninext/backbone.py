@@ -6,9 +6,8 @@ Both are detectron2 backbones (they return `res3`, `res4`, `res5`), so that its 
 from functools import partial
 
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import Backbone
-from detectron2.modeling.backbone.vit import ViT
-from timm.layers import LayerNorm2d
+from detectron2.modeling import Backbone, ViT
+from timm.layers.norm import LayerNorm2d
 from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 
@@ -57,7 +56,7 @@ class ConvNeXtBackbone(PyramidBackbone):
         self.stages = network.stages
         self.norms = nn.ModuleList(LayerNorm2d(dim, eps=config.norm_eps) for dim in self.channels)
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
+    def forward(self, image: Tensor) -> dict[str, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride] - detectron2 leaves the arguments open
         """Feature maps [B, C, H/s, W/s] of normalised images [B, 3, H, W]."""
         x = self.stages[0](self.stem(image))
         maps = []
@@ -80,7 +79,7 @@ class ViTBackbone(PyramidBackbone):
             num_heads=config.num_heads,
             mlp_ratio=config.mlp_ratio,
             qkv_bias=config.qkv_bias,
-            norm_layer=partial(nn.LayerNorm, eps=config.norm_eps),
+            norm_layer=partial(nn.LayerNorm, eps=config.norm_eps),  # pyright: ignore[reportArgumentType] - only called
             use_abs_pos=config.use_abs_pos,
             use_rel_pos=config.use_rel_pos,
             window_size=config.window_size,
@@ -91,7 +90,7 @@ class ViTBackbone(PyramidBackbone):
         self.finer = nn.ConvTranspose2d(config.embed_dim, config.embed_dim // 2, 2, stride=2)
         self.coarser = nn.MaxPool2d(2)
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
+    def forward(self, image: Tensor) -> dict[str, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride] - detectron2 leaves the arguments open
         """Feature maps [B, C, H/s, W/s] of normalised images [B, 3, H, W]."""
         x = self.vit(image)["last_feat"]
         return dict(zip(FEATURES, (self.finer(x), x, self.coarser(x)), strict=True))

@@ -4,21 +4,26 @@ A published file (`model_final.pth` of `video_joint_vit_huge` or `video_joint_co
 the key `model`, beside the optimizer's. `RULES` says where each of them goes.
 """
 
+import hashlib
 import pickle
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from uninext.config import UninextConfig, ViTConfig
 from uninext.errors import CheckpointError
+from uninext.model import build_uninext
 
+CONVERTED_SUFFIX = ".safetensors"
 FORMAT = "uninext"  # in the metadata of converted files
 NAMES_SHOWN = 8
 
@@ -210,29 +215,56 @@ def convert_state_dict(published: Mapping[str, Tensor], config: UninextConfig) -
     return converted
 
 
-def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Put weights (our names) into a network; every name and shape must fit.
-
-    The network takes over the tensors themselves, so weights that are mapped from a file are not copied.
+def check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
+    """See that weights (our names) fit a network: every name, every shape, finite numbers.
 
     Raises:
-        CheckpointError: lists missing and unexpected names and wrong shapes.
+        CheckpointError: lists what is missing, unexpected or wrong.
     """
-    expected = network.state_dict()
-    faults = []
-    if missing := [name for name in expected if name not in weights]:
-        faults.append(f"missing: {_some(missing)}")
-    if unexpected := [name for name in weights if name not in expected]:
-        faults.append(f"unexpected: {_some(unexpected)}")
-    shapes = [
-        f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in weights and weights[name].shape != tensor.shape
+    wrong = [
+        f"{name} {fault}" for name in expected if name in weights and (fault := _fault(weights[name], expected[name]))
     ]
-    if shapes:
-        faults.append(f"wrong shapes: {_some(shapes)}")
-    if faults:
-        raise CheckpointError(f"{source} does not fit the configuration; {'; '.join(faults)}")
+    faults = {
+        "missing": [name for name in expected if name not in weights],
+        "unexpected": [name for name in weights if name not in expected],
+        "wrong": wrong,
+    }
+    if any(faults.values()):
+        listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in faults.items() if names)
+        raise CheckpointError(
+            f"{source} does not fit the configuration; check that the file belongs to this backbone; {listed}"
+        )
+
+
+def _fault(tensor: Tensor, expected: Tensor) -> str | None:
+    if tensor.shape != expected.shape:
+        return f"has shape {tuple(tensor.shape)}, expected {tuple(expected.shape)}"
+    if not tensor.is_floating_point():
+        return f"holds {tensor.dtype}, expected floating point numbers"
+    return None if tensor.isfinite().all() else "holds numbers that are not finite"
+
+
+class Unallocated(TorchFunctionMode):
+    """Inside this context most parameters are made without memory and without drawing random numbers.
+
+    For networks that are about to be filled by `load_weights`: building ViT-H takes half a minute otherwise.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **(kwargs | {"device": "meta"} if func is torch.empty else kwargs))
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Put weights (our names) into a network, strictly.
+
+    The network takes over the tensors themselves (weights that are mapped from a file are not copied) and is on their
+    device afterwards, in float32, without gradients.
+
+    Raises:
+        CheckpointError: see `check_weights`.
+    """
+    check_weights(weights, network.state_dict(), source)
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
     network.requires_grad_(False)
 
@@ -243,7 +275,7 @@ def read_weights(path: Path, config: UninextConfig) -> dict[str, Tensor]:
     Raises:
         CheckpointError: unreadable, refused, or not of this configuration.
     """
-    if path.suffix == ".safetensors":
+    if path.suffix == CONVERTED_SUFFIX:
         return _read_converted(path, config)
     return convert_state_dict(read_published(path), config)
 
@@ -272,10 +304,30 @@ def read_published(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def write_converted(path: Path, weights: Mapping[str, Tensor], config: UninextConfig, source_sha256: str) -> None:
-    """Write weights (our names) as safetensors; the metadata says what they are and what they were made from."""
-    metadata = {"format": FORMAT, "config": config.name, "source_sha256": source_sha256}
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path, metadata=metadata)
+def convert_file(source: Path, target: Path, config: UninextConfig) -> None:
+    """Write a published checkpoint as safetensors under our names, after checking that it fits.
+
+    The metadata says which configuration it is and which file (SHA-256) it was made from.
+
+    Raises:
+        CheckpointError: the source cannot be read or does not fit, or the target cannot be written.
+    """
+    if target.suffix != CONVERTED_SUFFIX:
+        raise CheckpointError(f"{target}: a converted checkpoint is a *{CONVERTED_SUFFIX} file")
+    weights = convert_state_dict(read_published(source), config)
+    with Unallocated():
+        expected = build_uninext(config).state_dict()
+    check_weights(weights, expected, str(source))
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    metadata = {"format": FORMAT, "config": config.name, "source_sha256": digest}
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        save_file({name: tensor.float().contiguous() for name, tensor in weights.items()}, partial, metadata)
+        partial.replace(target)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"cannot write {target}: {_first_line(error)}") from error
 
 
 def _read_converted(path: Path, config: UninextConfig) -> dict[str, Tensor]:

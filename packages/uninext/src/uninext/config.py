@@ -12,6 +12,7 @@ from uninext.errors import ConfigError
 LEVELS = 4  # feature levels: three of the backbone (strides 8, 16, 32) and one more (64)
 STRIDES = (8, 16, 32, 64)
 SIZE_DIVISIBILITY = 32
+DEFAULT_TOKENIZER = "bert-base-uncased"  # a name on the Hugging Face hub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +157,8 @@ def _tiny(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
 
 
 CONFIGS: dict[str, Callable[[], UninextConfig]] = {
-    "vit-h": vit_h,
     "convnext-l": convnext_l,
+    "vit-h": vit_h,
     "tiny-vit": tiny_vit,
     "tiny-convnext": tiny_convnext,
 }

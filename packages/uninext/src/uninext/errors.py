@@ -15,3 +15,11 @@ class CheckpointError(UninextError):
 
 class InputError(UninextError):
     """A frame or an expression that the network cannot take."""
+
+
+class TokenizerError(UninextError):
+    """A tokenizer that cannot be had, or that belongs to another network."""
+
+
+class DeviceError(UninextError):
+    """A device that this machine does not have."""

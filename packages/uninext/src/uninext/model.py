@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from uninext.backbone import PyramidBackbone
+from uninext.backbone import PyramidBackbone, build_backbone
 from uninext.config import LEVELS, UninextConfig
 from uninext.decoder import Decoded, Decoder, DecoderLayer
 from uninext.encoder import Encoder, EncoderLayer
@@ -125,3 +125,8 @@ class Uninext(nn.Module):
         queries = candidates.queries.take_along_dim(chosen[..., None], 1)
         centres = candidates.centres.take_along_dim(chosen[..., None], 1)
         return self.dynamic_mask(queries, centres, features)
+
+
+def build_uninext(config: UninextConfig) -> Uninext:
+    """The network that a configuration describes, with random weights."""
+    return Uninext(config, build_backbone(config.backbone))

@@ -40,10 +40,9 @@ class FramePreprocessor:
         """Resize uint8 [H, W, 3] RGB by the short side (bilinear, antialiased, rounded to uint8)."""
         return self.resize_rule.get_transform(frame).apply_image(frame)
 
-    def normalise(self, resized: npt.NDArray[np.uint8]) -> Tensor:
-        """uint8 [h, w, 3] RGB to float32 [3, H, W], zero-padded right and below to multiples of 32."""
-        pixels = torch.tensor(resized).permute(2, 0, 1).float()
-        normalised = (pixels - self.mean) / self.std
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Resized RGB [3, h, w] in 0..255 to float32 [3, H, W], zero-padded right and below to multiples of 32."""
+        normalised = (pixels.float().cpu() - self.mean) / self.std
         return ImageList.from_tensors([normalised], size_divisibility=SIZE_DIVISIBILITY).tensor[0]
 
     def __call__(self, frame: npt.NDArray[np.uint8]) -> Tensor:
@@ -54,4 +53,9 @@ class FramePreprocessor:
         """
         if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
             raise InputError(f"a frame is a uint8 array [H, W, 3], got {frame.dtype} {frame.shape}")
-        return self.normalise(self.resize(frame))
+        return self.normalise(as_pixels(self.resize(frame)))
+
+
+def as_pixels(frame: npt.NDArray[np.uint8]) -> Tensor:
+    """uint8 [H, W, 3] to a tensor uint8 [3, H, W]."""
+    return torch.tensor(frame).permute(2, 0, 1)

@@ -1,0 +1,279 @@
+"""UNINEXT as detectron2 sees it: configuration nodes, registered models, checkpointer, predictor.
+
+For people who come from detectron2:
+
+    cfg = uninext_cfg("convnext-l")
+    cfg.MODEL.WEIGHTS = "model_final.pth"
+    predictor = UninextPredictor(cfg)
+    instances = predictor(bgr_image, ["the brown dog", "a person in red"])["instances"]
+
+The command line builds its network the same way. This is the only file that knows detectron2's registries,
+configuration system and checkpointer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data.transforms import ResizeShortestEdge
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
+from detectron2.modeling import build_backbone as build_registered_backbone
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+
+from uninext.backbone import PyramidBackbone, build_backbone
+from uninext.checkpoint import Unallocated, load_weights, read_weights
+from uninext.config import (
+    DEFAULT_TOKENIZER,
+    ConvNeXtConfig,
+    ImageConfig,
+    TextConfig,
+    UninextConfig,
+    ViTConfig,
+    named_config,
+)
+from uninext.errors import CheckpointError, ConfigError, DeviceError
+from uninext.geometry import frame_geometry
+from uninext.model import Uninext
+from uninext.predict import answer
+from uninext.preprocess import FramePreprocessor, as_pixels
+from uninext.tokenizer import Tokenizer, wordpiece_encoder
+
+# --- configuration ----------------------------------------------------------------------------------------------------
+
+
+def add_uninext_config(cfg: CfgNode, config: UninextConfig | None = None) -> None:
+    """Add `MODEL.UNINEXT` to a detectron2 configuration and point its own keys at UNINEXT.
+
+    Frame size and normalisation stay where detectron2 users look for them: `INPUT.MIN_SIZE_TEST`,
+    `INPUT.MAX_SIZE_TEST`, `MODEL.PIXEL_MEAN`, `MODEL.PIXEL_STD`.
+    """
+    config = config or named_config("convnext-l")
+    node = _node(config)
+    image = node.pop("IMAGE")
+    node.TOKENIZER = DEFAULT_TOKENIZER
+    cfg.MODEL.UNINEXT = node
+    cfg.MODEL.META_ARCHITECTURE = ReferringUninext.__name__
+    cfg.MODEL.BACKBONE.NAME = build_uninext_backbone.__name__
+    cfg.INPUT.FORMAT = "RGB"
+    cfg.INPUT.MIN_SIZE_TEST = image.SHORT_SIDE
+    cfg.INPUT.MAX_SIZE_TEST = image.LONG_SIDE_LIMIT
+    cfg.MODEL.PIXEL_MEAN = list(image.MEAN)
+    cfg.MODEL.PIXEL_STD = list(image.STD)
+
+
+def uninext_cfg(name: str) -> CfgNode:
+    """detectron2's configuration for a named network; on the CPU where there is no GPU.
+
+    Raises:
+        ConfigError: no such name.
+    """
+    cfg = get_cfg()
+    add_uninext_config(cfg, named_config(name))
+    cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+    return cfg
+
+
+def config_of(cfg: CfgNode) -> UninextConfig:
+    """The validated record that a detectron2 configuration stands for.
+
+    Raises:
+        ConfigError: a key is missing, unknown, or has a value that no network can be built from.
+    """
+    if "UNINEXT" not in cfg.MODEL:
+        raise ConfigError("the configuration has no MODEL.UNINEXT; start from `uninext_cfg(name)`")
+    if cfg.INPUT.FORMAT != "RGB":
+        raise ConfigError(f"UNINEXT reads RGB, INPUT.FORMAT is {cfg.INPUT.FORMAT!r}")
+    values = {key.lower(): value for key, value in cfg.MODEL.UNINEXT.items() if key != "TOKENIZER"}
+    backbone = ViTConfig if "PATCH_SIZE" in cfg.MODEL.UNINEXT.BACKBONE else ConvNeXtConfig
+    values["backbone"] = _record(backbone, values["backbone"])
+    values["text"] = _record(TextConfig, values["text"])
+    values["image"] = ImageConfig(
+        short_side=cfg.INPUT.MIN_SIZE_TEST,
+        long_side_limit=cfg.INPUT.MAX_SIZE_TEST,
+        mean=tuple(cfg.MODEL.PIXEL_MEAN),
+        std=tuple(cfg.MODEL.PIXEL_STD),
+    )
+    return _record(UninextConfig, values)
+
+
+def _node(record: Any) -> CfgNode:
+    """A dataclass as a configuration node, field names in upper case."""
+    return CfgNode(_upper(asdict(record)))
+
+
+def _upper(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.upper(): _upper(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+
+def _record(kind: type, values: Mapping[str, Any]) -> Any:
+    """A dataclass from a configuration node; lists, which YAML prefers, become tuples."""
+    given = {name.lower(): tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    if unknown := given.keys() - {field.name for field in fields(kind)}:
+        raise ConfigError(f"unknown keys for {kind.__name__}: {', '.join(sorted(map(str.upper, unknown)))}")
+    return kind(**given)
+
+
+# --- registered models ------------------------------------------------------------------------------------------------
+
+
+@BACKBONE_REGISTRY.register()
+def build_uninext_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> PyramidBackbone:
+    """ConvNeXt or ViT, as `MODEL.UNINEXT.BACKBONE` says."""
+    return build_backbone(config_of(cfg).backbone)
+
+
+@META_ARCH_REGISTRY.register()
+class ReferringUninext(Uninext):
+    """The network behind detectron2's calling convention."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        backbone = build_registered_backbone(cfg)
+        assert isinstance(backbone, PyramidBackbone)
+        super().__init__(config_of(cfg), backbone)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.pyramid.level_codes.device
+
+    @torch.inference_mode()
+    def forward(self, batched_inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Instances]]:
+        """Segment images.
+
+        Args:
+            batched_inputs: one record an image, with
+
+                - `image`: [3, h, w] RGB in 0..255, already resized;
+                - `height`, `width`: size of the result;
+                - `input_ids`, `mask`: int64 and bool [E, N], the tokens of E expressions.
+
+        Returns:
+            One record an image, with `instances`: the best instance of each expression, E in all, in their order.
+            Fields: `pred_boxes` (pixels of the result), `scores` [E], `pred_masks` bool [E, height, width] and
+            `mask_probabilities` float32 of the same shape.
+        """
+        return [{"instances": self._instances(record)} for record in batched_inputs]
+
+    def _instances(self, record: Mapping[str, Any]) -> Instances:
+        image, size = record["image"], (record["height"], record["width"])
+        geometry = frame_geometry((image.shape[-2], image.shape[-1]), self.config.hidden_dim, self.device)
+        pixels = FramePreprocessor(self.config.image).normalise(image)
+        frame = self.encode_frame(pixels.to(self.device), geometry)
+        text = self.encode_text(record["input_ids"].to(self.device), record["mask"].to(self.device))
+        parts = list(answer(self, frame, text, size))
+        probabilities = torch.cat([part.probabilities for part in parts])
+        boxes = torch.cat([part.boxes for part in parts])
+        found = Instances(size)
+        found.pred_boxes = Boxes(_corners(boxes, size))
+        found.scores = torch.cat([part.scores for part in parts])
+        found.pred_masks = probabilities > 0.5
+        found.mask_probabilities = probabilities
+        return found
+
+
+def _corners(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes (cx, cy, w, h) in 0..1 to (x0, y0, x1, y1) in pixels."""
+    centre, half = boxes[:, :2], boxes[:, 2:] / 2
+    return torch.cat([centre - half, centre + half], -1) * boxes.new_tensor([size[1], size[0]]).repeat(2)
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+class UninextCheckpointer(DetectionCheckpointer):
+    """detectron2's checkpointer, strict: published or converted files, every name and shape must fit.
+
+    Files are read without running code, and without copying the tensors where the model is on the CPU.
+    """
+
+    model: ReferringUninext
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        return {"model": read_weights(Path(filename), self.model.config), "source": filename}
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - None: nothing left to report
+        device = self.model.device
+        load_weights(self.model, checkpoint.pop("model"), checkpoint["source"])
+        self.model.to(device)
+
+
+def build_network(cfg: CfgNode, seed: int | None = None) -> ReferringUninext:
+    """Build the network that a configuration describes, in evaluation mode, with the weights of `MODEL.WEIGHTS`.
+
+    Args:
+        cfg: from `uninext_cfg`.
+        seed: draw random weights instead of reading a file.
+
+    Raises:
+        CheckpointError: the file cannot be read, or does not fit.
+        DeviceError: `MODEL.DEVICE` is not there.
+    """
+    _check_device(cfg.MODEL.DEVICE)
+    if seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build_model(cfg).requires_grad_(False)
+    else:
+        if not cfg.MODEL.WEIGHTS:
+            raise CheckpointError("MODEL.WEIGHTS is empty; set it to a checkpoint file")
+        with Unallocated():
+            network = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)  # as `build_model`, before any `.to`
+        UninextCheckpointer(network).load(cfg.MODEL.WEIGHTS)
+        network.to(cfg.MODEL.DEVICE)
+    return network.eval()
+
+
+def _check_device(device: str) -> None:
+    if device.startswith("cuda"):
+        number = torch.device(device).index or 0
+        if number >= torch.cuda.device_count():
+            raise DeviceError(
+                f"device {device} is not there: torch {torch.__version__} sees {torch.cuda.device_count()} GPUs; "
+                "use --device cpu"
+            )
+
+
+# --- prediction -------------------------------------------------------------------------------------------------------
+
+
+class UninextPredictor:
+    """Like detectron2's `DefaultPredictor`, for an image and some expressions.
+
+    Args:
+        cfg: from `uninext_cfg`, with `MODEL.WEIGHTS` set.
+        tokenizer: by default the one named by `MODEL.UNINEXT.TOKENIZER`.
+    """
+
+    def __init__(self, cfg: CfgNode, tokenizer: Tokenizer | None = None) -> None:
+        self.cfg = cfg.clone()
+        self.model = build_network(self.cfg)
+        text = self.model.config.text
+        self.tokenizer = tokenizer or Tokenizer(wordpiece_encoder(cfg.MODEL.UNINEXT.TOKENIZER), text)
+        self.aug = ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
+
+    def __call__(self, original_image: npt.NDArray[np.uint8], expressions: Sequence[str]) -> dict[str, Instances]:
+        """Segment one image uint8 [H, W, 3] in BGR, as OpenCV and detectron2 read it.
+
+        Returns:
+            `instances`, see `ReferringUninext.forward`.
+        """
+        rgb = np.ascontiguousarray(original_image[:, :, ::-1])
+        height, width = rgb.shape[:2]
+        resized = self.aug.get_transform(rgb).apply_image(rgb)
+        tokens = self.tokenizer(expressions)
+        record = {
+            "image": as_pixels(resized),
+            "height": height,
+            "width": width,
+            "input_ids": tokens.input_ids,
+            "mask": tokens.mask,
+        }
+        return self.model([record])[0]
