@@ -26,7 +26,7 @@ from mask_interchange.errors import DatasetError, MaskError, MaskInterchangeErro
 from mask_interchange.images import open_image
 from mask_interchange.json_files import Place, read_json
 from mask_interchange.names import check_name, natural_key
-from mask_interchange.rle import Size, check_size, counts_to_runs, empty_mask, encode_mask
+from mask_interchange.rle import Size, check_size, counts_to_runs, empty_mask, encode_mask, paint
 from mask_interchange.run import MaskRun
 from mask_interchange.track import Expression, MaskTrack, VideoMasks
 
@@ -454,5 +454,4 @@ def _coco_counts(at: Place, segmentation: object, size: Size) -> bytes:
     if runs.ndim != 1 or runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]:
         raise DatasetError(f"{at}.counts: expected run lengths that fill {size[0]}x{size[1]} pixels, found others")
     # Others may write empty runs; painting and encoding the mask gives the one spelling that this package knows.
-    painted = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return encode_mask(painted.reshape(size[::-1]).T)
+    return encode_mask(paint(runs, size))

@@ -5,8 +5,8 @@ A mask [H, W] is read column by column; the lengths of its runs, background firs
 length two runs before it, in groups of five bits, least significant first, as one character (48 + group, + 32 if
 another group follows; the last group's highest bit is the sign).
 
-pycocotools turns masks into strings and back. Voting and checking work on the run lengths themselves, so the strings
-of a whole track are decoded here in one numpy pass.
+pycocotools makes the strings. They are decoded here: voting and checking work on the run lengths themselves, and numpy
+decodes the strings of a whole track in one pass.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,6 +21,7 @@ from mask_interchange.errors import MaskError
 
 MAX_SIDE = 32_768
 MAX_PIXELS = 2**27  # one 16K frame (15360 x 8640)
+MAX_MASK_BYTES = 2**23  # of one string: a mask that changes at every pixel of a 4K frame
 _MAX_GROUPS = 6  # 30 bits: more than any difference of two run lengths needs
 _BLOCK = 2**18  # bytes of strings decoded at once
 
@@ -51,70 +52,50 @@ class RunLengths:
         foreground = np.where(self._positions() % 2 == 1, self.lengths, 0)
         return np.add.reduceat(foreground, self.starts[:-1])
 
-    def check(self, size: Size) -> None:
-        """Raise MaskError, naming the first mask at fault, unless every mask fills `size` and is in canonical form."""
-        pixels = size[0] * size[1]
-        totals = np.add.reduceat(self.lengths, self.starts[:-1])
-        # The lower bound also keeps a sum of wild lengths from looking right.
-        negative = np.logical_or.reduceat(self.lengths < 0, self.starts[:-1])
-        hollow = np.logical_or.reduceat((self.lengths == 0) & (self._positions() > 0), self.starts[:-1])
-        faults = (totals != pixels) | negative | hollow
-        if not faults.any():
-            return
-        t = int(np.argmax(faults))
-        found = (
-            "a negative run length"
-            if negative[t]
-            else f"runs of {totals[t]} pixels in all"
-            if totals[t] != pixels
-            else "an empty run after the first"
-        )
-        raise MaskError(
-            f"mask {t}: expected run lengths that fill {size[0]}x{size[1]} = {pixels} pixels, found {found}"
-        )
-
     def _positions(self) -> NDArray[np.int64]:
         """Index of every run within its own mask."""
         return np.arange(len(self.lengths)) - np.repeat(self.starts[:-1], np.diff(self.starts))
 
 
-def decode_runs(masks: Sequence[bytes]) -> RunLengths:
+def decode_runs(masks: Sequence[bytes], size: Size | None = None) -> RunLengths:
     """Run lengths of a sequence of compressed counts strings.
 
+    Args:
+        masks: the strings.
+        size: (H, W) that every mask must fill; None leaves that unchecked.
+
     Raises:
-        MaskError: a string is empty, holds a foreign byte, ends inside a number or holds a number beyond 30 bits.
-            Whether the runs fill a mask is `RunLengths.check`'s question.
+        MaskError: names the first string that is empty or too long, holds a foreign byte, a number cut off, in more
+            characters than it needs or beyond 30 bits, or whose runs do not fill `size` or are empty after the first.
     """
-    blocks = [_decode_block(masks[a:b], a) for a, b in _blocks(masks)]
-    lengths = [lengths for lengths, _ in blocks]
-    counts = [count for _, count in blocks]
-    if not blocks:
-        return RunLengths(np.zeros(0, np.int64), np.zeros(1, np.int64))
+    lengths, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for first, block in _blocks(masks):
+        try:
+            runs = _decode_block(block)
+            if size is not None:
+                _check_fill(runs, size)
+        except _MaskFault as fault:
+            raise MaskError(f"mask {first + fault.mask}: {fault.reason}") from None
+        lengths.append(runs.lengths)
+        counts.append(np.diff(runs.starts))
     return RunLengths(np.concatenate(lengths), np.concatenate(([0], np.cumsum(np.concatenate(counts)))))
 
 
-def _blocks(masks: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """Cut a sequence into ranges of about `_BLOCK` bytes, which bounds the decoder's scratch memory."""
+def _blocks(masks: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
+    """Pieces of about `_BLOCK` bytes with the number of their first mask; they bound the decoder's scratch memory."""
     start, size = 0, 0
     for t, counts in enumerate(masks):
         size += len(counts)
         if size >= _BLOCK or t == len(masks) - 1:
-            yield start, t + 1
+            yield start, masks[start : t + 1]
             start, size = t + 1, 0
 
 
-def _decode_block(masks: Sequence[bytes], number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Run lengths of some masks, the first of which has this number, and how many runs each of them has."""
-    try:
-        return _decode_joined(masks)
-    except _MaskFault as fault:
-        raise MaskError(f"mask {number + fault.mask}: {fault.reason}") from None
-
-
-def _decode_joined(masks: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _decode_block(masks: Sequence[bytes]) -> RunLengths:
+    _check_lengths(masks)
     ends = np.cumsum([len(counts) for counts in masks])
     groups = np.frombuffer(b"".join(masks), np.uint8) - np.uint8(48)  # wraps below 48, so one comparison is enough
-    _check_characters(masks, groups, ends)
+    _check_characters(groups, ends)
 
     last = np.flatnonzero(groups < 32)  # the group that ends each number
     first = np.concatenate(([0], last[:-1] + 1))
@@ -132,13 +113,35 @@ def _decode_joined(masks: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[n
     values[negative] -= np.int64(1) << (5 * width[negative])
 
     starts = np.concatenate(([0], np.searchsorted(last, ends)))
-    return _undo_differences(values, starts), np.diff(starts)
+    return RunLengths(_undo_differences(values, starts), starts)
 
 
-def _check_characters(masks: Sequence[bytes], groups: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
+def _check_fill(runs: RunLengths, size: Size) -> None:
+    """Every mask's runs must fill `size`, and only the first may be empty, so that a mask has one spelling."""
+    pixels = size[0] * size[1]
+    totals = np.add.reduceat(runs.lengths, runs.starts[:-1])
+    negative = np.logical_or.reduceat(runs.lengths < 0, runs.starts[:-1])
+    hollow = np.logical_or.reduceat((runs.lengths == 0) & (runs._positions() > 0), runs.starts[:-1])
+    faults = (totals != pixels) | negative | hollow
+    if not faults.any():
+        return
+    t = int(np.argmax(faults))
+    if negative[t]:
+        found = "a negative one"
+    elif totals[t] != pixels:
+        found = f"{totals[t]} pixels in all"
+    else:
+        found = "an empty run after the first"
+    raise _MaskFault(t, f"expected run lengths that fill {size[0]}x{size[1]} = {pixels} pixels, found {found}")
+
+
+def _check_lengths(masks: Sequence[bytes]) -> None:
     for t, counts in enumerate(masks):
-        if not counts:
-            raise _MaskFault(t, "expected a run-length string, found an empty one")
+        if not 0 < len(counts) <= MAX_MASK_BYTES:
+            raise _MaskFault(t, f"expected a run-length string of 1 to {MAX_MASK_BYTES} bytes, found {len(counts)}")
+
+
+def _check_characters(groups: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
     if groups.max() > 63:
         at = int(np.argmax(groups > 63))
         found = (int(groups[at]) + 48) % 256
@@ -228,7 +231,7 @@ def runs_to_counts(runs: NDArray[np.int64]) -> bytes:
 
 def check_counts(counts: bytes, size: Size) -> None:
     """Raise MaskError unless `counts` is the canonical string of a mask of `size`."""
-    decode_runs([counts]).check(check_size(size))
+    decode_runs([counts], check_size(size))
 
 
 def mask_area(counts: bytes) -> int:
@@ -253,13 +256,13 @@ def encode_mask(mask: NDArray[np.bool_]) -> bytes:
 
 def decode_mask(counts: bytes, size: Size) -> NDArray[np.bool_]:
     """The mask bool [H, W] of a compressed counts string, which is checked first."""
-    check_counts(counts, size)
-    return decode_checked(counts, size)
+    return paint(decode_runs([counts], check_size(size)).lengths, size)
 
 
-def decode_checked(counts: bytes, size: Size) -> NDArray[np.bool_]:
-    """As `decode_mask`, for a string already known to be sound (the C decoder trusts its input)."""
-    return coco.decode({"size": list(size), "counts": counts}).view(bool)
+def paint(runs: NDArray[np.int64], size: Size) -> NDArray[np.bool_]:
+    """The mask bool [H, W] of run lengths [R] that fill it."""
+    height, width = size
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
 def check_size(size: tuple[int, ...]) -> Size:

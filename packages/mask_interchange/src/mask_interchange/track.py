@@ -16,10 +16,10 @@ from mask_interchange.rle import (
     RunLengths,
     Size,
     check_size,
-    decode_checked,
     decode_runs,
     encode_mask,
     encode_runs,
+    paint,
 )
 
 # In float32, sigmoid(x) first exceeds 0.5 above this x: up to it 1 + exp(-x) rounds to 2 and the quotient to 0.5.
@@ -252,7 +252,7 @@ class MaskTrack:
 
     def mask(self, i: int) -> NDArray[np.bool_]:
         """The mask bool [H, W] of frame `i`."""
-        return decode_checked(self.masks[i], self.size)
+        return paint(self.runs.frame(i), self.size)
 
     def stack(self) -> NDArray[np.bool_]:
         """All masks as bool [T, H, W]: a byte per pixel of the whole video, so only for short ones."""
@@ -330,11 +330,9 @@ def check_unique(kind: str, names: tuple[str, ...]) -> None:
 
 def _checked_runs(name: str, masks: tuple[bytes, ...], size: Size) -> RunLengths:
     try:
-        runs = decode_runs(masks)
-        runs.check(size)
+        return decode_runs(masks, size)
     except MaskError as error:
         raise MaskError(f"{name}: {error}") from error
-    return runs
 
 
 def _first_best(scores: ArrayLike | None) -> int | None:
