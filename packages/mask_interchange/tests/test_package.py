@@ -21,3 +21,12 @@ def test_import_is_light():
     heavy = {"numpy", "av", "PIL", "pycocotools", "msgpack", "torch"}
     code = f"import mask_interchange, sys; print(*{heavy!r} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_the_readme_example_runs(data, tmp_path, monkeypatch, capsys):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    code = readme.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "davis_mini").symlink_to(data / "davis_mini")
+    exec(compile(code, "README.md", "exec"), {})
+    assert "pixels" in capsys.readouterr().out
