@@ -1,8 +1,8 @@
 """What `fusion-core demo` shows, on data that it draws itself; nothing here is a prediction.
 
 OUT/dataset/           drawn videos with sentences and exact masks
-OUT/masks/<run>/       PNG masks: the true ones, spoiled in a way of its own for every run
-OUT/runs/<run>/        the same as runs, and the votes over them
+OUT/masks/<model>/     PNG masks in place of five models: the true ones, spoiled in a way of its own for every model
+OUT/runs/<run>/        the same as runs, drawn runs in place of the propagations, and the votes
 OUT/scores/            scores of the final vote
 OUT/submission.zip     the final vote as a submission
 OUT/contact_sheet.png  one expression as every member and vote sees it
@@ -10,22 +10,23 @@ OUT/contact_sheet.png  one expression as every member and vote sees it
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from mask_interchange import Dataset, MaskRun, VideoMasks, open_dataset
+from mask_interchange import Dataset, MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
+from mask_interchange.convert import export_annotations
 
-from fusion_core.annotations import VideoAnnotation, open_annotations
+from fusion_core.annotations import open_annotations
 from fusion_core.drawing import draw_dataset
 from fusion_core.errors import FusionCoreError
 from fusion_core.evaluation import Evaluation, evaluate_run
 from fusion_core.recipe import ICCV2023
 from fusion_core.spoiling import Failings, spoil
-from fusion_core.submission import mask_png
 
 MARKER = "demo.json"  # a folder with this file was made by a demo and may be made anew
 
@@ -96,31 +97,40 @@ def begin(root: Path, seed: int) -> Place:
     return place
 
 
-def draw_masks(place: Place, runs: dict[str, Failings], seed: int) -> None:
-    """Write the spoiled masks of some runs as PNG in the challenge's layout, with their key frames."""
+def draw_runs(place: Place, runs: Mapping[str, Failings], seed: int) -> None:
+    """Write runs of spoiled masks."""
     dataset = open_dataset(place.dataset)
-    for number, (run, failings) in enumerate(runs.items()):
-        folder = place.masks / run
-        key_frames = {}
-        for video, annotation in open_annotations(place.annotations).items():
-            rng = np.random.default_rng([seed, number, *video.encode()])
-            key_frames[video] = _draw_video(folder / "Annotations" / video, dataset, annotation, failings, rng)
-        (folder / "key_frame.json").write_text(json.dumps(key_frames))
+    described = {"name": dataset.name, "split": dataset.split, "fingerprint": dataset.fingerprint}
+    for number, (name, failings) in enumerate(runs.items()):
+        manifest = RunManifest(
+            producer="fusion-core demo: drawn, not predicted",
+            producer_version=version("fusion-core"),
+            settings={"seed": seed, **asdict(failings)},
+            dataset=described,
+        )
+        run = MaskRun.create(place.runs / name, manifest)
+        for masks in _spoiled_videos(place, dataset, failings, [seed, number]):
+            run.write(masks)
 
 
-def _draw_video(
-    folder: Path, dataset: Dataset, annotation: VideoAnnotation, failings: Failings, rng: np.random.Generator
-) -> dict[str, object]:
-    frames = list(annotation.frames())
-    labels = np.stack([frame.labels for frame in frames])
-    key_frames: dict[str, object] = {}
-    for expression in dataset.videos[annotation.video].expressions:
-        masks, scores = spoil(labels, int(expression.group or 0), failings, rng)
-        (folder / expression.id).mkdir(parents=True)
-        for frame, mask in zip(frames, masks, strict=True):
-            (folder / expression.id / f"{frame.name}.png").write_bytes(mask_png(mask))
-        key_frames[expression.id] = {"index_info": {"class_index": int(scores.argmax())}}
-    return key_frames
+def turn_into_png(place: Place, runs: Iterable[str]) -> None:
+    """Replace runs by PNG masks and key frames, as programs outside this project write them."""
+    for name in runs:
+        export_annotations(MaskRun.open(place.runs / name), place.masks / name)
+        shutil.rmtree(place.runs / name)
+
+
+def _spoiled_videos(place: Place, dataset: Dataset, failings: Failings, seed: list[int]) -> Iterator[VideoMasks]:
+    for number, (video, annotation) in enumerate(open_annotations(place.annotations).items()):
+        rng = np.random.default_rng([*seed, number])
+        frames = list(annotation.frames())
+        labels = np.stack([frame.labels for frame in frames])
+        tracks = []
+        for expression in dataset.videos[video].expressions:
+            masks, scores = spoil(labels, int(expression.group or 0), failings, rng)
+            tracks.append(MaskTrack.from_masks(expression, masks, scores=scores))
+        names = tuple(frame.name for frame in frames)
+        yield VideoMasks(video=video, size=labels.shape[1:], frame_names=names, tracks=tuple(tracks))
 
 
 def score(place: Place, runs: Sequence[str]) -> dict[str, Evaluation]:
@@ -171,9 +181,7 @@ def _tinted(
         yield dark.astype(np.uint8)
 
 
-def _row(
-    name: str, pictures: Iterator[npt.NDArray[np.uint8]] | Sequence[npt.NDArray[np.uint8]]
-) -> npt.NDArray[np.uint8]:
+def _row(name: str, pictures: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     small = [cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for picture in pictures]
     label = np.full((small[0].shape[0], MARGIN, 3), 255, np.uint8)
     cv2.putText(label, name, (6, label.shape[0] // 2), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)

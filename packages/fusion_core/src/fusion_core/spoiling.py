@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fusion_core.annotations import objects_in
 from fusion_core.drawing import smooth_noise
 
 Masks = npt.NDArray[np.bool_]
@@ -53,7 +54,7 @@ def spoil(
         _stretch(len(labels), share, rng)
         for share in (failings.lost, failings.confused, failings.leaking, failings.bitten)
     )
-    others = [other for other in np.unique(labels) if other not in (0, label)]
+    others = sorted(objects_in(labels.reshape(-1, labels.shape[-1])) - {label})
     if others:
         masks[confused] = labels[confused] == rng.choice(others)
     for t in range(len(masks)):
@@ -79,9 +80,15 @@ def _rough(mask: Masks, pixels: float, rng: np.random.Generator) -> Masks:
     """The mask with its boundary moved in and out by smooth noise."""
     if not mask.any():
         return mask
-    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return inside - outside + pixels * smooth_noise(rng, mask.shape, cell=12) > 0
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    reach = round(5 * pixels)
+    window = slice(max(top - reach, 0), top + height + reach), slice(max(left - reach, 0), left + width + reach)
+    part = mask[window]
+    inside = cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    outside = cv2.distanceTransform((~part).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    rough = np.zeros_like(mask)
+    rough[window] = inside - outside + pixels * smooth_noise(rng, part.shape, cell=12) > 0
+    return rough
 
 
 def _disk_on(mask: Masks, rng: np.random.Generator) -> Masks:

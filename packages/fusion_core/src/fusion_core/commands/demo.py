@@ -33,13 +33,14 @@ def demo(
     typer.echo(f"drew videos, sentences and true masks: {place.dataset}")
 
     typer.echo("\nFive members. Their masks are drawn, not predicted: true masks with mistakes of five kinds.")
-    steps.draw_masks(place, steps.MODELS, seed)
+    steps.draw_runs(place, steps.MODELS, seed)
+    steps.turn_into_png(place, steps.MODELS)
     _import(place, steps.MODELS)
     _run("fuse", "--stage", "1", "--runs", str(place.runs))
 
     typer.echo("\nSeven propagated runs. Also drawn: true masks with fewer mistakes, where AOT and DeAOT would stand.")
-    steps.draw_masks(place, steps.PROPAGATED, seed + 1)
-    _import(place, steps.PROPAGATED)
+    steps.draw_runs(place, steps.PROPAGATED, seed + 1)
+    typer.echo(f"{place.runs}: drew {', '.join(steps.PROPAGATED)}")
     _run("fuse", "--stage", "2", "--runs", str(place.runs))
 
     typer.echo("\nScores")
@@ -50,6 +51,7 @@ def demo(
     best = max(scores[run].overall.jf for run in steps.MODELS)
     gain = 100 * (scores[steps.FINAL].overall.jf - best)
     typer.echo(f"the final vote is {abs(gain):.1f} points {'above' if gain > 0 else 'below'} the best single member")
+    typer.echo("(these mistakes are independent of each other, which suits a vote; real models share some of theirs)")
 
     typer.echo("\nSubmission")
     submission = str(place.root / "submission.zip")
