@@ -1,0 +1,78 @@
+"""Parity with the published code, stage by stage."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from golden_cases import GoldenCase, StageReport, find_cases
+from grounded_cases import LoadedCase, compare_inference, compare_postprocessing, compare_preprocessing, load_case
+from mutr.checkpoint import published_table
+from mutr.config import MUTRConfig
+from mutr.model import MUTR
+from mutr.preprocess import resize_rule
+
+CASES = find_cases("mutr", local=Path(__file__).parent / "goldens")
+BUILT_IN = {"mta_layers": 1, "mta_nhead": 8}
+
+
+def load(case: GoldenCase) -> LoadedCase:
+    def config(sizes, fixed):
+        for name, value in BUILT_IN.items():
+            assert fixed[name] == value, name
+        widths = {fixed["mta_dim_feedforward"], fixed["mti_dim_feedforward"]}
+        assert widths == {sizes["transformer"].feedforward}
+        assert fixed["mti_enc_layers"] == fixed["mti_dec_layers"]
+        return MUTRConfig(
+            **sizes,
+            window=fixed["mti_window_size"],
+            interaction_layers=fixed["mti_enc_layers"],
+            interaction_heads=fixed["mti_nheads"],
+        )
+
+    return load_case(case, config, MUTR, published_table)
+
+
+def compare_network(case: GoldenCase) -> StageReport:
+    loaded = load(case)
+    model = loaded.model
+    assert isinstance(model, MUTR)
+
+    def own_stages(video, text, decoded, found):
+        for level, words in enumerate(model.aggregation(video, text)):
+            yield f"mta.{level}", words[0, :, :: words.shape[2] // 32]
+        yield "mti", found.states[None, :, 0]
+
+    return compare_inference(loaded, own_stages)
+
+
+def compare_interaction(case: GoldenCase) -> StageReport:
+    model = load(case).model
+    assert isinstance(model, MUTR)
+    report = StageReport(str(case), tolerance=1e-5)
+    for name in case.names("in."):
+        frames = name.split(".")[1]
+        queries = torch.from_numpy(case.arrays[name])[None]
+        with torch.no_grad():
+            exchanged = model.interaction.transformer.exchange(queries)[0]
+            clip_queries = model.interaction(queries)[0]
+        step = exchanged.shape[2] // case.arrays[f"mid.{frames}.encoded"].shape[2]
+        report.add(f"mid.{frames}.encoded", exchanged[..., ::step], case.arrays[f"mid.{frames}.encoded"])
+        report.add(f"out.{frames}.mti", clip_queries, case.arrays[f"out.{frames}.mti"])
+    return report
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_golden(case):
+    match case.kind:
+        case "inference":
+            compare_network(case).check()
+        case "mti":
+            compare_interaction(case).check()
+        case "preprocess":
+            compare_preprocessing(case, resize_rule()).check()
+        case "postprocess":
+            compare_postprocessing(case).check()
+        case "train":
+            pytest.skip("training comes later")
+        case kind:
+            pytest.fail(f"unknown kind of golden case: {kind}")

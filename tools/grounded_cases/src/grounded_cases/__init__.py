@@ -1,0 +1,14 @@
+"""Run golden cases of ReferFormer and MUTR, whose formats are the same."""
+
+from grounded_cases.inference import compare_inference
+from grounded_cases.loading import LoadedCase, load_case, torch_weights
+from grounded_cases.processing import compare_postprocessing, compare_preprocessing
+
+__all__ = [
+    "LoadedCase",
+    "compare_inference",
+    "compare_postprocessing",
+    "compare_preprocessing",
+    "load_case",
+    "torch_weights",
+]

@@ -1,0 +1,99 @@
+"""The model of a case, filled with the weights it was made with."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from golden_cases import GoldenCase
+from rvos_layers.checkpoint import Rule, convert
+from rvos_layers.deformable_transformer import DeformableConfig
+from rvos_layers.grounded_config import GroundedConfig
+from rvos_layers.grounded_segmenter import GroundedSegmenter
+from rvos_layers.text_encoder import TextConfig
+from rvos_layers.video_swin import VideoSwinConfig
+from torch import Tensor
+
+EXPECTED = {  # options that our networks have built in
+    "with_box_refine": True,
+    "two_stage": False,
+    "position_embedding": "sine",
+    "masks": True,
+    "rel_coord": True,
+    "num_feature_levels": 4,
+}
+
+
+@dataclass(frozen=True)
+class LoadedCase:
+    """A golden case and its model, in evaluation mode."""
+
+    case: GoldenCase
+    config: GroundedConfig
+    model: GroundedSegmenter
+
+
+def load_case(
+    case: GoldenCase,
+    make_config: Callable[[Mapping[str, Any], Mapping[str, Any]], GroundedConfig],
+    make_model: Callable[[Any], GroundedSegmenter],
+    table: Callable[[Any], Sequence[Rule]],
+) -> LoadedCase:
+    """Build the model that a manifest describes and pass the published weights through the strict conversion.
+
+    Args:
+        case: with `config` and `state_dict` in its manifest.
+        make_config: from the sizes common to both models, and the manifest's `fixed_in_code`.
+        make_model: from that configuration.
+        table: the model's rules for published names.
+    """
+    config = make_config(shared_sizes(case.manifest["config"]), case.manifest["config"]["fixed_in_code"])
+    model = make_model(config).eval()
+    model.load_state_dict(convert(torch_weights(case), table(config), model, str(case)), strict=True)
+    return LoadedCase(case, config, model)
+
+
+def torch_weights(case: GoldenCase) -> dict[str, Tensor]:
+    """The published state dict of a case, index buffers left out."""
+    return {name: torch.from_numpy(array) for name, array in case.weights().items()}
+
+
+def shared_sizes(published: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `GroundedConfig` that a manifest's `config` stands for."""
+    options, swin, roberta = published["options"], published["video_swin"], published["roberta"]
+    for name, value in EXPECTED.items():
+        assert options[name] == value, f"{name}={options[name]} is not supported, only {value}"
+    return {
+        "backbone": VideoSwinConfig(
+            patch=tuple(swin["patch_size"]),
+            channels=swin["embed_dim"],
+            depths=tuple(swin["depths"]),
+            heads=tuple(swin["num_heads"]),
+            window=tuple(swin["window_size"]),
+            mlp_ratio=swin["mlp_ratio"],
+        ),
+        "text": TextConfig(
+            vocabulary=roberta["vocab_size"],
+            hidden=roberta["hidden_size"],
+            layers=roberta["num_hidden_layers"],
+            heads=roberta["num_attention_heads"],
+            feedforward=roberta["intermediate_size"],
+            positions=roberta["max_position_embeddings"],
+        ),
+        "transformer": DeformableConfig(
+            channels=options["hidden_dim"],
+            heads=options["nheads"],
+            encoder_layers=options["enc_layers"],
+            decoder_layers=options["dec_layers"],
+            feedforward=options["dim_feedforward"],
+            levels=options["num_feature_levels"],
+            encoder_points=options["enc_n_points"],
+            decoder_points=options["dec_n_points"],
+            dropout=options["dropout"],
+        ),
+        "queries": options["num_queries"],
+        "classes": published["num_classes"],
+        "mask_channels": options["mask_dim"],
+        "dynamic_channels": options["dynamic_mask_channels"],
+        "dynamic_layers": options["controller_layers"],
+    }
