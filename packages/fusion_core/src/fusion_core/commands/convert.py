@@ -83,11 +83,7 @@ def _manifest(source: Path, dataset: "Dataset | None") -> "RunManifest":
         producer="fusion-core import",
         producer_version=version("fusion-core"),
         settings={"source": source.resolve().name},
-        dataset={
-            "name": dataset.name if dataset else source.stem,
-            "split": dataset.split if dataset else None,
-            "fingerprint": dataset.fingerprint if dataset else None,
-        },
+        dataset=dataset.identity if dataset else {"name": source.stem, "split": None, "fingerprint": None},
     )
 
 
