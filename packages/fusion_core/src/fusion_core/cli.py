@@ -1,25 +1,23 @@
 """The command line `fusion-core`: joins the commands, and turns expected errors into one line and exit code 2."""
 
-import importlib
-import importlib.util
 from typing import Any
 
 from mask_interchange.program import expected_errors, plain_app
 from typer.core import TyperGroup
 
+from fusion_core.commands import convert, dataset, demo, evaluate, fuse, show, submission
 from fusion_core.errors import FusionCoreError
 
-# command name -> "module of fusion_core.commands":function
 COMMANDS = {
-    "demo": "demo:demo",
-    "import": "convert:import_masks",
-    "export": "convert:export_masks",
-    "fuse": "fuse:fuse",
-    "show": "show:show",
-    "evaluate": "evaluate:evaluate",
-    "submit": "submission:submit",
-    "check-submission": "submission:check_submission",
-    "check-dataset": "dataset:check_dataset",
+    "demo": demo.demo,
+    "import": convert.import_masks,
+    "export": convert.export_masks,
+    "fuse": fuse.fuse,
+    "show": show.show,
+    "evaluate": evaluate.evaluate,
+    "submit": submission.submit,
+    "check-submission": submission.check_submission,
+    "check-dataset": dataset.check_dataset,
 }
 
 
@@ -36,10 +34,8 @@ app = plain_app(
     help="Vote over the masks of many models, score the result and write submissions.",
     no_args_is_help=True,
 )
-for _name, _target in COMMANDS.items():
-    _module, _function = _target.split(":")
-    if importlib.util.find_spec(f"fusion_core.commands.{_module}"):  # until every command is written
-        app.command(_name)(getattr(importlib.import_module(f"fusion_core.commands.{_module}"), _function))
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
 
 
 def main() -> None:
