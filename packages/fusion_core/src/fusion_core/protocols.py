@@ -385,7 +385,8 @@ def _missing(
         f"video {video}, expression {one.target.expression.id}" for one in scores if one.target.track is None
     ]
     scored = dict.fromkeys(name for one in scores for name in one.frames)
-    frames = [f"video {video}, frame {name}" for name in scored if name not in prediction.frame_names]
+    predicted = set(prediction.frame_names)
+    frames = [f"video {video}, frame {name}" for name in scored if name not in predicted]
     if scored and len(frames) == len(scored):
         raise EvaluationError(
             f"video {video}: the run has no annotated frame; it has {prediction.frame_names[0]!r} and others, the "
