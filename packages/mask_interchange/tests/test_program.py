@@ -9,12 +9,13 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mask_interchange import MaskRun, codec
-from mask_interchange.program import Weights
+from mask_interchange.program import Weights, rvos_app
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -95,6 +96,24 @@ def test_other_settings_are_refused(dataset, tmp_path):
     result = infer(dataset, tmp_path / "run", weights=("--weights", "random:1"))
     assert result.exit_code == 2
     assert "settings.weights is 'random:0' there and 'random:1' now" in result.stderr
+
+
+def test_the_short_side_is_an_option_where_a_program_has_one(dataset, tmp_path):
+    result = infer(dataset, tmp_path / "run", "--short-side", "240")
+    assert result.exit_code == 2
+    assert "--short-side: example-infer chooses the size of frames by itself" in result.stderr
+    requests = []
+
+    def load(request):
+        requests.append(request)
+        return example.load(request)
+
+    sized = rvos_app(replace(example.PROGRAM, short_side=360, load=load))
+    for run, arguments, wanted in (("default", (), 360), ("larger", ("--short-side", "432"), 432)):
+        command = ["--dataset", dataset, "--out", tmp_path / run, "--weights", "random:0", *arguments]
+        assert CliRunner().invoke(sized, list(map(str, command))).exit_code == 0
+        assert requests[-1].short_side == wanted
+        assert MaskRun.open(tmp_path / run).manifest.settings["short_side"] == wanted
 
 
 def test_checkpoint(dataset, tmp_path):

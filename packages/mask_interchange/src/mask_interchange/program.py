@@ -10,6 +10,7 @@ Results go to the run, messages to standard error; only a worker writes to stand
 
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -166,6 +167,7 @@ class ModelRequest:
         tokenizer: folder or hub name of the text encoder's tokenizer.
         device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
         soft_masks: longer side in pixels of the probabilities to store, or None.
+        short_side: short side in pixels of the frames that the network sees; None for a program without the option.
     """
 
     config: str
@@ -173,6 +175,7 @@ class ModelRequest:
     tokenizer: str
     device: str
     soft_masks: int | None = None
+    short_side: int | None = None
 
 
 class Predictor(Protocol):
@@ -193,6 +196,7 @@ class RVOSProgram:
         about: one sentence for `--help`.
         configs: names of its configurations, the default first.
         config_options: names of the option that chooses one.
+        short_side: the default of the option `--short-side`; None if the program does not have it.
         tokenizer: the tokenizer taken by default.
         error: base of the errors that are the user's to mend; shown without a traceback.
         load: make the model. Heavy libraries are imported inside, so that `--help` stays quick.
@@ -208,6 +212,7 @@ class RVOSProgram:
     load: Callable[[ModelRequest], Predictor]
     convert: Callable[[Path, Path, str], None]
     config_options: tuple[str, ...] = ("--config",)
+    short_side: int | None = None
 
 
 def rvos_app(program: RVOSProgram) -> typer.Typer:
@@ -217,6 +222,13 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
     app.add_typer(checkpoint_app, name="checkpoint")
     config_option = typer.Option(
         *program.config_options, metavar="|".join(program.configs), help="Configuration of the model."
+    )
+    short_side_option = typer.Option(
+        "--short-side",
+        metavar="PIXELS",
+        min=1,
+        hidden=program.short_side is None,
+        help="Short side of the frames that the network sees.",
     )
 
     @app.callback()
@@ -234,6 +246,7 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
         tokenizer: Annotated[str, typer.Option(help="Folder or hub name of the tokenizer.")] = program.tokenizer,
         videos: VideosOption = None,
         soft_masks: SoftMasksOption = None,
+        short_side: Annotated[int | None, short_side_option] = program.short_side,
         device: DeviceOption = "auto",
         threads: ThreadsOption = None,
     ) -> None:
@@ -241,12 +254,15 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
             return
         if out is None:
             raise typer.BadParameter("give --out RUN, the folder for the masks")
+        if short_side is not None and program.short_side is None:
+            raise typer.BadParameter(f"--short-side: {program.name} chooses the size of frames by itself")
         request = ModelRequest(
             config=_known_config(program, config),
             weights=Weights.chosen(checkpoint, weights),
             tokenizer=tokenizer,
             device=checked_device(device),
             soft_masks=soft_masks,
+            short_side=short_side,
         )
         limit_threads(threads)
         with expected_errors(program.name, program.error):
@@ -283,6 +299,8 @@ def _create_run(program: RVOSProgram, request: ModelRequest, source: "Dataset", 
     from mask_interchange.run import MaskRun, RunManifest
 
     settings = {"config": request.config, "tokenizer": request.tokenizer, "soft_masks": request.soft_masks}
+    if request.short_side is not None:
+        settings["short_side"] = request.short_side
     manifest = RunManifest(
         producer=program.name,
         producer_version=program.version,
@@ -490,6 +508,8 @@ class _Loop(Generic[R]):
 @contextmanager
 def _worker_streams() -> Iterator[tuple[Iterator[str], TextIO]]:
     """Video ids from standard input, and standard output for events; what libraries print goes to standard error."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     events = sys.stdout
     ids = (line.rstrip("\r\n") for line in iter(sys.stdin.readline, ""))
     with redirect_stdout(sys.stderr):
