@@ -98,19 +98,16 @@ def _decode_block(masks: Sequence[bytes]) -> RunLengths:
     _check_characters(groups, ends)
 
     last = np.flatnonzero(groups < 32)  # the group that ends each number
-    first = np.concatenate(([0], last[:-1] + 1))
-    width = last - first + 1
+    width = np.diff(last, prepend=-1)
     widest = int(width.max())
     if widest > _MAX_GROUPS:
         fault = f"expected numbers of at most {_MAX_GROUPS} characters, found one of {widest}"
-        raise _MaskFault(_owner(ends, first[np.argmax(width)]), fault)
+        raise _MaskFault(_owner(ends, last[np.argmax(width)]), fault)
     _check_shortest(groups, last[width > 1], ends)
-    values = (groups[first] & 31).astype(np.int64)
+    values = (groups[last].astype(np.int64) ^ 16) - 16  # the most significant group, with its sign
     for k in range(1, widest):
         longer = np.flatnonzero(width > k)
-        values[longer] |= (groups[first[longer] + k] & 31).astype(np.int64) << (5 * k)
-    negative = np.flatnonzero(groups[last] & 16)
-    values[negative] -= np.int64(1) << (5 * width[negative])
+        values[longer] = values[longer] << 5 | (groups[last[longer] - k] & 31)
 
     starts = np.concatenate(([0], np.searchsorted(last, ends)))
     return RunLengths(_undo_differences(values, starts), starts)
@@ -176,19 +173,16 @@ class _MaskFault(Exception):  # noqa: N818 - never leaves this file
 def _undo_differences(values: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Turn differences to the run two before into lengths, for all masks at once.
 
-    Without its first run a mask is two interleaved running sums. Padded to an even number of values, the masks stand
-    below each other as rows of two, and one cumulative sum down the columns serves all of them.
+    Every second value of the whole sequence is summed up, whatever masks it crosses. What came before a mask is then
+    taken off again: its sums begin behind its first value, which is a length by itself.
     """
-    rows = np.diff(starts) // 2  # of the n - 1 values behind the first: ceil((n - 1) / 2)
-    first_row = np.cumsum(rows) - rows
-    slot = np.arange(len(values)) + np.repeat(2 * first_row - starts[:-1] - 1, np.diff(starts))
-    slot[starts[:-1]] = -1
-    behind_first = slot >= 0
-    pairs = np.zeros((int(rows.sum()), 2), np.int64)
-    pairs.reshape(-1)[slot[behind_first]] = values[behind_first]
-    sums = np.concatenate((np.zeros((1, 2), np.int64), np.cumsum(pairs, axis=0)))
-    lengths = values.copy()
-    lengths[behind_first] = (sums[1:] - np.repeat(sums[first_row], rows, axis=0)).reshape(-1)[slot[behind_first]]
+    lengths = np.empty_like(values)
+    for parity in (0, 1):
+        sums = np.concatenate(([0], np.cumsum(values[parity::2])))
+        seen = (starts + 1 - parity) // 2  # values of this parity before each mask
+        seen_first = (starts[:-1] + 2 - parity) // 2  # the same with the mask's first value
+        lengths[parity::2] = sums[1:] - np.repeat(sums[seen_first], np.diff(seen))
+    lengths[starts[:-1]] = values[starts[:-1]]
     return lengths
 
 
@@ -201,18 +195,20 @@ def encode_runs(runs: RunLengths) -> tuple[bytes, ...]:
     values[later] -= runs.lengths[later - 2]
 
     magnitude = values ^ (values >> 63)  # the bits a number needs besides its sign
-    width = np.ones(len(values), np.int64)
-    for k in range(1, _MAX_GROUPS + 1):
-        width += magnitude >> (5 * k - 1) > 0
-    if len(width) and width.max() > _MAX_GROUPS:
+    widest = int(magnitude.max()).bit_length() // 5 + 1
+    if widest > _MAX_GROUPS:
         raise MaskError(f"run lengths must differ by less than 2**{5 * _MAX_GROUPS - 1}")
+    width = np.ones(len(values), np.int64)
+    for k in range(1, widest):
+        width += magnitude >> (5 * k - 1) > 0
 
     ends = np.cumsum(width)
     text = np.empty(int(ends[-1]), np.uint8)
-    for k in range(int(width.max())):
-        number = np.flatnonzero(width > k)
-        more = np.where(width[number] > k + 1, 32, 0)
-        text[ends[number] - width[number] + k] = ((values[number] >> (5 * k)) & 31) + more + 48
+    at, left = ends - width, width  # the next character of each number, and how many it still has
+    while len(at):
+        more = left > 1
+        text[at] = (values & 31) + np.where(more, 48 + 32, 48)
+        at, left, values = at[more] + 1, left[more] - 1, values[more] >> 5
     joined = text.tobytes()
     cuts = np.concatenate(([0], ends[runs.starts[1:] - 1])).tolist()
     return tuple(joined[a:b] for a, b in pairwise(cuts))
