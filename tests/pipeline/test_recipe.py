@@ -106,8 +106,8 @@ def test_a_run_scored_against_itself_is_perfect(finished, tmp_path):
     folder = tmp_path / "truth" / "Annotations"
     succeed(FUSION, "evaluate", runs / "final", "--annotations", folder, "--out", tmp_path / "scores")
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
-    assert scores["mean"]["J"] == 1
-    assert scores["mean"]["F"] == 1
+    assert scores["overall"]["J"] == 1
+    assert scores["overall"]["F"] == 1
 
 
 def test_export_and_import_give_the_same_masks(finished, tmp_path):
