@@ -131,7 +131,7 @@ def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: int) -> 
 
 
 def draw_dataset(
-    root: Path, seed: int = 0, *, videos: int = 6, length: int = 20, size: tuple[int, int] = (180, 320)
+    root: Path, seed: int = 0, *, videos: int = 4, length: int = 16, size: tuple[int, int] = (180, 320)
 ) -> None:
     """Write a data set of `videos` videos with two or three objects each and two sentences per object.
 

@@ -159,8 +159,7 @@ def _check_archive(
     report: Callable[[int, int], None],
     result: SubmissionReport,
 ) -> None:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    total = sum(entry.file_size for entry in entries)
+    total = sum(entry.file_size for entry in archive.infolist())
     if total > MAX_TOTAL:
         detail = f"its files have {total} bytes unpacked, more than {MAX_TOTAL}"
         result.findings.append(Finding(kind=Kind.TOO_LARGE, where=name, detail=detail))
