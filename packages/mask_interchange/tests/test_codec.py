@@ -24,9 +24,8 @@ from mask_interchange import (
 )
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
-names = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\:"), min_size=1, max_size=12
-).filter(lambda name: name not in {".", ".."})
+characters = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\:")
+names = st.text(characters, min_size=1, max_size=12).filter(lambda name: name[0] != ".")
 
 
 @st.composite
@@ -145,9 +144,9 @@ def changed(masks: VideoMasks, path: str, value: object) -> bytes:
 @pytest.mark.parametrize(
     ("path", "value", "field", "message"),
     [
-        ("video", "../etc/passwd", "payload", "contains '/'"),
+        ("video", "a/../etc/passwd", "payload", "contains '/'"),
         ("video", "", "payload", "is empty"),
-        ("frames.1", "..", "payload", "path of its own"),
+        ("frames.1", "..", "payload", "begins with a dot"),
         ("frames.1", "00000", "payload", "'00000' again"),
         ("frames", [], "tracks[0].masks.lengths", "0 numbers"),
         ("height", 2**31, "height", "from 1 to 32768"),

@@ -4,10 +4,13 @@ import json
 import shutil
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mask_interchange import DatasetError, open_dataset, open_video, read_expressions
 from PIL import Image
 
@@ -319,3 +322,51 @@ def test_real_davis(data):
     mini = open_dataset(data / "davis_mini")
     assert mini.check() == []
     assert mini.videos["dog"].size == (480, 854)
+
+
+# --- anything at all ------------------------------------------------------------------------------------------------
+
+
+def places(tree, path=()):
+    yield path
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        yield from places(value, (*path, key))
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_wrong_value_anywhere_is_a_dataset_error(flat, data):
+    tree = json.loads(json.dumps(META))
+    *parents, last = data.draw(st.sampled_from([path for path in places(tree) if path]))
+    node = tree
+    for key in parents:
+        node = node[key]
+    node[last] = data.draw(anything)
+    write_meta(flat / "meta_expressions.json", tree)
+    with suppress(DatasetError):
+        dataset = open_dataset(flat)
+        dataset.check()
+        for name in dataset.videos:
+            list(dataset.videos[name].frames())
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_image_is_a_dataset_error(flat, data):
+    path = flat / "JPEGImages/ant" / data.draw(st.sampled_from(["00010.jpg", "00010.png"]))
+    shutil.rmtree(path.parent)
+    path.parent.mkdir()
+    Image.new("RGB", (8, 6), (9, 200, 9)).save(path)
+    raw = bytearray(path.read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(raw) - 1), min_size=1, max_size=4)):
+        raw[at] = data.draw(st.integers(0, 255))
+    path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
+    with suppress(DatasetError):
+        assert open_dataset(flat).videos["ant"].read_frame(0).dtype == np.uint8

@@ -1,6 +1,7 @@
 """Runs: created once, continued by the same, never mixed, never half."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -175,3 +176,33 @@ def test_ids_cannot_leave_the_folder(tmp_path):
         for call in (made.read, made.has):
             with pytest.raises(DataNameError):
                 call(name)
+
+
+def test_files_that_are_no_videos_are_ignored(masks, tmp_path):
+    made = MaskRun.create(tmp_path / "soc", MANIFEST)
+    made.write(masks)
+    for name in ("._dog.masks", ".masks", "notes.txt", "a:b.masks"):
+        (tmp_path / "soc" / "videos" / name).touch()
+    assert made.videos() == ["dog"]
+
+
+def test_files_can_be_read_by_those_whom_the_umask_lets(masks, tmp_path):
+    before = os.umask(0o022)
+    try:
+        MaskRun.create(tmp_path / "soc", MANIFEST).write(masks)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "soc" / "videos" / "dog.masks").stat().st_mode & 0o777 == 0o644
+
+
+@given(st.binary(max_size=60) | json_values.map(lambda tree: json.dumps(tree).encode()))
+def test_any_manifest(text):
+    with pytest.raises(RunError):
+        RunManifest.from_json(text, "run.json")
+
+
+def test_names_from_file_systems_survive(tmp_path):
+    """A path of bytes that are no UTF-8 reaches Python with lone surrogates."""
+    odd = replace(MANIFEST, settings={"tokenizer": "caf\udce9"})
+    MaskRun.create(tmp_path / "soc", odd)
+    assert MaskRun.open(tmp_path / "soc").manifest == odd

@@ -1,10 +1,13 @@
 """Video files: every frame, upright, in order, and the same one however it is reached."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mask_interchange import DatasetError, open_video, video_file
 
 
@@ -98,6 +101,25 @@ def test_what_is_no_video_is_refused(tmp_path, name, content):
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=name):
         open_video(path, ["a dog"])
+
+
+@pytest.fixture(scope="module")
+def sound_video(tmp_path_factory):
+    return write_video(tmp_path_factory.mktemp("video") / "v.mp4", 12, g="4").read_bytes()
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+def test_a_damaged_video_gives_frames_or_a_dataset_error(tmp_path, sound_video, data):
+    raw = bytearray(sound_video)
+    for at in data.draw(st.lists(st.integers(0, len(raw) - 1), max_size=5)):
+        raw[at] = data.draw(st.integers(0, 255))
+    path = tmp_path / "v.mp4"
+    path.write_bytes(raw[: data.draw(st.just(len(raw)) | st.integers(0, len(raw)))])
+    with suppress(DatasetError):
+        video = open_video(path).videos["v"]
+        assert len(list(video.frames())) == len(video)
+        assert video.read_frame(len(video) - 1).shape == (*video.size, 3)
 
 
 @pytest.mark.parametrize(

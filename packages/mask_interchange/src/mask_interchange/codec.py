@@ -5,12 +5,12 @@ that are really there, never with a number that a file declares.
 """
 
 import os
+import secrets
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TypeVar
 
 import msgpack
@@ -26,6 +26,7 @@ VERSION = 1
 MAX_PAYLOAD = 2**30
 MAX_UNPACKED = 2**29  # bytes of all masks and soft masks of a file after decompression
 SUFFIX = ".masks"
+TEMPORARY_PREFIX = ".writing-"
 
 V = TypeVar("V")
 
@@ -291,20 +292,18 @@ def write_masks(path: Path | str, masks: VideoMasks) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put `data` at `path` in one step: temporary file beside it, flushed to the disk, renamed."""
-    with NamedTemporaryFile(dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=".tmp", delete=False) as file:
-        try:
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(file.name)
-            raise
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
     _sync_folder(path.parent)
-
-
-TEMPORARY_PREFIX = ".writing-"
 
 
 def _sync_folder(folder: Path) -> None:

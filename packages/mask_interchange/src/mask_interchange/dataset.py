@@ -281,8 +281,8 @@ def read_expressions(path: Path | str) -> list[str]:
 
 def _safe_name(name: str) -> str:
     """A video id for a file or folder that may be called anything."""
-    safe = re.sub(r"[/\\:\x00-\x1f\x7f-\x9f]", "_", name).encode(errors="replace")[:200].decode(errors="ignore")
-    return safe if safe not in {"", ".", ".."} else "video"
+    safe = re.sub(r"[/\\:\x00-\x1f\x7f-\x9f]", "_", name).lstrip(".")
+    return safe.encode(errors="replace")[:200].decode(errors="ignore") or "video"
 
 
 def _digest(content: object) -> str:

@@ -20,7 +20,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     with open_image(path) as image:
         if image.mode not in _COLOUR_MODES:
             raise DatasetError(f"{path}: expected an image of 8 bits a channel, found mode {image.mode}; convert it")
-        return np.asarray(image.convert("RGB"))
+        return np.array(image.convert("RGB"))
 
 
 def read_size(path: Path) -> Size:

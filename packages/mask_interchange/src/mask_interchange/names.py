@@ -12,8 +12,8 @@ def check_name(kind: str, value: object) -> str:
 
     Args:
         kind: what the name is of, for the message ("video", "expression", "frame").
-        value: a non-empty string of at most 200 bytes of UTF-8, without `/`, `\\`, `:` or control characters,
-            and neither `.` nor `..`.
+        value: a non-empty string of at most 200 bytes of UTF-8 that does not begin with a dot and is without `/`,
+            `\\`, `:` and control characters.
 
     Raises:
         DataNameError: says which rule is broken.
@@ -26,14 +26,19 @@ def check_name(kind: str, value: object) -> str:
     return value
 
 
+def is_name(value: str) -> bool:
+    """Whether `check_name` would let `value` pass."""
+    return _problem(value) is None
+
+
 def _problem(value: str) -> str | None:
     if not value:
         return "is empty"
-    if value in {".", ".."}:
-        return "is a path of its own"
     unsafe = next((c for c in value if c in "/\\:" or ord(c) < 32 or 127 <= ord(c) < 160), None)
     if unsafe is not None:
         return f"contains {unsafe!r}"
+    if value[0] == ".":
+        return "begins with a dot"
     try:
         size = len(value.encode())
     except UnicodeEncodeError as error:

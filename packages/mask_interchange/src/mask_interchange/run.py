@@ -16,7 +16,7 @@ from typing import IO, Self
 
 from mask_interchange.codec import SUFFIX, TEMPORARY_PREFIX, read_masks, write_masks, write_whole
 from mask_interchange.errors import MaskFileError, RunBusyError, RunError
-from mask_interchange.names import check_name, natural_key
+from mask_interchange.names import check_name, is_name, natural_key
 from mask_interchange.track import VideoMasks
 
 FORMAT_VERSION = 1
@@ -33,7 +33,7 @@ class RunManifest:
         producer_version: its version.
         checkpoint_sha256: of the weights file, 64 lower-case hexadecimal digits; None when no file was used.
         settings: everything else that changes the masks, as JSON values.
-        dataset: name, split (or None) and fingerprint of what was processed.
+        dataset: name, split and fingerprint of what was processed; the last two may be None.
     """
 
     producer: str
@@ -45,6 +45,9 @@ class RunManifest:
     def __post_init__(self):
         if set(self.dataset) != {"name", "split", "fingerprint"}:
             raise RunError(f"manifest: dataset must have name, split and fingerprint, found {sorted(self.dataset)}")
+        for key, value in self.dataset.items():
+            if not isinstance(value, str) and (value is not None or key == "name"):
+                raise RunError(f"manifest: dataset.{key} must be text, found {value!r:.80}")
         sha = self.checkpoint_sha256
         if sha is not None and (len(sha) != 64 or set(sha) - set("0123456789abcdef")):
             raise RunError(f"manifest: checkpoint_sha256 must be 64 hexadecimal digits, found {sha!r:.80}")
@@ -57,7 +60,8 @@ class RunManifest:
 
     def to_json(self) -> str:
         """The text of `run.json`."""
-        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        # ASCII: a path from a file system may hold what UTF-8 cannot.
+        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: bytes, path: Path | str) -> Self:
@@ -180,8 +184,8 @@ class MaskRun:
         folder = self.path / "videos"
         if not folder.is_dir():
             return []
-        files = (file.name for file in folder.iterdir() if file.name.endswith(SUFFIX))
-        return sorted((name.removesuffix(SUFFIX) for name in files), key=natural_key)
+        names = (file.name.removesuffix(SUFFIX) for file in folder.iterdir() if file.name.endswith(SUFFIX))
+        return sorted(filter(is_name, names), key=natural_key)
 
     def has(self, video: str) -> bool:
         """Whether the video is finished."""

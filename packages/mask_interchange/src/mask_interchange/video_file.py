@@ -65,7 +65,7 @@ class VideoFile:
             start = max((k for k in self._index.key_frames if k <= i), default=0)
             if not (start > 0 and self._fill_cache(start, i)):
                 self._fill_cache(0, i)
-        return self._cache[i]
+        return self._cache[i].copy()
 
     def frames(self, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
         """Frames start..stop-1 in order, decoded once and not kept."""
@@ -113,7 +113,7 @@ class VideoFile:
         for frame in self._decoded(index.stamps[start] if start else None):
             if wanted == start and start and frame.pts != index.stamps[start]:
                 continue  # FFmpeg may land on an earlier key frame
-            if _checksum(frame) != index.checksums[wanted]:
+            if start and _checksum(frame) != index.checksums[wanted]:
                 return False
             self._keep(wanted, self._pixels(frame, wanted))
             if wanted == stop:
