@@ -135,7 +135,23 @@ def test_a_member_made_anew_starts_the_vote_anew(runs):
     start(runs / "b", seed=1).write(masks)
     result = vote(runs)
     assert result.exit_code == 1
+    assert "a member was made anew" in result.stdout
     assert MaskRun.open(runs / "mine").videos() == ["v1"]
+
+
+def test_an_interrupted_vote_goes_on(runs, monkeypatch):
+    with monkeypatch.context() as patch:
+
+        def interrupted(self, masks, write=MaskRun.write):
+            if masks.video == "v10":
+                raise KeyboardInterrupt
+            write(self, masks)
+
+        patch.setattr(MaskRun, "write", interrupted)
+        result = vote(runs)
+    assert result.exit_code == 130
+    assert "the same command continues" in result.stderr
+    assert "1 videos voted, 2 were voted before" in vote(runs).stdout
 
 
 def test_other_settings_do_not_mix_into_a_run(runs):

@@ -169,6 +169,10 @@ class Fusion:
 
     A video is done when its fused file stands beside a record that names exactly the member files there are now, by
     hash. A member that was made anew with other settings starts the whole fused run anew.
+
+    Attributes:
+        run: the fused run.
+        restarted: whether fused videos of former members were removed on opening.
     """
 
     def __init__(self, vote: Vote, members: Sequence[MaskRun], out: Path, pairing: Pairing, *, faithful: bool) -> None:
@@ -183,7 +187,7 @@ class Fusion:
         self.faithful = faithful
         self._fingerprints = [_fingerprint(member.manifest) for member in members]
         manifest = self._manifest()
-        _clear_outdated(out, manifest)
+        self.restarted = _clear_outdated(out, manifest)
         self.run = MaskRun.create(out, manifest)
         self._records = out / "votes"
         self._records.mkdir(exist_ok=True)
@@ -277,17 +281,18 @@ class _Record:
     standings: Sequence[Standing]
 
 
-def _clear_outdated(out: Path, manifest: RunManifest) -> None:
+def _clear_outdated(out: Path, manifest: RunManifest) -> bool:
     """Remove a fused run whose members were made anew since. One of other settings stays for the user to decide."""
     if not (out / "run.json").is_file():
-        return
+        return False
     there = MaskRun.open(out)
     if there.manifest == manifest or _without_fingerprints(there.manifest) != _without_fingerprints(manifest):
-        return
+        return False
     with there.writing():
         shutil.rmtree(out / "votes", ignore_errors=True)
         shutil.rmtree(out / "videos", ignore_errors=True)
         (out / "run.json").unlink()
+    return True
 
 
 def _without_fingerprints(manifest: RunManifest) -> tuple[object, ...]:

@@ -120,7 +120,7 @@ def _count(voters: Sequence[Integers], needed: int) -> _Count:
     # Area of the result to the left of each position: a voter shares with it what it gains from a rise to a fall.
     area_before = np.zeros(len(keys), np.int64)
     np.cumsum(stretch[:-1] * foreground[:-1], out=area_before[1:])
-    # Voter and direction of an edge are one number here. The sums are exact: in a block they stay far below 2**53.
+    # Voter and direction of an edge are one number here. Sums within a block stay where float64 is exact.
     sums = np.bincount(keys & ((2 << bits) - 1), weights=area_before, minlength=2 << bits)
     shared = (sums[::2] - sums[1::2])[: len(voters)].astype(np.int64)
     return _Count(position[settled[turned]], shared)

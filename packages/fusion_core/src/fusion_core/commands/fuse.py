@@ -126,6 +126,8 @@ def _vote(out: Path, vote: Vote, places: Sequence[Path], pairing: Pairing, faith
     from fusion_core.fusion import Fusion
 
     fusion = Fusion(vote, [MaskRun.open(path) for path in places], out, pairing, faithful=faithful)
+    if fusion.restarted:
+        typer.echo(f"{out}: a member was made anew, so all videos are voted anew")
     failed = 0
     with fusion.run.writing(), counted(vote.name) as report:
         pending = fusion.pending()
