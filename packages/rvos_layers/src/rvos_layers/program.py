@@ -30,6 +30,7 @@ class ModelConfig(Protocol):
 
 
 C = TypeVar("C", bound=ModelConfig)
+P = TypeVar("P", bound=VideoPredictor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +51,12 @@ class ModelProgram(Generic[C]):
     table: Callable[[C], Sequence[Rule]]
     resize: ResizeRule
 
-    def load(self, request: ModelRequest) -> VideoPredictor:
+    def load(self, request: ModelRequest, kind: type[P]) -> P:
         """Make a predictor.
+
+        Args:
+            request: what was asked for.
+            kind: its class.
 
         Raises:
             RVOSLayersError: no such device, or weights or tokenizer that cannot be had.
@@ -62,7 +67,7 @@ class ModelProgram(Generic[C]):
         tokenizer = self._tokenizer(request.tokenizer, config.text, random)
         model = self.filled(request.config, request.weights.checkpoint, request.weights.seed)
         model: Any = model.eval().to(device)  # a Segmenter
-        return VideoPredictor(model, tokenizer, self.resize, device=device, soft_masks=request.soft_masks)
+        return kind(model, tokenizer, self.resize, device=device, soft_masks=request.soft_masks)
 
     def filled(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
         """The network with the weights of a file, or random ones drawn from `seed`."""

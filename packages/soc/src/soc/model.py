@@ -1,0 +1,146 @@
+"""SOC: frame queries gather into clip queries, which tell each frame's queries what the whole video says.
+
+Source: Luo et al., "SOC: Semantic-Assisted Object Cluster for Referring Video Object Segmentation", NeurIPS 2023,
+figure 2; `models/soc.py` of RobertLuo1/NeurIPS2023_SOC, called MTTR in the challenge code.
+
+Shapes: E sentences, T frames, Q queries, C channels, h x w the frames at stride 4.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from rvos_layers.deformable_transformer import DecodedQueries
+from rvos_layers.dynamic_masks import DynamicMaskHead
+from rvos_layers.frame_groups import groups
+from rvos_layers.frame_query_transformer import FrameQueryTransformer
+from rvos_layers.grounded_queries import QUESTIONS_AT_ONCE, GroundedQueries
+from rvos_layers.mlp import MLP
+from rvos_layers.reference_boxes import refine
+from rvos_layers.text_encoder import TextEncoder, TextFeatures
+from rvos_layers.tokenizer import Tokens
+from rvos_layers.video_features import Questions, VideoEncoder, VideoFeatures
+from torch import Tensor, nn
+
+from soc.config import SOCConfig
+from soc.mask_features import MaskFeatures
+from soc.word_alignment import WordAlignment
+
+# In evaluation the published code keeps one level of cluster output, made from the last decoder layer, and pairs it
+# with the *first* layer's states, heads and reference points. Every published figure was obtained this way, so the
+# answer is read from layer 0 here too. Later layers still run, as the cluster reads the last one; their heads do not.
+ANSWERING_LAYER = 0
+CLASS_PRIOR = -4.595  # a probability of 0.01: few queries are on the object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundObjects:
+    """Where the queries think the referred objects are, before any mask is drawn.
+
+    Attributes:
+        logits: [E, T, Q, K], how surely a query is on the object.
+        boxes: [E, T, Q, 4] as (cx, cy, w, h) in fractions of the frame.
+        states: [E, T, Q, C], from which masks are drawn.
+        centres: [E, T, Q, 2], to which masks are relative, in fractions of the frame.
+        mask_features: [E*T, mask channels, h, w].
+        clip_queries: [E, Q, C], output of the object cluster.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    states: Tensor
+    centres: Tensor
+    mask_features: Tensor
+    clip_queries: Tensor
+
+    def keep(self, queries: Tensor) -> Self:
+        """Only one query for each sentence, int64[E]."""
+        each = torch.arange(len(queries), device=queries.device)
+        return replace(
+            self,
+            logits=self.logits[each, :, queries, None],
+            boxes=self.boxes[each, :, queries, None],
+            states=self.states[each, :, queries, None],
+            centres=self.centres[each, :, queries, None],
+            clip_queries=self.clip_queries[each, queries, None],
+        )
+
+
+class SOC(nn.Module):
+    """The network. Video and sentences are encoded by themselves, so that all sentences share a video's features."""
+
+    def __init__(self, config: SOCConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        layers = range(config.transformer.decoder_layers)
+        self.video = VideoEncoder(config.backbone, channels)
+        self.text = TextEncoder(config.text, channels)
+        self.queries = GroundedQueries(config.transformer, config.queries, fuse=torch.mul)
+        self.cluster = FrameQueryTransformer(config.cluster, config.queries)
+        self.class_heads = nn.ModuleList(_class_head(channels, config.classes) for _ in layers)
+        self.mask_features = MaskFeatures(config.backbone.stage_channels[0], channels, config.mask_channels)
+        self.mask_head = DynamicMaskHead(
+            feature_channels=config.mask_channels,
+            hidden_channels=config.dynamic_channels,
+            layers=config.dynamic_layers,
+        )
+        self.controller = MLP(channels, channels, channels, self.mask_head.parameter_count)
+        self.alignment = WordAlignment(channels)
+        for layer in self.controller.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def encode_video(self, frames: Tensor, padding_mask: Tensor | None = None) -> VideoFeatures:
+        """Everything that needs no sentence; arguments as in `VideoEncoder.forward`."""
+        return self.video(frames, padding_mask, self.mask_features.prepare)
+
+    def encode_text(self, tokens: Tokens) -> TextFeatures:
+        """Everything that needs no video."""
+        return self.text(tokens)
+
+    def find(self, video: VideoFeatures, text: TextFeatures) -> FoundObjects:
+        """Look for what E sentences mean in one clip, or each in a clip of its own."""
+        decoded, mask_features = self.decode(video, text)
+        by_frame = (len(text), video.frames)
+        states = decoded.states.unflatten(1, by_frame)
+        clip_queries = self.cluster(states[-1], text.sentence[:, None])
+        states = states[ANSWERING_LAYER] + clip_queries[:, None]
+        reference = decoded.reference_into(ANSWERING_LAYER).unflatten(0, by_frame)
+        return FoundObjects(
+            logits=self.class_heads[ANSWERING_LAYER](states),
+            boxes=refine(reference, self.queries.box_heads[ANSWERING_LAYER](states)),
+            states=states,
+            centres=decoded.references[ANSWERING_LAYER].unflatten(0, by_frame)[..., :2],
+            mask_features=mask_features,
+            clip_queries=clip_queries,
+        )
+
+    def decode(self, video: VideoFeatures, text: TextFeatures) -> tuple[DecodedQueries, Tensor]:
+        """Frame queries and mask features of all E*T questions, a few at a time.
+
+        The encoder's memory is given up with each group of questions (`DecodedQueries.memory` is empty); the mask
+        features made of it are much smaller.
+        """
+        parts, features = [], []
+        for questions in Questions.all(video, text).split(QUESTIONS_AT_ONCE):
+            decoded = self.queries.decode(questions, video, text, content=None)
+            features.append(self.mask_features(decoded.memory, questions.about(video.fine)))
+            parts.append(replace(decoded, memory=[]))
+        return DecodedQueries.join(parts), torch.cat(features)
+
+    def draw(self, video: VideoFeatures, text: TextFeatures, found: FoundObjects) -> Tensor:
+        """Mask logits [E, T, Q, h, w] of all queries in `found`."""
+        states = found.states.flatten(0, 1)
+        centres = (found.centres * video.sizes[:, None, None]).flatten(0, 1)
+        masks = [
+            self.mask_head(found.mask_features[some], self.controller(states[some]), centres[some])
+            for some in groups(len(states), QUESTIONS_AT_ONCE)
+        ]
+        return torch.cat(masks).unflatten(0, found.states.shape[:2])
+
+
+def _class_head(channels: int, classes: int) -> nn.Linear:
+    head = nn.Linear(channels, classes)
+    nn.init.constant_(head.bias, CLASS_PRIOR)
+    return head

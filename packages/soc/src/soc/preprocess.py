@@ -1,0 +1,5 @@
+"""How large frames are for SOC: short side 360, long side at most 640."""
+
+from rvos_layers.preprocess import ResizeRule
+
+RESIZE = ResizeRule(short=360, longest=640)
