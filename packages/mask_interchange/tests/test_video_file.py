@@ -79,6 +79,13 @@ def test_rotation_is_applied(tmp_path, rotation, corner):
     assert patch[2:6, 2:6, 1].max() < 100
 
 
+def test_a_title_that_is_not_utf8(tmp_path, sound_video):
+    path = tmp_path / "title.mp4"
+    assert b"Lavf" in sound_video
+    path.write_bytes(sound_video.replace(b"Lavf", b"L\xe9vf"))
+    assert len(open_video(path).videos["title"]) == 12
+
+
 def test_a_cut_off_file_gives_the_frames_it_has(tmp_path):
     path = write_video(tmp_path / "cut.ts", 40, bf="0", g="10")
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -22,12 +23,16 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
-from mask_interchange.rle import Size, check_size
+from mask_interchange.rle import MAX_PIXELS, Size, check_size
 
 CACHE_BYTES = 256 * 2**20  # decoded frames kept for random access, one at least
 
 # Demuxers that show text as pictures or read other files than the one given.
 _NOT_A_VIDEO = frozenset({"tty", "ansi", "concat", "concatf", "hls", "dash", "imf", "image2", "lavfi"})
+
+# A file object and no protocols: a playlist in disguise cannot make FFmpeg open anything else. Titles and the like are
+# often not UTF-8; nobody reads them here.
+_CAREFUL: dict[str, Any] = {"options": {"protocol_whitelist": "none"}, "metadata_errors": "replace"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +149,16 @@ class VideoFile:
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         try:
-            # A file object and an empty protocol list: a playlist in disguise cannot make FFmpeg open anything else.
-            with (
-                open(self._path, "rb") as file,
-                av.open(file, "r", options={"protocol_whitelist": "none"}) as container,
-            ):
+            with open(self._path, "rb") as file, av.open(file, "r", **_CAREFUL) as container:
                 if _NOT_A_VIDEO & set(container.format.name.split(",")) or not container.streams.video:
                     raise DatasetError(f"{self._path}: expected a video, found {container.format.long_name}")
                 stream = container.streams.video[0]
+                if stream.codec_context is None:
+                    raise DatasetError(
+                        f"{self._path}: the video is coded in a way that FFmpeg cannot decode; convert it"
+                    )
                 stream.thread_type = "AUTO"
+                stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
                 yield container, stream
         except (OSError, FFmpegError) as error:
             raise DatasetError(
