@@ -38,7 +38,7 @@ IN_FORCE = {
 }
 
 
-def config_of(manifest: dict[str, Any]) -> UninextConfig:
+def golden_config(manifest: dict[str, Any]) -> UninextConfig:
     """The configuration that a manifest of kind `inference` describes."""
     given = manifest["config"]
     other = {name: given[name] for name, value in IN_FORCE.items() if given[name] != value}
@@ -100,7 +100,7 @@ def published_tensors(case: GoldenCase) -> dict[str, torch.Tensor]:
 
 
 def golden_network(case: GoldenCase) -> Uninext:
-    config = config_of(case.manifest)
+    config = golden_config(case.manifest)
     with Unallocated():
         network = build_uninext(config)
     load_weights(network, convert_state_dict(published_tensors(case), config), str(case))
@@ -117,3 +117,9 @@ def network_of() -> Callable[[GoldenCase], Uninext]:
 def tensors_of() -> Callable[[GoldenCase], dict[str, torch.Tensor]]:
     """Makes the published state dict of a golden case."""
     return published_tensors
+
+
+@pytest.fixture(name="config_of")
+def config_of_fixture() -> Callable[[dict[str, Any]], UninextConfig]:
+    """Turns a golden manifest into a configuration."""
+    return golden_config
