@@ -169,13 +169,16 @@ class StoredVideo:
     """Frames of a golden case as the propagator wants them."""
 
     def __init__(self, frames):
-        self.frames, self.size = frames, frames.shape[1:3]
+        self.pixels, self.size = frames, frames.shape[1:3]
 
     def __len__(self):
-        return len(self.frames)
+        return len(self.pixels)
 
     def read_frame(self, i):
-        return self.frames[i]
+        return self.pixels[i]
+
+    def frames(self, start=0):
+        return iter(self.pixels[start:])
 
 
 def published_settings(config, network_config):

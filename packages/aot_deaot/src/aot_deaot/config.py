@@ -107,7 +107,16 @@ def _configs(family: Family) -> dict[str, NetworkConfig]:
         f"{name}s": replace(base, layers=2),
         f"{name}t": replace(base, layers=1),
         # Not a published model: a miniature of the first one, for tests and trials.
-        "tiny": replace(swin_l, encoder=SWIN_TINY, dim=64, layers=2, self_heads=4, memory_heads=4, long_term_gap=2),
+        "tiny": NetworkConfig(
+            family=family,
+            encoder=SWIN_TINY,
+            dim=32,
+            layers=2,
+            self_heads=2,
+            memory_heads=2,
+            feed_forward=64,
+            long_term_gap=2,
+        ),
     }
 
 

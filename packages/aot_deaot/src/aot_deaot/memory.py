@@ -101,8 +101,8 @@ class Memory:
         self.last_stored = 0
         self._long: list[TokenBuffer] = []
         self._short: deque[Sequence[Entry]] = deque(maxlen=policy.short_term_skip)
-        self._frames: list[bool] = []  # for every stored frame, whether it is a reference
-        self._oldest = 0
+        self._references: list[bool] = []  # for every stored frame, whether it is one
+        self._oldest = 0  # where the search for the oldest frame that may go begins
 
     @property
     def tokens(self) -> int:
@@ -139,13 +139,16 @@ class Memory:
         if not self._long:
             self._long = [TokenBuffer() for _ in entries]
         cap = self.policy.long_term_cap
-        droppable = [index for index, kept in enumerate(self._frames) if not kept]
-        if cap is not None and len(self._frames) >= cap and droppable and not reference:
-            place = next((index for index in droppable if index >= self._oldest), droppable[0])
+        if cap is None or len(self._references) < cap:
             for buffer, entry in zip(self._long, entries, strict=True):
-                buffer.replace(place, entry)
-            self._oldest = place + 1
+                buffer.append(entry)
+            self._references.append(reference)
             return
+        droppable = [index for index, kept in enumerate(self._references) if not kept]
+        if not droppable:  # a cap filled with references; they say more than another frame
+            return
+        place = next((index for index in droppable if index >= self._oldest), droppable[0])
         for buffer, entry in zip(self._long, entries, strict=True):
-            buffer.append(entry)
-        self._frames.append(reference)
+            buffer.replace(place, entry)
+        self._references[place] = reference
+        self._oldest = place + 1

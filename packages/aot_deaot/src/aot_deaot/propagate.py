@@ -10,6 +10,7 @@ frame the features are computed once, all jobs under way look at it together, an
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Literal, Protocol
 
 import numpy as np
@@ -35,10 +36,11 @@ from aot_deaot.preprocess import (
 
 Precision = Literal["float32", "float16", "bfloat16"]
 DEFAULT_CACHE = 2 * 2**30
+SKIPPED = 16  # frames that are decoded and not needed, before a new pass over the video is begun
 
 
 class Frames(Protocol):
-    """A video: `mask_interchange.Video`, or anything with these three."""
+    """A video: `mask_interchange.Video`, or anything with these."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -49,6 +51,10 @@ class Frames(Protocol):
 
     def read_frame(self, i: int) -> NDArray[np.uint8]:
         """Frame `i` as RGB uint8 [H, W, 3]."""
+        ...
+
+    def frames(self, start: int = 0) -> Iterator[NDArray[np.uint8]]:
+        """Frames from `start` on in order."""
         ...
 
 
@@ -354,6 +360,9 @@ class _Viewer:
         self.sizes = [network_size(video.size, v.scale, settings.limits, config.align_corners) for v in self.views]
         self.cache = FeatureCache(cache_bytes)
         self._encode = encode
+        self._pass: Iterator[NDArray[np.uint8]] = iter(())
+        self._next = len(video)  # frame that the pass gives next
+        self._last = -1  # frame that was read last
 
     def frame(self, index: int) -> Callable[[int], FrameFeatures]:
         """A function from a view's number to the frame's features; the frame is read once, if any view is missing."""
@@ -361,11 +370,24 @@ class _Viewer:
 
         def compute(view: int) -> FrameFeatures:
             if not read:
-                read.append(self.video.read_frame(index))
+                read.append(self._read(index))
             image = network_image(read[0], self.sizes[view])
             return self._encode(image.flip(-1) if self.views[view].mirrored else image)
 
         return lambda view: self.cache.get((index, view), lambda: compute(view))
+
+    def _read(self, index: int) -> NDArray[np.uint8]:
+        """A frame. Going forwards, frames come from one pass over the video, because files are made for that."""
+        forwards, self._last = index == self._last + 1, index
+        if not self._next <= index <= self._next + SKIPPED:
+            if not forwards:
+                return self.video.read_frame(index)
+            self._next, self._pass = index, self.video.frames(index)
+        image = next(islice(self._pass, index - self._next, None), None)
+        self._next = index + 1
+        if image is None:
+            raise InputError(f"the video has {len(self.video)} frames by its own count, but ends before frame {index}")
+        return image
 
     def labels(self, labels: Tensor, view: int) -> Tensor:
         """Id maps [B, H, W] as a view sees them, [B, h, w]."""
