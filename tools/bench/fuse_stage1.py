@@ -1,6 +1,6 @@
 """Time and memory of the first-stage votes against a plain numpy vote on float masks.
 
-    uv run python tools/bench/fuse_stage1.py [--videos 50] [--compared 4]
+    uv run python tools/bench/fuse_stage1.py [--videos 50] [--frames 30] [--compared 4]
 
 Five members, drawn: per video two objects with two expressions each, 30 frames of 720p, outlines about as long as
 those of real masks. The command votes all videos in a process of its own, whose peak memory is read at its end. On a
@@ -27,7 +27,6 @@ from fusion_core.recipe import ICCV2023, Pairing
 from mask_interchange import Expression, MaskRun, MaskTrack, RunManifest, VideoMasks
 
 SIZE = (720, 1280)
-FRAMES = 30
 OBJECTS = 2
 MEMBERS = ("soc", "mutr", "referformer", "vit_huge", "convnext")
 PROBABILITIES = ("vit_huge", "convnext")  # these store probabilities, the others logits
@@ -46,7 +45,7 @@ def draw_member(rng: np.random.Generator, path: list[np.ndarray]) -> Iterator[np
         yield mask.astype(bool)
 
 
-def draw_object(rng: np.random.Generator) -> list[np.ndarray]:
+def draw_object(rng: np.random.Generator, frames: int) -> list[np.ndarray]:
     """Outline [400, 2] (x, y) in each frame of a moving, wobbling blob."""
     angle = np.linspace(0, 2 * np.pi, 400, endpoint=False)
     waves = np.arange(2, 12)
@@ -54,7 +53,7 @@ def draw_object(rng: np.random.Generator) -> list[np.ndarray]:
     radius, start = rng.uniform(90, 220), rng.uniform((300, 220), (980, 500))
     speed = rng.normal(0, 4, 2)
     outlines = []
-    for frame in range(FRAMES):
+    for frame in range(frames):
         wobble = 1 + np.clip(
             (height[:, None] * np.sin(waves[:, None] * angle + phase[:, None] + 0.1 * frame)).sum(0), -0.6, 0.6
         )
@@ -63,7 +62,7 @@ def draw_object(rng: np.random.Generator) -> list[np.ndarray]:
     return outlines
 
 
-def write_runs(folder: Path, videos: list[str]) -> None:
+def write_runs(folder: Path, videos: list[str], frames: int) -> None:
     """Draw every video for every member."""
     manifest = {"name": "drawn", "split": None, "fingerprint": "0" * 64}
     runs = [
@@ -72,11 +71,11 @@ def write_runs(folder: Path, videos: list[str]) -> None:
     ]
     for number, video in enumerate(videos):
         rng = np.random.default_rng(number)
-        objects = [draw_object(rng) for _ in range(OBJECTS)]
+        objects = [draw_object(rng, frames) for _ in range(OBJECTS)]
         for run in runs:
             tracks = tuple(
                 MaskTrack.from_masks(
-                    Expression(id=str(i)), draw_member(rng, objects[i // 2]), scores=rng.random(FRAMES)
+                    Expression(id=str(i)), draw_member(rng, objects[i // 2]), scores=rng.random(frames)
                 )
                 for i in range(2 * OBJECTS)
             )
@@ -103,10 +102,11 @@ def float_vote(runs: Path, video: str, scratch: Path) -> tuple[Seconds, dict[str
     """
     noise = np.random.default_rng(0).uniform(0.1, 8, SIZE).astype(np.float32)
     tracks = {member: MaskRun.open(runs / member).read(video).tracks for member in MEMBERS}
+    frames = len(tracks[MEMBERS[0]][0])
     seconds, fused = Seconds(), {}
     for rule in ICCV2023.stage(1):
-        result = fused[rule.name] = np.empty((2 * OBJECTS, FRAMES, *SIZE), bool)
-        for first, frame in itertools.product(range(0, 2 * OBJECTS, 2), range(FRAMES)):
+        result = fused[rule.name] = np.empty((2 * OBJECTS, frames, *SIZE), bool)
+        for first, frame in itertools.product(range(0, 2 * OBJECTS, 2), range(frames)):
             files = []
             for member, track in itertools.product(rule.members, (first, first + 1)):
                 logits = np.where(tracks[member][track].mask(frame), noise, -noise)
@@ -166,12 +166,13 @@ def main() -> None:
     """Draw, vote, compare, print the table."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--videos", type=int, default=50)
+    arguments.add_argument("--frames", type=int, default=30)
     arguments.add_argument("--compared", type=int, default=4, help="videos on which both ways are timed")
     options = arguments.parse_args()
     videos = [f"video{number:03}" for number in range(options.videos)]
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder) / "runs"
-        write_runs(runs, videos)
+        write_runs(runs, videos, options.frames)
         sizes = [file.stat().st_size for member in MEMBERS for file in (runs / member / "videos").iterdir()]
         wall, peak = run_command(runs)
         compared = videos[: options.compared]
@@ -185,8 +186,10 @@ def main() -> None:
                 for track, drawn in zip(fused[name].tracks, masks, strict=True):
                     assert np.array_equal(track.stack(), drawn), f"{video}: {name}: the two votes differ"
 
-    logits = len(sizes) * 2 * OBJECTS * FRAMES * SIZE[0] * SIZE[1] * 4
-    print(f"{options.videos} videos x {2 * OBJECTS} expressions x {FRAMES} frames of {SIZE[1]}x{SIZE[0]}, five members")
+    logits = len(sizes) * 2 * OBJECTS * options.frames * SIZE[0] * SIZE[1] * 4
+    print(
+        f"{options.videos} videos x {2 * OBJECTS} expressions x {options.frames} frames of {SIZE[1]}x{SIZE[0]}, five members"
+    )
     print(f"fuse --stage 1, all videos: {wall:.1f} s, peak memory {peak:.0f} MB")
     print(f".masks files: {sum(sizes) / 1e6:.1f} MB, 1/{logits / sum(sizes):.0f} of the same masks as float32 logits")
     print(f"seconds a video, mean of {len(compared)}:")

@@ -8,7 +8,7 @@ BENCH = Path(__file__).parents[3] / "tools" / "bench"
 
 
 def test_first_stage_votes_equal_the_float_votes():
-    command = [sys.executable, BENCH / "fuse_stage1.py", "--videos", "1", "--compared", "1"]
+    command = [sys.executable, BENCH / "fuse_stage1.py", "--videos", "2", "--frames", "2", "--compared", "1"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert [line.split()[0] for line in result.stdout.splitlines()[-2:]] == ["votes", "files"]
