@@ -81,7 +81,7 @@ def write_runs(folder: Path, videos: list[str], frames: int) -> None:
             )
             run.write(
                 VideoMasks(
-                    video=video, size=SIZE, frame_names=tuple(f"{5 * i:05}" for i in range(FRAMES)), tracks=tracks
+                    video=video, size=SIZE, frame_names=tuple(f"{5 * i:05}" for i in range(frames)), tracks=tracks
                 )
             )
 
@@ -187,9 +187,8 @@ def main() -> None:
                     assert np.array_equal(track.stack(), drawn), f"{video}: {name}: the two votes differ"
 
     logits = len(sizes) * 2 * OBJECTS * options.frames * SIZE[0] * SIZE[1] * 4
-    print(
-        f"{options.videos} videos x {2 * OBJECTS} expressions x {options.frames} frames of {SIZE[1]}x{SIZE[0]}, five members"
-    )
+    shape = f"{options.videos} videos x {2 * OBJECTS} expressions x {options.frames} frames of {SIZE[1]}x{SIZE[0]}"
+    print(f"{shape}, five members")
     print(f"fuse --stage 1, all videos: {wall:.1f} s, peak memory {peak:.0f} MB")
     print(f".masks files: {sum(sizes) / 1e6:.1f} MB, 1/{logits / sum(sizes):.0f} of the same masks as float32 logits")
     print(f"seconds a video, mean of {len(compared)}:")
