@@ -9,7 +9,7 @@ from grounded_cases import LoadedCase, compare_inference, compare_postprocessing
 from mutr.checkpoint import published_table
 from mutr.config import MUTRConfig
 from mutr.model import MUTR
-from mutr.preprocess import resize_rule
+from mutr.preprocess import RESIZE
 
 CASES = find_cases("mutr", local=Path(__file__).parent / "goldens")
 BUILT_IN = {"mta_layers": 1, "mta_nhead": 8}
@@ -69,7 +69,7 @@ def test_golden(case):
         case "mti":
             compare_interaction(case).check()
         case "preprocess":
-            compare_preprocessing(case, resize_rule()).check()
+            compare_preprocessing(case, RESIZE).check()
         case "postprocess":
             compare_postprocessing(case).check()
         case "train":

@@ -10,7 +10,7 @@ from msda_ops import ms_deform_attn
 from referformer.checkpoint import published_table
 from referformer.config import ReferFormerConfig
 from referformer.model import ReferFormer
-from referformer.preprocess import resize_rule
+from referformer.preprocess import RESIZE
 from rvos_layers.dynamic_masks import DynamicMaskHead
 from rvos_layers.position_codes import sine_code_1d, sine_code_2d
 from rvos_layers.reference_boxes import inverse_sigmoid
@@ -97,7 +97,7 @@ def test_golden(case):
         case "layers":
             compare_layers(case).check()
         case "preprocess":
-            compare_preprocessing(case, resize_rule()).check()
+            compare_preprocessing(case, RESIZE).check()
         case "postprocess":
             compare_postprocessing(case).check()
         case "train":

@@ -1,14 +1,9 @@
-"""How large frames are for the network.
+"""How large frames are for MUTR, however long the other side becomes.
 
-The published system ran MUTR twice: its binary masks at short side 432, its soft masks and scores at 360.
+The published system ran MUTR twice: its soft masks and scores with short side 360, its binary masks with 432.
 """
 
 from rvos_layers.preprocess import ResizeRule
 
-SHORT_SIDE = 360
-SHORT_SIDE_OF_MASKS = 432
-
-
-def resize_rule(short_side: int = SHORT_SIDE) -> ResizeRule:
-    """The published rule: only the short side counts, so that a wide video becomes longer than 640 pixels."""
-    return ResizeRule(short=short_side, longest=None)
+RESIZE = ResizeRule(short=360, longest=None)
+RESIZE_FOR_MASKS = ResizeRule(short=432, longest=None)

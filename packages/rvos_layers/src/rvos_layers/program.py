@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
-from mask_interchange.program import ModelRequest
+from mask_interchange.program import ModelRequest, Weights
 from torch import nn
 
 from rvos_layers.checkpoint import Rule, load_weights, read_checkpoint, save_converted
@@ -67,7 +67,8 @@ class ModelProgram(Generic[C]):
         tokenizer = self._tokenizer(request.tokenizer, config.text, random)
         model = self.filled(request.config, request.weights.checkpoint, request.weights.seed)
         model: Any = model.eval().to(device)  # a Segmenter
-        return kind(model, tokenizer, self.resize, device=device, soft_masks=request.soft_masks)
+        resize = self.resize if request.short_side is None else replace(self.resize, short=request.short_side)
+        return kind(model, tokenizer, resize, device=device, soft_masks=request.soft_masks)
 
     def filled(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
         """The network with the weights of a file, or random ones drawn from `seed`."""
@@ -96,6 +97,55 @@ class ModelProgram(Generic[C]):
             )
         encode = encode_bytes if source == BYTES else pretrained_encoder(source)
         return Tokenizer(encode, vocabulary=text.vocabulary, longest=text.longest)
+
+
+class ModelPredictor(VideoPredictor):
+    """Segments what sentences refer to; `predict` takes a video, `segment` any frames. Models derive from it.
+
+    Attributes:
+        program: how to make the model.
+    """
+
+    program: ClassVar[ModelProgram[Any]]
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path | None = None,
+        *,
+        seed: int | None = None,
+        config: str | None = None,
+        tokenizer: str = AUTO,
+        device: str = "auto",
+        soft_masks: int | None = None,
+        short_side: int | None = None,
+    ) -> Self:
+        """Load a model.
+
+        Args:
+            checkpoint: published or converted weights.
+            seed: draws random weights instead, for trying things out.
+            config: name of a configuration in `program.configs`; the first by default.
+            tokenizer: folder or Hugging Face hub id of RoBERTa's tokenizer; `bytes` for one token a byte; `auto` for
+                `roberta-base`, and for `bytes` with random weights.
+            device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
+            soft_masks: longer side in pixels of probabilities to keep beside the masks; None for none.
+            short_side: of the frames that the network sees, in pixels; None for the model's own.
+
+        Raises:
+            RVOSLayersError: a device, weights or tokenizer that cannot be had.
+        """
+        if (checkpoint is None) == (seed is None):
+            raise ValueError("give either a checkpoint or a seed for random weights")
+        request = ModelRequest(
+            config=config or next(iter(cls.program.configs)),
+            weights=Weights(checkpoint=None if checkpoint is None else Path(checkpoint), seed=seed),
+            tokenizer=tokenizer,
+            device=device,
+            soft_masks=soft_masks,
+            short_side=short_side,
+        )
+        return cls.program.load(request, cls)
 
 
 def choose_device(wanted: str) -> torch.device:

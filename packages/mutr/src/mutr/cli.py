@@ -1,0 +1,24 @@
+"""The command `mutr-infer`."""
+
+from typing import TYPE_CHECKING
+
+from rvos_layers.command import model_app
+
+if TYPE_CHECKING:
+    from mutr.predict import MUTRPredictor
+
+
+def predictor() -> "type[MUTRPredictor]":
+    """The predictor's class; importing it takes a while."""
+    from mutr.predict import MUTRPredictor
+
+    return MUTRPredictor
+
+
+main = model_app(
+    "mutr",
+    "MUTR: segment in a video what sentences refer to.",
+    configs=("video-swin-b", "video-swin-s", "video-swin-t", "resnet-50", "tiny"),
+    short_side=360,
+    predictor=predictor,
+)

@@ -1,0 +1,21 @@
+"""From weights to masks: the model of a checkpoint, with its tokenizer and its size of frames.
+
+from mutr import MUTRPredictor
+
+predictor = MUTRPredictor.load("video_swin_b_p4w7.pth", tokenizer="roberta-base")
+tracks = predictor.segment(frames, ["the brown dog", "a dog turning"])  # frames: uint8 [H, W, 3] RGB each
+tracks[0].mask(7)  # bool [H, W]
+"""
+
+from rvos_layers.program import ModelPredictor, ModelProgram
+
+from mutr.checkpoint import published_table
+from mutr.config import CONFIGS
+from mutr.model import MUTR
+from mutr.preprocess import RESIZE
+
+
+class MUTRPredictor(ModelPredictor):
+    """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
+
+    program = ModelProgram(name="mutr", configs=CONFIGS, build=MUTR, table=published_table, resize=RESIZE)

@@ -1,0 +1,54 @@
+"""The command line of a model program. Nothing heavy is imported before there is work to do."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from mask_interchange.program import ModelRequest, Predictor, RVOSProgram, rvos_app
+
+from rvos_layers.errors import RVOSLayersError
+
+if TYPE_CHECKING:
+    from rvos_layers.program import ModelPredictor
+
+
+def model_app(
+    package: str,
+    about: str,
+    *,
+    configs: tuple[str, ...],
+    short_side: int,
+    predictor: "Callable[[], type[ModelPredictor]]",
+) -> typer.Typer:
+    """The command `<package>-infer`.
+
+    Args:
+        package: distribution of the program.
+        about: one sentence for `--help`.
+        configs: names of the predictor's configurations, the default first.
+        short_side: default of `--short-side`, in pixels.
+        predictor: imports the predictor's class.
+    """
+
+    def load(request: ModelRequest) -> Predictor:
+        kind = predictor()
+        return kind.program.load(request, kind)
+
+    def convert(source: Path, target: Path, config: str) -> None:
+        predictor().program.convert(source, target, config)
+
+    return rvos_app(
+        RVOSProgram(
+            name=f"{package}-infer",
+            version=version(package),
+            about=about,
+            configs=configs,
+            short_side=short_side,
+            tokenizer="auto",
+            error=RVOSLayersError,
+            load=load,
+            convert=convert,
+        )
+    )
