@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mask_interchange import MaskRun, codec
+from mask_interchange import MaskRun, codec, program
 from mask_interchange.program import Weights, rvos_app
 from PIL import Image
 from typer.testing import CliRunner
@@ -383,6 +383,12 @@ def test_bars_on_a_terminal(dataset, tmp_path, monkeypatch):
     assert "videos" in terminal.getvalue()
     assert "3/3" in terminal.getvalue()
     assert "failed: a: cannot do that" in terminal.getvalue()
+
+
+def test_a_long_video_is_heard_of_now_and_then(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "_LINE_EVERY", -1)
+    result = infer(dataset, tmp_path / "run", "--videos", "b")
+    assert "[1/1] b: 1 of 2" in result.stderr
 
 
 def test_lock_is_advisory_and_ends_with_the_writer(dataset, tmp_path):

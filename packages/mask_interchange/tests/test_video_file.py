@@ -116,7 +116,7 @@ def sound_video(tmp_path_factory):
 
 
 @given(st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_a_damaged_video_gives_frames_or_a_dataset_error(tmp_path, sound_video, data):
     raw = bytearray(sound_video)
     for at in data.draw(st.lists(st.integers(0, len(raw) - 1), max_size=5)):

@@ -539,20 +539,25 @@ class _Events:
         self._stream.flush()
 
 
+_LINE_EVERY = 30.0  # seconds between two lines about one video; a line per frame would drown the rest
+
+
 class _Lines:
     """Plain lines, for log files."""
 
     def __init__(self, total: int):
         self._total = total
         self._number = 0
-        self._since = 0.0
+        self._since = self._last_line = 0.0
 
     def started(self, video: str) -> None:
         self._number += 1
-        self._since = time.monotonic()
+        self._since = self._last_line = time.monotonic()
 
     def advanced(self, video: str, done: int, total: int) -> None:
-        pass  # a line per frame would drown the rest
+        if time.monotonic() - self._last_line > _LINE_EVERY:
+            self._last_line = time.monotonic()
+            self._say(f"{video}: {done} of {total}")
 
     def done(self, video: str) -> None:
         self._say(f"{video}: done in {time.monotonic() - self._since:.1f} s")
