@@ -30,9 +30,10 @@ CACHE_BYTES = 256 * 2**20  # decoded frames kept for random access, one at least
 # Demuxers that show text as pictures or read other files than the one given.
 _NOT_A_VIDEO = frozenset({"tty", "ansi", "concat", "concatf", "hls", "dash", "imf", "image2", "lavfi"})
 
-# A file object and no protocols: a playlist in disguise cannot make FFmpeg open anything else. Titles and the like are
-# often not UTF-8; nobody reads them here.
-_CAREFUL: dict[str, Any] = {"options": {"protocol_whitelist": "none"}, "metadata_errors": "replace"}
+# A file object and no protocols: a playlist in disguise cannot make FFmpeg open anything else.
+_CAREFUL: dict[str, Any] = {"options": {"protocol_whitelist": "none"}}
+if int(av.__version__.split(".")[0]) < 19:
+    _CAREFUL["metadata_errors"] = "replace"  # titles are often not UTF-8; PyAV 19 minds no more
 
 
 @dataclass(frozen=True, slots=True)
