@@ -1,37 +1,24 @@
 """The command `soc-infer`."""
 
-from importlib.metadata import version
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mask_interchange.program import ModelRequest, Predictor, RVOSProgram, rvos_app
-from rvos_layers.errors import RVOSLayersError
+from rvos_layers.command import model_app
 
-# Modules that need torch are imported when there is work to do, so that `--help` stays quick.
-
-
-def load(request: ModelRequest) -> Predictor:
-    """Make the predictor that was asked for."""
-    from soc.predict import PROGRAM, SOCPredictor
-
-    return PROGRAM.load(request, SOCPredictor)
+if TYPE_CHECKING:
+    from soc.predict import SOCPredictor
 
 
-def convert(source: Path, target: Path, config: str) -> None:
-    """Write a published checkpoint as safetensors."""
-    from soc.predict import PROGRAM
+def predictor() -> "type[SOCPredictor]":
+    """The predictor's class; importing it takes a while."""
+    from soc.predict import SOCPredictor
 
-    PROGRAM.convert(source, target, config)
+    return SOCPredictor
 
 
-PROGRAM_CARD = RVOSProgram(
-    name="soc-infer",
-    version=version("soc"),
-    about="SOC: segment in a video what sentences refer to.",
+main = model_app(
+    "soc",
+    "SOC: segment in a video what sentences refer to.",
     configs=("joint-base", "tiny"),
-    tokenizer="auto",
-    error=RVOSLayersError,
-    load=load,
-    convert=convert,
+    short_side=360,
+    predictor=predictor,
 )
-
-main = rvos_app(PROGRAM_CARD)
