@@ -184,7 +184,7 @@ class Propagator:
         cache_bytes: budget for features of frames.
         batch: most object sets that go through a video together; bounds the memory for their states.
         precision: `float16` and `bfloat16` run the network under autocast.
-        compiled: run the network's stages through `torch.compile`.
+        compiled: run `encode` and `recall`, where the time goes, through `torch.compile`.
     """
 
     def __init__(
@@ -207,10 +207,9 @@ class Propagator:
         self._autocast = torch.autocast(
             self.device.type, getattr(torch, precision) if precision != "float32" else None, precision != "float32"
         )
-        wrap: Callable = torch.compile if compiled else (lambda stage: stage)
-        self._encode, self._embed, self._refer, self._recall, self._store = map(
-            wrap, (network.encode, network.embed, network.refer, network.recall, network.store)
-        )
+        self._encode, self._recall = network.encode, network.recall
+        if compiled:
+            self._encode, self._recall = torch.compile(network.encode), torch.compile(network.recall)
 
     def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[Segmented]:
         """Segment every frame but the key frame for every job, in an order that suits the work.
@@ -286,8 +285,8 @@ class Propagator:
             labels = torch.cat([task.objects.split(task.numbers) for task in group.tasks])
             for view in range(len(seen.views)):
                 with self._autocast:
-                    identity = self._embed(seen.labels(labels, view))
-                    group.references.append(self._refer(features(view), identity).entries)
+                    identity = self.network.embed(seen.labels(labels, view))
+                    group.references.append(self.network.refer(features(view), identity).entries)
         if not (group.memories and self.settings.keep_memory):
             group.memories = [Memory(self.settings.memory) for _ in seen.views]
         for memory, entries in zip(group.memories, group.references, strict=True):
@@ -314,7 +313,8 @@ class Propagator:
             fed_back = own_labels[view] or labels
             slots = torch.cat([task.objects.split(label) for task, label in zip(tasks, fed_back, strict=True)])
             with self._autocast:
-                entries = self._store(observations[view], self._embed(seen.labels(slots, view)))
+                identity = self.network.embed(seen.labels(slots, view))
+                entries = self.network.store(observations[view], identity)
             self._remember(groups, view, entries)
         return [
             Segmented(task.jobs, frame, task.objects, label.to(torch.uint8).cpu().numpy(), probabilities)

@@ -1,0 +1,275 @@
+"""The procedure around the network: order of work, sharing, directions, switches, errors."""
+
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from aot_deaot import propagate
+from aot_deaot.errors import ConfigError, InputError
+from aot_deaot.propagate import Job, Propagator, Settings, corrected, faithful
+from golden_cases import find_cases
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .published import load, network_config
+
+SIZE = (64, 96)
+FAMILIES = ["aot", "deaot"]
+GOLDENS = Path(__file__).parent / "goldens"
+
+
+@cache
+def network(family):
+    """A miniature with golden weights: its masks depend visibly on what it remembers."""
+    (case,) = [c for c in find_cases("", local=GOLDENS) if c.name == f"bidirectional_{family}"]
+    return load(case, network_config(case.manifest["config"]))
+
+
+class DrawnVideo:
+    """Bright squares that move over noise; counts what is read."""
+
+    size = SIZE
+
+    def __init__(self, frames=6):
+        rng = np.random.default_rng(0)
+        self.pixels = rng.integers(0, 60, (frames, *SIZE, 3), dtype=np.uint8)
+        for t in range(frames):
+            self.pixels[t, 10:34, 8 + 4 * t : 32 + 4 * t] += np.array([150, 20, 60], np.uint8)
+        self.reads = 0
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def read_frame(self, i):
+        self.reads += 1
+        return self.pixels[i]
+
+    def frames(self, start=0):
+        for i in range(start, len(self)):
+            self.reads += 1
+            yield self.pixels[i]
+
+
+def square(frame, ids=(1,)):
+    labels = np.zeros(SIZE, np.uint8)
+    for index, object_id in enumerate(ids):
+        labels[10 + 6 * index : 34, 8 + 4 * frame + 6 * index : 32 + 4 * frame] = object_id
+    return labels
+
+
+def quick(family, **changes) -> Settings:
+    base = corrected(network(family).config)
+    return replace(base, scales=(1.0,), flip=False) if not changes else replace(base, **changes)
+
+
+def run(propagator, video, jobs):
+    """Numbers [T, H, W] for every job, -1 at the key frame; background probabilities beside them."""
+    numbers = np.full((len(jobs), len(video), *SIZE), -1, np.int16)
+    background = np.zeros((len(jobs), len(video), *SIZE), np.float32)
+    for result in propagator.propagate(video, jobs):
+        for job in result.jobs:
+            assert (numbers[job, result.frame] == -1).all(), "a frame came twice"
+            numbers[job, result.frame] = result.numbers
+            background[job, result.frame] = result.probabilities[0]
+    return numbers, background
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("make", [corrected, faithful])
+def test_jobs_together_equal_jobs_alone(family, make):
+    """Key frames in the middle, first and last; two jobs share one; one job has two objects."""
+    jobs = [Job(2, square(2)), Job(0, square(0)), Job(5, square(5)), Job(2, square(2, (4, 9))), Job(3, square(1))]
+    chosen = replace(make(network(family).config), scales=(0.8, 1.0))
+    together, probabilities = run(Propagator(network(family), chosen, batch=8), DrawnVideo(), jobs)
+    for index, job in enumerate(jobs):
+        alone, expected = run(Propagator(network(family), chosen, batch=1), DrawnVideo(), [job])
+        np.testing.assert_array_equal(together[index], alone[0])
+        np.testing.assert_allclose(probabilities[index], expected[0], atol=2e-6)
+    assert len(np.unique(together)) > 2, "the masks of this test must not be empty"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_features_are_computed_once_for_all_jobs(family, monkeypatch):
+    computed = []
+    net = network(family)
+    monkeypatch.setattr(net, "encode", lambda image, encode=net.encode: computed.append(1) or encode(image))
+    video = DrawnVideo()
+    settings = quick(family, scales=(0.8, 1.0), flip=True)
+    run(Propagator(net, settings, batch=2), video, [Job(k, square(k)) for k in (1, 2, 3, 4)])
+    assert len(computed) == len(video) * 4
+    assert video.reads == len(video)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_results_do_not_depend_on_the_cache(batch):
+    jobs = [Job(1, square(1)), Job(4, square(4))]
+    video = DrawnVideo()
+    kept, _ = run(Propagator(network("aot"), quick("aot"), batch=batch), video, jobs)
+    assert video.reads == len(video)
+    none = DrawnVideo()
+    again, _ = run(Propagator(network("aot"), quick("aot"), batch=batch, cache_bytes=0), none, jobs)
+    np.testing.assert_array_equal(kept, again)
+    assert none.reads > len(video)
+
+
+def test_equal_jobs_run_once():
+    jobs = [Job(2, square(2)), Job(3, square(3)), Job(2, square(2).astype(np.int64)), Job(2, square(2, (5,)))]
+    video = DrawnVideo()
+    results = list(Propagator(network("aot"), quick("aot")).propagate(video, jobs))
+    assert {result.jobs for result in results} == {(0, 2), (1,), (3,)}
+    assert len(results) == 3 * (len(video) - 1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_corrected_directions_know_nothing_of_one_another(family):
+    """Frames before the key frame come out as if the video ended there; frames after it as if it began there."""
+
+    class Part(DrawnVideo):
+        def __init__(self, start, stop):
+            super().__init__()
+            self.pixels = self.pixels[start:stop]
+
+    whole, _ = run(Propagator(network(family), quick(family)), DrawnVideo(), [Job(3, square(3))])
+    before, _ = run(Propagator(network(family), quick(family)), Part(0, 4), [Job(3, square(3))])
+    after, _ = run(Propagator(network(family), quick(family)), Part(3, 6), [Job(0, square(3))])
+    np.testing.assert_array_equal(whole[0, :3], before[0, :3])
+    np.testing.assert_array_equal(whole[0, 4:], after[0, 1:])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_faithful_differs_in_the_backward_pass_only(family):
+    """Same ids and settings, so that the memory that stays in is the one difference."""
+    kept = quick(family, keep_memory=True, scales=(1.0,), flip=False)
+    video, job = DrawnVideo(9), [Job(4, square(4))]
+    clean, clean_background = run(Propagator(network(family), quick(family)), video, job)
+    leaky, leaky_background = run(Propagator(network(family), kept), video, job)
+    np.testing.assert_array_equal(clean[0, 5:], leaky[0, 5:])
+    assert np.abs(clean_background[0, :4] - leaky_background[0, :4]).max() > 1e-3
+
+
+def test_switches_change_the_result():
+    video, job = DrawnVideo(), [Job(2, square(2))]
+    base, background = run(Propagator(network("aot"), quick("aot", flip=True)), video, job)
+    for changes in ({"active_ids": "all"}, {"feedback": "own"}):
+        _, other = run(Propagator(network("aot"), quick("aot", flip=True, **changes)), video, job)
+        assert np.abs(background - other).max() > 1e-4, changes
+    assert base.max() == 1
+
+
+def test_one_frame_has_nothing_to_propagate():
+    assert list(Propagator(network("aot"), quick("aot")).propagate(DrawnVideo(1), [Job(0, square(0))])) == []
+    assert list(Propagator(network("aot"), quick("aot")).propagate(DrawnVideo(3), [])) == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_more_objects_than_a_network_holds(family):
+    labels = np.zeros(SIZE, np.uint8)
+    for index in range(13):
+        labels[8 * (index // 6) : 8 * (index // 6) + 8, 16 * (index % 6) : 16 * (index % 6) + 16] = 10 * index + 5
+    results = list(Propagator(network(family), quick(family), batch=1).propagate(DrawnVideo(3), [Job(1, labels)]))
+    assert [result.frame for result in results] == [2, 0]
+    for result in results:
+        assert result.objects.ids == tuple(range(5, 135, 10))
+        assert result.probabilities.shape == (21, *SIZE)
+        torch.testing.assert_close(result.probabilities.sum(dim=0), torch.ones(SIZE))
+        assert result.numbers.max() <= 13
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 25)), max_size=12), st.integers(1, 5))
+def test_batches_hold_every_job_once_and_keep_their_limit(wanted, batch):
+    propagator = Propagator(network("aot"), quick("aot"), batch=batch)
+    jobs = []
+    for index, (key_frame, objects) in enumerate(wanted):
+        labels = np.zeros(SIZE, np.int64)
+        labels.flat[: objects + 1] = range(objects + 1)
+        labels.flat[-1] = index + 1  # no two jobs are equal
+        jobs.append(Job(key_frame, labels))
+    tasks = {}
+    for index, job in enumerate(jobs):
+        tasks.setdefault(job.key_frame, []).append(propagator._task(jobs, [index], DrawnVideo()))
+    batches = list(propagator._batches(tasks))
+    found = [task.jobs[0] for groups in batches for group in groups for task in group.tasks]
+    assert sorted(found) == list(range(len(jobs)))
+    for groups in batches:
+        held = [task for group in groups for task in group.tasks]
+        assert len(held) == 1 or sum(task.objects.sets for task in held) <= batch
+        assert len({group.key_frame for group in groups}) == len(groups)
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        (Job(6, square(2)), r"key frame 6 is not in the video, which has frames 0 to 5"),
+        (Job(-1, square(2)), r"key frame -1"),
+        (Job(1, np.ones((4, 5), np.uint8)), r"mask of key frame 1 is 4 x 5, .* 64 x 96"),
+        (Job(1, np.zeros(SIZE, np.uint8)), r"mask of key frame 1 is empty"),
+    ],
+)
+def test_jobs_that_do_not_fit_are_refused_before_any_work(job, message):
+    video = DrawnVideo()
+    with pytest.raises(InputError, match=message):
+        list(Propagator(network("aot"), quick("aot")).propagate(video, [Job(2, square(2)), job]))
+    assert video.reads == 0
+
+
+def test_settings_without_sense_are_refused():
+    with pytest.raises(ConfigError, match="active_ids"):
+        quick("aot", active_ids="some")
+    with pytest.raises(ConfigError, match="batch"):
+        Propagator(network("aot"), quick("aot"), batch=0)
+
+
+def test_a_video_shorter_than_it_says():
+    video = DrawnVideo()
+    video.frames = lambda start: iter(())
+    with pytest.raises(InputError, match="ends before frame 0"):
+        list(Propagator(network("aot"), quick("aot")).propagate(video, [Job(0, square(0))]))
+
+
+def test_going_back_again_restarts_the_pass():
+    """Several batches sweep forwards more than once; from a sweep's second frame on, one pass gives the frames."""
+    video = DrawnVideo(8)
+    passes = []
+    video.frames = lambda start, frames=video.frames: passes.append(start) or frames(start)
+    jobs = [Job(1, square(1)), Job(2, square(2))]
+    run(Propagator(network("aot"), quick("aot"), batch=1, cache_bytes=0), video, jobs)
+    assert passes == [2, 3]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_cap_bounds_what_is_remembered(family, monkeypatch):
+    memories = []
+
+    class Watched(propagate.Memory):
+        def __init__(self, policy):
+            super().__init__(policy)
+            memories.append(self)
+
+    monkeypatch.setattr(propagate, "Memory", Watched)
+    capped = quick(family, memory=replace(quick(family).memory, long_term_cap=3), scales=(1.0,), flip=False)
+    run(Propagator(network(family), capped), DrawnVideo(14), [Job(0, square(0))])
+    tokens = SIZE[0] // 16 * (SIZE[1] // 16)
+    assert [memory.tokens for memory in memories] == [3 * tokens]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_half_precision_stays_close(family):
+    job = [Job(2, square(2))]
+    _, full = run(Propagator(network(family), quick(family)), DrawnVideo(4), job)
+    _, half = run(Propagator(network(family), quick(family), precision="bfloat16"), DrawnVideo(4), job)
+    assert 0 < np.abs(full - half).max()
+    assert np.abs(full - half).mean() < 0.02
+
+
+@pytest.mark.parametrize("family", ["aot"])  # tracing takes long; the other family has the same stages
+def test_compiled_stages_give_the_same(family, monkeypatch):
+    """Graphs are captured and replayed; code generation for a device is torch's own business."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    jobs = [Job(0, square(0))]
+    _, plain = run(Propagator(network(family), quick(family)), DrawnVideo(3), jobs)
+    _, compiled = run(Propagator(network(family), quick(family), compiled=True), DrawnVideo(3), jobs)
+    np.testing.assert_allclose(compiled, plain, atol=1e-5)
