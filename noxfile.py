@@ -11,7 +11,8 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parent
-MEMBERS = [*sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml")), ROOT / "tools/golden_cases"]
+WORKSPACE = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
+MEMBERS = sorted(path.parent for pattern in WORKSPACE for path in ROOT.glob(f"{pattern}/pyproject.toml"))
 TESTED = [member for member in MEMBERS if any(member.glob("tests/test_*.py"))]
 
 nox.options.default_venv_backend = "none"  # uv makes the environments, one a package
