@@ -62,7 +62,8 @@ MSDA_API int msda_abi(void);
 /* What the library holds, "key=value" separated by ';', e.g. "cuda=13.0;archs=75,80,86". */
 MSDA_API const char* msda_build_info(void);
 
-/* The instruction set that the CPU kernels use on this machine: "baseline", "avx2" or "avx512". */
+/* The instruction set that the CPU kernels use: the best of "baseline", "avx2" and "avx512" that the machine has, or less
+ * where the environment variable MSDA_CPU_INSTRUCTIONS named less at the first call. */
 MSDA_API const char* msda_cpu_instructions(void);
 
 /* Why the last call on this thread failed. Valid until the next failing call on this thread. */

@@ -48,6 +48,12 @@ def kernel(request: pytest.FixtureRequest) -> Attention:
 
 
 @pytest.fixture(scope="session")
+def kernel_on() -> Callable[[str], None]:
+    """Call with `cpu` or `cuda` to skip where there is no kernel."""
+    return _require
+
+
+@pytest.fixture(scope="session")
 def cpu_kernel() -> Attention:
     """The CPU kernel; skips without the library."""
     _require("cpu")

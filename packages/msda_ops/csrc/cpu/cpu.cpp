@@ -1,5 +1,7 @@
 // CPU entry points: pick the instruction set, cut the problem into work, share it among threads.
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <string>
@@ -16,8 +18,9 @@ namespace msda::cpu {
 namespace {
 
 enum class Instructions { baseline, avx2, avx512 };
+constexpr const char* NAMES[] = {"baseline", "avx2", "avx512"};
 
-Instructions best_instructions() {
+Instructions supported() {
 #if defined(MSDA_X86_64)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
@@ -27,6 +30,18 @@ Instructions best_instructions() {
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Instructions::avx2;
 #endif
     return Instructions::baseline;
+}
+
+// The best supported ones, or less where the environment variable MSDA_CPU_INSTRUCTIONS names less.
+Instructions chosen_instructions() {
+    static const Instructions chosen = [] {
+        const char* wanted = std::getenv("MSDA_CPU_INSTRUCTIONS");
+        for (int i = 0; wanted != nullptr && i < int(supported()); ++i) {
+            if (std::strcmp(wanted, NAMES[i]) == 0) return Instructions(i);
+        }
+        return supported();
+    }();
+    return chosen;
 }
 
 template <typename Real>
@@ -43,6 +58,9 @@ const Kernels<Real>& kernels_for(Instructions instructions) {
 #undef MSDA_PICK
 }
 
+// Starting a thread takes about as long as this many multiplications.
+constexpr int64_t WORTH_A_THREAD = int64_t(1) << 20;
+
 constexpr size_t ALIGNMENT = 64;
 
 struct Free {
@@ -54,6 +72,9 @@ struct Free {
 template <typename Real, typename Kernel>
 void run(const Problem& problem, const Work<Real>& whole, const Kernels<Real>& kernels, Kernel kernel, int threads) {
     const bool is_backward = whole.grad_output != nullptr;
+    const int64_t multiplications =
+        problem.batch * problem.queries * problem.heads * whole.points * CORNERS * problem.channels;
+    threads = int(std::min<int64_t>(threads, 1 + multiplications / WORTH_A_THREAD));
     const int64_t planes = problem.batch * problem.heads;
     const int64_t wanted = is_backward ? 1 : (threads + planes - 1) / planes;
     const int64_t cuts = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(problem.queries / 64, 1));
@@ -146,7 +167,7 @@ void forward(const Problem& problem, const void* value, const void* locations, c
     const LevelTable levels(problem);
     Work<Real> work = whole_problem<Real>(problem, levels, value, locations, weights);
     work.output = results;
-    const Kernels<Real>& kernels = kernels_for<Real>(best_instructions());
+    const Kernels<Real>& kernels = kernels_for<Real>(chosen_instructions());
     run(problem, work, kernels, kernels.forward, threads);
 }
 
@@ -172,7 +193,7 @@ void backward(const Problem& problem, const void* grad_output, const void* value
     if (!work.pack) {
         fill_with_zeros(for_value, problem.batch * problem.tokens * problem.heads * problem.channels, threads);
     }
-    const Kernels<Real>& kernels = kernels_for<Real>(best_instructions());
+    const Kernels<Real>& kernels = kernels_for<Real>(chosen_instructions());
     run(problem, work, kernels, kernels.backward, threads);
 }
 
@@ -183,13 +204,7 @@ void backward(const Problem& problem, const void* grad_output, const void* value
 }  // namespace
 }  // namespace msda::cpu
 
-const char* msda_cpu_instructions(void) {
-    switch (msda::cpu::best_instructions()) {
-        case msda::cpu::Instructions::avx512: return "avx512";
-        case msda::cpu::Instructions::avx2: return "avx2";
-        default: return "baseline";
-    }
-}
+const char* msda_cpu_instructions(void) { return msda::cpu::NAMES[int(msda::cpu::chosen_instructions())]; }
 
 int msda_cpu_forward(const msda_problem* problem, int dtype, const void* value, const void* locations,
                      const void* weights, void* output, int threads) {

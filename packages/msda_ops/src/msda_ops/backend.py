@@ -68,13 +68,17 @@ def _choose_cuda(kernels: library.Library, index: int | None) -> Backend:
     return Backend("cuda", f"CUDA {kernels.build_info['cuda']} kernels on {torch.cuda.get_device_name(index)}")
 
 
-@torch.compiler.assume_constant_result
 def path_name(device_type: str, index: int | None, dtype: torch.dtype) -> str:
     """`Backend.name` for a tensor; warns once when a CPU or CUDA tensor has to do without a kernel."""
     chosen = _choose(device_type, index, dtype)
     if chosen.name == "twin" and device_type in ("cpu", "cuda"):
         _warn(device_type, chosen.reason)
     return chosen.name
+
+
+# What torch.compiler.assume_constant_result does: torch.compile asks while it traces and keeps the answer. The decorator
+# itself imports all of the compiler, which takes longer than importing torch.
+path_name._dynamo_marked_constant = True
 
 
 @functools.cache

@@ -138,4 +138,5 @@ def _why_absent() -> str:
         remedy = f"install a C++ compiler (Debian and Ubuntu: `apt-get install g++`), then {REINSTALL}"
     else:
         remedy = f"{compiler} is here now: {REINSTALL}; with MSDA_OPS_BUILD=cpu set, a failing build shows its log"
-    return f"msda-ops was installed without its compiled library (no working C++ compiler, or MSDA_OPS_BUILD=none): {remedy}"
+    cause = "msda-ops was installed without its compiled library (no working C++ compiler, or MSDA_OPS_BUILD=none)"
+    return f"{cause}: {remedy}"

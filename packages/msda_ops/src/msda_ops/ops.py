@@ -29,8 +29,8 @@ def ms_deform_attn(
 
     Runs on a kernel of the compiled library where there is one (`msda_ops.backend` tells), on the torch twin otherwise.
     Differentiable once with respect to all three tensors. Autocast changes nothing: the dtype of `value` decides.
-    Half-precision values are multiplied and summed in float32; keep their locations in float32, because a half-precision
-    location is only good to about size / 2048 pixels.
+    Half-precision values are multiplied and summed in float32; keep their locations in float32, because a
+    half-precision location is only good to about size / 2048 pixels.
 
     Args:
         value: [B, S, M, D] floating; the levels' rows one after the other, S = sum of H * W.
@@ -184,7 +184,7 @@ def _backward_cpu(
     grad_output: Tensor, value: Tensor, spatial_shapes: Sequence[int], locations: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     inputs = [tensor.contiguous() for tensor in (grad_output, value, locations, weights)]
-    gradients = _backward_fake(grad_output, value, spatial_shapes, locations, weights)
+    gradients = _empty_gradients(value, locations, weights)
     library.load().cpu_backward(
         _problem(value, spatial_shapes, weights),
         _dtype_name(value),
@@ -200,24 +200,31 @@ def _backward_cuda(
 ) -> tuple[Tensor, Tensor, Tensor]:
     _alert_not_deterministic()
     inputs = [tensor.contiguous() for tensor in (grad_output, value, locations, weights)]
-    grad_value, *others = _backward_fake(grad_output, value, spatial_shapes, locations, weights)
-    sums = grad_value if value.dtype == weights.dtype else torch.empty_like(grad_value, dtype=weights.dtype)
+    gradients = _empty_gradients(value, locations, weights, dtype=weights.dtype)
     with torch.cuda.device_of(value):
         library.load().cuda_backward(
             _problem(value, spatial_shapes, weights),
             _dtype_name(value),
-            *_pointers(*inputs, sums, *others),
+            *_pointers(*inputs, *gradients),
             device=value.get_device(),
             stream=torch.cuda.current_stream().cuda_stream,
         )
-    return sums.to(value.dtype), others[0], others[1]
+    grad_value, grad_locations, grad_weights = gradients
+    return grad_value.to(value.dtype), grad_locations, grad_weights
 
 
 @torch.library.register_fake("msda_ops::backward")
 def _backward_fake(
     grad_output: Tensor, value: Tensor, spatial_shapes: Sequence[int], locations: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return value.new_empty(value.shape), locations.new_empty(locations.shape), weights.new_empty(weights.shape)
+    return _empty_gradients(value, locations, weights)
+
+
+def _empty_gradients(
+    value: Tensor, locations: Tensor, weights: Tensor, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad_value = value.new_empty(value.shape, dtype=dtype or value.dtype)  # dense, whatever the strides of value
+    return grad_value, locations.new_empty(locations.shape), weights.new_empty(weights.shape)
 
 
 def _alert_not_deterministic() -> None:
@@ -244,3 +251,13 @@ def _differentiate(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, Tensor,
 
 
 torch.library.register_autograd("msda_ops::forward", _differentiate, setup_context=_keep_inputs)
+
+
+def _refuse_second_derivative(ctx: Any, *gradients: Tensor) -> None:
+    raise LibraryError(
+        "ms_deform_attn is differentiable once; msda_ops.reference.ms_deform_attn_reference goes further where "
+        "torch's grid_sample does"
+    )
+
+
+torch.library.register_autograd("msda_ops::backward", _refuse_second_derivative)
