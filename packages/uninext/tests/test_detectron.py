@@ -74,6 +74,7 @@ def test_predictor_gives_instances_in_the_images_own_pixels(weights: Path) -> No
     cfg = uninext_cfg("tiny-convnext")
     cfg.MODEL.WEIGHTS = str(weights)
     cfg.MODEL.DEVICE = "cpu"
+    cfg.INPUT.MIN_SIZE_TEST = 64
     predictor = UninextPredictor(cfg, Tokenizer(encode_bytes, config_of(cfg).text))
     image = np.random.default_rng(0).integers(0, 255, (70, 100, 3), dtype=np.uint8)
     found = predictor(image, ["a dog", "the tall one"])["instances"]

@@ -21,7 +21,9 @@ EXPRESSIONS = ["the red square", "a dog", "someone who is not there at all"]
 
 @pytest.fixture(scope="module", params=[name for name in CONFIGS if name.startswith("tiny")])
 def network(request: pytest.FixtureRequest) -> Uninext:
-    return build_network(uninext_cfg(request.param), seed=3)
+    cfg = uninext_cfg(request.param)
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 64, 178
+    return build_network(cfg, seed=3)
 
 
 def drawn_video(folder: Path, expressions: list[str], frames: int = 3, size: tuple[int, int] = (90, 140)) -> Video:

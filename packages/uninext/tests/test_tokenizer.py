@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from uninext.config import TextConfig
 from uninext.errors import TokenizerError
 from uninext.preprocess import clean_expression
-from uninext.tokenizer import BEGIN, END, PAD, Tokenizer, encode_bytes, wordpiece_encoder
+from uninext.tokenizer import BEGIN, END, PAD, Tokenizer, encode_bytes, named_encoder, wordpiece_encoder
 
 CONFIG = TextConfig()
 
@@ -72,3 +72,8 @@ def test_cleaning_twice_changes_nothing(text: str) -> None:
     once = clean_expression(text)
     assert clean_expression(once) == once
     assert not set(once) & set(".,'!?\"()*#:;-/")
+
+
+def test_random_weights_need_no_vocabulary() -> None:
+    assert named_encoder("auto", random_weights=True) is encode_bytes
+    assert named_encoder("bytes") is encode_bytes

@@ -3,12 +3,12 @@
 From Python, for a video (see also `uninext.detectron` for detectron2's way, one image at a time):
 
     from mask_interchange import open_video
-    from uninext import Tokenizer, VideoPredictor, build_network, uninext_cfg, wordpiece_encoder
+    from uninext import Tokenizer, VideoPredictor, build_network, uninext_cfg, named_encoder
 
     cfg = uninext_cfg("convnext-l")
     cfg.MODEL.WEIGHTS = "model_final.pth"
     network = build_network(cfg)
-    predictor = VideoPredictor(network, Tokenizer(wordpiece_encoder("bert-base-uncased"), network.config.text))
+    predictor = VideoPredictor(network, Tokenizer(named_encoder("bert-base-uncased"), network.config.text))
     masks = predictor.predict(next(iter(open_video("dog.mp4", ["the brown dog"]).videos.values())))
 
 Names are imported when they are first used, so that `uninext-infer --help` needs no torch.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uninext.errors import UninextError
     from uninext.model import Uninext, build_uninext
     from uninext.predict import VideoPredictor
-    from uninext.tokenizer import Tokenizer, wordpiece_encoder
+    from uninext.tokenizer import Tokenizer, named_encoder
 
 _HOMES = {
     "config": ("CONFIGS", "UninextConfig", "named_config"),
@@ -31,7 +31,7 @@ _HOMES = {
     "errors": ("UninextError",),
     "model": ("Uninext", "build_uninext"),
     "predict": ("VideoPredictor",),
-    "tokenizer": ("Tokenizer", "wordpiece_encoder"),
+    "tokenizer": ("Tokenizer", "named_encoder"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -47,8 +47,8 @@ __all__ = [
     "build_network",
     "build_uninext",
     "named_config",
+    "named_encoder",
     "uninext_cfg",
-    "wordpiece_encoder",
 ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mask_interchange.program import ModelRequest, RVOSProgram, rvos_app
 
-from uninext.config import CONFIGS, DEFAULT_TOKENIZER, named_config
+from uninext.config import CONFIGS, PUBLISHED_SHORT_SIDE, named_config
 from uninext.errors import UninextError
 
 if TYPE_CHECKING:
@@ -17,23 +17,19 @@ if TYPE_CHECKING:
 def load(request: ModelRequest) -> "VideoPredictor":
     """Build the network that was asked for, with its weights and tokenizer."""
     _silence_libraries()
-    import torch
-
     from uninext.detectron import build_network, uninext_cfg
     from uninext.predict import VideoPredictor
-    from uninext.tokenizer import Tokenizer, encode_bytes, wordpiece_encoder
+    from uninext.tokenizer import Tokenizer, named_encoder
 
     cfg = uninext_cfg(request.config)
     if request.device != "auto":
         cfg.MODEL.DEVICE = request.device
-    seed = request.weights.seed
-    # Untrained weights have no vocabulary that fits; bytes will do, and nothing has to be downloaded.
-    bytes_will_do = seed is not None and request.tokenizer == DEFAULT_TOKENIZER
-    encode = encode_bytes if bytes_will_do else wordpiece_encoder(request.tokenizer)
+    if request.short_side is not None:
+        cfg.INPUT.MIN_SIZE_TEST = request.short_side
     if request.weights.checkpoint is not None:
         cfg.MODEL.WEIGHTS = str(request.weights.checkpoint)
-    network = build_network(cfg, seed)
-    torch.set_grad_enabled(False)
+    encode = named_encoder(request.tokenizer, random_weights=request.weights.seed is not None)
+    network = build_network(cfg, request.weights.seed)
     return VideoPredictor(network, Tokenizer(encode, network.config.text), request.soft_masks)
 
 
@@ -57,7 +53,8 @@ app = rvos_app(
         about="Masks of what sentences describe in videos, by UNINEXT (frame by frame).",
         configs=tuple(CONFIGS),
         config_options=("--backbone", "--config"),
-        tokenizer=DEFAULT_TOKENIZER,
+        tokenizer="auto",
+        short_side=PUBLISHED_SHORT_SIDE,
         error=UninextError,
         load=load,
         convert=convert,

@@ -12,7 +12,7 @@ from uninext.errors import ConfigError
 LEVELS = 4  # feature levels: three of the backbone (strides 8, 16, 32) and one more (64)
 STRIDES = (8, 16, 32, 64)
 SIZE_DIVISIBILITY = 32
-DEFAULT_TOKENIZER = "bert-base-uncased"  # a name on the Hugging Face hub
+PUBLISHED_SHORT_SIDE = 480
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class TextConfig:
 class ImageConfig:
     """How a frame becomes network input: RGB, resized by its short side, normalised, padded right and below."""
 
-    short_side: int = 480
+    short_side: int = PUBLISHED_SHORT_SIDE
     long_side_limit: int = 1333
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
@@ -147,7 +147,6 @@ def _tiny(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
         name=name,
         backbone=backbone,
         text=TextConfig(vocab_size=600, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64),
-        image=ImageConfig(short_side=64, long_side_limit=178),
         feedforward_dim=64,
         encoder_layers=2,
         decoder_layers=3,

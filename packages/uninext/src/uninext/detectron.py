@@ -31,7 +31,6 @@ from torch import Tensor
 from uninext.backbone import PyramidBackbone, build_backbone
 from uninext.checkpoint import Unallocated, load_weights, read_weights
 from uninext.config import (
-    DEFAULT_TOKENIZER,
     ConvNeXtConfig,
     ImageConfig,
     TextConfig,
@@ -44,7 +43,7 @@ from uninext.geometry import frame_geometry
 from uninext.model import Uninext
 from uninext.predict import answer
 from uninext.preprocess import FramePreprocessor, as_pixels
-from uninext.tokenizer import Tokenizer, wordpiece_encoder
+from uninext.tokenizer import AUTO, Tokenizer, named_encoder
 
 # --- configuration ----------------------------------------------------------------------------------------------------
 
@@ -58,7 +57,7 @@ def add_uninext_config(cfg: CfgNode, config: UninextConfig | None = None) -> Non
     config = config or named_config("convnext-l")
     node = _node(config)
     image = node.pop("IMAGE")
-    node.TOKENIZER = DEFAULT_TOKENIZER
+    node.TOKENIZER = AUTO
     cfg.MODEL.UNINEXT = node
     cfg.MODEL.META_ARCHITECTURE = ReferringUninext.__name__
     cfg.MODEL.BACKBONE.NAME = build_uninext_backbone.__name__
@@ -256,7 +255,7 @@ class UninextPredictor:
         self.cfg = cfg.clone()
         self.model = build_network(self.cfg)
         text = self.model.config.text
-        self.tokenizer = tokenizer or Tokenizer(wordpiece_encoder(cfg.MODEL.UNINEXT.TOKENIZER), text)
+        self.tokenizer = tokenizer or Tokenizer(named_encoder(cfg.MODEL.UNINEXT.TOKENIZER), text)
         self.aug = ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
 
     def __call__(self, original_image: npt.NDArray[np.uint8], expressions: Sequence[str]) -> dict[str, Instances]:

@@ -22,6 +22,8 @@ WHAT_TO_PASS = (
     "(https://huggingface.co/google-bert/bert-base-uncased), or a hub id while online"
 )
 
+AUTO, BYTES, PUBLISHED = "auto", "bytes", "bert-base-uncased"  # names of tokenizers, beside folders and hub ids
+
 Encode = Callable[[str, int], list[int]]  # cleaned sentence, most tokens allowed -> ids with BEGIN and END
 
 
@@ -77,8 +79,24 @@ class Tokenizer:
         return ids
 
 
+def named_encoder(name: str, *, random_weights: bool = False) -> Encode:
+    """The encoder of a name.
+
+    Args:
+        name: a folder with `vocab.txt`; an id on the Hugging Face hub; `bytes` for one token a byte; `auto` for
+            `bert-base-uncased`, and for `bytes` with random weights, which no vocabulary can make meaningful.
+        random_weights: whether the network is untrained.
+
+    Raises:
+        TokenizerError: it cannot be had.
+    """
+    if name == AUTO:
+        name = BYTES if random_weights else PUBLISHED
+    return encode_bytes if name == BYTES else wordpiece_encoder(name)
+
+
 def encode_bytes(sentence: str, longest: int) -> list[int]:
-    """One token for each UTF-8 byte: for random weights, which no vocabulary can make meaningful."""
+    """One token for each UTF-8 byte, longest sequence `longest`."""
     return [BEGIN, *(FIRST_BYTE + byte for byte in sentence.encode()[: longest - 2]), END]
 
 
