@@ -1,0 +1,117 @@
+"""What is MUTR's own: additive fusion, words that have seen the video, and heads of the first decoder layer."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from mutr.config import CONFIGS
+from mutr.model import MUTR
+from rvos_layers.query_masks import choose_query
+from rvos_layers.tokenizer import PAD, Tokens
+from torch import nn
+
+SENTENCES = [[0, 17, 40, 2, PAD, PAD], [0, 99, 5, 31, 7, 2]]
+WITHOUT_INFLUENCE = ["class_heads.1", "class_heads.2", "queries.box_heads.2", "text.roberta.pooler"]
+WITH_INFLUENCE = ["class_heads.0", "queries.box_heads.0", "queries.box_heads.1", "aggregation", "interaction"]
+
+
+@pytest.fixture(scope="module")
+def model() -> MUTR:
+    torch.manual_seed(0)
+    model = MUTR(CONFIGS["tiny"]).eval()
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            nn.init.normal_(parameter, mean=parameter.mean().item(), std=0.1)
+    return model.requires_grad_(False)
+
+
+def tokens(*rows: int) -> Tokens:
+    ids = torch.tensor([SENTENCES[row] for row in rows])
+    return Tokens(ids, ids == PAD)
+
+
+def clip(seed: int = 1, frames: int = 5) -> torch.Tensor:
+    return torch.randn(1, frames, 3, 48, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def answer(model: MUTR, frames: torch.Tensor, asked: Tokens):
+    video, text = model.encode_video(frames), model.encode_text(asked)
+    found = model.find(video, text)
+    return found, model.draw(video, text, found)
+
+
+def test_what_pixels_read_is_added_to_them(model):
+    video, text = model.encode_video(clip()), model.encode_text(tokens(0))
+    level = video.levels[1][:1]
+    pixels = level.flatten(2).transpose(1, 2)
+    read = model.queries.words(pixels, text.words + text.word_positions, text.words, ~text.padding_mask[:, None, None])
+    expected = (pixels + read).transpose(1, 2).reshape(level.shape)
+    torch.testing.assert_close(model.queries.fused(level, text), expected)
+
+
+@pytest.mark.parametrize("part", WITHOUT_INFLUENCE + WITH_INFLUENCE)
+def test_which_parts_have_a_say(model, part):
+    """The published evaluation pairs queries of the last decoder layer with heads of the first."""
+    found, masks = answer(model, clip(), tokens(0, 1))
+    parameters = list(model.get_submodule(part).parameters())
+    kept = [parameter.clone() for parameter in parameters]
+    for parameter in parameters:
+        parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
+    changed, changed_masks = answer(model, clip(), tokens(0, 1))
+    for parameter, before in zip(parameters, kept, strict=True):
+        parameter.copy_(before)
+    same = [
+        torch.equal(found.logits, changed.logits),
+        torch.equal(found.boxes, changed.boxes),
+        torch.equal(masks, changed_masks),
+    ]
+    assert all(same) == (part in WITHOUT_INFLUENCE)
+
+
+def test_scores_are_those_of_the_clip(model):
+    """Equal in all frames to the last bit, so that the key frame is the first and not an accident of rounding."""
+    found, _ = answer(model, clip(frames=9), tokens(0, 1))
+    assert torch.equal(found.logits, found.logits[:, :1].expand_as(found.logits))
+    chosen = choose_query(found.logits[0])
+    assert torch.equal(chosen.scores, chosen.scores[:1].expand(9))
+    assert chosen.key_frame == 0
+
+
+def test_words_see_the_whole_video(model):
+    text = model.encode_text(tokens(0))
+    frames = clip()
+    changed = frames.clone()
+    changed[:, 4] = 0
+    before, after = (list(model.aggregation(model.encode_video(x), text)) for x in (frames, changed))
+    assert len(before) == 4
+    assert all((a - b).abs().max() > 1e-4 for a, b in zip(before, after, strict=True))
+
+
+def test_padded_pixels_are_not_read(model):
+    """Words of a padded clip, whose pixel features are otherwise the same."""
+    video, text = model.encode_video(clip()), model.encode_text(tokens(0))
+    grids = [replace(g, padding=torch.zeros(5, *g.position.shape[2:], dtype=torch.bool)) for g in video.grids]
+    for grid in grids:
+        grid.padding[..., grid.padding.shape[2] // 2 :] = True
+    masked = replace(video, grids=grids)
+    levels = [level.clone() for level in video.levels]
+    for level in levels:
+        level[..., level.shape[3] // 2 :] = 1e3
+    *_, expected = model.aggregation(masked, text)
+    *_, words = model.aggregation(replace(masked, levels=levels), text)
+    torch.testing.assert_close(words, expected)
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_sentences_and_clips_keep_apart(model, frames):
+    """The published code mixes clips of a batch in two places."""
+    clips = [clip(1, frames), clip(2, frames)]
+    together, masks = answer(model, clips[0], tokens(0, 1))
+    paired, paired_masks = answer(model, torch.cat(clips), tokens(0, 1))
+    for row in (0, 1):
+        alone, mask = answer(model, clips[0], tokens(row))
+        torch.testing.assert_close(together.logits[row], alone.logits[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(masks[row], mask[0], rtol=0, atol=1e-4)
+        alone, mask = answer(model, clips[row], tokens(row))
+        torch.testing.assert_close(paired.logits[row], alone.logits[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(paired_masks[row], mask[0], rtol=0, atol=1e-4)

@@ -1,0 +1,88 @@
+"""From frames and sentences to tracks."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mask_interchange import MaskRun
+from mutr import MUTRPredictor, cli
+from mutr.config import CONFIGS
+from mutr.preprocess import RESIZE, RESIZE_FOR_MASKS
+from typer.testing import CliRunner
+
+DATA = os.environ.get("RVOS_DATA")
+SENTENCES = ["a dog", "the brown dog that turns round at the end", "Grass"]
+
+
+@pytest.fixture(scope="module")
+def predictor() -> MUTRPredictor:
+    """A tiny random network whose masks are neither empty nor full."""
+    made = MUTRPredictor.load(seed=0, config="tiny", device="cpu", short_side=64)
+    torch.manual_seed(0)
+    torch.nn.init.normal_(made.model.masks.controller.last.weight, std=0.3)
+    return made
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    clip = np.random.default_rng(0).integers(0, 120, (4, 70, 101, 3), dtype=np.uint8)
+    for t, frame in enumerate(clip):
+        frame[20 + t : 45 + t, 5 * t : 5 * t + 30] = (250, 200, 90)
+    return list(clip)
+
+
+def test_sentences_together_and_alone(predictor, frames):
+    together = predictor.segment(frames, SENTENCES)
+    for track in together:
+        [alone] = predictor.segment(frames, [track.expression])
+        assert 0.01 < track.stack().mean() < 0.99
+        assert alone.key_frame == track.key_frame
+        np.testing.assert_allclose(alone.scores, track.scores, atol=1e-5)
+        assert (alone.stack() != track.stack()).mean() < 1e-3
+
+
+def test_the_video_is_encoded_once_and_only_chosen_queries_are_drawn(predictor, frames, monkeypatch):
+    model, encoded, drawn = predictor.model, [], []
+    encode, draw = model.encode_video, model.draw
+    monkeypatch.setattr(model, "encode_video", lambda clip: encoded.append(clip.shape) or encode(clip))
+    monkeypatch.setattr(model, "draw", lambda v, t, found: drawn.append(found.states.shape[:3]) or draw(v, t, found))
+    predictor.segment(frames, SENTENCES)
+    assert encoded == [(1, 4, 3, 64, 92)]
+    assert sum(sentences for sentences, _, _ in drawn) == len(SENTENCES)
+    assert {shape[1:] for shape in drawn} == {(4, 1)}
+
+
+def test_two_published_sizes(frames):
+    """Scores at one, masks at the other; both come from the same option."""
+    assert (RESIZE.size((720, 1280)), RESIZE_FOR_MASKS.size((720, 1280))) == ((360, 640), (432, 768))
+    small, large = (MUTRPredictor.load(seed=0, config="tiny", device="cpu", short_side=side) for side in (64, 80))
+    [one], [other] = small.segment(frames, SENTENCES[:1]), large.segment(frames, SENTENCES[:1])
+    assert one.size == other.size == (70, 101)
+    assert one.key_frame == other.key_frame == 0
+    assert not np.array_equal(one.scores, other.scores)
+
+
+def test_the_command_line_knows_every_configuration():
+    result = CliRunner().invoke(cli.main, ["--help"])
+    assert result.exit_code == 0
+    assert "|".join(CONFIGS) in result.output
+
+
+@pytest.mark.skipif(not DATA, reason="RVOS_DATA does not name the folder of test data")
+def test_real_frames_end_to_end(tmp_path):
+    folder = tmp_path / "dog"
+    folder.mkdir()
+    for path in sorted((Path(DATA) / "davis_mini" / "JPEGImages" / "dog").glob("*.jpg"))[:3]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    arguments = ["--video", folder, "-e", "the brown dog", "-e", "a dog turning", "--out", tmp_path / "run"]
+    arguments += ["--weights", "random:0", "--config", "tiny", "--device", "cpu", "--short-side", "90"]
+    result = CliRunner().invoke(cli.main, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    run = MaskRun.open(tmp_path / "run")
+    assert run.manifest.settings["short_side"] == 90
+    masks = run.read("dog")
+    assert masks.frame_names == ("00000", "00001", "00002")
+    assert [track.expression.text for track in masks.tracks] == ["the brown dog", "a dog turning"]
+    assert {track.stack().shape for track in masks.tracks} == {(3, *masks.size)}

@@ -1,0 +1,65 @@
+"""What is ReferFormer's own: how pixels take up words, where queries start, which layer answers."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from referformer.config import CONFIGS
+from referformer.model import ReferFormer
+from rvos_layers.tokenizer import PAD, Tokens
+from torch import nn
+
+SENTENCES = [[0, 17, 40, 2, PAD, PAD], [0, 99, 5, 31, 7, 2]]
+
+
+@pytest.fixture(scope="module")
+def model() -> ReferFormer:
+    torch.manual_seed(0)
+    model = ReferFormer(CONFIGS["tiny"]).eval()
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            nn.init.normal_(parameter, mean=parameter.mean().item(), std=0.1)
+    return model.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def text(model):
+    ids = torch.tensor(SENTENCES)
+    return model.encode_text(Tokens(ids, ids == PAD))
+
+
+@pytest.fixture(scope="module")
+def video(model):
+    return model.encode_video(torch.randn(1, 3, 3, 48, 64, generator=torch.Generator().manual_seed(1)))
+
+
+def test_pixels_are_multiplied_by_what_they_read(model, video, text):
+    level = video.levels[1][:1]
+    pixels = level.flatten(2).transpose(1, 2)
+    some = text[:1]
+    read = model.queries.words(pixels, some.words + some.word_positions, some.words, ~some.padding_mask[:, None, None])
+    expected = (pixels * read).transpose(1, 2).reshape(level.shape)
+    torch.testing.assert_close(model.queries.fused(level, some), expected)
+
+
+def test_queries_start_from_the_sentence(model, video, text):
+    """The words alone do not tell sentences apart here, so any difference comes from the start."""
+    before = model.find(video, text)
+    after = model.find(video, replace(text, sentence=text.sentence.flip(0)))
+    assert (before.logits - after.logits).abs().max() > 1e-3
+
+
+def test_the_last_decoder_layer_answers(model, video, text):
+    before = model.find(video, text)
+    for layer, changes in ((0, False), (-1, True)):
+        model.class_heads[layer].bias += 1
+        after = model.find(video, text)
+        model.class_heads[layer].bias -= 1
+        assert torch.allclose(before.logits, after.logits) != changes
+
+
+def test_masks_lie_around_the_refined_centres(model, video, text):
+    found = model.find(video, text)
+    torch.testing.assert_close(found.centres, found.boxes[..., :2])
+    assert found.boxes.shape == (2, 3, 3, 4)
+    assert ((found.boxes > 0) & (found.boxes < 1)).all()
