@@ -1,0 +1,228 @@
+"""From frames and sentences to tracks: sharing, batching and streaming must not change what is said."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mask_interchange import Expression, MaskRun, open_dataset, open_video, soft_from_probabilities
+from rvos_layers import grounded_queries, predictor
+from rvos_layers.errors import RVOSLayersError, TokenizerError
+from rvos_layers.preprocess import ResizeRule
+from rvos_layers.query_masks import choose_query
+from soc import SOCPredictor, cli, model
+from soc.config import CONFIGS
+from typer.testing import CliRunner
+
+DATA = os.environ.get("RVOS_DATA")
+needs_data = pytest.mark.skipif(not DATA, reason="RVOS_DATA does not name the folder of test data")
+SENTENCES = ["a dog", "the brown dog that turns round at the end", "Grass"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """On networks this small, threads that wait for each other cost more than they save."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def soc() -> SOCPredictor:
+    """A tiny random network in which no head is neutral."""
+    made = SOCPredictor.load(seed=0, config="tiny", device="cpu", short_side=48)
+    torch.manual_seed(0)
+    for head in [*made.model.queries.box_heads, made.model.controller]:
+        torch.nn.init.normal_(head.last.weight, std=0.1)
+    return made
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    """Six frames of a bright square that wanders over noise."""
+    random = np.random.default_rng(0)
+    clip = random.integers(0, 120, (6, 50, 71, 3), dtype=np.uint8)
+    for t, frame in enumerate(clip):
+        frame[10 + t : 35 + t, 5 * t : 5 * t + 30] = (250, 200, 90)
+    return list(clip)
+
+
+def agree(one, other) -> None:
+    assert one.expression == other.expression
+    assert one.key_frame == other.key_frame
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+    assert (one.stack() != other.stack()).mean() < 1e-3
+
+
+def test_sentences_together_and_alone(soc, frames):
+    together = soc.segment(frames, SENTENCES)
+    assert [track.expression.text for track in together] == SENTENCES
+    for place, sentence in enumerate(SENTENCES):
+        [alone] = soc.segment(frames, [Expression(id=str(place), text=sentence)])
+        agree(alone, together[place])
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_group_sizes_change_nothing(soc, frames, size, monkeypatch):
+    expected = soc.segment(frames, SENTENCES)
+    monkeypatch.setattr(model, "QUESTIONS_AT_ONCE", size)
+    monkeypatch.setattr(predictor, "SENTENCES_AT_ONCE", size)
+    for one, other in zip(soc.segment(iter(frames), SENTENCES), expected, strict=True):
+        agree(one, other)
+
+
+def test_masks_are_drawn_for_the_chosen_queries_only(soc, frames, monkeypatch):
+    drawn = []
+    network = soc.model
+    draw = network.draw
+    monkeypatch.setattr(network, "draw", lambda v, t, found: drawn.append(found.states.shape) or draw(v, t, found))
+    soc.segment(frames, SENTENCES)
+    channels = CONFIGS["tiny"].channels
+    assert drawn == [(3, 6, 1, channels)]
+
+
+def test_heads_without_influence_are_not_run(soc, frames):
+    ran = []
+    network = soc.model
+    watched = {
+        "a later class head": network.class_heads[1],
+        "text side of the loss": network.alignment,
+        "first class head": network.class_heads[0],
+    }
+    hooks = [m.register_forward_hook(lambda *_, name=name: ran.append(name)) for name, m in watched.items()]
+    soc.segment(frames[:2], SENTENCES[:1])
+    for hook in hooks:
+        hook.remove()
+    assert set(ran) == {"first class head"}
+
+
+def test_the_video_is_encoded_once(soc, frames, monkeypatch):
+    calls = []
+    encode = soc.model.encode_video
+    monkeypatch.setattr(soc.model, "encode_video", lambda clip: calls.append(clip.shape) or encode(clip))
+    soc.segment(frames, SENTENCES * 3)
+    assert calls == [(1, 6, 3, 48, 68)]
+
+
+def test_the_answer_is_read_from_the_first_decoder_layer(soc, frames):
+    """A change of the last layer's heads must not show; one of the first layer's must."""
+    network = soc.model
+    before = soc.segment(frames[:3], SENTENCES[:1])[0].scores
+    with torch.no_grad():
+        network.class_heads[-1].bias += 1
+        np.testing.assert_array_equal(soc.segment(frames[:3], SENTENCES[:1])[0].scores, before)
+        network.class_heads[-1].bias -= 1
+        network.class_heads[0].bias += 1
+        assert (soc.segment(frames[:3], SENTENCES[:1])[0].scores > before).all()
+        network.class_heads[0].bias -= 1
+
+
+def test_sentences_are_taken_as_they_are(soc):
+    lower, upper, blank = soc.tokenizer(["a dog", "A Dog", "a  dog"]).input_ids
+    assert not torch.equal(lower, upper)
+    assert not torch.equal(lower, blank)
+
+
+def test_soft_masks_say_the_same_as_masks(frames):
+    made = SOCPredictor.load(seed=3, config="tiny", device="cpu", short_side=48, soft_masks=50)
+    [track] = made.segment(frames, SENTENCES[:1])
+    assert track.soft.shape == (6, 35, 50)
+    covered = soft_from_probabilities((mask.astype(np.float32) for mask in track.stack()), 50)
+    certain = np.abs(track.soft.astype(int) - 128) > 20
+    assert ((track.soft > 128) == (covered > 128))[certain].mean() > 0.95
+
+
+def test_progress_reaches_the_end(soc, frames):
+    seen = []
+    soc.segment(frames, SENTENCES, lambda done, total: seen.append((done, total)))
+    assert seen[0] == (0, 4)
+    assert seen[-1] == (4, 4)
+
+
+def test_a_long_video_needs_no_more_than_one_group_at_a_time(soc, monkeypatch):
+    """40 frames: no stage behind the backbone sees more than a group of them."""
+    largest = []
+    transformer = soc.model.queries.transformer
+    hook = transformer.register_forward_hook(lambda _, __, decoded: largest.append(len(decoded.initial_reference)))
+    still = np.full((40, 50, 3), 90, np.uint8)
+    small = SOCPredictor(soc.model, soc.tokenizer, ResizeRule(short=40))
+    [track] = small.segment((still for _ in range(40)), SENTENCES[:1])
+    hook.remove()
+    assert len(track) == 40
+    assert max(largest) <= grounded_queries.QUESTIONS_AT_ONCE
+    assert sum(largest) == 40
+
+
+def test_too_long_a_sentence_is_named(soc, frames):
+    with pytest.raises(TokenizerError, match=r"expression 'dog dog.* has \d+ tokens, .* at most 512"):
+        soc.segment(frames, ["dog " * 300])
+
+
+def test_random_weights_are_drawn_from_the_seed(frames):
+    first, again, other = (SOCPredictor.load(seed=s, config="tiny", device="cpu", short_side=40) for s in (5, 5, 6))
+    one, two, three = (p.segment(frames[:2], SENTENCES[:1])[0] for p in (first, again, other))
+    assert one == two
+    assert not np.array_equal(one.scores, three.scores)
+
+
+def test_weights_must_be_chosen():
+    with pytest.raises(ValueError, match="checkpoint or a seed"):
+        SOCPredictor.load(config="tiny")
+    with pytest.raises(RVOSLayersError, match="--device cuda:99"):
+        SOCPredictor.load(seed=0, config="tiny", device="cuda:99")
+
+
+def test_the_command_line_knows_every_configuration():
+    result = CliRunner().invoke(cli.main, ["--help"])
+    assert result.exit_code == 0
+    assert "|".join(CONFIGS) in result.output
+
+
+@needs_data
+def test_real_frames_end_to_end(tmp_path):
+    """The command on a few real frames, in the published form of a data set."""
+    root = Path(DATA) / "davis_mini"
+    folder = tmp_path / "dog"
+    folder.mkdir()
+    for path in sorted((root / "JPEGImages" / "dog").glob("*.jpg"))[:3]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    out = tmp_path / "run"
+    arguments = ["--video", str(folder), "-e", "the brown dog", "-e", "a dog turning", "--out", str(out)]
+    result = CliRunner().invoke(
+        cli.main, [*arguments, "--weights", "random:0", "--config", "tiny", "--device", "cpu", "--short-side", "90"]
+    )
+    assert result.exit_code == 0, result.output
+    masks = MaskRun.open(out).read("dog")
+    assert masks.size == open_video(folder, ["x"]).videos["dog"].size
+    assert [track.expression.text for track in masks.tracks] == ["the brown dog", "a dog turning"]
+    assert masks.frame_names == ("00000", "00001", "00002")
+
+
+@needs_data
+def test_the_published_tokenizer_fits(frames):
+    made = SOCPredictor.load(
+        seed=0, config="tiny", device="cpu", tokenizer=str(Path(DATA) / "tokenizers" / "roberta-base")
+    )
+    with pytest.raises(TokenizerError, match="knows 320 tokens"):
+        made.segment(frames[:1], ["a dog"])
+    made.tokenizer.vocabulary = CONFIGS["joint-base"].text.vocabulary
+    assert made.tokenizer(["the brown dog running"]).input_ids.tolist() == [[0, 627, 6219, 2335, 878, 2]]
+
+
+@needs_data
+def test_a_data_set_video_keeps_its_names(soc):
+    video = open_dataset(Path(DATA) / "davis_mini").videos["dog"]
+
+    class Beginning:
+        id, expressions, size, frame_names = video.id, video.expressions[:1], video.size, video.frame_names[:2]
+
+        @staticmethod
+        def frames():
+            return video.frames(0, 2)
+
+    masks = soc.predict(Beginning)
+    assert masks.video == "dog"
+    assert masks.frame_names == video.frame_names[:2]
+    assert choose_query(torch.zeros(2, 3, 1)).query == 0
