@@ -3,8 +3,8 @@
  *     out[b,q,m,:] = sum over levels l and points p of
  *                    weights[b,q,m,l,p] * bilinear(value_l[b,:,:,m,:], x = loc_x * W_l - 0.5, y = loc_y * H_l - 0.5)
  *
- * with pixel centres at whole numbers. A point counts when -1 < x < W_l and -1 < y < H_l (never when it is not finite);
- * corners outside the map are zero.
+ * with pixel centres at whole numbers. A point counts when -1 < x < W_l and -1 < y < H_l (never when it is not
+ * finite); corners outside the map are zero.
  *
  * All tensors are dense and row-major:
  *     value, grad_value          [batch][tokens][heads][channels]    tokens = sum of H_l * W_l, level after level
@@ -12,8 +12,8 @@
  *     weights, grad_weights      [batch][queries][heads][levels][points]
  *     output, grad_output        [batch][queries][heads][channels]
  *
- * Every output is written in full. Functions are safe to call from several threads; they return 0 or an error code whose
- * explanation msda_error() gives. Nothing here depends on torch or Python.
+ * Every output is written in full. Functions are safe to call from several threads; they return 0 or an error code
+ * whose explanation msda_error() gives. Nothing here depends on torch or Python.
  */
 #ifndef MSDA_H
 #define MSDA_H
@@ -62,8 +62,8 @@ MSDA_API int msda_abi(void);
 /* What the library holds, "key=value" separated by ';', e.g. "cuda=13.0;archs=75,80,86". */
 MSDA_API const char* msda_build_info(void);
 
-/* The instruction set that the CPU kernels use: the best of "baseline", "avx2" and "avx512" that the machine has, or less
- * where the environment variable MSDA_CPU_INSTRUCTIONS named less at the first call. */
+/* The instruction set that the CPU kernels use: the best of "baseline", "avx2" and "avx512" that the machine has, or
+ * less where the environment variable MSDA_CPU_INSTRUCTIONS named less at the first call. */
 MSDA_API const char* msda_cpu_instructions(void);
 
 /* Why the last call on this thread failed. Valid until the next failing call on this thread. */
@@ -76,10 +76,10 @@ MSDA_API int msda_cpu_backward(const msda_problem* problem, int dtype, const voi
                                const void* locations, const void* weights, void* grad_value, void* grad_locations,
                                void* grad_weights, int threads);
 
-/* CUDA, all four dtypes. `dtype` is that of value, output and grad_output. locations, weights and all three gradients are
- * float64 when dtype is float64 and float32 otherwise. Pointers are device memory of `device`; `stream` is a
- * cudaStream_t. The calls return when the work is queued, and leave `device` current on the calling thread. The order in
- * which grad_value is summed varies from run to run. */
+/* CUDA, all four dtypes. `dtype` is that of value, output and grad_output. locations, weights and all three gradients
+ * are float64 when dtype is float64 and float32 otherwise. Pointers are device memory of `device`; `stream` is a
+ * cudaStream_t. The calls return when the work is queued, and leave `device` current on the calling thread. One image's
+ * value may hold 2^31 - 1 numbers. The order in which grad_value is summed varies from run to run. */
 MSDA_API int msda_cuda_check(int device);
 MSDA_API int msda_cuda_forward(const msda_problem* problem, int dtype, const void* value, const void* locations,
                                const void* weights, void* output, int device, void* stream);

@@ -10,8 +10,8 @@ namespace msda {
 namespace {
 
 int64_t check_count(const char* name, int64_t count) {
-    if (count < 0) throw Error(MSDA_BAD_ARGUMENT, std::string(name) + " is " + std::to_string(count) + ", must not be negative");
-    return count;
+    if (count >= 0) return count;
+    throw Error(MSDA_BAD_ARGUMENT, std::string(name) + " is " + std::to_string(count) + ", must not be negative");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // A checked problem: everything the kernels rely on holds once this exists.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -16,7 +17,7 @@ struct Problem {
     int64_t tokens = 0;
     std::vector<Level> levels;
 
-    bool empty() const { return batch == 0 || queries == 0 || heads == 0 || channels == 0 || points == 0 || levels.empty(); }
+    bool empty() const { return std::min({batch, queries, heads, channels, samples()}) == 0; }
     int64_t samples() const { return int64_t(levels.size()) * points; }  // per query and head
 };
 

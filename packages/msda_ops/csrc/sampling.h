@@ -49,10 +49,10 @@ MSDA_INLINE Cell<Real> locate(const Level& level, Real location_x, Real location
     const int32_t first = level.start + top * level.width + left;
     const int32_t below = first + level.width;
     Cell<Real> cell;
-    cell.token[0] = has_top & has_left ? first : NO_TOKEN;
-    cell.token[1] = has_top & has_right ? first + 1 : NO_TOKEN;
-    cell.token[2] = has_bottom & has_left ? below : NO_TOKEN;
-    cell.token[3] = has_bottom & has_right ? below + 1 : NO_TOKEN;
+    cell.token[0] = (has_top & has_left) ? first : NO_TOKEN;
+    cell.token[1] = (has_top & has_right) ? first + 1 : NO_TOKEN;
+    cell.token[2] = (has_bottom & has_left) ? below : NO_TOKEN;
+    cell.token[3] = (has_bottom & has_right) ? below + 1 : NO_TOKEN;
     cell.right = inside_x - Real(left);
     cell.down = inside_y - Real(top);
     return cell;

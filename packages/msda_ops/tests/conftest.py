@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
-from torch import Tensor
-
 from msda_ops import backend, ms_deform_attn
 from msda_ops.reference import ms_deform_attn_reference
+from torch import Tensor
 
 Shapes = Sequence[tuple[int, int]]
 Attention = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from golden_cases import GoldenCase, StageReport, find_cases
-
 from msda_ops import MSDeformAttn
 from msda_ops import module as attention_module
 

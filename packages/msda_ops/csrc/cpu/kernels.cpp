@@ -88,7 +88,8 @@ size_t scratch_bytes(const Work<Real>& work) {
 
 // Adds up BLOCKS * LANES channels of all corners of all points.
 template <int BLOCKS, typename Real>
-MSDA_INLINE void gather(const Plan<Real>& plan, int64_t points, const Rows<const Real>& rows, int64_t channel, Real* out) {
+MSDA_INLINE void gather(const Plan<Real>& plan, int64_t points, const Rows<const Real>& rows, int64_t channel,
+                        Real* out) {
     Lanes<Real> sum[BLOCKS] = {};
     for (int64_t i = 0; i < points; ++i) {
         for (int corner = 0; corner < CORNERS; ++corner) {
@@ -172,8 +173,8 @@ void backward(const Work<Real>& work, void* scratch) {
         for (int64_t i = 0; i < work.points; ++i) {
             Real dot[CORNERS];
             scatter(plan, i, gradient, values, grad_values, row, dot);
-            const PointGradient<Real> gradients = point_gradient(work.levels[i], plan.right[i], plan.down[i],
-                                                                 work.weights[point + i], dot);
+            const PointGradient<Real> gradients = point_gradient(
+                level_of(work.levels, i), plan.right[i], plan.down[i], work.weights[point + i], dot);
             work.grad_locations[2 * (point + i)] = gradients.x;
             work.grad_locations[2 * (point + i) + 1] = gradients.y;
             work.grad_weights[point + i] = gradients.attention;

@@ -17,9 +17,11 @@ constexpr int LANES = LANE_BYTES / int(sizeof(Real));
 // The level of every point of a query, one array per quantity so that points are computed side by side.
 struct PointLevels {
     const int32_t *height, *width, *start;  // [points] each
-
-    Level operator[](int64_t point) const { return {height[point], width[point], start[point]}; }
 };
+
+MSDA_INLINE Level level_of(const PointLevels& levels, int64_t point) {
+    return {levels.height[point], levels.width[point], levels.start[point]};
+}
 
 // One head of one image, queries [first_query, last_query). Pointers are already at that image and head; strides count
 // numbers. Tensors as in msda.h.

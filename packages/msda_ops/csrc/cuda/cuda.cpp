@@ -14,7 +14,8 @@ void make_current(int device) {
     const cudaError_t error = cudaSetDevice(device);
     if (error == cudaSuccess) return;
     (void)cudaGetLastError();
-    throw Error(MSDA_NO_CUDA, "CUDA device " + std::to_string(device) + " cannot be used: " + cudaGetErrorString(error));
+    throw Error(MSDA_NO_CUDA,
+                "CUDA device " + std::to_string(device) + " cannot be used: " + cudaGetErrorString(error));
 }
 
 int narrow(const char* name, int64_t number) {
@@ -89,8 +90,8 @@ int msda_cuda_backward(const msda_problem* problem, int dtype, const void* grad_
     using namespace msda::cuda;
     return msda::guarded([&] {
         const msda::Problem checked(problem);
-        const Backward call{lay_out(checked),           grad_output, value, locations, weights, grad_value, grad_locations,
-                            grad_weights, static_cast<cudaStream_t>(stream)};
+        const Backward call{lay_out(checked), grad_output,    value,        locations, weights,
+                            grad_value,       grad_locations, grad_weights, static_cast<cudaStream_t>(stream)};
         make_current(device);
         const int real = dtype == MSDA_FLOAT64 ? MSDA_FLOAT64 : MSDA_FLOAT32;
         const auto clear = [&](void* numbers, int64_t count) {

@@ -1,8 +1,8 @@
-// The CUDA kernels. A warp works on a few (image, query, head) items at once; the lanes that share an item are its group.
+// The CUDA kernels. A warp works on a few (image, query, head) items at once; the lanes of one item are its group.
 //
-//     plan     one lane per sampling point: read location and weight, find the corners, leave the result in shared memory
+//     plan     one lane per sampling point: read location and weight, find the corners, put them in shared memory
 //     gather   one lane per few channels: read the corner rows of the group's points (and add to them, backward)
-//     settle   one lane per sampling point again: turn the sums over channels into the point's gradients (backward only)
+//     settle   one lane per sampling point again: turn sums over channels into the point's gradients (backward only)
 //
 // so that no coordinate is computed twice and every access to global memory is as wide as the channels allow. The three
 // steps repeat until all points are done, one point per lane at a time. Warps never wait for each other.
@@ -85,9 +85,9 @@ __device__ __forceinline__ void add(Number* to, Number factor, const Number (&te
     }
 }
 
-// What the gather step knows of a point. Rows are counted in accesses from the first token's, so that the address of a row
-// takes one instruction. A corner outside the map has weight zero and stands for another corner of the same point, so that
-// all four rows can be read at once without asking; only a point that does not count has NO_TOKEN instead.
+// What the gather step knows of a point. Rows are counted in accesses from the first token's, so that the address of a
+// row takes one instruction. A corner outside the map has weight zero and stands for another corner of the same point,
+// so that all four rows can be read at once without asking; only a point that does not count has NO_TOKEN instead.
 // Rows and weights lie apart so that each is one 16-byte access in float32.
 template <typename Number>
 struct PlannedPoints {

@@ -11,7 +11,7 @@ int msda_cuda_forward(const msda_problem*, int, const void*, const void*, const 
     return refuse();
 }
 
-int msda_cuda_backward(const msda_problem*, int, const void*, const void*, const void*, const void*, void*, void*, void*,
-                       int, void*) {
+int msda_cuda_backward(const msda_problem*, int, const void*, const void*, const void*, const void*, void*, void*,
+                       void*, int, void*) {
     return refuse();
 }

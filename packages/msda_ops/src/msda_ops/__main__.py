@@ -1,4 +1,4 @@
-"""`python -m msda_ops`: what is installed, which path every device and dtype takes, and whether the kernels are right."""
+"""`python -m msda_ops`: what is installed, which path each device and dtype takes, whether the kernels are right."""
 
 import ctypes
 import platform

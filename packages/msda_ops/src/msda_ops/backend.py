@@ -76,9 +76,9 @@ def path_name(device_type: str, index: int | None, dtype: torch.dtype) -> str:
     return chosen.name
 
 
-# What torch.compiler.assume_constant_result does: torch.compile asks while it traces and keeps the answer. The decorator
-# itself imports all of the compiler, which takes longer than importing torch.
-path_name._dynamo_marked_constant = True
+# What torch.compiler.assume_constant_result does: torch.compile asks while it traces and keeps the answer. The
+# decorator itself imports all of the compiler, which takes longer than importing torch.
+path_name._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 @functools.cache

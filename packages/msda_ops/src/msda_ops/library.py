@@ -113,7 +113,7 @@ class Library:
 
 @functools.cache
 def _load() -> Library | LibraryError:
-    package = sys.modules[__package__]
+    package = sys.modules["msda_ops"]
     for folder in map(Path, package.__path__):  # an editable install has two: the sources and what was compiled
         if (folder / FILE_NAME).is_file():
             try:

@@ -1,5 +1,5 @@
-// Enough of CUDA to run a kernel without barriers between warps on the CPU. The lanes of a warp are coroutines that take
-// turns: each runs up to its next __syncwarp or shuffle, then the next lane does. Only for tests.
+// Enough of CUDA to run a kernel without barriers between warps on the CPU. The lanes of a warp are coroutines that
+// take turns: each runs up to its next __syncwarp or shuffle, then the next lane does. Only for tests.
 #pragma once
 
 #include <ucontext.h>
@@ -104,4 +104,9 @@ Number __shfl_xor_sync(unsigned mask, Number number, int distance) {
 template <typename Number>
 void atomicAdd(Number* to, Number term) {
     *to += term;
+}
+
+inline void atomicAdd(float4* to, float4 terms) {
+    if (reinterpret_cast<uintptr_t>(to) % sizeof(float4) != 0) std::abort();
+    to->x += terms.x, to->y += terms.y, to->z += terms.z, to->w += terms.w;
 }

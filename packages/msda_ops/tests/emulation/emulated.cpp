@@ -1,4 +1,4 @@
-// The kernels of csrc/cuda/kernels.cuh, run by the emulation; `wide` asks for 16-byte accesses instead of one number each.
+// The kernels of csrc/cuda/kernels.cuh, run by the emulation; `wide` asks for 16-byte accesses instead of one number.
 #include "cuda_emulation.h"
 
 
