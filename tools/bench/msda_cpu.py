@@ -54,7 +54,7 @@ def make_inputs(queries: int, dtype: torch.dtype) -> list[Tensor]:
 def published_package() -> Attention | None:
     """`torch-ms-deform-attn` behind our signature, when it is installed."""
     try:
-        import torch_ms_deform_attn as package
+        import torch_ms_deform_attn as package  # pyright: ignore[reportMissingImports]  (optional, bench only)
     except ImportError:
         return None
 
@@ -73,7 +73,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def compare(candidates: dict[str, Attention], inputs: list[Tensor], repetitions: int) -> dict[str, dict[str, list[float]]]:
+def compare(
+    candidates: dict[str, Attention], inputs: list[Tensor], repetitions: int
+) -> dict[str, dict[str, list[float]]]:
     """Times of every candidate's forward and backward pass, all of them once per repetition."""
     value, locations, weights, grad_output = inputs
     leaves = [tensor.clone().requires_grad_() for tensor in (value, locations, weights)]
@@ -90,9 +92,7 @@ def compare(candidates: dict[str, Attention], inputs: list[Tensor], repetitions:
     for repetition in range(repetitions + 1):  # the first one warms up
         for name, attend in candidates.items():
             forth = seconds(lambda attend=attend: forward(attend))
-            back = seconds(
-                lambda name=name: torch.autograd.grad(graphs[name], leaves, grad_output, retain_graph=True)
-            )
+            back = seconds(lambda name=name: torch.autograd.grad(graphs[name], leaves, grad_output, retain_graph=True))
             if repetition:
                 times["forward"].setdefault(name, []).append(forth)
                 times["backward"].setdefault(name, []).append(back)
