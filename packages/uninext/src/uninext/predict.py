@@ -21,6 +21,7 @@ from mask_interchange import (
 )
 from torch import Tensor
 
+from uninext.errors import InputError
 from uninext.geometry import FrameGeometry, frame_geometry
 from uninext.model import FrameFeatures, Uninext
 from uninext.postprocess import best_queries, mask_probabilities, query_scores
@@ -91,9 +92,9 @@ class VideoPredictor:
 
         Raises:
             mask_interchange.DatasetError: a frame is missing or unreadable.
-            InputError: frames are too small for the network.
+            InputError: frames are too small for the network, or an expression has no sentence.
         """
-        text = self.encode_text([expression.text or "" for expression in video.expressions])
+        text = self.encode_text([_sentence(expression) for expression in video.expressions])
         geometry = self.geometry(video.size)
         tracks = [_GrowingTrack(expression) for expression in video.expressions]
         for done, frame in enumerate(video.frames(), start=1):
@@ -125,6 +126,12 @@ class VideoPredictor:
         """Score and probabilities float32 [H, W] of each expression on one frame."""
         for answers in answer(self.network, features, text, size):
             yield from zip(answers.scores.tolist(), answers.probabilities.cpu().numpy(), strict=True)
+
+
+def _sentence(expression: Expression) -> str:
+    if expression.text is None:
+        raise InputError(f"expression {expression.id!r} has no sentence; UNINEXT finds what sentences describe")
+    return expression.text
 
 
 @dataclass(slots=True)
