@@ -90,7 +90,7 @@ def contracts(session: nox.Session) -> None:
     for member in MEMBERS:
         if project(member).get("scripts"):
             sync(session, member)
-    session.run("pytest", "tests/contracts", *session.posargs)
+    session.run("pytest", "-n", "auto", "tests/contracts", *session.posargs)  # mostly time spent on starting programs
 
 
 @nox.session

@@ -49,7 +49,7 @@ class Program:
 def clean() -> dict[str, str]:
     """The caller's variables without those that would change what a program does."""
     return {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"} | {
-        "OMP_NUM_THREADS": "2",
+        "OMP_NUM_THREADS": "1",
         "COLUMNS": "200",
     }
 

@@ -5,6 +5,7 @@ A new program is covered by being added: programs are found by their console scr
 
 import json
 import pickle
+import shutil
 import signal
 import subprocess
 import zipfile
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from mask_interchange import MaskRun
 
-from tests.drawn import FRAMES, SENTENCES, SIZE
+from tests.drawn import FRAMES, SENTENCES, SIZE, draw_dataset
 from tests.programs import clean, programs
 
 PROGRAMS = programs("-infer")
@@ -26,6 +27,23 @@ def program(request):
 
 def infer(program, dataset, out, *more, **options):
     return program.run("--dataset", dataset, "--out", out, *program.smoke, *more, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(program, tmp_path_factory):
+    """A finished run and its data set; for tests that only need one, as loading a model is what takes time."""
+    folder = tmp_path_factory.mktemp(program.name)
+    dataset = draw_dataset(folder / "data")
+    result = infer(program, dataset, folder / "run")
+    assert result.returncode == 0, result.stderr
+    return dataset, folder / "run"
+
+
+@pytest.fixture
+def own_copy(finished, tmp_path):
+    """The finished run's data set, and a copy of the run that a test may change."""
+    dataset, run = finished
+    return dataset, shutil.copytree(run, tmp_path / "run")
 
 
 def files(run):
@@ -57,10 +75,8 @@ def test_help_does_not_load_the_network(program):
     assert result.returncode == 0, result.stderr
 
 
-def test_a_dataset_becomes_a_run_that_others_can_read(program, dataset, tmp_path):
-    result = infer(program, dataset, tmp_path / "run")
-    assert result.returncode == 0, result.stderr
-    run = MaskRun.open(tmp_path / "run")
+def test_a_dataset_becomes_a_run_that_others_can_read(finished):
+    run = MaskRun.open(finished[1])
     assert run.videos() == ["aa11", "bb22"]
     assert run.manifest.checkpoint_sha256 is None
     assert run.manifest.dataset["fingerprint"]
@@ -77,35 +93,34 @@ def test_a_dataset_becomes_a_run_that_others_can_read(program, dataset, tmp_path
             assert track.stack().shape == (len(FRAMES), *SIZE)
 
 
-def test_the_same_call_again_computes_nothing_and_the_same_seed_gives_the_same_bytes(program, dataset, tmp_path):
-    assert infer(program, dataset, tmp_path / "run").returncode == 0
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.masks")}
-    assert infer(program, dataset, tmp_path / "run").returncode == 0
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.masks")}
-    assert infer(program, dataset, tmp_path / "twin").returncode == 0
-    assert files(tmp_path / "run") == files(tmp_path / "twin")
+def test_the_same_call_again_computes_nothing(program, own_copy):
+    dataset, run = own_copy
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*.masks")}
+    assert infer(program, dataset, run).returncode == 0
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*.masks")}
 
 
-def test_only_missing_videos_are_computed(program, dataset, tmp_path):
-    assert infer(program, dataset, tmp_path / "run").returncode == 0
-    whole = files(tmp_path / "run")
-    (tmp_path / "run" / "videos" / "aa11.masks").unlink()
-    assert infer(program, dataset, tmp_path / "run").returncode == 0
-    assert files(tmp_path / "run") == whole
+def test_only_missing_videos_are_computed_and_the_same_seed_gives_the_same_bytes(program, own_copy):
+    dataset, run = own_copy
+    whole = files(run)
+    before = (run / "videos" / "bb22.masks").stat().st_mtime_ns
+    (run / "videos" / "aa11.masks").unlink()
+    assert infer(program, dataset, run).returncode == 0
+    assert files(run) == whole
+    assert (run / "videos" / "bb22.masks").stat().st_mtime_ns == before
 
 
-def test_other_settings_do_not_mix_into_a_run(program, dataset, tmp_path):
-    assert infer(program, dataset, tmp_path / "run").returncode == 0
-    before = files(tmp_path / "run")
+def test_other_settings_do_not_mix_into_a_run(program, own_copy):
+    dataset, run = own_copy
+    before = files(run)
     arguments = ["random:1" if argument.startswith("random:") else argument for argument in program.smoke]
-    result = program.run("--dataset", dataset, "--out", tmp_path / "run", *arguments)
+    result = program.run("--dataset", dataset, "--out", run, *arguments)
     assert result.returncode == 2
     assert "random:1" in result.stderr
-    assert files(tmp_path / "run") == before
+    assert files(run) == before
 
 
-def test_expressions_of_a_video_do_not_disturb_each_other(program, dataset, tmp_path):
-    assert infer(program, dataset, tmp_path / "together").returncode == 0
+def test_expressions_of_a_video_do_not_disturb_each_other(program, finished, dataset, tmp_path):
     meta = json.loads((dataset / "meta_expressions.json").read_text())
     for video in meta["videos"].values():
         video["expressions"] = {"2": video["expressions"]["2"]}
@@ -113,7 +128,7 @@ def test_expressions_of_a_video_do_not_disturb_each_other(program, dataset, tmp_
     assert infer(program, dataset, tmp_path / "alone").returncode == 0
     for video in ("aa11", "bb22"):
         one = MaskRun.open(tmp_path / "alone").read(video).track("2")
-        other = MaskRun.open(tmp_path / "together").read(video).track("2")
+        other = MaskRun.open(finished[1]).read(video).track("2")
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
         assert (one.stack() != other.stack()).mean() < 1e-3  # a pixel whose probability rounds to one half may differ
 
