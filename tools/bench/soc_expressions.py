@@ -109,9 +109,8 @@ def main() -> None:
     share = video / (one_by_one / count)
     bound = count / (share + count * (1 - share))
     ratio = one_by_one / together
-    print(
-        f"{count} sentences, {options.frames} frames of {options.size}, {options.config}, {torch.get_num_threads()} threads"
-    )
+    threads = torch.get_num_threads()
+    print(f"{count} sentences, {options.frames} frames of {options.size}, {options.config}, {threads} threads")
     print(f"  one by one                {one_by_one:8.2f} s")
     print(f"  together                  {together:8.2f} s")
     print(f"  text-independent part     {video:8.2f} s   share s = {share:.3f} of one pass")

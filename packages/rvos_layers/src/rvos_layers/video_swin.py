@@ -3,8 +3,8 @@
 The published models take the four stage outputs before patch merging and without an output norm. torchvision's blocks
 reproduce them bit for bit, but compute all windows of all frames at once; a minute of video would need tens of
 gigabytes. In evaluation the blocks here go through time one window depth after the other, add to the feature map in
-place (windows
-partition the tokens, so nobody reads what another slab has written), and attend a bounded number of windows at once.
+place (windows partition the tokens, so nobody reads what another slab has written), and attend a bounded number of
+windows at once through `scaled_dot_product_attention`. That is torchvision's result up to float rounding (1e-6).
 
 Shapes below: B clips, T frames, h x w map, C channels, N tokens in a window.
 """
@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import pad, scaled_dot_product_attention
 from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
 
 from rvos_layers.frame_groups import groups
 
 HIDDEN_BY_MASK = -100.0
-SCORE_BYTES = 64 * 2**20  # attention scores held at once
+SCORE_BYTES = 64 * 2**20  # of position biases and masks, a window's share of which bounds the windows attended at once
 FRAMES_AT_ONCE = 8  # in patch embedding and merging, which know no time
 
 
@@ -135,27 +135,41 @@ class SlabBlock(SwinTransformerBlock):
 
     def _attend(self, x: Tensor, slab: "Slab", bias: Tensor) -> Tensor:
         windows, regions = slab.cut(x)
-        size = max(1, SCORE_BYTES // (bias.numel() * bias.element_size()))
         attended = torch.empty_like(windows)
-        for some in groups(len(windows), size):
-            # Regions repeat for every clip of the batch; None when no window mixes what the shift has brought together.
-            mask = None if regions is None else _hide_other_regions(regions[some], bias.dtype)
-            attended[some] = self._window_attention(windows[some], bias, mask)
+        for some, mask in _window_groups(len(windows), regions, bias):
+            attended[some] = self._window_attention(windows[some], mask)
         return slab.join(attended, len(x))
 
-    def _window_attention(self, x: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
+    def _window_attention(self, x: Tensor, mask: Tensor) -> Tensor:
         query, key, value = rearrange(self.attn.qkv(x), "w n (k m c) -> k w m n c", k=3, m=self.attn.num_heads)
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-        scores += bias
-        if mask is not None:
-            scores += mask
-        return self.attn.proj(rearrange(scores.softmax(-1) @ value, "w m n c -> w n (m c)"))
+        heads = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.attn.proj(rearrange(heads, "w m n c -> w n (m c)"))
 
 
-def _hide_other_regions(regions: Tensor, dtype: torch.dtype) -> Tensor:
-    """Additive mask [W, 1, N, N] for region numbers [W, N] of tokens."""
-    apart = regions[:, None, :, None] != regions[:, None, None, :]
-    return apart.to(dtype) * HIDDEN_BY_MASK
+def _window_groups(count: int, regions: Tensor | None, bias: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut windows into groups, with what is to be added to their attention scores.
+
+    The shift brings strangers together in border windows only; the others do with the position bias.
+
+    Args:
+        count: number W of windows.
+        regions: [W, N] region numbers of their tokens; None when nothing is shifted.
+        bias: [1, heads, N, N].
+
+    Yields:
+        indices [w], and scores to add [w or 1, heads, N, N].
+    """
+    if regions is None:
+        regions = torch.zeros(count, 1, device=bias.device)
+    mixed = (regions != regions[:, :1]).any(1)
+    size = max(1, SCORE_BYTES // (bias.numel() * bias.element_size()))
+    plain, mixed = (~mixed).nonzero().squeeze(1), mixed.nonzero().squeeze(1)
+    for some in groups(len(plain), size):
+        yield plain[some], bias
+    for some in groups(len(mixed), size):
+        of_tokens = regions[mixed[some]]
+        strangers = of_tokens[:, None, :, None] != of_tokens[:, None, None, :]
+        yield mixed[some], bias + strangers * HIDDEN_BY_MASK
 
 
 @dataclass(frozen=True, slots=True)
