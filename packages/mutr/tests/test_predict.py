@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rvos_layers.predictor
 import torch
 from mask_interchange import MaskRun
 from mutr import MUTRPredictor, cli
@@ -41,6 +42,15 @@ def test_sentences_together_and_alone(predictor, frames):
         assert alone.key_frame == track.key_frame
         np.testing.assert_allclose(alone.scores, track.scores, atol=1e-5)
         assert (alone.stack() != track.stack()).mean() < 1e-3
+
+
+@pytest.mark.parametrize("held", [1, 8, 1000])
+def test_sentences_in_groups(predictor, frames, held, monkeypatch):
+    expected = predictor.segment(frames, SENTENCES)
+    monkeypatch.setattr(rvos_layers.predictor, "QUESTIONS_HELD", held)
+    for one, other in zip(predictor.segment(iter(frames), SENTENCES), expected, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+        assert (one.stack() != other.stack()).mean() < 1e-3
 
 
 def test_the_video_is_encoded_once_and_only_chosen_queries_are_drawn(predictor, frames, monkeypatch):

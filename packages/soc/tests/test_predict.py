@@ -68,7 +68,7 @@ def test_sentences_together_and_alone(soc, frames):
 def test_group_sizes_change_nothing(soc, frames, size, monkeypatch):
     expected = soc.segment(frames, SENTENCES)
     monkeypatch.setattr(model, "QUESTIONS_AT_ONCE", size)
-    monkeypatch.setattr(predictor, "SENTENCES_AT_ONCE", size)
+    monkeypatch.setattr(predictor, "QUESTIONS_HELD", size * len(frames))
     for one, other in zip(soc.segment(iter(frames), SENTENCES), expected, strict=True):
         agree(one, other)
 

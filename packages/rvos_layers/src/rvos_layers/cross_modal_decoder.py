@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rvos_layers.attention import Attention, AttentionLayer, FeedForward, keys_to_see
-from rvos_layers.frame_groups import groups, map_frames
+from rvos_layers.frame_groups import gather, groups, map_frames
 from rvos_layers.text_encoder import TextFeatures
 from rvos_layers.video_features import PixelGrid, Questions, VideoFeatures
 
@@ -125,7 +125,7 @@ class CrossModalDecoder(nn.Module):
     def forward(
         self, video: VideoFeatures, text: TextFeatures, memory: list[Tensor]
     ) -> Iterator[tuple[Questions, Tensor]]:
-        """Yield mask features [n, mask_channels, h, w] of a few questions after the other.
+        """Yield maps [n, C, h, w] of a few questions after the other; `output` makes mask features of them.
 
         Args:
             video: with `fine` made by `prepare`.
@@ -138,9 +138,9 @@ class CrossModalDecoder(nn.Module):
             grid = video.grids[level]
             padding = None if grid.padding is None else questions.about(grid.padding)
             talked = self._talk(level, memory[level - 1], questions.about(grid.position), padding, video.frames)
-            above = torch.cat([y for _, y in self._read(level, talked, above, questions, video, text)])
-        for some, y in self._read(0, video.fine, above, questions, video, text):
-            yield some, self.output(y)
+            parts = (y for _, y in self._read(level, talked, above, questions, video, text))
+            above = gather(parts, len(questions.numbers))
+        yield from self._read(0, video.fine, above, questions, video, text)
 
     def _talk(self, level: int, x: Tensor, position: Tensor, padding: Tensor | None, frames: int) -> Tensor:
         adapted = map_frames(self.adapters[level], x, cells_fit(x.shape[2] * x.shape[3]))

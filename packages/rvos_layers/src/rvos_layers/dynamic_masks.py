@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 COORDINATES = 2  # relative x, relative y
 
@@ -45,7 +46,9 @@ class DynamicMaskHead:
         """How many numbers a query supplies."""
         return sum(wide * narrow + wide for wide, narrow in self.shapes)
 
-    def __call__(self, features: Tensor, parameters: Tensor, centres: Tensor) -> Tensor:
+    def __call__(
+        self, features: Tensor, parameters: Tensor, centres: Tensor, made_by: nn.Conv2d | None = None
+    ) -> Tensor:
         """Draw the masks of some queries.
 
         The first convolution is a sum over features, which queries share, and over offsets: features are never repeated
@@ -55,6 +58,8 @@ class DynamicMaskHead:
             features: [N, feature_channels, h, w].
             parameters: [N, Q, parameter_count], all weights (row-major, out by in), then all biases.
             centres: [N, Q, 2] reference centres (x, y) in pixels of the network input.
+            made_by: `features` are only the input of this convolution, whose output is meant. A query's first
+                convolution is joined with it, so that a few channels are computed in place of all.
 
         Returns:
             mask logits [N, Q, h, w].
@@ -62,7 +67,10 @@ class DynamicMaskHead:
         weights, biases = self.split(parameters)
         of_features, of_offsets = weights[0].split([self.feature_channels, COORDINATES], dim=3)
         offsets = centres[..., None, None] - self.cell_centres(features)  # [N, Q, 2, h, w]
-        x = torch.einsum("nqof,nfhw->nqohw", of_features, features)
+        if made_by is None:
+            x = torch.einsum("nqof,nfhw->nqohw", of_features, features)
+        else:
+            x = _joined(features, of_features, made_by)
         x += torch.einsum("nqoc,nqchw->nqohw", of_offsets, offsets)
         x += biases[0][..., None, None]
         for weight, bias in zip(weights[1:], biases[1:], strict=True):
@@ -83,3 +91,18 @@ class DynamicMaskHead:
             for length in features.shape[2:]
         )
         return torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
+
+
+def _joined(x: Tensor, weights: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Apply `convolution` to [N, C, h, w], then 1x1 convolutions [N, Q, out, F] to its F channels: [N, Q, out, h, w].
+
+    Both are linear, so each query's are multiplied out first. Padding is the same as for the convolution alone.
+    """
+    assert convolution.bias is not None
+    kernels = torch.einsum("nqof,fcij->nqocij", weights, convolution.weight)
+    biases = torch.einsum("nqof,f->nqo", weights, convolution.bias)
+    maps = [
+        conv2d(image[None], kernel.flatten(0, 1), bias.flatten(), padding=convolution.padding)
+        for image, kernel, bias in zip(x, kernels, biases, strict=True)
+    ]
+    return torch.cat(maps).unflatten(1, weights.shape[1:3])

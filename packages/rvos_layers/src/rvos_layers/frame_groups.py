@@ -1,6 +1,7 @@
 """Work on a few frames at a time, where frames do not depend on each other."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -19,4 +20,20 @@ def map_frames(function: Callable[[Tensor], Tensor], frames: Tensor, size: int) 
     """
     if len(frames) <= size:
         return function(frames)
-    return torch.cat([function(frames[some]) for some in groups(len(frames), size)])
+    parts = (function(frames[some]) for some in groups(len(frames), size))
+    return gather(parts, len(frames))
+
+
+def gather(parts: Iterator[Tensor], count: int) -> Tensor:
+    """Join parts along axis 0, `count` rows in all. Without gradients only one of them is held beside the result."""
+    if torch.is_grad_enabled():
+        return torch.cat(list(parts))
+    first = next(parts)
+    channels_last = first.ndim == 4 and first.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    joined = torch.empty(count, *first.shape[1:], dtype=first.dtype, device=first.device, memory_format=layout)
+    filled = 0
+    for part in chain((first,), parts):
+        joined[filled : filled + len(part)] = part
+        filled += len(part)
+    return joined

@@ -72,7 +72,7 @@ class MaskBranch(nn.Module):
         states = found.states.flatten(0, 1)
         centres = (found.centres * video.sizes[:, None, None]).flatten(0, 1)
         masks = [
-            self.head(features, self.controller(states[some.numbers]), centres[some.numbers])
-            for some, features in self.decoder(video, text, found.memory)
+            self.head(maps, self.controller(states[some.numbers]), centres[some.numbers], made_by=self.decoder.output)
+            for some, maps in self.decoder(video, text, found.memory)
         ]
         return torch.cat(masks).unflatten(0, found.states.shape[:2])

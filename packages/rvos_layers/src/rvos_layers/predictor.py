@@ -21,7 +21,9 @@ from rvos_layers.text_encoder import TextFeatures
 from rvos_layers.tokenizer import Tokenizer, Tokens
 from rvos_layers.video_features import VideoFeatures
 
-SENTENCES_AT_ONCE = 8
+QUESTIONS_HELD = (
+    96  # frames x sentences whose encoded features are in memory at once, though never less than a sentence's
+)
 Report = Callable[[int, int], None]  # units done, units in all
 
 
@@ -126,7 +128,7 @@ class VideoPredictor:
             del clip
             report(1, total)
             tracks = []
-            for some in groups(len(expressions), SENTENCES_AT_ONCE):
+            for some in groups(len(expressions), max(1, QUESTIONS_HELD // video.frames)):
                 tracks += self._answer(video, expressions[some], first.shape[:2])
                 report(1 + len(tracks), total)
         return tracks
