@@ -92,8 +92,8 @@ def _compare_sentence(
     report.add(middle + "inter_references", decoded.references, expected[middle + "inter_references"])
     for name, stage in own_stages(video, text, decoded, found):
         report.add(middle + name, stage, expected[middle + name])
-    *_, (_, features) = model.masks.decoder(video, text, found.memory)
-    report.add(middle + "mask_features", _thin(features[-1], 0), expected[middle + "mask_features"])
+    *_, (_, maps) = model.masks.decoder(video, text, found.memory)
+    report.add(middle + "mask_features", _thin(model.masks.decoder.output(maps)[-1], 0), expected[middle + "mask_features"])
     parameters = model.masks.controller(found.states)[0, ..., :64]
     report.add(middle + "controller", parameters, expected[middle + "controller"])
 
