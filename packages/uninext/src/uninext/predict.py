@@ -29,7 +29,7 @@ from uninext.preprocess import FramePreprocessor
 from uninext.text_encoder import EncodedText
 from uninext.tokenizer import Tokenizer
 
-EXPRESSIONS_AT_ONCE = 8  # in one batch through encoder and decoder: bounds memory, changes no result
+EXPRESSIONS_AT_ONCE = 4  # in one batch through encoder and decoder: bounds memory, changes no result
 Report = Callable[[int, int], None]
 
 
