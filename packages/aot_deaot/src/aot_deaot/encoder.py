@@ -70,7 +70,7 @@ class WindowAttention(ShiftedWindowAttention):
             x = x.roll((-shift, -shift), dims=(1, 2))
         query, key, value = rearrange(
             self.qkv(x),
-            "b (r i) (c j) (t heads d) -> t b (r c) heads (i j) d",
+            "b (r i) (c j) (t heads d) -> t (b r c) heads (i j) d",
             t=3,
             heads=self.num_heads,
             i=window,
@@ -78,12 +78,13 @@ class WindowAttention(ShiftedWindowAttention):
         )
         bias = self.get_relative_position_bias()
         if shift:
-            bias = bias + _shift_mask(rows * window, columns * window, window, shift, x.device)[:, None]
-        weights = (query * query.shape[-1] ** -0.5) @ key.mT + bias.to(query.dtype)
+            mask = _shift_mask(rows * window, columns * window, window, shift, x.device)
+            bias = (bias + mask[:, None]).repeat(len(x), 1, 1, 1)
         x = rearrange(
-            weights.softmax(dim=-1).to(value.dtype) @ value,
-            "b (r c) heads (i j) d -> b (r i) (c j) (heads d)",
+            F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype)),
+            "(b r c) heads (i j) d -> b (r i) (c j) (heads d)",
             r=rows,
+            c=columns,
             i=window,
         )
         if shift:

@@ -1,0 +1,97 @@
+"""Mask propagation of long videos: peak memory with and without a cap on the long-term memory.
+
+    uv run --package aot-deaot python tools/bench/propagate_memory.py [--family aot|deaot] [--frames 100,1000]
+
+A drawn video of 240 x 432 pixels, one object, a network of the published shape but for a small encoder, every fifth frame
+remembered. Each measurement runs in a process of its own and includes reading frames and encoding masks. The cap drops
+the oldest frame but the key frame; the published procedure never drops one. The cache of features is kept small, so that
+it is full in the shortest video already.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+
+SIZE = (240, 432)
+CACHE = 128 * 2**20
+
+
+class DrawnVideo:
+    """A square that goes round; frames are drawn when asked for."""
+
+    size = SIZE
+
+    def __init__(self, frames: int):
+        self._frames = frames
+
+    def __len__(self):
+        return self._frames
+
+    def read_frame(self, i):
+        import numpy as np
+
+        frame = np.full((*SIZE, 3), 60, np.uint8)
+        x = 7 * i % (SIZE[1] - 80)
+        frame[60:140, x : x + 80] = (220, 80, 40)
+        return frame
+
+    def frames(self, start=0):
+        return (self.read_frame(i) for i in range(start, self._frames))
+
+
+def measure(family: str, frames: int, cap: int | None, threads: int) -> None:
+    """Propagate from the middle both ways and print the peak and the resting memory in MiB."""
+    import numpy as np
+    import torch
+    from aot_deaot.checkpoint import random_network
+    from aot_deaot.config import SWIN_TINY, named_config
+    from aot_deaot.propagate import Job, Propagator, corrected
+    from mask_interchange import encode_mask
+
+    torch.set_num_threads(threads)
+    config = replace(named_config(family, f"swinl_{family}l"), encoder=SWIN_TINY)
+    settings = corrected(config)
+    settings = replace(settings, scales=(1.0,), flip=False, memory=replace(settings.memory, long_term_cap=cap))
+    propagator = Propagator(random_network(0, config), settings, cache_bytes=CACHE)
+    labels = np.zeros(SIZE, np.uint8)
+    labels[60:140, 100:180] = 1
+    before = peak()
+    masks = {r.frame: encode_mask(r.numbers > 0) for r in propagator.propagate(DrawnVideo(frames), [Job(0, labels)])}
+    assert len(masks) == frames - 1
+    print(peak(), before)
+
+
+def peak() -> int:
+    """Peak memory of this process so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", choices=["aot", "deaot"], default="aot")
+    parser.add_argument("--frames", default="100,1000")
+    parser.add_argument("--cap", type=int, default=10, help="frames in long-term memory")
+    parser.add_argument("--uncapped", action="store_true", help="also measure the published behaviour (slow)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        frames, cap = (int(value) for value in options.measure)
+        measure(options.family, frames, cap or None, options.threads)
+        return
+    print(f"{'frames':>8s}{'cap':>6s}{'peak MiB':>10s}{'before MiB':>12s}{'ratio to first':>16s}")
+    for cap in (options.cap, 0) if options.uncapped else (options.cap,):
+        first = 0
+        for frames in map(int, options.frames.split(",")):
+            command = [sys.executable, __file__, "--family", options.family, "--threads", str(options.threads)]
+            command += ["--measure", str(frames), str(cap)]
+            found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+            highest, before = int(found[0]), int(found[1])
+            first = first or highest
+            print(f"{frames:8d}{cap or 'off':>6}{highest:10d}{before:12d}{highest / first:15.2f}x", flush=True)
+
+
+if __name__ == "__main__":
+    main()
