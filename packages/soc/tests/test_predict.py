@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from mask_interchange import Expression, MaskRun, open_dataset, open_video, soft_from_probabilities
-from rvos_layers import grounded_queries, predictor
+from rvos_layers import grounded_queries
 from rvos_layers.errors import RVOSLayersError, TokenizerError
 from rvos_layers.preprocess import ResizeRule
 from rvos_layers.query_masks import choose_query
-from soc import SOCPredictor, cli, model
+from soc import SOCPredictor, cli, model, predict
 from soc.config import CONFIGS
 from typer.testing import CliRunner
 
@@ -68,7 +68,7 @@ def test_sentences_together_and_alone(soc, frames):
 def test_group_sizes_change_nothing(soc, frames, size, monkeypatch):
     expected = soc.segment(frames, SENTENCES)
     monkeypatch.setattr(model, "QUESTIONS_AT_ONCE", size)
-    monkeypatch.setattr(predictor, "QUESTIONS_HELD", size * len(frames))
+    monkeypatch.setattr(predict, "SENTENCES_AT_ONCE", size)
     for one, other in zip(soc.segment(iter(frames), SENTENCES), expected, strict=True):
         agree(one, other)
 
@@ -158,6 +158,21 @@ def test_a_long_video_needs_no_more_than_one_group_at_a_time(soc, monkeypatch):
 def test_too_long_a_sentence_is_named(soc, frames):
     with pytest.raises(TokenizerError, match=r"expression 'dog dog.* has \d+ tokens, .* at most 512"):
         soc.segment(frames, ["dog " * 300])
+
+
+def test_unfit_frames_are_named(soc, frames):
+    with pytest.raises(RVOSLayersError, match="at least one frame"):
+        soc.segment([], SENTENCES)
+    with pytest.raises(RVOSLayersError, match=r"frame 2: expected RGB uint8 .* found uint8 \[50, 70, 3\]"):
+        soc.segment([*frames[:2], frames[2][:, 1:]], SENTENCES)
+    with pytest.raises(RVOSLayersError, match=r"frame 0: .* found float64"):
+        soc.segment([frames[0] / 255], SENTENCES)
+
+
+def test_small_frames_are_taken(soc):
+    small = SOCPredictor(soc.model, soc.tokenizer, ResizeRule(short=17))
+    [track] = small.segment([np.zeros((17, 21, 3), np.uint8)], SENTENCES[:1])
+    assert track.size == (17, 21)
 
 
 def test_random_weights_are_drawn_from_the_seed(frames):

@@ -17,6 +17,8 @@ from rvos_layers.text_encoder import TextEncoder, TextFeatures
 from rvos_layers.tokenizer import Tokens
 from rvos_layers.video_features import VideoEncoder, VideoFeatures
 
+SHORTEST_SIDE = 32  # pixels; of a smaller frame the pixel decoder's pooled attention would leave nothing
+
 
 class GroundedSegmenter(nn.Module, ABC):
     """Video and text encoders, queries grounded in both, class heads and mask branch.
@@ -29,7 +31,7 @@ class GroundedSegmenter(nn.Module, ABC):
     def __init__(self, config: GroundedConfig, fuse: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         channels = config.transformer.channels
-        self.video = VideoEncoder(config.backbone, channels)
+        self.video = VideoEncoder(config.backbone, channels, SHORTEST_SIDE)
         self.text = TextEncoder(config.text, channels)
         self.queries = GroundedQueries(config.transformer, config.queries, fuse)
         self.class_heads = nn.ModuleList(

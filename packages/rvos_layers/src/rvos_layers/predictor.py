@@ -14,6 +14,7 @@ import torch
 from mask_interchange import Expression, MaskTrack, Video, VideoMasks, soft_from_probabilities
 from torch import Tensor
 
+from rvos_layers.errors import RVOSLayersError
 from rvos_layers.frame_groups import groups
 from rvos_layers.preprocess import ResizeRule, clip_of
 from rvos_layers.query_masks import THRESHOLD, choose_query, full_size_probabilities
@@ -21,9 +22,7 @@ from rvos_layers.text_encoder import TextFeatures
 from rvos_layers.tokenizer import Tokenizer, Tokens
 from rvos_layers.video_features import VideoFeatures
 
-QUESTIONS_HELD = (
-    96  # frames x sentences whose encoded features are in memory at once, though never less than a sentence's
-)
+QUESTIONS_HELD = 96  # frames x sentences of which a model holds encoder memory, though never less than a sentence's
 Report = Callable[[int, int], None]  # units done, units in all
 
 
@@ -128,10 +127,14 @@ class VideoPredictor:
             del clip
             report(1, total)
             tracks = []
-            for some in groups(len(expressions), max(1, QUESTIONS_HELD // video.frames)):
+            for some in groups(len(expressions), self.sentences_at_once(video.frames)):
                 tracks += self._answer(video, expressions[some], first.shape[:2])
                 report(1 + len(tracks), total)
         return tracks
+
+    def sentences_at_once(self, frames: int) -> int:
+        """How many sentences are asked together about a video of so many frames; bounds memory, changes no result."""
+        return max(1, QUESTIONS_HELD // frames)
 
     def _answer(
         self, video: VideoFeatures, expressions: Sequence[Expression], size: tuple[int, int]
@@ -162,5 +165,7 @@ class VideoPredictor:
 
 def _peek(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterable[np.ndarray]]:
     frames = iter(frames)
-    first = next(frames)
+    first = next(frames, None)
+    if first is None:
+        raise RVOSLayersError("expected at least one frame, found none")
     return first, chain((first,), frames)

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from rvos_layers.errors import RVOSLayersError
+
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB
 STD = (0.229, 0.224, 0.225)
 
@@ -55,8 +57,20 @@ def clip_of(frames: Iterable[np.ndarray], rule: ResizeRule) -> Tensor:
 
     Returns:
         float32[1, T, 3, h, w].
+
+    Raises:
+        RVOSLayersError: a frame is not like that.
     """
-    resized = [resize_frame(frame, rule.size(frame.shape[:2])) for frame in frames]
+    resized: list[np.ndarray] = []
+    shape = None
+    for place, frame in enumerate(frames):
+        shape = frame.shape if shape is None else shape
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
+            raise RVOSLayersError(
+                f"frame {place}: expected RGB uint8 [H, W, 3], all of one size (the first is {list(shape)}), "
+                f"found {frame.dtype} {list(frame.shape)}"
+            )
+        resized.append(resize_frame(frame, rule.size(frame.shape[:2])))
     return normalise(torch.from_numpy(np.stack(resized)))[None]
 
 

@@ -19,8 +19,6 @@ from rvos_layers.feature_pyramid import PyramidProjection, resize_padding
 from rvos_layers.position_codes import sine_code_2d
 from rvos_layers.text_encoder import TextFeatures
 
-SHORTEST_SIDE = 32  # pixels; of a smaller frame the coarse levels would leave nothing
-
 
 @dataclass(frozen=True, slots=True)
 class PixelGrid:
@@ -65,10 +63,12 @@ class VideoEncoder(nn.Module):
     Args:
         backbone: which one.
         channels: C.
+        shortest_side: of the frames it takes, in pixels.
     """
 
-    def __init__(self, backbone: BackboneConfig, channels: int) -> None:
+    def __init__(self, backbone: BackboneConfig, channels: int, shortest_side: int = 1) -> None:
         super().__init__()
+        self.shortest_side = shortest_side
         self.channels = channels
         self.backbone = build_backbone(backbone)
         self.projection = PyramidProjection(backbone.stage_channels[1:], channels)
@@ -84,13 +84,13 @@ class VideoEncoder(nn.Module):
             prepare: makes `VideoFeatures.fine` of the stride-4 map [B*T, C', h, w], its grid and T.
 
         Raises:
-            RVOSLayersError: a side is shorter than 32 pixels.
+            RVOSLayersError: a side is shorter than `shortest_side`.
         """
         clips, length, _, height, width = frames.shape
-        if min(height, width) < SHORTEST_SIDE:
+        if min(height, width) < self.shortest_side:
             raise RVOSLayersError(
                 f"frames of {width}x{height} pixels (width x height) are too small for the network: both sides must "
-                f"have at least {SHORTEST_SIDE} pixels after resizing; choose a larger short side"
+                f"have at least {self.shortest_side} pixels after resizing; choose a larger short side"
             )
         padding = None if padding_mask is None else padding_mask.flatten(0, 1)
         stages = self.backbone.stages_of(frames)

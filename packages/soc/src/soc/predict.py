@@ -14,8 +14,14 @@ from soc.config import CONFIGS
 from soc.model import SOC
 from soc.preprocess import RESIZE
 
+SENTENCES_AT_ONCE = 8
+
 
 class SOCPredictor(ModelPredictor):
     """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
 
     program = ModelProgram(name="soc", configs=CONFIGS, build=SOC, table=published_table, resize=RESIZE)
+
+    def sentences_at_once(self, frames: int) -> int:
+        """A fixed number: SOC gives up its encoder's memory as it goes, what it keeps of a frame is small."""
+        return SENTENCES_AT_ONCE
