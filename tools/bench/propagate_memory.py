@@ -2,10 +2,10 @@
 
     uv run --package aot-deaot python tools/bench/propagate_memory.py [--family aot|deaot] [--frames 100,1000]
 
-A drawn video of 240 x 432 pixels, one object, a network of the published shape but for a small encoder, every fifth frame
-remembered. Each measurement runs in a process of its own and includes reading frames and encoding masks. The cap drops
-the oldest frame but the key frame; the published procedure never drops one. The cache of features is kept small, so that
-it is full in the shortest video already.
+A drawn video of 240 x 432 pixels, one object, a network of the published shape but for a small encoder, every fifth
+frame remembered. Each measurement runs in a process of its own and includes reading frames and encoding masks. The cap
+drops the oldest frame but the key frame; the published procedure never drops one. The cache of features is kept small,
+so that it is full in the shortest video already.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class DrawnVideo:
 
 
 def measure(family: str, frames: int, cap: int | None, threads: int) -> None:
-    """Propagate from the middle both ways and print the peak and the resting memory in MiB."""
+    """Propagate the first frame's mask and print the peak and the resting memory in MiB."""
     import numpy as np
     import torch
     from aot_deaot.checkpoint import random_network

@@ -1,6 +1,6 @@
 """Mask propagation: many masks of one clip together against each on its own.
 
-    uv run --package aot-deaot python tools/bench/propagate_sharing.py [--family aot|deaot] [--width 16] [--frames 20]
+    uv run --package aot-deaot python tools/bench/propagate_sharing.py [--family aot|deaot] [--frames 20]
 
 4 mask runs x 4 expressions on one drawn clip of 480 x 854, flip and three scales, Swin-L's shapes with all widths cut
 down. The baseline propagates each of the 16 masks alone, both ways. Two times are given: by the clock, and of the
@@ -28,14 +28,14 @@ SIZE = (480, 854)
 RUNS, EXPRESSIONS = 4, 4
 
 
-def cut_down(family: str, width: int) -> NetworkConfig:
-    """Swin-L with its window, stages and layers; `width` channels where it has 192, everything else in proportion."""
+def cut_down(family: str, width: int, depth: int) -> NetworkConfig:
+    """Swin-L with its window and layers; `width` channels where it has 192, everything else in proportion."""
     share = width / SWIN_L.embed_dim
     heads = tuple(max(1, width // 8) * 2**stage for stage in range(3))
     dim = max(32, round(256 * share / 32) * 32)
     return NetworkConfig(
         family=family,
-        encoder=SwinShape(embed_dim=width, depths=SWIN_L.depths, heads=heads, window=SWIN_L.window),
+        encoder=SwinShape(embed_dim=width, depths=(2, 2, depth), heads=heads, window=SWIN_L.window),
         dim=dim,
         self_heads=dim // 32,
         memory_heads=dim // 32,
@@ -104,12 +104,12 @@ class TimedCache(FeatureCache):
         return super().get(key, timed)
 
 
-def run(network, settings, clip, jobs, batch):
+def run(network, settings, clip, jobs, batch, precision="float32"):
     """Numbers of every job and frame, and how long they took."""
     found = {}
     whole = Stopwatch()
     with whole.running():
-        for result in Propagator(network, settings, batch=batch).propagate(clip, jobs):
+        for result in Propagator(network, settings, batch=batch, precision=precision).propagate(clip, jobs):
             for job in result.jobs:
                 found[job, result.frame] = result.numbers
     return found, whole
@@ -118,22 +118,21 @@ def run(network, settings, clip, jobs, batch):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", choices=["aot", "deaot"], default="aot")
-    parser.add_argument(
-        "--width", type=int, default=16, help="channels of the first stage, a multiple of 8; 192 is Swin-L"
-    )
+    parser.add_argument("--width", type=int, default=16, help="channels of the first stage (Swin-L: 192)")
+    parser.add_argument("--depth", type=int, default=6, help="blocks of the third stage (Swin-L: 18)")
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--same-key-frame", action="store_true", help="all masks on the middle frame")
     parser.add_argument("--batches", default="1,4,16", help="object sets that go through the clip together")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--precision", choices=["float32", "float16", "bfloat16"], default="float32")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
     import aot_deaot.propagate as procedure
 
     procedure.FeatureCache = TimedCache
-    config = cut_down(options.family, options.width)
+    config = cut_down(options.family, options.width, options.depth)
     network = random_network(0, config).to(options.device)
     settings = corrected(config)
     clip, jobs = DrawnClip(options.frames), masks(options.frames, options.same_key_frame)
@@ -142,7 +141,7 @@ def main():
     TimedCache.watch = Stopwatch()
     alone, baseline = {}, Stopwatch()
     for index, job in enumerate(jobs):
-        found, watch = run(network, settings, clip, [job], 1)
+        found, watch = run(network, settings, clip, [job], 1, options.precision)
         alone |= {(index, frame): numbers for (_, frame), numbers in found.items()}
         baseline.clock += watch.clock
         baseline.processor += watch.processor
@@ -156,11 +155,12 @@ def main():
     print(f"\n{'':24s}{'clock s':>9s}{'ratio':>8s}{'of bound':>10s}{'processor s':>13s}{'ratio':>8s}{'of bound':>10s}")
     row("each mask alone", baseline, baseline, bounds)
     for batch in map(int, options.batches.split(",")):
-        found, watch = run(network, settings, clip, jobs, batch)
+        found, watch = run(network, settings, clip, jobs, batch, options.precision)
         row(f"together, batch {batch}", watch, baseline, bounds)
         same = np.mean([np.mean(found[key] == alone[key]) for key in alone])
         assert found.keys() == alone.keys()
-        assert same > 0.9999, f"only {same:.6f} of the pixels are the same"
+        least = 0.9999 if options.precision == "float32" else 0.99
+        assert same > least, f"only {same:.6f} of the pixels are the same"
 
 
 def replace_key(job: Job, key_frame: int) -> Job:
@@ -170,10 +170,9 @@ def replace_key(job: Job, key_frame: int) -> Job:
 def row(name, watch, baseline, bounds):
     cells = []
     for kind in ("clock", "processor"):
-        ratio = getattr(baseline, kind) / getattr(watch, kind)
-        cells.append(
-            f"{getattr(watch, kind):{9 if kind == 'clock' else 13}.1f}{ratio:7.2f}x{ratio / bounds[kind]:10.0%}"
-        )
+        seconds, width = getattr(watch, kind), 9 if kind == "clock" else 13
+        ratio = getattr(baseline, kind) / seconds
+        cells.append(f"{seconds:{width}.1f}{ratio:7.2f}x{ratio / bounds[kind]:10.0%}")
     print(f"{name:24s}{''.join(cells)}", flush=True)
 
 

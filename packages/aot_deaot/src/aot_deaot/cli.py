@@ -193,7 +193,7 @@ def propagator_app(family: Family) -> typer.Typer:
         precision: Annotated[Precision, typer.Option(help="Half precisions are meant for accelerators.")] = "float32",
         compiled: Annotated[bool, typer.Option("--compile", help="Run the network through torch.compile.")] = False,
         batch: Annotated[int, typer.Option(min=1, help="Most object sets that go through a video together.")] = 4,
-        cache: Annotated[float, typer.Option(metavar="GIB", min=0, help="Memory for features of frames.")] = 2.0,
+        cache: Annotated[float, typer.Option(metavar="GIB", min=0, help="Memory for features of frames.")] = 4.0,
         device: DeviceOption = "auto",
         threads: ThreadsOption = None,
     ) -> None:

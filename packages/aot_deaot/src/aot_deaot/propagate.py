@@ -35,7 +35,7 @@ from aot_deaot.preprocess import (
 )
 
 Precision = Literal["float32", "float16", "bfloat16"]
-DEFAULT_CACHE = 2 * 2**30
+DEFAULT_CACHE = 4 * 2**30
 SKIPPED = 16  # frames that are decoded and not needed, before a new pass over the video is begun
 
 
