@@ -75,7 +75,8 @@ def types(session: nox.Session) -> None:
             continue
         sync(session, member)
         python = ROOT / ".venvs" / member.name / "bin" / "python"
-        session.run("basedpyright", "--level", "error", "--pythonpath", str(python), str(member / "src"))
+        checker = ["uv", "run", "--locked", "--group", "types", "basedpyright", "--level", "error"]
+        session.run(*checker, "--pythonpath", str(python), str(member / "src"))
 
 
 @nox.session

@@ -93,7 +93,8 @@ def _compare_sentence(
     for name, stage in own_stages(video, text, decoded, found):
         report.add(middle + name, stage, expected[middle + name])
     *_, (_, maps) = model.masks.decoder(video, text, found.memory)
-    report.add(middle + "mask_features", _thin(model.masks.decoder.output(maps)[-1], 0), expected[middle + "mask_features"])
+    features = model.masks.decoder.output(maps)[-1]
+    report.add(middle + "mask_features", _thin(features, 0), expected[middle + "mask_features"])
     parameters = model.masks.controller(found.states)[0, ..., :64]
     report.add(middle + "controller", parameters, expected[middle + "controller"])
 
