@@ -111,6 +111,6 @@ def clean(session: nox.Session) -> None:
     session.log(f"removed {ROOT / '.venvs'}")
 
 
-# Started in the background, a shell lets its children ignore Ctrl-C, and tests that interrupt a program would wait forever.
+# A shell lets its background jobs ignore Ctrl-C, and tests that interrupt a program would wait in vain.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.pop("VIRTUAL_ENV", None)  # set by `uv run nox`; uv would warn that it is not the package's environment
