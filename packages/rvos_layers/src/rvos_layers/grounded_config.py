@@ -45,7 +45,7 @@ class GroundedConfig:
             backbone=VideoSwinConfig(
                 channels=16, depths=(2, 2, 2, 2), heads=(1, 2, 4, 8), window=(2, 3, 3), mlp_ratio=2.0
             ),
-            text=TextConfig(vocabulary=320, hidden=48, layers=2, heads=4, feedforward=64, positions=130),
+            text=TextConfig(vocabulary=320, hidden=48, layers=2, heads=4, feedforward=64, positions=514),
             transformer=DeformableConfig(channels=64, heads=4, encoder_layers=2, decoder_layers=3, feedforward=96),
             queries=3,
             mask_channels=16,

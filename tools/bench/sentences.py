@@ -1,14 +1,17 @@
 """What it saves to ask all sentences about a video at once, and to draw only the masks that are kept.
 
-    uv run --package soc python tools/bench/soc_expressions.py
-    uv run --package soc python tools/bench/soc_expressions.py --config tiny --size 90x160 --rounds 1    # a smoke test
+    uv run --package soc python tools/bench/sentences.py soc
+    uv run --package referformer python tools/bench/sentences.py referformer
+    uv run --package mutr python tools/bench/sentences.py mutr
+    uv run --package mutr python tools/bench/sentences.py mutr --config tiny --size 90x160 --rounds 1    # a smoke test
 
 With s the share of a pass that does not depend on the sentence, n sentences cannot be asked together faster than
 n / (s + n (1 - s)) times as fast as one by one. Everything is timed in turn in one process; peak memory is that of a
-process of its own for each variant.
+process of its own for each variant, and what a frame adds to it is seen by halving the clip.
 """
 
 import argparse
+import importlib
 import resource
 import statistics
 import subprocess
@@ -20,15 +23,17 @@ from dataclasses import replace
 import numpy as np
 import torch
 from rvos_layers.preprocess import clip_of
-from soc import SOCPredictor
+from rvos_layers.program import ModelPredictor
 
 SENTENCES = ["the brown dog", "a dog that turns round", "the person in red on the left", "a car driving away"]
+PREDICTORS = {"soc": "SOCPredictor", "referformer": "ReferFormerPredictor", "mutr": "MUTRPredictor"}
 VARIANTS = ("kept query", "every query and layer")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="joint-base")
+    parser.add_argument("model", choices=PREDICTORS)
+    parser.add_argument("--config", help="the published one by default")
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--size", default="360x640", help="height x width of the frames")
     parser.add_argument("--rounds", type=int, default=3)
@@ -36,10 +41,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def prepare(options: argparse.Namespace) -> tuple[SOCPredictor, list[np.ndarray]]:
+def prepare(options: argparse.Namespace) -> tuple[ModelPredictor, list[np.ndarray]]:
     """A predictor with random weights and a clip of noise; what is in it costs nothing more or less."""
     height, width = map(int, options.size.split("x"))
-    predictor = SOCPredictor.load(seed=0, config=options.config, short_side=min(height, width))
+    predictors = importlib.import_module(f"{options.model}.predict")
+    kind: type[ModelPredictor] = getattr(predictors, PREDICTORS[options.model])
+    predictor = kind.load(seed=0, config=options.config, short_side=min(height, width))
     random = np.random.default_rng(0)
     return predictor, list(random.integers(0, 256, (options.frames, height, width, 3), dtype=np.uint8))
 
@@ -52,25 +59,28 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def draw_everything(predictor: SOCPredictor, frames: list[np.ndarray]) -> None:
+def draw_everything(predictor: ModelPredictor, frames: list[np.ndarray]) -> None:
     """Masks of all queries of all decoder layers, as a network does that must be trained on them."""
     model = predictor.model
     with torch.inference_mode():
         video = model.encode_video(clip_of(frames, predictor.resize).to(predictor.device))
         text = model.encode_text(predictor.tokenizer(SENTENCES).to(predictor.device))
         found = model.find(video, text)
-        layers = [replace(found, states=found.states + layer) for layer in range(len(model.class_heads))]
-        masks = [model.draw(video, text, layer) for layer in layers]
-        del masks
+        layers = len(model.class_heads)
+        everything = replace(
+            found,
+            states=torch.cat([found.states + layer for layer in range(layers)], dim=2),
+            centres=found.centres.repeat(1, 1, layers, 1),
+        )
+        model.draw(video, text, everything)
 
 
-def peak(options: argparse.Namespace, variant: str) -> tuple[float, float]:
+def peak(options: argparse.Namespace, variant: str, frames: int) -> tuple[float, float]:
     """Seconds and gigabytes of a process that does nothing but this variant, once."""
-    command = [sys.executable, __file__, "--measure", variant, "--config", options.config, "--size", options.size]
-    result = subprocess.run(
-        [*command, "--frames", str(options.frames)], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-    took, size = map(float, result.split()[-2:])
+    command = [sys.executable, __file__, options.model, "--measure", variant, "--size", options.size]
+    command += ["--frames", str(frames)] + (["--config", options.config] if options.config else [])
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    took, size = map(float, output.split()[-2:])
     return took, size
 
 
@@ -110,15 +120,19 @@ def main() -> None:
     bound = count / (share + count * (1 - share))
     ratio = one_by_one / together
     threads = torch.get_num_threads()
-    print(f"{count} sentences, {options.frames} frames of {options.size}, {options.config}, {threads} threads")
+    config = options.config or next(iter(predictor.program.configs))
+    print(f"{options.model} {config}: {count} sentences, {options.frames} frames of {options.size}, {threads} threads")
     print(f"  one by one                {one_by_one:8.2f} s")
     print(f"  together                  {together:8.2f} s")
     print(f"  text-independent part     {video:8.2f} s   share s = {share:.3f} of one pass")
     print(f"  ratio                     {ratio:8.2f}     bound {bound:.2f}, reached {100 * ratio / bound:.0f} %")
-    print("masks drawn                 seconds  peak memory")
+    print("masks drawn                 seconds  peak memory  more for each frame")
+    half = max(1, options.frames // 2)
     for variant in VARIANTS:
-        took, size = peak(options, variant)
-        print(f"  {variant:24}  {took:7.2f}  {size:6.2f} GB")
+        took, size = peak(options, variant, options.frames)
+        _, of_half = peak(options, variant, half)
+        a_frame = (size - of_half) / max(1, options.frames - half) * 1e3
+        print(f"  {variant:24}  {took:7.2f}  {size:8.2f} GB  {a_frame:16.0f} MB")
 
 
 if __name__ == "__main__":
