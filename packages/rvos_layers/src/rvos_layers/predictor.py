@@ -5,25 +5,25 @@ about in groups; masks are drawn for the chosen query of each sentence, then enl
 other.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar, cast
 
 import numpy as np
 import torch
 from mask_interchange import Expression, MaskTrack, Video, VideoMasks, soft_from_probabilities
-from torch import Tensor
+from torch import Tensor, nn
 
 from rvos_layers.errors import RVOSLayersError
 from rvos_layers.frame_groups import groups
 from rvos_layers.preprocess import ResizeRule, clip_of
+from rvos_layers.progress import Report, reported
 from rvos_layers.query_masks import THRESHOLD, choose_query, full_size_probabilities
 from rvos_layers.text_encoder import TextFeatures
 from rvos_layers.tokenizer import Tokenizer, Tokens
 from rvos_layers.video_features import VideoFeatures
 
 QUESTIONS_HELD = 96  # frames x sentences of which a model holds encoder memory, though never less than a sentence's
-Report = Callable[[int, int], None]  # units done, units in all
 
 
 class Found(Protocol):
@@ -121,16 +121,15 @@ class VideoPredictor:
         first, frames = _peek(frames)
         with torch.inference_mode():
             clip = clip_of(frames, self.resize).to(self.device)
-            total = len(expressions) + 1
-            report(0, total)
-            video = self.model.encode_video(clip)
-            del clip
-            report(1, total)
-            tracks = []
-            for some in groups(len(expressions), self.sentences_at_once(video.frames)):
-                tracks += self._answer(video, expressions[some], first.shape[:2])
-                report(1 + len(tracks), total)
-        return tracks
+            count = clip.shape[1]
+            with reported(cast(nn.Module, self.model), count, len(expressions), report):
+                video = self.model.encode_video(clip)
+                del clip
+                return [
+                    track
+                    for some in groups(len(expressions), self.sentences_at_once(count))
+                    for track in self._answer(video, expressions[some], first.shape[:2])
+                ]
 
     def sentences_at_once(self, frames: int) -> int:
         """How many sentences are asked together about a video of so many frames; bounds memory, changes no result."""
