@@ -22,6 +22,12 @@ def test_an_unknown_id_is_an_error():
         ObjectTable((3, 7), slots=10).number(LABELS)
 
 
+def test_more_objects_than_numbers():
+    assert ObjectTable(tuple(range(1, 251)), slots=10).sets == 25
+    with pytest.raises(InputError, match="251 objects, at most 250"):
+        ObjectTable(tuple(range(1, 252)), slots=10)
+
+
 @given(st.integers(1, 23), st.integers(1, 10))
 def test_sets_hold_every_object_once(count, slots):
     table = ObjectTable(tuple(range(1, count + 1)), slots)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aot_deaot.errors import InputError
 
+MOST_SLOTS = 255  # id maps are uint8
 CLAMP = 1e-5  # probabilities of merged sets stay this far from 0 and 1
 
 
@@ -28,6 +29,11 @@ class ObjectTable:
 
     ids: tuple[int, ...]
     slots: int
+
+    def __post_init__(self):
+        if self.sets * self.slots > MOST_SLOTS:
+            most = MOST_SLOTS // self.slots * self.slots
+            raise InputError(f"the mask has {len(self.ids)} objects, at most {most} can be propagated together")
 
     @classmethod
     def of(cls, labels: NDArray[np.integer], slots: int) -> "ObjectTable":

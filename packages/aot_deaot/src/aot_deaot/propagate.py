@@ -277,6 +277,9 @@ class Propagator:
             for group in joining:
                 self._join(group, seen, features)
             under_way += joining
+        if not self.settings.keep_memory:
+            for group in groups:
+                group.memories = []
 
     @torch.no_grad()
     def _join(self, group: _Group, seen: "_Viewer", features: Callable[[int], FrameFeatures]) -> None:
@@ -287,8 +290,7 @@ class Propagator:
                 with self._autocast:
                     identity = self.network.embed(seen.labels(labels, view))
                     group.references.append(self.network.refer(features(view), identity).entries)
-        if not (group.memories and self.settings.keep_memory):
-            group.memories = [Memory(self.settings.memory) for _ in seen.views]
+        group.memories = group.memories or [Memory(self.settings.memory) for _ in seen.views]
         for memory, entries in zip(group.memories, group.references, strict=True):
             memory.add_reference(entries)
 
