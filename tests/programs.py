@@ -31,7 +31,7 @@ class Program:
         assert self.executable.exists(), f"{self.executable} is missing: `uv run nox -s contracts` makes it"
         return [str(self.executable), *map(str, arguments)]
 
-    def run(self, *arguments: object, stdin: str | None = None, cwd: Path | None = None, timeout: float = 300):
+    def run(self, *arguments: object, stdin: str | None = None, cwd: Path | None = None, timeout: float = 900):
         return subprocess.run(
             self.command(*arguments),
             input=stdin,

@@ -255,7 +255,7 @@ def test_interrupt_leaves_no_half_written_file(program, dataset, tmp_path):
         if json.loads(line)["event"] == "done":
             break
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode != 0
     assert "Traceback" not in errors
     assert [path.name for path in (tmp_path / "run" / "videos").iterdir()] == ["aa11.masks"]
@@ -281,5 +281,5 @@ def test_two_programs_do_not_write_one_run(program, dataset, tmp_path):
         assert second.returncode == 2
         assert str(tmp_path / "run") in second.stderr.replace("\n", "")
     finally:
-        first.communicate(timeout=60)
+        first.communicate(timeout=600)
     assert MaskRun.open(tmp_path / "run").videos() == ["aa11"]
