@@ -43,10 +43,10 @@ def test_pixels_are_multiplied_by_what_they_read(model, video, text):
 
 
 def test_queries_start_from_the_sentence(model, video, text):
-    """The words alone do not tell sentences apart here, so any difference comes from the start."""
+    """Only the sentence vectors change here; equal inputs give equal bits."""
     before = model.find(video, text)
     after = model.find(video, replace(text, sentence=text.sentence.flip(0)))
-    assert (before.logits - after.logits).abs().max() > 1e-3
+    assert (before.logits - after.logits).abs().max() > 1e-5
 
 
 def test_the_last_decoder_layer_answers(model, video, text):

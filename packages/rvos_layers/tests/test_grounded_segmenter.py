@@ -10,7 +10,7 @@ from rvos_layers import cross_modal_decoder, grounded_queries
 from rvos_layers.errors import RVOSLayersError
 from rvos_layers.grounded_config import GroundedConfig
 from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.mask_branch import FoundQueries
+from rvos_layers.mask_branch import GroundedFindings
 from rvos_layers.resnet import ResNetConfig
 from rvos_layers.tokenizer import PAD, Tokens
 from rvos_layers.video_features import Questions
@@ -26,11 +26,11 @@ class Plain(GroundedSegmenter):
     def __init__(self, config: GroundedConfig) -> None:
         super().__init__(config, fuse=torch.mul)
 
-    def find(self, video, text) -> FoundQueries:
+    def find(self, video, text) -> GroundedFindings:
         decoded = self.queries(video, text, text.sentence)
         by_frame = (len(text), video.frames)
         states, boxes = decoded.states[-1].unflatten(0, by_frame), decoded.references[-1].unflatten(0, by_frame)
-        return FoundQueries(
+        return GroundedFindings(
             logits=self.class_heads[-1](states),
             boxes=boxes,
             states=states,
@@ -65,7 +65,7 @@ def tokens(*sentences: list[int]) -> Tokens:
     return Tokens(ids, ids == PAD)
 
 
-def answer(model: Plain, clip: torch.Tensor, asked: Tokens) -> tuple[FoundQueries, torch.Tensor]:
+def answer(model: Plain, clip: torch.Tensor, asked: Tokens) -> tuple[GroundedFindings, torch.Tensor]:
     with torch.no_grad():
         video, text = model.encode_video(clip), model.encode_text(asked)
         found = model.find(video, text)

@@ -6,7 +6,7 @@ Source: Yan et al., "Referred by Multi-Modality: A Unified Temporal Transformer 
 
 import torch
 from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.mask_branch import FoundQueries
+from rvos_layers.mask_branch import GroundedFindings
 from rvos_layers.text_encoder import TextFeatures
 from rvos_layers.video_features import VideoFeatures
 
@@ -31,7 +31,7 @@ class MUTR(GroundedSegmenter):
         self.aggregation = TemporalAggregation(transformer.channels, transformer.feedforward, transformer.dropout)
         self.interaction = TemporalInteraction(config.interaction, config.queries)
 
-    def find(self, video: VideoFeatures, text: TextFeatures) -> FoundQueries:
+    def find(self, video: VideoFeatures, text: TextFeatures) -> GroundedFindings:
         """Look for what E sentences mean in one clip, or each in a clip of its own."""
         *_, words = self.aggregation(video, text)
         decoded = self.queries(video, text, words[:, 0])  # the word <s> speaks for the sentence
@@ -39,7 +39,7 @@ class MUTR(GroundedSegmenter):
         clip_queries = self.interaction(decoded.states[-1].unflatten(0, by_frame))
         boxes = decoded.references[ANSWERING_LAYER].unflatten(0, by_frame)
         in_all_frames = (-1, video.frames, -1, -1)
-        return FoundQueries(
+        return GroundedFindings(
             logits=self.class_heads[ANSWERING_LAYER](clip_queries)[:, None].expand(in_all_frames),
             boxes=boxes,
             states=clip_queries[:, None].expand(in_all_frames),

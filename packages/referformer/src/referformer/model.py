@@ -7,7 +7,7 @@ ReferFormer joins them.
 
 import torch
 from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.mask_branch import FoundQueries
+from rvos_layers.mask_branch import GroundedFindings
 from rvos_layers.text_encoder import TextFeatures
 from rvos_layers.video_features import VideoFeatures
 
@@ -21,13 +21,13 @@ class ReferFormer(GroundedSegmenter):
     def __init__(self, config: ReferFormerConfig) -> None:
         super().__init__(config, fuse=torch.mul)
 
-    def find(self, video: VideoFeatures, text: TextFeatures) -> FoundQueries:
+    def find(self, video: VideoFeatures, text: TextFeatures) -> GroundedFindings:
         """Look for what E sentences mean in one clip, or each in a clip of its own."""
         decoded = self.queries(video, text, text.sentence)
         by_frame = (len(text), video.frames)
         states = decoded.states[-1].unflatten(0, by_frame)
         boxes = decoded.references[-1].unflatten(0, by_frame)
-        return FoundQueries(
+        return GroundedFindings(
             logits=self.class_heads[-1](states),
             boxes=boxes,
             states=states,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rvos_layers.grounded_config import GroundedConfig
 from rvos_layers.grounded_queries import GroundedQueries
-from rvos_layers.mask_branch import FoundQueries, MaskBranch
+from rvos_layers.mask_branch import GroundedFindings, MaskBranch
 from rvos_layers.text_encoder import TextEncoder, TextFeatures
 from rvos_layers.tokenizer import Tokens
 from rvos_layers.video_features import VideoEncoder, VideoFeatures
@@ -48,9 +48,9 @@ class GroundedSegmenter(nn.Module, ABC):
         return self.text(tokens)
 
     @abstractmethod
-    def find(self, video: VideoFeatures, text: TextFeatures) -> FoundQueries:
+    def find(self, video: VideoFeatures, text: TextFeatures) -> GroundedFindings:
         """Look for what E sentences mean in one clip, or each in a clip of its own."""
 
-    def draw(self, video: VideoFeatures, text: TextFeatures, found: FoundQueries) -> Tensor:
+    def draw(self, video: VideoFeatures, text: TextFeatures, found: GroundedFindings) -> Tensor:
         """Mask logits [E, T, Q, h, w] of all queries in `found`, at a quarter of the frames' size."""
         return self.masks(video, text, found)

@@ -7,7 +7,7 @@ other.
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Protocol, Self, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from mask_interchange import Expression, MaskTrack, Video, VideoMasks, soft_from
 from torch import Tensor, nn
 
 from rvos_layers.errors import RVOSLayersError
+from rvos_layers.found_queries import FoundQueries
 from rvos_layers.frame_groups import groups
 from rvos_layers.preprocess import ResizeRule, clip_of
 from rvos_layers.progress import Report, reported
@@ -26,20 +27,7 @@ from rvos_layers.video_features import VideoFeatures
 QUESTIONS_HELD = 96  # frames x sentences of which a model holds encoder memory, though never less than a sentence's
 
 
-class Found(Protocol):
-    """What a model has found for E sentences in T frames, before any mask is drawn."""
-
-    @property
-    def logits(self) -> Tensor:
-        """How surely each query is on the object, [E, T, Q, K]."""
-        ...
-
-    def keep(self, queries: Tensor) -> Self:
-        """The same for one query of each sentence, int64[E]."""
-        ...
-
-
-F = TypeVar("F", bound=Found)
+F = TypeVar("F", bound=FoundQueries)
 
 
 class Segmenter(Protocol[F]):
@@ -75,7 +63,7 @@ class VideoPredictor:
 
     def __init__(
         self,
-        model: Segmenter[Found],
+        model: Segmenter[FoundQueries],
         tokenizer: Tokenizer,
         resize: ResizeRule,
         *,

@@ -7,7 +7,7 @@ import torch
 from golden_cases import GoldenCase, StageReport
 from rvos_layers.deformable_transformer import DecodedQueries
 from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.mask_branch import FoundQueries
+from rvos_layers.mask_branch import GroundedFindings
 from rvos_layers.preprocess import normalise
 from rvos_layers.query_masks import ChosenQuery, choose_query, full_size_logits
 from rvos_layers.text_encoder import TextFeatures
@@ -22,7 +22,7 @@ LOGITS, BOXES, PROBABILITIES, MASKS = 5e-5, 5e-5, 1e-5, 3e-4
 UNDECIDED = 1e-4  # a probability this close to one half may fall on either side
 SHOWN = 8  # channels kept of most intermediate maps; the manifest's notes describe all of this
 # What a model adds to the comparison of a sentence: (stage name, tensor) in the order of the data flow.
-OwnStages = Callable[[VideoFeatures, TextFeatures, DecodedQueries, FoundQueries], Iterable[tuple[str, Tensor]]]
+OwnStages = Callable[[VideoFeatures, TextFeatures, DecodedQueries, GroundedFindings], Iterable[tuple[str, Tensor]]]
 
 
 def compare_inference(loaded: LoadedCase, own_stages: OwnStages) -> StageReport:
@@ -106,7 +106,7 @@ def _compare_sentence(
 
 
 def _compare_outputs(
-    case: GoldenCase, prefix: str, found: FoundQueries, masks: Tensor, row: int, report: StageReport, how: str = ""
+    case: GoldenCase, prefix: str, found: GroundedFindings, masks: Tensor, row: int, report: StageReport, how: str = ""
 ) -> None:
     expected = case.arrays
     report.add(f"{prefix}pred_logits{how}", found.logits[row, None], expected[prefix + "pred_logits"], LOGITS)
@@ -119,7 +119,7 @@ def _compare_chosen(
     prefix: str,
     video: VideoFeatures,
     text: TextFeatures,
-    found: FoundQueries,
+    found: GroundedFindings,
     model: GroundedSegmenter,
     report: StageReport,
 ) -> None:
