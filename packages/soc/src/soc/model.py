@@ -7,11 +7,11 @@ Shapes: E sentences, T frames, Q queries, C channels, h x w the frames at stride
 """
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from rvos_layers.deformable_transformer import DecodedQueries
 from rvos_layers.dynamic_masks import DynamicMaskHead
+from rvos_layers.found_queries import FoundQueries
 from rvos_layers.frame_groups import groups
 from rvos_layers.frame_query_transformer import FrameQueryTransformer
 from rvos_layers.grounded_queries import QUESTIONS_AT_ONCE, GroundedQueries
@@ -34,36 +34,16 @@ CLASS_PRIOR = -4.595  # a probability of 0.01: few queries are on the object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundObjects:
-    """Where the queries think the referred objects are, before any mask is drawn.
+class FoundObjects(FoundQueries):
+    """Found queries, and what masks are drawn on.
 
     Attributes:
-        logits: [E, T, Q, K], how surely a query is on the object.
-        boxes: [E, T, Q, 4] as (cx, cy, w, h) in fractions of the frame.
-        states: [E, T, Q, C], from which masks are drawn.
-        centres: [E, T, Q, 2], to which masks are relative, in fractions of the frame.
         mask_features: [E*T, mask channels, h, w].
         clip_queries: [E, Q, C], output of the object cluster.
     """
 
-    logits: Tensor
-    boxes: Tensor
-    states: Tensor
-    centres: Tensor
     mask_features: Tensor
     clip_queries: Tensor
-
-    def keep(self, queries: Tensor) -> Self:
-        """Only one query for each sentence, int64[E]."""
-        each = torch.arange(len(queries), device=queries.device)
-        return replace(
-            self,
-            logits=self.logits[each, :, queries, None],
-            boxes=self.boxes[each, :, queries, None],
-            states=self.states[each, :, queries, None],
-            centres=self.centres[each, :, queries, None],
-            clip_queries=self.clip_queries[each, queries, None],
-        )
 
 
 class SOC(nn.Module):
@@ -131,8 +111,7 @@ class SOC(nn.Module):
 
     def draw(self, video: VideoFeatures, text: TextFeatures, found: FoundObjects) -> Tensor:
         """Mask logits [E, T, Q, h, w] of all queries in `found`."""
-        states = found.states.flatten(0, 1)
-        centres = (found.centres * video.sizes[:, None, None]).flatten(0, 1)
+        states, centres = found.by_question(video.sizes)
         masks = [
             self.mask_head(found.mask_features[some], self.controller(states[some]), centres[some])
             for some in groups(len(states), QUESTIONS_AT_ONCE)
