@@ -29,6 +29,11 @@ class StageReport:
         limit = self.tolerance if tolerance is None else tolerance
         self._rows.append((stage, float("inf") if np.isnan(largest) else largest, limit))
 
+    @property
+    def rows(self) -> list[tuple[str, float, float]]:
+        """(stage, largest difference, tolerance) in the order of comparison."""
+        return list(self._rows)
+
     def check(self) -> None:
         """Raise AssertionError naming the first stage beyond its tolerance; fails when nothing was compared."""
         assert self._rows, f"{self.case}: nothing was compared"
