@@ -113,4 +113,5 @@ def clean(session: nox.Session) -> None:
 
 # A shell lets its background jobs ignore Ctrl-C, and tests that interrupt a program would wait in vain.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs are started many times: compile torch once
 os.environ.pop("VIRTUAL_ENV", None)  # set by `uv run nox`; uv would warn that it is not the package's environment
