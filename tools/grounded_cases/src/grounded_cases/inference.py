@@ -168,7 +168,11 @@ def _found(
 ) -> tuple[GroundedFindings, DecodedQueries]:
     """What the model finds, and what its decoder gave on the way."""
     decodings: list[DecodedQueries] = []
-    watch = model.queries.register_forward_hook(lambda _, __, decoded: decodings.append(decoded))
+
+    def keep(_module: torch.nn.Module, _inputs: object, decoded: DecodedQueries) -> None:
+        decodings.append(decoded)
+
+    watch = model.queries.register_forward_hook(keep)
     found = model.find(video, text)
     watch.remove()
     return found, decodings[0]
