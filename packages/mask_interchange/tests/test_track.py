@@ -31,6 +31,8 @@ def test_from_masks_and_back():
     assert track.masks[2] == empty_mask((2, 3))
     assert track.runs.areas().tolist() == [3, 3, 0]
     assert MaskTrack.from_runs(DOG, track.runs, (2, 3), scores=track.scores) == track
+    with pytest.raises(MaskError, match="mask 0: expected run lengths that fill 3x3"):
+        MaskTrack.from_runs(DOG, track.runs, (3, 3))
 
 
 def test_an_iterator_of_masks_is_consumed_one_by_one():

@@ -16,7 +16,7 @@ from pathlib import Path
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks
 from mask_interchange.codec import SUFFIX
 from mask_interchange.names import natural_key
-from mask_interchange.rle import encode_runs
+from mask_interchange.rle import RunLengths
 
 from fusion_core.errors import MemberError
 from fusion_core.pairing import Pool, pools
@@ -81,30 +81,36 @@ def fuse_video(
     """
     members = aligned(vote.members, members)
     first = members[0]
-    masks: dict[int, tuple[bytes, ...]] = {}
+    tracks: dict[int, MaskTrack] = {}
     standings = [Standing()] * len(members)
     for pool in pools(pairing, members):
         if pool.leftover and vote.leftover == "first":
-            masks[pool.expressions[0]] = _own_masks(vote, first, pool.expressions[0], faithful)
+            tracks[pool.expressions[0]] = _own_track(vote, first, pool.expressions[0], faithful)
             continue
-        fused, of_pool = _vote_pool(vote, members, pool)
-        masks |= dict.fromkeys(pool.expressions, fused)
+        runs, of_pool = _vote_pool(vote, members, pool)
+        voted = MaskTrack.from_runs(first.tracks[pool.expressions[0]].expression, runs, first.size)
+        tracks |= {index: _as_in(first.tracks[index], voted) for index in pool.expressions}
         standings = [total + one for total, one in zip(standings, of_pool, strict=True)]
-    tracks = (
-        MaskTrack(
-            expression=track.expression,
-            size=first.size,
-            masks=masks[index],
-            scores=track.scores,
-            key_frame=track.key_frame,
-        )
-        for index, track in enumerate(first.tracks)
+    fused_video = VideoMasks(
+        video=first.video,
+        size=first.size,
+        frame_names=first.frame_names,
+        tracks=tuple(tracks[index] for index in range(len(first.tracks))),
     )
-    fused_video = VideoMasks(video=first.video, size=first.size, frame_names=first.frame_names, tracks=tuple(tracks))
     return fused_video, tuple(standings)
 
 
-def _vote_pool(vote: Vote, members: Sequence[VideoMasks], pool: Pool) -> tuple[tuple[bytes, ...], list[Standing]]:
+def _as_in(track: MaskTrack, voted: MaskTrack) -> MaskTrack:
+    return replace(
+        voted,
+        expression=track.expression,
+        scores=track.scores,
+        key_frame=track.key_frame,
+        encoded_from=voted.runs,
+    )
+
+
+def _vote_pool(vote: Vote, members: Sequence[VideoMasks], pool: Pool) -> tuple[RunLengths, list[Standing]]:
     voters = [member.tracks[index].runs for member in members for index in pool.expressions]
     needed = vote.leftover if pool.leftover and isinstance(vote.leftover, int) else vote.needed(len(voters))
     ballot = count_votes(voters, needed, members[0].size)
@@ -112,20 +118,19 @@ def _vote_pool(vote: Vote, members: Sequence[VideoMasks], pool: Pool) -> tuple[t
     votes = ballot.areas.reshape(len(members), each).sum(axis=1).tolist()
     shared = ballot.shared.reshape(len(members), each).sum(axis=1).tolist()
     standings = [Standing(votes=v, result=ballot.area * each, shared=s) for v, s in zip(votes, shared, strict=True)]
-    return encode_runs(ballot.runs), standings
+    return ballot.runs, standings
 
 
-def _own_masks(vote: Vote, first: VideoMasks, index: int, faithful: bool) -> tuple[bytes, ...]:
+def _own_track(vote: Vote, first: VideoMasks, index: int, faithful: bool) -> MaskTrack:
     track = first.tracks[index]
-    if not (faithful and vote.leftover_takes_support):
-        return track.masks
-    if track.support is None:
+    masks = track.support if faithful and vote.leftover_takes_support else track.masks
+    if masks is None:
         raise MemberError(
             f"video {first.video}: member {vote.members[0]}: expression {track.expression.id!r} has no support masks,"
             " which a faithful vote takes for the expression left over. Run the member again with the program that"
             " stores probabilities, or vote without --faithful"
         )
-    return track.support
+    return replace(track, masks=masks, support=None, soft=None)
 
 
 def aligned(names: Sequence[str], members: Sequence[VideoMasks]) -> list[VideoMasks]:

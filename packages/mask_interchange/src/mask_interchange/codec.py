@@ -8,8 +8,9 @@ import os
 import secrets
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +36,9 @@ _VIDEO_KEYS = ("video", "height", "width", "frames", "tracks")
 _TRACK_KEYS = ("id", "text", "group", "masks", "scores", "key_frame", "support", "soft")
 _MASKS_KEYS = ("lengths", "zlib")
 _SOFT_KEYS = ("height", "width", "zlib")
+_FAST = (
+    1  # zlib level: run-length strings are dense already; higher levels take several times as long for a few percent
+)
 
 
 def encode_video(masks: VideoMasks) -> bytes:
@@ -42,13 +46,14 @@ def encode_video(masks: VideoMasks) -> bytes:
     unpacked = sum(map(_unpacked_size, masks.tracks))
     if unpacked > MAX_UNPACKED:
         raise MaskFileError("<memory>", "tracks", f"at most {MAX_UNPACKED} bytes of masks in a file", f"{unpacked}")
+    pack_masks = cache(_pack_masks)  # fused tracks of one object share their masks
     payload = msgpack.Packer().pack(
         {
             "video": masks.video,
             "height": masks.size[0],
             "width": masks.size[1],
             "frames": list(masks.frame_names),
-            "tracks": [_pack_track(track) for track in masks.tracks],
+            "tracks": [_pack_track(track, pack_masks) for track in masks.tracks],
         }
     )
     if len(payload) > MAX_PAYLOAD:
@@ -61,24 +66,28 @@ def _unpacked_size(track: MaskTrack) -> int:
     return sum(map(len, track.masks)) + sum(map(len, track.support or ())) + soft
 
 
-def _pack_track(track: MaskTrack) -> dict[str, object]:
+def _pack_track(track: MaskTrack, pack_masks: Callable[[tuple[bytes, ...]], dict[str, bytes]]) -> dict[str, object]:
     return {
         "id": track.expression.id,
         "text": track.expression.text,
         "group": track.expression.group,
-        "masks": _pack_masks(track.masks),
+        "masks": pack_masks(track.masks),
         "scores": None if track.scores is None else track.scores.astype("<f4").tobytes(),
         "key_frame": track.key_frame,
-        "support": None if track.support is None else _pack_masks(track.support),
+        "support": None if track.support is None else pack_masks(track.support),
         "soft": None
         if track.soft is None
-        else {"height": track.soft.shape[1], "width": track.soft.shape[2], "zlib": zlib.compress(track.soft.tobytes())},
+        else {
+            "height": track.soft.shape[1],
+            "width": track.soft.shape[2],
+            "zlib": zlib.compress(track.soft.tobytes(), _FAST),
+        },
     }
 
 
-def _pack_masks(masks: Sequence[bytes]) -> dict[str, bytes]:
+def _pack_masks(masks: tuple[bytes, ...]) -> dict[str, bytes]:
     lengths = np.array([len(counts) for counts in masks], "<u4")
-    return {"lengths": lengths.tobytes(), "zlib": zlib.compress(b"".join(masks))}
+    return {"lengths": lengths.tobytes(), "zlib": zlib.compress(b"".join(masks), _FAST)}
 
 
 def decode_video(data: bytes, path: Path | str = "<memory>") -> VideoMasks:

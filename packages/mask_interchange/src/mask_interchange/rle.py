@@ -81,6 +81,15 @@ def decode_runs(masks: Sequence[bytes], size: Size | None = None) -> RunLengths:
     return RunLengths(np.concatenate(lengths), np.concatenate(([0], np.cumsum(np.concatenate(counts)))))
 
 
+def check_runs(runs: RunLengths, size: Size) -> RunLengths:
+    """Return `runs`, or raise MaskError unless each mask fills `size` and has empty runs nowhere but first."""
+    try:
+        _check_fill(runs, size)
+    except _MaskFault as fault:
+        raise MaskError(f"mask {fault.mask}: {fault.reason}") from None
+    return runs
+
+
 def _blocks(masks: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
     """Pieces of about `_BLOCK` bytes with the number of their first mask; they bound the decoder's scratch memory."""
     start, size = 0, 0
@@ -98,13 +107,17 @@ def _decode_block(masks: Sequence[bytes]) -> RunLengths:
     _check_characters(groups, ends)
 
     last = np.flatnonzero(groups < 32)  # the group that ends each number
-    width = np.diff(last, prepend=-1)
+    width = last.copy()
+    width[0] += 1
+    width[1:] -= last[:-1]
     widest = int(width.max())
     if widest > _MAX_GROUPS:
         fault = f"expected numbers of at most {_MAX_GROUPS} characters, found one of {widest}"
         raise _MaskFault(_owner(ends, last[np.argmax(width)]), fault)
     _check_shortest(groups, last[width > 1], ends)
-    values = (groups[last].astype(np.int64) ^ 16) - 16  # the most significant group, with its sign
+    values = groups[last].astype(np.int64)  # the most significant group, with its sign
+    values ^= 16
+    values -= 16
     for k in range(1, widest):
         longer = np.flatnonzero(width > k)
         values[longer] = values[longer] << 5 | (groups[last[longer] - k] & 31)
@@ -150,7 +163,7 @@ def _check_characters(groups: NDArray[np.uint8], ends: NDArray[np.int64]) -> Non
 
 def _check_shortest(groups: NDArray[np.uint8], last: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
     """A number has one spelling: its last group (at `last`) must say more than the sign of the group before."""
-    repeated_sign = np.where(groups[last - 1] & 16, 31, 0)
+    repeated_sign = (groups[last - 1] >> 4 & 1) * np.uint8(31)
     padded = groups[last] == repeated_sign
     if padded.any():
         fault = "expected every number in its shortest form, found a longer one"

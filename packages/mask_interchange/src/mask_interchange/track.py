@@ -4,7 +4,7 @@ Legend: T frames, H x W pixels of the video, h x w of reduced-size soft masks.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Self
 
 import numpy as np
@@ -15,6 +15,7 @@ from mask_interchange.names import check_name
 from mask_interchange.rle import (
     RunLengths,
     Size,
+    check_runs,
     check_size,
     decode_runs,
     encode_mask,
@@ -112,6 +113,8 @@ class MaskTrack:
         soft: uint8 [T, h, w], probabilities times 255 rounded, at a reduced size with h <= H and w <= W, for soft
             voting and heat maps.
         runs: the decoded run lengths of `masks`, for work that need not see pixels. Derived.
+        encoded_from: run lengths that `masks` are known to encode (`from_runs`, `runs` of a track with the same masks),
+            so that they are not decoded again.
 
     Raises:
         MaskError: an attribute breaks its rule.
@@ -125,14 +128,16 @@ class MaskTrack:
     support: tuple[bytes, ...] | None = None
     soft: NDArray[np.uint8] | None = None
     runs: RunLengths = field(init=False, repr=False)
+    encoded_from: InitVar[RunLengths | None] = None
 
-    def __post_init__(self):
+    def __post_init__(self, encoded_from: RunLengths | None):
         try:
             object.__setattr__(self, "size", check_size(self.size))
             object.__setattr__(self, "masks", tuple(self.masks))
             if not self.masks:
                 raise MaskError("expected at least one frame, found none")
-            object.__setattr__(self, "runs", _checked_runs("masks", self.masks, self.size))
+            runs = _checked_runs("masks", self.masks, self.size) if encoded_from is None else encoded_from
+            object.__setattr__(self, "runs", runs)
             self._check_scores()
             self._check_support()
             self._check_soft()
@@ -230,6 +235,7 @@ class MaskTrack:
             expression=expression,
             size=size,
             masks=encode_runs(runs),
+            encoded_from=check_runs(runs, check_size(size)),
             scores=None if scores is None else np.asarray(scores, np.float32),
             key_frame=_first_best(scores) if key_frame is None else key_frame,
         )
