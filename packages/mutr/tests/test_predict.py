@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rvos_layers.predictor
-import torch
+from grounded_cases import SENTENCES, PredictorContract
 from mask_interchange import MaskRun
 from mutr import MUTRPredictor, cli
 from mutr.config import CONFIGS
@@ -14,58 +13,15 @@ from mutr.preprocess import RESIZE, RESIZE_FOR_MASKS
 from typer.testing import CliRunner
 
 DATA = os.environ.get("RVOS_DATA")
-SENTENCES = ["a dog", "the brown dog that turns round at the end", "Grass"]
 
 
-@pytest.fixture(scope="module")
-def predictor() -> MUTRPredictor:
-    """A tiny random network whose masks are neither empty nor full."""
-    made = MUTRPredictor.load(seed=0, config="tiny", device="cpu", short_side=64)
-    torch.manual_seed(0)
-    torch.nn.init.normal_(made.model.masks.controller.last.weight, std=0.5)
-    return made
+class TestPredictor(PredictorContract):
+    kind = MUTRPredictor
 
 
-@pytest.fixture(scope="module")
-def frames() -> list[np.ndarray]:
-    clip = np.random.default_rng(0).integers(0, 120, (4, 70, 101, 3), dtype=np.uint8)
-    for t, frame in enumerate(clip):
-        frame[20 + t : 45 + t, 5 * t : 5 * t + 30] = (250, 200, 90)
-    return list(clip)
-
-
-def test_sentences_together_and_alone(predictor, frames):
-    together = predictor.segment(frames, SENTENCES)
-    assert any(0.01 < track.stack().mean() < 0.99 for track in together)
-    for track in together:
-        [alone] = predictor.segment(frames, [track.expression])
-        assert alone.key_frame == track.key_frame
-        np.testing.assert_allclose(alone.scores, track.scores, atol=1e-5)
-        assert (alone.stack() != track.stack()).mean() < 1e-3
-
-
-@pytest.mark.parametrize("held", [1, 8, 1000])
-def test_sentences_in_groups(predictor, frames, held, monkeypatch):
-    expected = predictor.segment(frames, SENTENCES)
-    monkeypatch.setattr(rvos_layers.predictor, "QUESTIONS_HELD", held)
-    for one, other in zip(predictor.segment(iter(frames), SENTENCES), expected, strict=True):
-        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
-        assert (one.stack() != other.stack()).mean() < 1e-3
-
-
-def test_the_video_is_encoded_once_and_only_chosen_queries_are_drawn(predictor, frames, monkeypatch):
-    model, encoded, drawn = predictor.model, [], []
-    encode, draw = model.encode_video, model.draw
-    monkeypatch.setattr(model, "encode_video", lambda clip: encoded.append(clip.shape) or encode(clip))
-    monkeypatch.setattr(model, "draw", lambda v, t, found: drawn.append(found.states.shape[:3]) or draw(v, t, found))
-    predictor.segment(frames, SENTENCES)
-    assert encoded == [(1, 4, 3, 64, 92)]
-    assert sum(sentences for sentences, _, _ in drawn) == len(SENTENCES)
-    assert {shape[1:] for shape in drawn} == {(4, 1)}
-
-
-def test_two_published_sizes(frames):
+def test_two_published_sizes():
     """Scores at one, masks at the other; both come from the same option."""
+    frames = list(np.random.default_rng(0).integers(0, 256, (4, 70, 101, 3), dtype=np.uint8))
     assert (RESIZE.size((720, 1280)), RESIZE_FOR_MASKS.size((720, 1280))) == ((360, 640), (432, 768))
     small, large = (MUTRPredictor.load(seed=0, config="tiny", device="cpu", short_side=side) for side in (64, 80))
     [one], [other] = small.segment(frames, SENTENCES[:1]), large.segment(frames, SENTENCES[:1])

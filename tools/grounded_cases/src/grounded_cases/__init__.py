@@ -2,10 +2,13 @@
 
 from grounded_cases.inference import compare_inference
 from grounded_cases.loading import LoadedCase, load_case, torch_weights
+from grounded_cases.predicting import SENTENCES, PredictorContract
 from grounded_cases.processing import compare_postprocessing, compare_preprocessing
 
 __all__ = [
+    "SENTENCES",
     "LoadedCase",
+    "PredictorContract",
     "compare_inference",
     "compare_postprocessing",
     "compare_preprocessing",

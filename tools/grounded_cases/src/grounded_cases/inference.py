@@ -21,7 +21,6 @@ EXACT = 0.0
 LOGITS, BOXES, PROBABILITIES, MASKS = 5e-5, 5e-5, 1e-5, 3e-4
 UNDECIDED = 1e-4  # a probability this close to one half may fall on either side
 SHOWN = 8  # channels kept of most intermediate maps; the manifest's notes describe all of this
-UNIFORM_SCORES = ("mutr",)  # equal in all frames but for rounding, so that the published key frame is an accident
 # What a model adds to the comparison of a sentence: (stage name, tensor) in the order of the data flow.
 OwnStages = Callable[[VideoFeatures, TextFeatures, DecodedQueries, GroundedFindings], Iterable[tuple[str, Tensor]]]
 
@@ -43,11 +42,10 @@ def compare_inference(loaded: LoadedCase, own_stages: OwnStages) -> StageReport:
 
 
 def _check_nothing_left_out(case: GoldenCase, report: StageReport) -> None:
-    """Fail when the case holds a result that was not compared, other than areas (of masks that are) and accidents."""
+    """Fail when the case holds a result that was not compared, other than areas (of masks that are)."""
     compared = {stage for stage, *_ in report.rows}
-    excused = (".mask_area", ".key_frame") if case.package in UNIFORM_SCORES else (".mask_area",)
     results = [name for prefix in ("out.", "mid.", "post.") for name in case.names(prefix)]
-    left_out = [name for name in results if name not in compared and not name.endswith(excused)]
+    left_out = [name for name in results if name not in compared and not name.endswith(".mask_area")]
     assert not left_out, f"{case}: not compared: {left_out}"
 
 
@@ -142,8 +140,7 @@ def _compare_chosen(
     scores = found.logits[0].sigmoid().mean(0).amax(-1)
     report.add(prefix + "query_score", scores, expected["query_score"], PROBABILITIES)
     report.add(prefix + "class_info", chosen.scores, expected["class_info"], PROBABILITIES)
-    if case.package not in UNIFORM_SCORES:
-        report.add(prefix + "key_frame", [chosen.key_frame], expected["key_frame"], EXACT)
+    report.add(prefix + "key_frame", [chosen.key_frame], expected["key_frame"], EXACT)
     report.add(prefix + "mask_logits", logits[:, ::3, ::3], expected["mask_logits"], MASKS)
     report.add(prefix + "mask_logits_mean", logits.double().mean((1, 2)), expected["mask_logits_mean"], MASKS)
     report.add(prefix + "mask_bits", flipped, np.zeros_like(binary), EXACT)

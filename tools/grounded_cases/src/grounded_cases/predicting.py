@@ -1,0 +1,79 @@
+"""What holds for a whole predictor of this family: sharing, grouping and streaming must not change what it says."""
+
+import numpy as np
+import pytest
+import rvos_layers.predictor
+import torch
+from mask_interchange import MaskTrack
+from rvos_layers.grounded_segmenter import GroundedSegmenter
+from rvos_layers.program import ModelPredictor
+
+SENTENCES = ["a dog", "the brown dog that turns round at the end", "Grass"]
+Frames = list[np.ndarray]
+
+
+class PredictorContract:
+    """Tests to inherit from; a subclass says of which `kind`."""
+
+    kind: type[ModelPredictor]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def predictor(cls) -> ModelPredictor:
+        """A tiny random network whose masks are neither empty nor full."""
+        made = cls.kind.load(seed=0, config="tiny", device="cpu", short_side=64)
+        torch.manual_seed(3)
+        torch.nn.init.normal_(network(made).masks.controller.last.weight, std=0.5)
+        return made
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def frames(cls) -> Frames:
+        """Four frames of a bright square that wanders over noise."""
+        clip = np.random.default_rng(0).integers(0, 120, (4, 70, 101, 3), dtype=np.uint8)
+        for t, frame in enumerate(clip):
+            frame[20 + t : 45 + t, 5 * t : 5 * t + 30] = (250, 200, 90)
+        return list(clip)
+
+    def test_sentences_together_and_alone(self, predictor: ModelPredictor, frames: Frames) -> None:
+        together = predictor.segment(frames, SENTENCES)
+        assert all(0.01 < track.stack().mean() < 0.99 for track in together)
+        for track in together:
+            [alone] = predictor.segment(frames, [track.expression])
+            agree(alone, track)
+
+    @pytest.mark.parametrize("held", [1, 8, 1000])
+    def test_sentences_in_groups(
+        self, predictor: ModelPredictor, frames: Frames, held: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        expected = predictor.segment(frames, SENTENCES)
+        monkeypatch.setattr(rvos_layers.predictor, "QUESTIONS_HELD", held)
+        for one, other in zip(predictor.segment(iter(frames), SENTENCES), expected, strict=True):
+            agree(one, other)
+
+    def test_the_video_is_encoded_once_and_only_chosen_queries_are_drawn(
+        self, predictor: ModelPredictor, frames: Frames, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model, encoded, drawn = network(predictor), [], []
+        encode, draw = model.encode_video, model.draw
+        monkeypatch.setattr(model, "encode_video", lambda clip: encoded.append(clip.shape) or encode(clip))
+        monkeypatch.setattr(
+            model, "draw", lambda v, t, found: drawn.append(found.states.shape[:3]) or draw(v, t, found)
+        )
+        predictor.segment(frames, SENTENCES)
+        assert encoded == [(1, 4, 3, 64, 92)]
+        assert sum(sentences for sentences, _, _ in drawn) == len(SENTENCES)
+        assert {shape[1:] for shape in drawn} == {(4, 1)}
+
+
+def network(predictor: ModelPredictor) -> GroundedSegmenter:
+    """The predictor's network."""
+    assert isinstance(predictor.model, GroundedSegmenter)
+    return predictor.model
+
+
+def agree(one: MaskTrack, other: MaskTrack) -> None:
+    """Assert that two tracks say the same but for rounding."""
+    assert one.key_frame == other.key_frame
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+    assert (one.stack() != other.stack()).mean() < 1e-3
