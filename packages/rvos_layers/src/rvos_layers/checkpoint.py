@@ -149,6 +149,12 @@ def convert(published: Mapping[str, Tensor], table: Sequence[Rule], model: nn.Mo
     return {ours: published[name].float() for ours, name in filled.items()}
 
 
+def our_name(published: str, table: Sequence[Rule]) -> str | None:
+    """What a published entry is called here; None when it is no entry of ours."""
+    rule, match = _claim(published, table)
+    return _fill_in(rule.ours, match) if isinstance(rule, Rename) else None
+
+
 def _claim(name: str, table: Sequence[Rule]) -> tuple[Rule | None, Any]:
     for rule in table:
         if match := _pattern(rule.published).fullmatch(name):

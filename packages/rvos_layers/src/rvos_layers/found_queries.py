@@ -24,9 +24,14 @@ class FoundQueries:
     centres: Tensor
 
     def keep(self, queries: Tensor) -> Self:
-        """Only one query for each sentence, int64[E]."""
-        each = torch.arange(len(queries), device=queries.device)
-        kept = {name: getattr(self, name)[each, :, queries, None] for name in ("logits", "boxes", "states", "centres")}
+        """Only some queries of each sentence: one, int64[E], or n, int64[E, n]."""
+        queries = queries[:, None] if queries.ndim == 1 else queries
+        each = torch.arange(len(queries), device=queries.device)[:, None, None]
+        frames = torch.arange(self.logits.shape[1], device=queries.device)[:, None]
+        kept = {
+            name: getattr(self, name)[each, frames, queries[:, None]]
+            for name in ("logits", "boxes", "states", "centres")
+        }
         return replace(self, **kept)
 
     def by_question(self, sizes: Tensor) -> tuple[Tensor, Tensor]:

@@ -97,6 +97,9 @@ class FrameQueryTransformer(nn.Module):
         self.frame_position = nn.Embedding(queries, config.channels)  # the same in all frames
         self.query_position = nn.Embedding(queries, config.channels)
         self.norm = nn.LayerNorm(config.channels)
+        for parameter in (*self.exchanges.parameters(), *self.decoder.parameters()):
+            if parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
 
     def forward(self, frame_queries: Tensor, start: Tensor) -> Tensor:
         """Clip queries [E, Q, C].

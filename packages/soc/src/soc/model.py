@@ -82,16 +82,29 @@ class SOC(nn.Module):
     def find(self, video: VideoFeatures, text: TextFeatures) -> FoundObjects:
         """Look for what E sentences mean in one clip, or each in a clip of its own."""
         decoded, mask_features = self.decode(video, text)
-        by_frame = (len(text), video.frames)
-        states = decoded.states.unflatten(1, by_frame)
-        clip_queries = self.cluster(states[-1], text.sentence[:, None])
-        states = states[ANSWERING_LAYER] + clip_queries[:, None]
-        reference = decoded.reference_into(ANSWERING_LAYER).unflatten(0, by_frame)
+        last_states = decoded.states[-1].unflatten(0, (len(text), video.frames))
+        clip_queries = self.cluster(last_states, text.sentence[:, None])
+        return self._found_by(ANSWERING_LAYER, decoded, clip_queries, mask_features)
+
+    def find_by_layer(self, video: VideoFeatures, text: TextFeatures) -> list[FoundObjects]:
+        """As `find`, what every decoder layer says, each with clip queries of its own: training corrects them all."""
+        decoded, mask_features = self.decode(video, text)
+        layers = len(decoded.states)
+        states = decoded.states.unflatten(1, (len(text), video.frames)).flatten(0, 1)
+        clip_queries = self.cluster(states, text.sentence.repeat(layers, 1)[:, None]).unflatten(0, (layers, -1))
+        return [self._found_by(layer, decoded, clip_queries[layer], mask_features) for layer in range(layers)]
+
+    def _found_by(
+        self, layer: int, decoded: DecodedQueries, clip_queries: Tensor, mask_features: Tensor
+    ) -> FoundObjects:
+        by_frame = (len(clip_queries), -1)
+        states = decoded.states[layer].unflatten(0, by_frame) + clip_queries[:, None]
+        reference = decoded.reference_into(layer).unflatten(0, by_frame)
         return FoundObjects(
-            logits=self.class_heads[ANSWERING_LAYER](states),
-            boxes=refine(reference, self.queries.box_heads[ANSWERING_LAYER](states)),
+            logits=self.class_heads[layer](states),
+            boxes=refine(reference, self.queries.box_heads[layer](states)),
             states=states,
-            centres=decoded.references[ANSWERING_LAYER].unflatten(0, by_frame)[..., :2],
+            centres=decoded.references[layer].unflatten(0, by_frame)[..., :2],
             mask_features=mask_features,
             clip_queries=clip_queries,
         )

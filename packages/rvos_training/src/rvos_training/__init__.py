@@ -1,0 +1,1 @@
+"""What training SOC, MUTR and ReferFormer has in common: clips, matching, losses, the loop."""

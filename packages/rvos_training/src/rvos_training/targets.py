@@ -1,0 +1,76 @@
+"""What a network answers in training, and what is true.
+
+Shapes: B clips, T frames, Q queries, K classes, H x W the padded frames, h x w mask logits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """The answer of one decoder layer.
+
+    Masks are drawn on demand: of all queries without gradients to match them, with gradients only of those that are
+    compared with the truth. That is the same gradient as of drawing all, for a fraction of the memory.
+
+    Attributes:
+        logits: [B, T, Q, K]; class 0 is "the object referred to".
+        boxes: [B, T, Q, 4] as (cx, cy, w, h) in fractions of the unpadded frame.
+        draw: mask logits [B, T, n, h, w] of some queries, int64[B, n].
+        similarity: [B, Q], how well each query fits the sentence; None for a network that does not say.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    draw: Callable[[Tensor], Tensor]
+    similarity: Tensor | None = None
+
+    @property
+    def queries(self) -> int:
+        """Q."""
+        return self.logits.shape[2]
+
+    def float(self) -> Self:
+        """The same answer in float32."""
+        return type(self)(
+            logits=self.logits.float(),
+            boxes=self.boxes.float(),
+            draw=lambda queries: self.draw(queries).float(),
+            similarity=None if self.similarity is None else self.similarity.float(),
+        )
+
+    def draw_all(self) -> Tensor:
+        """Mask logits [B, T, Q, h, w] of all queries."""
+        return self.draw(torch.arange(self.queries, device=self.logits.device).expand(len(self.logits), -1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """The one object that each clip's sentence refers to.
+
+    Attributes:
+        boxes: float32[B, T, 4] as (cx, cy, w, h) in fractions of the unpadded frame; of any value where not visible.
+        masks: bool[B, T, H, W], padded like the frames.
+        visible: bool[B, T].
+    """
+
+    boxes: Tensor
+    masks: Tensor
+    visible: Tensor
+
+    def __post_init__(self) -> None:
+        clips = tuple(self.visible.shape)
+        if self.boxes.shape != (*clips, 4) or self.masks.shape[:2] != clips or self.masks.ndim != 4:
+            raise ValueError(
+                f"boxes {list(self.boxes.shape)}, masks {list(self.masks.shape)} and visible {list(clips)} must be "
+                "[B, T, 4], [B, T, H, W] and [B, T] of the same clips"
+            )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same targets on another device."""
+        return type(self)(boxes=self.boxes.to(device), masks=self.masks.to(device), visible=self.visible.to(device))

@@ -1,0 +1,38 @@
+"""What SOC is trained for: every decoder layer answers, is matched by itself and corrected.
+
+Source: `MTTR.forward` in training mode, `models/matcher.py` and `models/criterion.py` of the challenge code.
+"""
+
+from rvos_layers.text_encoder import TextFeatures
+from rvos_layers.video_features import VideoFeatures
+from rvos_training.losses import Criterion, all_frames
+from rvos_training.mask_views import frames_at_full_size
+from rvos_training.matcher import Matcher
+from rvos_training.targets import Predictions
+from rvos_training.terms import Weights
+
+from soc.model import SOC, FoundObjects
+
+COSTS = Weights(label=2, box=2, giou=2, focal=0, dice=5)
+LOSSES = Weights(label=2, box=2, giou=2, focal=2, dice=5)
+
+
+def criterion(faithful: bool = False) -> Criterion:
+    """The published losses; `faithful` as in `Matcher`."""
+    matcher = Matcher(weights=COSTS, view=frames_at_full_size, faithful=faithful)
+    return Criterion(matcher=matcher, weights=LOSSES, similarity=1, count=all_frames)
+
+
+def answers(model: SOC, video: VideoFeatures, text: TextFeatures) -> list[Predictions]:
+    """What every decoder layer says of B clips, each with a sentence of its own; the last layer last."""
+    sentence = model.alignment.sentence(video, text)
+
+    def predictions(found: FoundObjects) -> Predictions:
+        return Predictions(
+            logits=found.logits,
+            boxes=found.boxes,
+            draw=lambda queries: model.draw(video, text, found.keep(queries)),
+            similarity=(found.clip_queries * sentence[:, None]).sum(-1) / model.video.channels,
+        )
+
+    return [predictions(found) for found in model.find_by_layer(video, text)]

@@ -1,0 +1,118 @@
+"""Parity of training with the published code: assignment, every loss, gradients, one step of the optimizer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from golden_cases import GoldenCase, StageReport, find_cases
+from rvos_layers.attention import Attention
+from rvos_layers.checkpoint import our_name
+from rvos_training.losses import Losses
+from rvos_training.optimisation import Optimisation
+from rvos_training.targets import Predictions, Targets
+from soc.checkpoint import published_table
+from soc.model import SOC
+from soc.objective import answers, criterion
+from soc_cases import config_of, model_of, runs_of
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+CASES = find_cases("soc", kinds={"train"}, local=Path(__file__).parent / "goldens")
+LOSS_TOLERANCE, GRADIENT_TOLERANCE, STEP_TOLERANCE = 1e-5, 1e-4, 1e-3  # relative
+TERMS = {  # ours to the published names
+    "label": "loss_label",
+    "box": "loss_bbox",
+    "giou": "loss_giou",
+    "focal": "loss_sigmoid_focal",
+    "dice": "loss_dice",
+    "similarity": "loss_is_referred",
+}
+
+
+def without_dropout(model: nn.Module) -> nn.Module:
+    """The model in training mode, but deterministic, as the goldens were made."""
+    for module in model.train().modules():
+        match module:
+            case nn.Dropout() | StochasticDepth():
+                module.p = 0.0
+            case Attention():
+                module.dropout = 0.0
+    return model
+
+
+def targets_of(case: GoldenCase) -> Targets:
+    boxes, masks, visible = (
+        torch.from_numpy(case.arrays[f"in.target_{name}"]).transpose(0, 1) for name in ("boxes", "masks", "visible")
+    )
+    return Targets(boxes=boxes, masks=masks, visible=visible)
+
+
+class Training:
+    """A case, ready to be run forward and backward."""
+
+    def __init__(self, case: GoldenCase) -> None:
+        self.case = case
+        self.model: SOC = without_dropout(model_of(case))
+        (self.inputs,) = runs_of(case)
+        self.targets = targets_of(case)
+        self.criterion = criterion(faithful=True)
+
+    def forward(self) -> tuple[list[Predictions], Losses]:
+        video = self.model.encode_video(self.inputs.frames, self.inputs.padding_mask)
+        predictions = answers(self.model, video, self.model.encode_text(self.inputs.tokens))
+        return predictions, self.criterion(predictions, self.targets)
+
+
+def relative(report: StageReport, name: str, actual: Tensor, expected: np.ndarray, tolerance: float) -> None:
+    report.add(name, actual.detach() / float(expected), np.ones_like(expected), tolerance)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_golden(case):
+    training, expected, report = Training(case), case.arrays, StageReport(str(case))
+    published = case.manifest["config"]
+    optimisation = Optimisation(
+        rate=published["lr"],
+        backbone_rate=published["lr_backbone"],
+        text_rate=published["text_encoder_lr"],
+        weight_decay=published["weight_decay"],
+        gradient_norm=published["clip_max_norm"],
+        drops=(),
+    )
+    optimizer = optimisation.optimizer(training.model)
+    predictions, losses = training.forward()
+    losses.total.backward()
+
+    layers = [*(f"aux{layer}" for layer in range(len(predictions) - 1)), "last"]
+    for name, layer, queries in zip(layers, predictions, losses.queries, strict=True):
+        report.add(
+            f"{name}.pred_is_referred", layer.logits.detach().transpose(0, 1), expected[f"out.{name}.pred_is_referred"]
+        )
+        report.add(f"{name}.pred_boxes", layer.boxes.detach().transpose(0, 1), expected[f"out.{name}.pred_boxes"], 1e-5)
+        first = layer.draw(torch.zeros(len(queries), 1, dtype=torch.long)).detach()[:, :, 0]
+        report.add(f"{name}.pred_masks_q0", first.transpose(0, 1), expected[f"out.{name}.pred_masks_q0"])
+        report.add(f"match.{name}", queries, expected[f"out.match.{name}"][:, 0], 0)
+    for term, value in losses.terms.items():
+        name, _, layer = term.partition("_")
+        name = "_".join((TERMS[name], layer)) if layer else TERMS[name]
+        relative(report, name, value, expected[f"out.loss.{name}"], LOSS_TOLERANCE)
+    assert len(losses.terms) == len(case.names("out.loss."))
+    relative(report, "total_loss", losses.total, expected["out.total_loss"], LOSS_TOLERANCE)
+
+    gradients = {name: parameter.grad for name, parameter in training.model.named_parameters()}
+    table = published_table(config_of(published))
+    for name in case.names("out.grad_norm."):
+        ours = gradients[our_name(name.removeprefix("out.grad_norm."), table)]
+        relative(report, name, ours.norm(), expected[name], GRADIENT_TOLERANCE)
+    norm = optimisation.clip(training.model.parameters())
+    relative(report, "grad_norm_total", norm, expected["out.grad_norm_total"], GRADIENT_TOLERANCE)
+
+    optimizer.step()
+    with torch.no_grad():
+        _, losses = training.forward()
+    relative(
+        report, "total_loss_after_one_step", losses.total, expected["out.total_loss_after_one_step"], STEP_TOLERANCE
+    )
+    print(*report.rows, sep="\n")
+    report.check()
