@@ -25,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from fusion_core.fusion import Fusion, fuse_video
-from fusion_core.recipe import ICCV2023, Pairing
+from fusion_core.recipe import ICCV2023
 from mask_interchange import Expression, MaskRun, MaskTrack, RunManifest, VideoMasks
 
 SIZE = (720, 1280)
@@ -140,7 +140,7 @@ def run_length_vote(runs: Path, video: str, out: Path) -> tuple[Seconds, dict[st
     seconds, fused = Seconds(), {}
     for rule in ICCV2023.stage(1):
         members = [MaskRun.open(runs / member) for member in rule.members]
-        fusion = Fusion(rule, members, out / rule.name, Pairing.CONSECUTIVE, faithful=False)
+        fusion = Fusion(rule, members, out / rule.name)
         os.sync()  # else this way's fsync waits for what the other one left to be written
         start = time.perf_counter()
         fusion.fuse(video)

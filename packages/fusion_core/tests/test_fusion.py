@@ -95,14 +95,14 @@ def test_a_faithful_vote_needs_support():
 
 def test_expressions_that_do_not_pool_vote_alone_by_the_same_share():
     members = [a_member(seed) for seed in range(3)]
-    fused, _ = fuse_video(a_vote(leftover="first"), members, Pairing.NONE)
+    fused, _ = fuse_video(a_vote(leftover="first", pairing=Pairing.NONE), members)
     for id_ in "012":
         assert np.array_equal(fused.track(id_).stack(), sum_of(members, id_) >= 2)
 
 
 def test_all_expressions_of_a_group_vote_together():
     members = [a_member(seed, group="7") for seed in range(2)]
-    fused, _ = fuse_video(a_vote(2), members, Pairing.GROUPS)
+    fused, _ = fuse_video(a_vote(2, pairing=Pairing.GROUPS), members)
     for track in fused.tracks:
         assert np.array_equal(track.stack(), sum_of(members, *"012") >= 3)
 
@@ -138,8 +138,8 @@ def test_a_member_without_sentences_fits():
 @given(st.integers(1, 4), st.integers(1, 6), st.sampled_from(["consecutive", "none", "agreement"]), st.data())
 def test_standings_count_pixels(count, expressions, pairing, data):
     members = [a_member(seed, ids=tuple(map(str, range(expressions)))) for seed in range(count)]
-    vote = a_vote(count, threshold=data.draw(st.integers(1, 2 * count)))
-    fused, standings = fuse_video(vote, members, Pairing(pairing))
+    vote = a_vote(count, threshold=data.draw(st.integers(1, 2 * count)), pairing=Pairing(pairing))
+    fused, standings = fuse_video(vote, members)
     result = np.stack([track.stack() for track in fused.tracks])
     for member, standing in zip(members, standings, strict=True):
         masks = np.stack([track.stack() for track in member.tracks])

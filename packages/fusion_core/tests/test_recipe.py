@@ -1,11 +1,23 @@
 """Recipes: the published one, and the faults that are found when one is made."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fusion_core.errors import RecipeError
-from fusion_core.recipe import ICCV2023, Recipe, Vote
+from fusion_core.recipe import (
+    ICCV2023,
+    RECIPES,
+    AblationStep,
+    ExistingRun,
+    Model,
+    Predict,
+    Propagate,
+    Recipe,
+    Vote,
+    option_arguments,
+)
 
 # Names of the published mask sets and of the runs of the recipe.
 RUN_NAMES = {
@@ -72,15 +84,106 @@ def test_a_vote_that_cannot_be_is_refused(changes, message):
         a_vote(**changes)
 
 
+def a_recipe(*votes, result="v", members=("a", "b"), **more):
+    given = tuple(ExistingRun(name=name, path=Path("runs") / name) for name in members)
+    return Recipe(name="r", result=result, nodes=(*votes, *given), **more)
+
+
 def test_a_recipe_names_each_run_once():
     with pytest.raises(RecipeError, match="two nodes write the run 'v'"):
-        Recipe(name="r", stages=((a_vote("v"),), (a_vote("v"),)))
+        a_recipe(a_vote("v"), a_vote("v"))
 
 
-@pytest.mark.parametrize("members", [("v",), ("a", "w")])
-def test_a_recipe_can_be_made_in_its_order(members):
-    with pytest.raises(RecipeError, match=f"'v' needs '{members[-1]}', which is not made before it"):
-        Recipe(name="r", stages=((a_vote("v", members),), (a_vote("w"),)))
+def test_a_recipe_has_every_run_that_it_needs():
+    with pytest.raises(RecipeError, match="'v' needs the run 'w', which no node makes") as caught:
+        a_recipe(a_vote("v", ("a", "w")))
+    assert caught.value.at == ("vote", "v", "members")
+
+
+def test_a_recipe_has_every_model_that_it_needs():
+    with pytest.raises(RecipeError, match=r"'p' needs the model 'm', but there are only no models") as caught:
+        Recipe(name="r", result="p", nodes=(Predict(name="p", model="m"),))
+    assert caught.value.at == ("predict", "p", "model")
+
+
+def test_nodes_that_wait_for_each_other_are_named():
+    with pytest.raises(RecipeError, match=r"wait for each other: (v -> w -> v|w -> v -> w)"):
+        a_recipe(a_vote("v", ("a", "w")), a_vote("w", ("v", "b")))
+    with pytest.raises(RecipeError, match="wait for each other: v -> v"):
+        a_recipe(a_vote("v", ("v", "a")))
+
+
+def test_the_result_and_the_ablation_are_runs_of_the_recipe():
+    with pytest.raises(RecipeError, match="the result 'x' is not one of its runs"):
+        a_recipe(a_vote("v"), result="x")
+    for step in (AblationStep(label="l", runs=("x",)), AblationStep(label="l", runs=("v",), published={"x": 1.0})):
+        with pytest.raises(RecipeError, match="ablation 'l': 'x' is not a run of the recipe"):
+            a_recipe(a_vote("v"), ablation=(step,))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a\nb"])
+def test_names_of_runs_are_safe_parts_of_paths(name):
+    with pytest.raises(RecipeError):
+        Predict(name=name, model="m")
+
+
+def test_nodes_come_in_an_order_in_which_they_can_be_made():
+    made = set()
+    for node in ICCV2023.nodes:
+        assert set(node.inputs) <= made
+        made.add(node.name)
+    shuffled = replace(ICCV2023, nodes=tuple(reversed(ICCV2023.nodes)))
+    assert {node.name for node in shuffled.nodes} == made
+
+
+def test_the_published_recipe_propagates_what_was_published():
+    propagated = {node.name: (node.model, node.source) for node in ICCV2023.nodes if isinstance(node, Propagate)}
+    assert propagated == {
+        "soc_aot": ("aot", "soc"),
+        "mutr_aot": ("aot", "mutr_432"),
+        "referformer_aot": ("aot", "referformer"),
+        "soc_mutr_referft_aot": ("aot", "soc_mutr_referft"),
+        "vit_convnext_soc_deaot": ("deaot", "vit_convnext_soc"),
+        "vit_huge_deaot": ("deaot", "vit_huge"),
+        "referformer_deaot": ("deaot", "referformer"),
+    }
+    sizes = {node.name: dict(node.options) for node in ICCV2023.nodes if isinstance(node, Predict) and node.options}
+    assert sizes == {"mutr_432": {"short_side": 432}}
+
+
+def test_rounds_count_the_propagations_below():
+    rounds = {
+        name: ICCV2023.round(ICCV2023.node(name)) for name in ("soc", "vit_convnext_soc", "soc_aot", "en2", "final")
+    }
+    assert rounds == {"soc": 0, "vit_convnext_soc": 0, "soc_aot": 1, "en2": 1, "final": 1}
+
+
+def test_every_recipe_has_the_published_graph():
+    for recipe in RECIPES.values():
+        assert [(node.name, node.inputs) for node in recipe.nodes] == [(n.name, n.inputs) for n in ICCV2023.nodes]
+    assert all(model.weights == "own" for model in RECIPES["demo"].models)
+    faithful = {model.name for model in RECIPES["iccv2023-faithful"].models if model.options.get("faithful")}
+    assert faithful == {"aot", "deaot"}
+
+
+def test_options_become_a_command_line():
+    options = {"config": "tiny", "short_side": 432, "flip": False, "faithful": True, "cache": 0.5}
+    words = ["--config", "tiny", "--short-side", "432", "--no-flip", "--faithful", "--cache", "0.5"]
+    assert option_arguments(options) == words
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"program": ()}, "command line is empty"),
+        ({"checkpoint": Path("a"), "weights": "random:0"}, "give one of the two"),
+        ({"memory": 0}, "positive number of GiB"),
+        ({"name": "a/b"}, "a/b"),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused(changes, message):
+    with pytest.raises(RecipeError, match=message):
+        Model(**{"name": "m", "program": ("x",), **changes})
 
 
 @pytest.mark.parametrize("stage", [0, 3, -1])

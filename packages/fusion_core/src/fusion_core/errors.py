@@ -17,7 +17,15 @@ class SubmissionError(FusionCoreError):
 
 
 class RecipeError(FusionCoreError):
-    """A recipe or a vote that cannot be carried out."""
+    """A recipe or a vote that cannot be carried out.
+
+    Attributes:
+        at: keys that lead to the fault in a recipe file, for example `("vote", "final", "members")`.
+    """
+
+    def __init__(self, message: str, at: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 class PairingError(FusionCoreError):
@@ -26,6 +34,10 @@ class PairingError(FusionCoreError):
 
 class MemberError(FusionCoreError):
     """Members of a vote that are missing or do not fit together."""
+
+
+class ProgramError(FusionCoreError):
+    """A program of a recipe that is not there or cannot be started."""
 
 
 class ConversionError(FusionCoreError):

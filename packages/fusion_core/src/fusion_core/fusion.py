@@ -20,7 +20,7 @@ from mask_interchange.rle import RunLengths
 
 from fusion_core.errors import MemberError
 from fusion_core.pairing import Pool, pools
-from fusion_core.recipe import Pairing, Vote
+from fusion_core.recipe import Vote
 from fusion_core.voting import vote as count_votes
 
 
@@ -61,14 +61,13 @@ class Standing:
 
 
 def fuse_video(
-    vote: Vote, members: Sequence[VideoMasks], pairing: Pairing = Pairing.CONSECUTIVE, *, faithful: bool = False
+    vote: Vote, members: Sequence[VideoMasks], *, faithful: bool = False
 ) -> tuple[VideoMasks, tuple[Standing, ...]]:
     """Vote over one video.
 
     Args:
-        vote: the rule.
+        vote: the rule. The masks of a pool are voted once and shared by its expressions.
         members: the video as each member sees it, in the order of `vote.members`.
-        pairing: which expressions pool their votes; the masks of a pool are voted once and shared by its expressions.
         faithful: repeat the published treatment of the leftover expression (`Vote.leftover_takes_support`).
 
     Returns:
@@ -83,7 +82,7 @@ def fuse_video(
     first = members[0]
     tracks: dict[int, MaskTrack] = {}
     standings = [Standing()] * len(members)
-    for pool in pools(pairing, members):
+    for pool in pools(vote.pairing, members):
         if pool.leftover and vote.leftover == "first":
             tracks[pool.expressions[0]] = _own_track(vote, first, pool.expressions[0], faithful)
             continue
@@ -180,7 +179,7 @@ class Fusion:
         restarted: whether fused videos of former members were removed on opening.
     """
 
-    def __init__(self, vote: Vote, members: Sequence[MaskRun], out: Path, pairing: Pairing, *, faithful: bool) -> None:
+    def __init__(self, vote: Vote, members: Sequence[MaskRun], out: Path, *, faithful: bool = False) -> None:
         """Open the members' fused run at `out`, or start it.
 
         Raises:
@@ -188,7 +187,6 @@ class Fusion:
         """
         self.vote = vote
         self.members = members
-        self.pairing = pairing
         self.faithful = faithful
         self._fingerprints = [_fingerprint(member.manifest) for member in members]
         manifest = self._manifest()
@@ -206,7 +204,7 @@ class Fusion:
             "threshold": self.vote.threshold,
             "out_of": self.vote.out_of,
             "leftover": self.vote.leftover,
-            "pairing": str(self.pairing),
+            "pairing": str(self.vote.pairing),
             "faithful": self.faithful,
         }
         return RunManifest(
@@ -222,7 +220,7 @@ class Fusion:
 
     def pending(self) -> list[str]:
         """The videos that are not voted yet, or were voted from other files than the members hold now."""
-        return [video for video in self.videos() if not self._is_done(video)]
+        return [video for video in self.videos() if not self.is_done(video)]
 
     def fuse(self, video: str) -> None:
         """Vote over one video and write it.
@@ -238,7 +236,7 @@ class Fusion:
             )
         inputs = self._inputs(video)
         fused, standings = fuse_video(
-            self.vote, [member.read(video) for member in self.members], self.pairing, faithful=self.faithful
+            self.vote, [member.read(video) for member in self.members], faithful=self.faithful
         )
         self.run.write(fused)
         record = _Record(inputs=inputs, standings=standings)
@@ -252,7 +250,8 @@ class Fusion:
                 totals = [total + one for total, one in zip(totals, record.standings, strict=True)]
         return totals
 
-    def _is_done(self, video: str) -> bool:
+    def is_done(self, video: str) -> bool:
+        """Whether the video is voted, from the very files that the members hold now."""
         record = self._record(video)
         return self.run.has(video) and record is not None and record.inputs == self._inputs(video)
 

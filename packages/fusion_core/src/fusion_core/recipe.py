@@ -1,15 +1,26 @@
-"""Recipes as data: which run is voted from which, and how.
+"""Recipes as data: who predicts, what is propagated, which run is voted from which, and how.
 
-A recipe is a list of nodes in the order in which they can be made; a node is named after the run that it writes. Plain
-Python data without numpy, so that the command line can read it before anything heavy is imported.
+A recipe is a graph of nodes; a node is named after the run that it writes. Plain Python data without numpy, so that the
+command line can read it before anything heavy is imported.
 """
 
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Literal
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from mask_interchange.errors import DataNameError
+from mask_interchange.names import check_name
 
 from fusion_core.errors import RecipeError
+
+OptionValue = str | int | float | bool
+Options = Mapping[str, OptionValue]
+
+OWN_WEIGHTS = "own"  # the program brings weights of its own and is started without any
 
 
 class Pairing(StrEnum):
@@ -21,7 +32,106 @@ class Pairing(StrEnum):
     AGREEMENT = "agreement"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A program with its configuration and weights: what one worker keeps loaded.
+
+    Attributes:
+        name: by which nodes, and options such as `--checkpoint NAME=PATH`, call it.
+        program: command line of a program that keeps the contract (docs/mask_format.md, worker protocol). Its first word
+            is a program of this workspace, one on the PATH, or a path.
+        options: the program's options; see `option_arguments`.
+        checkpoint: weights file.
+        weights: instead of a file: `random:SEED`, or `own` for a program that brings weights.
+        memory: main memory that one worker needs, in GiB; limits how many run at once.
+    """
+
+    name: str
+    program: tuple[str, ...]
+    options: Options = field(default_factory=dict)
+    checkpoint: Path | None = None
+    weights: str | None = None
+    memory: float = 6.0
+
+    def __post_init__(self) -> None:
+        _check_name("model", self.name)
+        if not self.program or not all(self.program):
+            raise RecipeError(f"model {self.name!r}: the program's command line is empty", ("model", self.name))
+        if self.checkpoint is not None and self.weights is not None:
+            raise RecipeError(
+                f"model {self.name!r}: has a checkpoint and other weights; give one of the two",
+                ("model", self.name, "weights"),
+            )
+        if not self.memory > 0:
+            raise RecipeError(
+                f"model {self.name!r}: memory must be a positive number of GiB, not {self.memory}",
+                ("model", self.name, "memory"),
+            )
+
+
+def option_arguments(options: Options) -> list[str]:
+    """Options as a command line: `short_side=432` is `--short-side 432`, true is `--name`, false is `--no-name`."""
+    arguments: list[str] = []
+    for name, value in options.items():
+        dashed = name.replace("_", "-")
+        if isinstance(value, bool):
+            arguments.append(f"--{dashed}" if value else f"--no-{dashed}")
+        else:
+            arguments += [f"--{dashed}", str(value)]
+    return arguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """A run that a model makes from frames and sentences.
+
+    Attributes:
+        name: the run it writes.
+        model: name of the model.
+        options: of the program, beside the model's.
+    """
+
+    kind: ClassVar = "predict"
+    name: str
+    model: str
+    options: Options = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The runs it reads: none."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Propagate:
+    """A run that is another run's key frames, carried both ways through the video.
+
+    Attributes:
+        name: the run it writes.
+        model: name of the model.
+        source: the run whose key frames are propagated.
+        options: of the program, beside the model's.
+    """
+
+    kind: ClassVar = "propagate"
+    name: str
+    model: str
+    source: str
+    options: Options = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The run it reads."""
+        return (self.source,)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Vote:
     """A run that is voted, pixel by pixel, from the masks of other runs.
 
@@ -35,61 +145,154 @@ class Vote:
             takes the first member's own mask, a number is the votes needed out of one per member, None the share above.
         leftover_takes_support: the published script mistakes the first member's probabilities for logits when it
             makes the leftover's mask, so that every pixel above zero counts. Only a faithful vote repeats this.
+        pairing: which expressions pool their votes.
     """
 
+    kind: ClassVar = "vote"
     name: str
     members: tuple[str, ...]
     threshold: int
     out_of: int
     leftover: int | Literal["first"] | None = None
     leftover_takes_support: bool = False
+    pairing: Pairing = Pairing.CONSECUTIVE
 
     def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
         if not self.members:
-            raise RecipeError(f"vote {self.name!r}: no members; a vote needs at least one run")
+            raise self._fault("members", "no members; a vote needs at least one run")
         if not 1 <= self.threshold <= self.out_of:
-            raise RecipeError(
-                f"vote {self.name!r}: the threshold must lie between 1 and the {self.out_of} votes that"
-                f" {len(self.members)} members cast, not {self.threshold}"
+            raise self._fault(
+                "threshold",
+                f"the threshold must lie between 1 and the {self.out_of} votes that"
+                f" {len(self.members)} members cast, not {self.threshold}",
             )
         if isinstance(self.leftover, int) and not 1 <= self.leftover <= len(self.members):
-            raise RecipeError(
-                f"vote {self.name!r}: the leftover's threshold must lie between 1 and the {len(self.members)} votes"
-                f" that one expression gets, not {self.leftover}"
+            raise self._fault(
+                "leftover",
+                f"the leftover's threshold must lie between 1 and the {len(self.members)} votes"
+                f" that one expression gets, not {self.leftover}",
             )
         if self.leftover_takes_support and self.leftover != "first":
-            raise RecipeError(f"vote {self.name!r}: leftover_takes_support needs leftover 'first'")
+            raise self._fault("leftover_takes_support", "leftover_takes_support needs leftover 'first'")
+
+    def _fault(self, key: str, message: str) -> RecipeError:
+        return RecipeError(f"vote {self.name!r}: {message}", (self.kind, self.name, key))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The runs it reads."""
+        return self.members
 
     def needed(self, votes: int) -> int:
         """Votes that make a pixel foreground when a pool casts `votes` of them."""
         return -(-votes * self.threshold // self.out_of)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
+class ExistingRun:
+    """A run that is there already, made by anybody.
+
+    Attributes:
+        name: by which other nodes call it.
+        path: its folder.
+    """
+
+    kind: ClassVar = "run"
+    name: str
+    path: Path
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The runs it reads: none."""
+        return ()
+
+
+Node = Predict | Propagate | Vote | ExistingRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationStep:
+    """One row of the table that shows what each part of a recipe adds.
+
+    Attributes:
+        label: what was added.
+        runs: the runs with this much of the recipe; the row shows the best of them.
+        published: J&F in percent on record, by run.
+    """
+
+    label: str
+    runs: tuple[str, ...]
+    published: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise RecipeError(f"ablation {self.label!r}: names no run", ("ablation", self.label))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Nodes in the order in which they can be made, in stages that the command line can ask for.
+    """A graph of nodes without cycles.
 
     Attributes:
         name: how users call it.
-        stages: the votes of each stage; a vote may use the runs of all votes before it.
+        result: the run that the recipe is for.
+        nodes: after validation in an order in which they can be made.
+        models: what the nodes load.
+        ablation: rows of its table, may be empty.
+        faithful: repeat the published vote's mistake (`Vote.leftover_takes_support`).
     """
 
     name: str
-    stages: tuple[tuple[Vote, ...], ...]
+    result: str
+    nodes: tuple[Node, ...]
+    models: tuple[Model, ...] = ()
+    ablation: tuple[AblationStep, ...] = ()
+    faithful: bool = False
 
     def __post_init__(self) -> None:
-        nodes = [vote for stage in self.stages for vote in stage]
-        repeated = [name for name, times in Counter(vote.name for vote in nodes).items() if times > 1]
-        if repeated:
-            raise RecipeError(f"recipe {self.name!r}: two nodes write the run {repeated[0]!r}")
-        later = {vote.name for vote in nodes}
-        for vote in nodes:
-            too_early = [member for member in vote.members if member in later]
-            if too_early:
-                raise RecipeError(
-                    f"recipe {self.name!r}: {vote.name!r} needs {too_early[0]!r}, which is not made before it"
-                )
-            later.remove(vote.name)
+        self._check_names()
+        for node in self.nodes:
+            self._check_node(node)
+        if self.result not in self._nodes:
+            raise RecipeError(f"recipe {self.name!r}: the result {self.result!r} is not one of its runs", ("result",))
+        for step in self.ablation:
+            for run in (*step.runs, *step.published):
+                if run not in self._nodes:
+                    message = f"ablation {step.label!r}: {run!r} is not a run of the recipe"
+                    raise RecipeError(f"recipe {self.name!r}: {message}", ("ablation", step.label))
+        object.__setattr__(self, "nodes", self._in_order())
+
+    @cached_property
+    def _nodes(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def _models(self) -> dict[str, Model]:
+        return {model.name: model for model in self.models}
+
+    def node(self, name: str) -> Node:
+        """The node that writes the run `name`."""
+        return self._nodes[name]
+
+    def model(self, node: Predict | Propagate) -> Model:
+        """What a node loads."""
+        return self._models[node.model]
+
+    def round(self, node: Node) -> int:
+        """How many propagations, one after the other, the node's run stands on at most."""
+        below = max((self.round(self.node(name)) for name in node.inputs), default=0)
+        return below + isinstance(node, Propagate)
+
+    @cached_property
+    def stages(self) -> tuple[tuple[Vote, ...], ...]:
+        """The votes, apart by the propagations between them: the published recipe has two stages."""
+        votes = [node for node in self.nodes if isinstance(node, Vote)]
+        rounds = sorted({self.round(vote) for vote in votes})
+        return tuple(tuple(vote for vote in votes if self.round(vote) == number) for number in rounds)
 
     def stage(self, number: int) -> tuple[Vote, ...]:
         """The votes of stage `number`, counted from 1."""
@@ -97,44 +300,154 @@ class Recipe:
             raise RecipeError(f"recipe {self.name!r} has stages 1 to {len(self.stages)}, not {number}")
         return self.stages[number - 1]
 
+    def _check_names(self) -> None:
+        for kind, names in {
+            "nodes write the run": [node.name for node in self.nodes],
+            "models are called": [model.name for model in self.models],
+        }.items():
+            repeated = [name for name in names if names.count(name) > 1]
+            if repeated:
+                raise RecipeError(f"recipe {self.name!r}: two {kind} {repeated[0]!r}")
+
+    def _check_node(self, node: Node) -> None:
+        for name in node.inputs:
+            if name not in self._nodes:
+                key = "members" if isinstance(node, Vote) else "source"
+                raise RecipeError(
+                    f"recipe {self.name!r}: {node.name!r} needs the run {name!r}, which no node makes",
+                    (node.kind, node.name, key),
+                )
+        if isinstance(node, Predict | Propagate) and node.model not in self._models:
+            raise RecipeError(
+                f"recipe {self.name!r}: {node.name!r} needs the model {node.model!r}, but there are only"
+                f" {', '.join(map(repr, self._models)) or 'no models'}",
+                (node.kind, node.name, "model"),
+            )
+
+    def _in_order(self) -> tuple[Node, ...]:
+        try:
+            order = TopologicalSorter({node.name: node.inputs for node in self.nodes}).static_order()
+            return tuple(self._nodes[name] for name in order)
+        except CycleError as error:
+            cycle = error.args[1]
+            node = self._nodes[cycle[-1]]
+            raise RecipeError(
+                f"recipe {self.name!r}: nodes wait for each other: {' -> '.join(reversed(cycle))}",
+                (node.kind, node.name),
+            ) from error
+
+
+def _check_name(kind: str, name: str) -> None:
+    try:
+        check_name(kind, name)
+    except DataNameError as error:
+        raise RecipeError(str(error), (kind, name)) from error
+
+
+# --- the published recipe -------------------------------------------------------------------------------------------
+
+
+def _model(name: str, program: str, config: str) -> Model:
+    return Model(name=name, program=(program,), options={"config": config})
+
+
+def _propagated(suffix: str, *sources: str, **renamed: str) -> tuple[Propagate, ...]:
+    pairs = {source: source for source in sources} | renamed
+    return tuple(Propagate(name=f"{run}_{suffix}", model=suffix, source=source) for run, source in pairs.items())
+
 
 # The winning entry of the RVOS track at ICCV 2023: thresholds, members and their order as in the scripts
-# soc_test/test_swap_{1,2}.py and test_ensemble_{1,2}.py of RobertLuo1/iccv2023_RVOS_Challenge at c538b0d.
+# soc_test/test_swap_{1,2}.py and test_ensemble_{1,2}.py of RobertLuo1/iccv2023_RVOS_Challenge at c538b0d; configurations
+# as in its inference scripts; scores from arXiv 2401.00663 (J&F on Ref-YouTube-VOS valid).
 ICCV2023 = Recipe(
     name="iccv2023",
-    stages=(
-        (
-            Vote(
-                name="soc_mutr_referft",
-                members=("soc", "mutr", "referformer"),
-                threshold=3,
-                out_of=6,
-                leftover="first",
-            ),
-            Vote(
-                name="vit_convnext_soc",
-                members=("vit_huge", "convnext", "soc"),
-                threshold=3,
-                out_of=6,
-                leftover="first",
-                leftover_takes_support=True,
-            ),
+    result="final",
+    models=(
+        _model("soc", "soc-infer", "joint-base"),
+        _model("mutr", "mutr-infer", "video-swin-b"),
+        _model("referformer", "referformer-infer", "video-swin-b"),
+        _model("vit_huge", "uninext-infer", "vit-h"),
+        _model("convnext", "uninext-infer", "convnext-l"),
+        _model("aot", "aot-propagate", "swinl_aotl"),
+        _model("deaot", "deaot-propagate", "swinl_deaotl"),
+    ),
+    nodes=(
+        Predict(name="soc", model="soc"),
+        Predict(name="mutr", model="mutr"),
+        Predict(name="mutr_432", model="mutr", options={"short_side": 432}),
+        Predict(name="referformer", model="referformer"),
+        Predict(name="vit_huge", model="vit_huge"),
+        Predict(name="convnext", model="convnext"),
+        Vote(
+            name="soc_mutr_referft",
+            members=("soc", "mutr", "referformer"),
+            threshold=3,
+            out_of=6,
+            leftover="first",
         ),
-        (
-            Vote(
-                name="en2",
-                members=("soc_mutr_referft_aot", "soc_aot", "mutr_aot", "referformer_aot"),
-                threshold=4,
-                out_of=8,
-                leftover=3,
-            ),
-            Vote(
-                name="final",
-                members=("vit_convnext_soc_deaot", "vit_huge_deaot", "en2", "referformer_deaot"),
-                threshold=4,
-                out_of=8,
-                leftover=3,
-            ),
+        Vote(
+            name="vit_convnext_soc",
+            members=("vit_huge", "convnext", "soc"),
+            threshold=3,
+            out_of=6,
+            leftover="first",
+            leftover_takes_support=True,
+        ),
+        # The published masks of MUTR are made with a short side of 432, its votes and key frames with 360.
+        *_propagated("aot", "soc_mutr_referft", "soc", "referformer", mutr="mutr_432"),
+        *_propagated("deaot", "vit_convnext_soc", "vit_huge", "referformer"),
+        Vote(
+            name="en2",
+            members=("soc_mutr_referft_aot", "soc_aot", "mutr_aot", "referformer_aot"),
+            threshold=4,
+            out_of=8,
+            leftover=3,
+        ),
+        Vote(
+            name="final",
+            members=("vit_convnext_soc_deaot", "vit_huge_deaot", "en2", "referformer_deaot"),
+            threshold=4,
+            out_of=8,
+            leftover=3,
         ),
     ),
+    ablation=(
+        AblationStep(
+            label="best single member",
+            runs=("soc", "mutr", "referformer", "vit_huge", "convnext"),
+            published={"soc": 67.5},
+        ),
+        AblationStep(label="+ AOT", runs=("soc_aot", "mutr_aot", "referformer_aot"), published={"soc_aot": 69.5}),
+        AblationStep(
+            label="+ stage 1 and AOT", runs=("soc_mutr_referft_aot",), published={"soc_mutr_referft_aot": 72.4}
+        ),
+        AblationStep(label="+ stage 2 and DeAOT", runs=("final",), published={"final": 75.7}),
+    ),
 )
+
+# The same with every fault of the published scripts and runners repeated.
+FAITHFUL = replace(
+    ICCV2023,
+    name="iccv2023-faithful",
+    faithful=True,
+    models=tuple(
+        replace(model, options={**model.options, "faithful": True}) if model.name in {"aot", "deaot"} else model
+        for model in ICCV2023.models
+    ),
+)
+
+# The same graph with the small weights that come with the programs. They were trained for one size of frames, so MUTR's
+# second size is left out.
+_DEMO_CONFIGS = {"vit_huge": "demo-vit", "convnext": "demo-convnext"}
+DEMO = replace(
+    ICCV2023,
+    name="demo",
+    models=tuple(
+        replace(model, options={"config": _DEMO_CONFIGS.get(model.name, "demo")}, weights=OWN_WEIGHTS, memory=1.0)
+        for model in ICCV2023.models
+    ),
+    nodes=tuple(replace(node, options={}) if isinstance(node, Predict) else node for node in ICCV2023.nodes),
+    ablation=tuple(replace(step, published={}) for step in ICCV2023.ablation),
+)
+
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (ICCV2023, FAITHFUL, DEMO)}

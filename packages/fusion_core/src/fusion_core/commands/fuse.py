@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -54,7 +55,7 @@ def fuse(
     """
     _check_options(stage, members, threshold, leftover, out, pairing, faithful)
     if stage is not None:
-        votes = {runs / vote.name: vote for vote in ICCV2023.stage(stage)}
+        votes = {runs / vote.name: replace(vote, pairing=pairing) for vote in ICCV2023.stage(stage)}
         places = {run: [runs / member for member in vote.members] for run, vote in votes.items()}
     else:
         assert members is not None  # checked above, as are the next two
@@ -67,12 +68,13 @@ def fuse(
             threshold=threshold,
             out_of=len(paths) * (1 if pairing is Pairing.NONE else 2),
             leftover=_leftover(leftover),
+            pairing=pairing,
         )
         votes, places = {out: vote}, {out: paths}
     _check_members(places)
     failed = 0
     for run, vote in votes.items():
-        failed += _vote(run, vote, places[run], pairing, faithful)
+        failed += _vote(run, vote, places[run], faithful)
     if failed:
         raise typer.Exit(1)
 
@@ -119,13 +121,13 @@ def _check_members(places: dict[Path, list[Path]]) -> None:
         )
 
 
-def _vote(out: Path, vote: Vote, places: Sequence[Path], pairing: Pairing, faithful: bool) -> int:
+def _vote(out: Path, vote: Vote, places: Sequence[Path], faithful: bool) -> int:
     """Make one fused run; returns how many videos failed."""
     from mask_interchange import MaskInterchangeError, MaskRun
 
     from fusion_core.fusion import Fusion
 
-    fusion = Fusion(vote, [MaskRun.open(path) for path in places], out, pairing, faithful=faithful)
+    fusion = Fusion(vote, [MaskRun.open(path) for path in places], out, faithful=faithful)
     if fusion.restarted:
         typer.echo(f"{out}: a member was made anew, so all videos are voted anew")
     failed = 0
