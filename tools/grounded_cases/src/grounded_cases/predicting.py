@@ -75,6 +75,7 @@ def network(predictor: ModelPredictor) -> GroundedSegmenter:
 def agree(one: MaskTrack, other: MaskTrack) -> None:
     """Assert that two tracks say the same but for rounding."""
     assert one.key_frame == other.key_frame
-    assert one.scores is not None and other.scores is not None
+    assert one.scores is not None
+    assert other.scores is not None
     np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
     assert (one.stack() != other.stack()).mean() < 1e-3
