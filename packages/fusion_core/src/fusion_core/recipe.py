@@ -38,14 +38,15 @@ class Model:
 
     Attributes:
         name: by which nodes, and options such as `--checkpoint NAME=PATH`, call it.
-        program: command line of a program that keeps the contract (docs/mask_format.md, worker protocol). Its first word
-            is a program of this workspace, one on the PATH, or a path.
+        program: command line of a program that keeps the contract (docs/mask_format.md, worker protocol). Its first
+            word is a program of this workspace, one on the PATH, or a path.
         options: the program's options; see `option_arguments`.
         checkpoint: weights file.
         weights: instead of a file: `random:SEED`, or `own` for a program that brings weights.
         memory: main memory that one worker needs, in GiB; limits how many run at once.
     """
 
+    kind: ClassVar = "model"
     name: str
     program: tuple[str, ...]
     options: Options = field(default_factory=dict)
@@ -54,7 +55,7 @@ class Model:
     memory: float = 6.0
 
     def __post_init__(self) -> None:
-        _check_name("model", self.name)
+        _check_name(self.kind, self.name)
         if not self.program or not all(self.program):
             raise RecipeError(f"model {self.name!r}: the program's command line is empty", ("model", self.name))
         if self.checkpoint is not None and self.weights is not None:
@@ -301,13 +302,13 @@ class Recipe:
         return self.stages[number - 1]
 
     def _check_names(self) -> None:
-        for kind, names in {
-            "nodes write the run": [node.name for node in self.nodes],
-            "models are called": [model.name for model in self.models],
-        }.items():
-            repeated = [name for name in names if names.count(name) > 1]
-            if repeated:
-                raise RecipeError(f"recipe {self.name!r}: two {kind} {repeated[0]!r}")
+        seen: set[tuple[bool, str]] = set()
+        for one in (*self.models, *self.nodes):
+            is_model = isinstance(one, Model)
+            if (is_model, one.name) in seen:
+                what = "models are called" if is_model else "nodes write the run"
+                raise RecipeError(f"recipe {self.name!r}: two {what} {one.name!r}", (one.kind, one.name))
+            seen.add((is_model, one.name))
 
     def _check_node(self, node: Node) -> None:
         for name in node.inputs:
@@ -357,8 +358,8 @@ def _propagated(suffix: str, *sources: str, **renamed: str) -> tuple[Propagate, 
 
 
 # The winning entry of the RVOS track at ICCV 2023: thresholds, members and their order as in the scripts
-# soc_test/test_swap_{1,2}.py and test_ensemble_{1,2}.py of RobertLuo1/iccv2023_RVOS_Challenge at c538b0d; configurations
-# as in its inference scripts; scores from arXiv 2401.00663 (J&F on Ref-YouTube-VOS valid).
+# soc_test/test_swap_{1,2}.py and test_ensemble_{1,2}.py of RobertLuo1/iccv2023_RVOS_Challenge at c538b0d, scores from
+# arXiv 2401.00663 (J&F on Ref-YouTube-VOS valid).
 ICCV2023 = Recipe(
     name="iccv2023",
     result="final",

@@ -1,0 +1,194 @@
+"""Recipes of users, in TOML; docs/recipe.md describes every key."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fusion_core.errors import RecipeError
+from fusion_core.recipe import (
+    RECIPES,
+    AblationStep,
+    ExistingRun,
+    Model,
+    Node,
+    Options,
+    Pairing,
+    Predict,
+    Propagate,
+    Recipe,
+    Vote,
+)
+from fusion_core.toml_file import Keys, TomlFile, read_toml
+
+T = TypeVar("T")
+_MISSING: Any = object()
+
+
+def find_recipe(name: str) -> Recipe:
+    """A recipe by its name, or from the TOML file of that path.
+
+    Raises:
+        RecipeError: there is neither, or the file is at fault (names the line).
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name)
+    if path.suffix != ".toml" and not path.is_file():
+        raise RecipeError(f"no recipe {name!r}: give {', '.join(RECIPES)}, or the path of a .toml file")
+    return read_recipe(path)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file. Relative paths in it start at the file's folder.
+
+    Raises:
+        RecipeError: names the file, the line and what to write instead.
+    """
+    file = read_toml(path)
+    try:
+        return _recipe(_Table(file, (), file.values), path)
+    except RecipeError as error:
+        if error.args[0].startswith(str(path)):
+            raise
+        raise file.fault(str(error), error.at) from error
+
+
+class _Table:
+    """A table of the file from which every key must be taken."""
+
+    def __init__(self, file: TomlFile, keys: Keys, values: Mapping[str, Any]) -> None:
+        self._file = file
+        self._keys = keys
+        self._values = dict(values)
+
+    @property
+    def name(self) -> str:
+        """The last key that leads to the table."""
+        return self._keys[-1]
+
+    def fault(self, message: str, *key: str) -> RecipeError:
+        where = ".".join((*self._keys, *key)) or "recipe"
+        return self._file.fault(f"{where}: {message}", (*self._keys, *key))
+
+    def take(self, key: str, expected: str, kinds: type | tuple[type, ...], default: Any = _MISSING) -> Any:
+        """Remove a value and check its type; `expected` describes that for people."""
+        if key not in self._values:
+            if default is _MISSING:
+                raise self.fault(f"the key {key!r} is missing; expected {expected}")
+            return default
+        value = self._values.pop(key)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+            raise self.fault(f"expected {expected}, found {value!r:.80}", key)
+        return value
+
+    def text(self, key: str, default: Any = _MISSING) -> Any:
+        return self.take(key, "text", str, default)
+
+    def names(self, key: str) -> tuple[str, ...]:
+        values = self.take(key, "a list of names", list)
+        if not all(isinstance(value, str) for value in values):
+            raise self.fault(f"expected a list of names, found {values!r:.80}", key)
+        return tuple(values)
+
+    def options(self) -> Options:
+        options = self.take("options", "a table of options", dict, {})
+        for key, value in options.items():
+            if not isinstance(value, str | int | float | bool):
+                raise self.fault(f"expected text, a number, true or false, found {value!r:.80}", "options", key)
+        return options
+
+    def path(self, key: str, default: Any = _MISSING) -> Any:
+        value = self.text(key, default)
+        return self._file.path.parent / value if isinstance(value, str) else value
+
+    def each(self, kind: str, make: "Callable[[_Table], T]") -> list[T]:
+        """What `make` makes of each of the tables `[kind.NAME]`."""
+        made = []
+        for name, values in self.take(kind, f"tables [{kind}.NAME]", dict, {}).items():
+            if not isinstance(values, dict):
+                raise self.fault(f"expected a table [{kind}.{name}], found {values!r:.80}", kind, name)
+            table = _Table(self._file, (*self._keys, kind, name), values)
+            made.append(make(table))
+            table.end()
+        return made
+
+    def end(self) -> None:
+        """Raises RecipeError if a key was not taken."""
+        for key in self._values:
+            raise self.fault("there is no such key here", key)
+
+
+def _recipe(table: _Table, path: Path) -> Recipe:
+    makers: Sequence[tuple[str, Callable[[_Table], Node]]] = (
+        ("run", _existing),
+        ("predict", _predict),
+        ("propagate", _propagate),
+        ("vote", _vote),
+    )
+    name = table.text("name", path.stem)
+    faithful = table.take("faithful", "true or false", bool, False)
+    models = tuple(table.each("model", lambda one: _model(one, path.parent)))
+    nodes = tuple(node for kind, make in makers for node in table.each(kind, make))
+    ablation = tuple(table.each("ablation", _ablation))
+    result = table.text("result")
+    table.end()
+    return Recipe(name=name, result=result, nodes=nodes, models=models, ablation=ablation, faithful=faithful)
+
+
+def _model(table: _Table, folder: Path) -> Model:
+    program = table.take("program", "the command line as text or a list of words", (str, list))
+    words = [program] if isinstance(program, str) else program
+    if not all(isinstance(word, str) for word in words):
+        raise table.fault(f"expected a list of words, found {program!r:.80}", "program")
+    if words and len(Path(words[0]).parts) > 1:
+        words = [str((folder / words[0]).absolute()), *words[1:]]
+    return Model(
+        name=table.name,
+        program=tuple(words),
+        options=table.options(),
+        checkpoint=table.path("checkpoint", None),
+        weights=table.text("weights", None),
+        memory=float(table.take("memory", "a number of GiB", (int, float), Model.memory)),
+    )
+
+
+def _existing(table: _Table) -> ExistingRun:
+    return ExistingRun(name=table.name, path=table.path("path"))
+
+
+def _predict(table: _Table) -> Predict:
+    return Predict(name=table.name, model=table.text("model"), options=table.options())
+
+
+def _propagate(table: _Table) -> Propagate:
+    source = table.text("source")
+    return Propagate(name=table.name, model=table.text("model"), source=source, options=table.options())
+
+
+def _vote(table: _Table) -> Vote:
+    members = table.names("members")
+    pairing = table.text("pairing", str(Pairing.CONSECUTIVE))
+    if pairing not in list(Pairing):
+        raise table.fault(f"expected one of {', '.join(Pairing)}, found {pairing!r:.80}", "pairing")
+    leftover = table.take("leftover", "'first' or a number of votes", (str, int), None)
+    if isinstance(leftover, str) and leftover != "first":
+        raise table.fault(f"expected 'first' or a number of votes, found {leftover!r:.80}", "leftover")
+    cast = len(members) * (1 if pairing == Pairing.NONE else 2)
+    return Vote(
+        name=table.name,
+        members=members,
+        threshold=table.take("threshold", f"a number of votes out of {cast}", int),
+        out_of=table.take("out_of", "a number of votes", int, cast),
+        leftover=leftover,
+        leftover_takes_support=table.take("leftover_takes_support", "true or false", bool, False),
+        pairing=Pairing(pairing),
+    )
+
+
+def _ablation(table: _Table) -> AblationStep:
+    runs = table.names("runs")
+    published = table.take("published", "a table of scores by run", dict, {})
+    for run, score in published.items():
+        if not isinstance(score, int | float) or isinstance(score, bool):
+            raise table.fault(f"expected a score in percent, found {score!r:.80}", "published", run)
+    return AblationStep(label=table.name, runs=runs, published=published)

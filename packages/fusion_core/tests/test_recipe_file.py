@@ -1,0 +1,218 @@
+"""Recipes of users: what a file may say, and the line that an error names."""
+
+from pathlib import Path
+
+import pytest
+from fusion_core.errors import RecipeError
+from fusion_core.recipe import ICCV2023, AblationStep, ExistingRun, Model, Pairing, Predict, Propagate, Vote
+from fusion_core.recipe_file import find_recipe, read_recipe
+from fusion_core.toml_file import read_toml
+from hypothesis import given
+from hypothesis import strategies as st
+
+WHOLE = """\
+name = "mine"
+result = "final"
+faithful = true
+
+[model.soc]
+program = "soc-infer"
+options = { config = "tiny", "short_side" = 64 }
+weights = "random:0"
+memory = 2
+
+[model.other]
+program = ["bin/other", "--fast"]
+checkpoint = "weights/other.pth"
+
+[predict.soc]
+model = "soc"
+
+[predict.wide]
+model = "soc"
+options.short_side = 128
+
+[propagate.carried]
+model = "other"
+source = "soc"
+
+[run."old one"]
+path = "../runs/old"
+
+[vote.final]
+members = ["soc", "wide",
+           "carried", "old one"]
+threshold = 2
+pairing = "none"
+leftover = "first"
+
+[ablation."+ vote"]
+runs = ["final"]
+published = { final = 75.7 }
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_says_all_that_a_recipe_can_hold(tmp_path):
+    recipe = read_recipe(written(tmp_path, WHOLE))
+    assert (recipe.name, recipe.result, recipe.faithful) == ("mine", "final", True)
+    assert recipe.models == (
+        Model(
+            name="soc",
+            program=("soc-infer",),
+            options={"config": "tiny", "short_side": 64},
+            weights="random:0",
+            memory=2.0,
+        ),
+        Model(
+            name="other",
+            program=(str(tmp_path / "bin" / "other"), "--fast"),
+            checkpoint=tmp_path / "weights" / "other.pth",
+        ),
+    )
+    assert {node.name: node for node in recipe.nodes} == {
+        "soc": Predict(name="soc", model="soc"),
+        "wide": Predict(name="wide", model="soc", options={"short_side": 128}),
+        "carried": Propagate(name="carried", model="other", source="soc"),
+        "old one": ExistingRun(name="old one", path=tmp_path / "../runs/old"),
+        "final": Vote(
+            name="final",
+            members=("soc", "wide", "carried", "old one"),
+            threshold=2,
+            out_of=4,
+            leftover="first",
+            pairing=Pairing.NONE,
+        ),
+    }
+    assert recipe.ablation == (AblationStep(label="+ vote", runs=("final",), published={"final": 75.7}),)
+
+
+def test_votes_of_a_pair_are_counted_unless_told_otherwise(tmp_path):
+    text = 'result = "v"\n[run.a]\npath = "a"\n[vote.v]\nmembers = ["a"]\nthreshold = 1\n'
+    assert read_recipe(written(tmp_path, text)).node("v").out_of == 2
+    assert read_recipe(written(tmp_path, text + "out_of = 7\n")).node("v").out_of == 7
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "message"),
+    [
+        (
+            'source = "soc"',
+            'sauce = "soc"',
+            "[propagate.carried]",
+            "propagate.carried: the key 'source' is missing; expected text",
+        ),
+        ("memory = 2", "memmory = 2", "memmory = 2", "model.soc.memmory: there is no such key here"),
+        (
+            '"short_side" = 64',
+            '"short_side" = [64]',
+            "options = {",
+            "model.soc.options.short_side: expected text, a number",
+        ),
+        (
+            "options.short_side = 128",
+            "options.short_side = [1]",
+            "options.short_side",
+            "predict.wide.options.short_side: expected text",
+        ),
+        (
+            'model = "soc"',
+            'model = "sock"',
+            'model = "sock"',
+            "needs the model 'sock', but there are only 'soc', 'other'",
+        ),
+        ('source = "soc"', 'source = "sock"', 'source = "sock"', "'carried' needs the run 'sock', which no node makes"),
+        ('source = "soc"', 'source = "final"', "[vote.final]", "wait for each other: final -> carried -> final"),
+        (
+            '"carried", "old one"]',
+            '"carried", "new one"]',
+            "members = [",
+            "needs the run 'new one', which no node makes",
+        ),
+        ("threshold = 2", "threshold = 5", "threshold = ", "the threshold must lie between 1 and the 4 votes"),
+        ("threshold = 2", "threshold = true", "threshold = ", "expected a number of votes out of 4, found True"),
+        (
+            'pairing = "none"',
+            'pairing = "nun"',
+            'pairing = "nun"',
+            "expected one of consecutive, groups, none, agreement, found 'nun'",
+        ),
+        (
+            'leftover = "first"',
+            'leftover = "last"',
+            'leftover = "last"',
+            "expected 'first' or a number of votes, found 'last'",
+        ),
+        ('runs = ["final"]', 'runs = ["finale"]', "[ablation", "ablation '+ vote': 'finale' is not a run"),
+        ("final = 75.7", 'final = "75.7"', "published", "ablation.+ vote.published.final: expected a score in percent"),
+        ('result = "final"', 'result = "end"', 'result = "end"', "the result 'end' is not one of its runs"),
+        ("[run.", "[predict.soc2]\nmodel = 1\n[run.", "model = 1", "predict.soc2.model: expected text, found 1"),
+        ("[run.", "[runs.", "[runs.", "runs: there is no such key here"),
+        ('weights = "random:0"', 'weights = "random:0"\ncheckpoint = "a"', "weights = ", "give one of the two"),
+        (
+            '[run."old one"]',
+            '[run.carried]\npath = "x"\n[run."old one"]',
+            "[propagate.carried]",
+            "two nodes write the run 'carried'",
+        ),
+    ],
+)
+def test_a_fault_is_told_with_its_line(tmp_path, old, new, at, message):
+    text = WHOLE.replace(old, new, 1)
+    line = next(number for number, line in enumerate(text.splitlines(), start=1) if line.startswith(at))
+    path = written(tmp_path, text)
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(path)
+    assert str(caught.value).startswith(f"{path}, line {line}: ")
+    assert message in str(caught.value)
+
+
+def test_faulty_toml_is_told_with_line_and_column(tmp_path):
+    with pytest.raises(RecipeError, match=r"mine.toml: not a TOML file: .*line 2, column 10"):
+        read_recipe(written(tmp_path, 'name = "a"\nresult = \n'))
+    path = tmp_path / "latin.toml"
+    path.write_bytes(b'name = "\xe9"')
+    with pytest.raises(RecipeError, match=r"latin.toml: not a TOML file: .*utf-8"):
+        read_recipe(path)
+
+
+def test_a_missing_and_an_endless_file_are_errors(tmp_path):
+    with pytest.raises(RecipeError, match=r"none.toml: cannot be read: No such file"):
+        find_recipe(str(tmp_path / "none.toml"))
+    with pytest.raises(RecipeError, match="at most 1048576 bytes"):
+        read_recipe(Path("/dev/zero"))
+
+
+def test_recipes_have_names():
+    assert find_recipe("iccv2023") is ICCV2023
+    with pytest.raises(RecipeError, match="no recipe 'iccv2032': give iccv2023, iccv2023-faithful, demo, or the path"):
+        find_recipe("iccv2032")
+
+
+keys = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=8)
+
+
+def quoted(text):
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@given(st.lists(st.tuples(keys, keys), min_size=1, max_size=6, unique=True), st.integers(0, 3))
+def test_lines_of_keys_are_those_of_the_text(tmp_path_factory, pairs, space):
+    lines, expected = [], {}
+    tables = dict.fromkeys(table for table, _ in pairs)
+    for table in tables:
+        lines += ["# a comment"] * space
+        lines.append(f"[{quoted(table)}] # with one")
+        expected[table,] = len(lines)
+        for key in (key for of, key in pairs if of == table):
+            lines.append(f"{quoted(key)} = [1,")
+            expected[table, key] = len(lines)
+            lines.append("  2]")
+    path = tmp_path_factory.mktemp("toml") / "drawn.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert read_toml(path).lines == expected
