@@ -1,5 +1,6 @@
 """Parity of training with the published code: assignment, every loss, gradients, one step of the optimizer."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,13 @@ import torch
 from golden_cases import GoldenCase, StageReport, find_cases
 from rvos_layers.attention import Attention
 from rvos_layers.checkpoint import our_name
+from rvos_layers.preprocess import ResizeRule
+from rvos_training.clip_windows import clip_windows
+from rvos_training.clips import Clip
 from rvos_training.losses import Losses
 from rvos_training.optimisation import Optimisation
 from rvos_training.targets import Predictions, Targets
+from rvos_training.transforms import FlipAndResize
 from soc.checkpoint import published_table
 from soc.model import SOC
 from soc.objective import answers, criterion
@@ -18,7 +23,9 @@ from soc_cases import config_of, model_of, runs_of
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-CASES = find_cases("soc", kinds={"train"}, local=Path(__file__).parent / "goldens")
+LOCAL = Path(__file__).parent / "goldens"
+CASES = find_cases("soc", kinds={"train"}, local=LOCAL)
+DATA_CASES = find_cases("soc", kinds={"train_data"}, local=LOCAL)
 LOSS_TOLERANCE, GRADIENT_TOLERANCE, STEP_TOLERANCE = 1e-5, 1e-4, 1e-3  # relative
 TERMS = {  # ours to the published names
     "label": "loss_label",
@@ -69,7 +76,7 @@ def relative(report: StageReport, name: str, actual: Tensor, expected: np.ndarra
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_golden(case):
+def test_training_golden(case):
     training, expected, report = Training(case), case.arrays, StageReport(str(case))
     published = case.manifest["config"]
     optimisation = Optimisation(
@@ -114,5 +121,39 @@ def test_golden(case):
     relative(
         report, "total_loss_after_one_step", losses.total, expected["out.total_loss_after_one_step"], STEP_TOLERANCE
     )
-    print(*report.rows, sep="\n")
     report.check()
+
+
+@pytest.mark.parametrize("case", DATA_CASES, ids=str)
+def test_windows_golden(case):
+    length = case.manifest["config"]["window_size"]
+    for frames, expected in json.loads(str(case.arrays["out.windows_json"])).items():
+        windows = clip_windows(int(frames), length)
+        seen = {"0": set(range(int(frames))), "1": {0, int(frames) - 1}}  # as the case's notes say
+        clips = [[name, list(window)] for name, where in seen.items() for window in windows if where & set(window)]
+        assert clips == expected, f"{frames} frames"
+
+
+@pytest.mark.parametrize("case", DATA_CASES, ids=str)
+def test_transform_golden(case):
+    config, arrays, report = case.manifest["config"], case.arrays, StageReport(str(case), 1e-6)
+    transform = FlipAndResize(
+        resize=ResizeRule(short=config["train_short_size"], longest=config["train_max_size"]), faithful=True
+    )
+    for name in sorted({name.split(".")[1] for name in arrays if name.startswith("in.")}):
+        given = {field: arrays[f"in.{name}.{field}"] for field in ("frames_u8", "masks", "boxes_xyxy", "text", "flip")}
+        clip = Clip.of(name, str(given["text"]), given["frames_u8"], given["masks"].astype(bool))
+        report.add(f"{name} boxes of masks", clip.boxes, given["boxes_xyxy"], 0)
+        sample = transform.apply(clip, flip=bool(given["flip"]))
+        report.add(f"{name} frames", sample.frames, arrays[f"out.{name}.frames"], 0.018)  # one grey value
+        report.add(f"{name} masks", sample.masks, arrays[f"out.{name}.masks"], 0)
+        report.add(f"{name} boxes", sample.boxes, arrays[f"out.{name}.boxes"])
+        assert sample.text == str(arrays[f"out.{name}.text"])
+        sizes = {tuple(size) for size in arrays[f"out.{name}.size"].tolist()}
+        assert sizes == {tuple(sample.masks.shape[1:])}
+    report.check()
+
+
+def test_cases_travel_with_the_package():
+    assert CASES
+    assert DATA_CASES

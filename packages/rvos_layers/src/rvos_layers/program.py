@@ -64,7 +64,7 @@ class ModelProgram(Generic[C]):
         device = choose_device(request.device)
         config = self.configs[request.config]
         random = request.weights.checkpoint is None
-        tokenizer = self._tokenizer(request.tokenizer, config.text, random)
+        tokenizer = self.tokenizer(request.tokenizer, config.text, random)
         model = self.filled(request.config, request.weights.checkpoint, request.weights.seed)
         model: Any = model.eval().to(device)  # a Segmenter
         resize = self.resize if request.short_side is None else replace(self.resize, short=request.short_side)
@@ -88,7 +88,8 @@ class ModelProgram(Generic[C]):
         load_weights(model, weights, self.table(self.configs[config]), name=self.name, config=config)
         save_converted(target, model, name=self.name, config=config, source_sha256=weights.sha256)
 
-    def _tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
+    def tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
+        """The tokenizer of `source`, as in `ModelPredictor.load`; `random` weights decide what `auto` means."""
         if source == AUTO:
             source = BYTES if random else ROBERTA_BASE
         if source == BYTES:

@@ -1,0 +1,132 @@
+"""All that training needs to go on, in one file, written whole or not at all.
+
+`<out>/checkpoints/step-<number>.pt`; only the latest few are kept. Files hold tensors and plain values: reading one
+never runs code.
+"""
+
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rvos_training.errors import TrainingError
+from rvos_training.files import replace_whole
+
+FORMAT_VERSION = 1
+STEPS = re.compile(r"step-(\d+)\.pt")
+
+
+@dataclass(kw_only=True)
+class Position:
+    """How far training is.
+
+    Attributes:
+        epoch: the one at work, from 0.
+        batches: of it that are done, by every process.
+        step: steps of the optimizer, from the start.
+        validated: the step after which was last validated.
+        best: the best score so far; None before the first.
+        loss_sum, loss_count: of the epoch's steps, for their mean.
+    """
+
+    epoch: int = 0
+    batches: int = 0
+    step: int = 0
+    validated: int = 0
+    best: float | None = None
+    loss_sum: float = 0.0
+    loss_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingState:
+    """The content of a checkpoint.
+
+    Attributes:
+        settings: of the training; it must go on under equal ones.
+        position: how far it is.
+        parts: state dicts by name (model, optimizer, schedule, scaler).
+        random: generators of each process.
+    """
+
+    settings: Mapping[str, Any]
+    position: Position
+    parts: Mapping[str, Any]
+    random: list[dict[str, Any]]
+
+
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Args:
+        folder: made when the first one is saved.
+        keep: how many of the latest stay.
+    """
+
+    def __init__(self, folder: Path, keep: int = 3) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def save(self, state: TrainingState) -> Path:
+        """Write a checkpoint and remove the oldest ones."""
+        path = self.folder / f"step-{state.position.step:07d}.pt"
+        content = {
+            "format_version": FORMAT_VERSION,
+            "settings": dict(state.settings),
+            "position": asdict(state.position),
+            "parts": dict(state.parts),
+            "random": state.random,
+        }
+        replace_whole(path, lambda partial: torch.save(content, partial))
+        for old in self._files()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def latest(self, settings: Mapping[str, Any]) -> TrainingState | None:
+        """The checkpoint to go on from; None when there is none.
+
+        Raises:
+            TrainingError: it cannot be read, or was made under other settings; says which.
+        """
+        files = self._files()
+        if not files:
+            return None
+        state = _read(files[-1])
+        differences = [
+            f"{name} is {state.settings.get(name)!r} there and {settings.get(name)!r} now"
+            for name in sorted({*state.settings, *settings})
+            if state.settings.get(name) != settings.get(name)
+        ]
+        if differences:
+            raise TrainingError(
+                f"{files[-1]}: this training was begun under other settings; choose the same, or another --out\n  "
+                + "\n  ".join(differences)
+            )
+        return state
+
+    def _files(self) -> list[Path]:
+        """All checkpoints, oldest first."""
+        found = [path for path in self.folder.glob("*.pt") if STEPS.fullmatch(path.name)]
+        return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
+
+
+def _read(path: Path) -> TrainingState:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise TrainingError(
+            f"{path}: not a readable checkpoint ({error}); remove it to go on from the one before"
+        ) from error
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise TrainingError(f"{path}: expected a checkpoint of format {FORMAT_VERSION}, found {version!r}")
+    return TrainingState(
+        settings=content["settings"],
+        position=Position(**content["position"]),
+        parts=content["parts"],
+        random=content["random"],
+    )

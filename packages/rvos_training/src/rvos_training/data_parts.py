@@ -1,0 +1,92 @@
+"""Where the parts of a training data set lie, and what is missing.
+
+ROOT/ref-youtube-vos/ (or ROOT itself)   meta_expressions/train/meta_expressions.json
+                                         train/JPEGImages/<video>/<frame>.jpg
+                                         train/Annotations/<video>/<frame>.png
+ROOT/coco/train2014/<image>.jpg          the images of all four image sets
+ROOT/coco/instances_<name>_train.json    refcoco, refcoco+, refcocog, grefcoco
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mask_interchange import Dataset, open_dataset
+
+from rvos_training.errors import TrainingError
+
+META = "meta_expressions"
+VIDEOS = "ref-youtube-vos"
+IMAGES = Path("coco") / "train2014"
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedVideos:
+    """Videos, and the folder of their true masks, `<video>/<frame>.png`."""
+
+    dataset: Dataset
+    annotations: Path
+
+
+@dataclass(frozen=True, slots=True)
+class DataParts:
+    """All that a recipe asks for.
+
+    Attributes:
+        videos: to train on.
+        validation: to measure on; None when there are no annotations for it.
+        images: folder of the image sets' images.
+        image_files: their JSON files.
+    """
+
+    videos: AnnotatedVideos
+    validation: AnnotatedVideos | None
+    images: Path
+    image_files: tuple[Path, ...]
+
+
+def open_parts(root: Path, image_sets: tuple[str, ...]) -> DataParts:
+    """Open a training data set.
+
+    Args:
+        root: folder as described above. The flat form (`meta_expressions.json`, `JPEGImages`, `Annotations` in one
+            folder) is taken as training videos without a validation split.
+        image_sets: names of the image sets that are needed.
+
+    Raises:
+        TrainingError: parts are missing; lists all of them.
+        DatasetError: a description is at fault.
+    """
+    videos = root if _described(root) else root / VIDEOS
+    files = tuple(root / "coco" / f"instances_{name}_train.json" for name in image_sets)
+    missing = [f"{file}: expressions of {name}, in MDETR's format" for name, file in zip(image_sets, files, strict=True)
+               if not file.is_file()]  # fmt: skip
+    if image_sets and not (root / IMAGES).is_dir():
+        missing.append(f"{root / IMAGES}: images of COCO's train2014")
+    flat = (videos / f"{META}.json").is_file()
+    split, folder = (None, videos) if flat else ("train", videos / "train")
+    if not flat and not (videos / META / "train" / f"{META}.json").is_file():
+        missing.append(f"{videos / META / 'train' / META}.json: expressions of Ref-YouTube-VOS, split train")
+    if not (folder / "JPEGImages").is_dir():
+        missing.append(f"{folder / 'JPEGImages'}: frames <video>/<frame>.jpg")
+    if not (folder / "Annotations").is_dir():
+        missing.append(f"{folder / 'Annotations'}: masks <video>/<frame>.png")
+    if missing:
+        raise TrainingError(f"{root}: parts of the training data are missing; put there\n  " + "\n  ".join(missing))
+    return DataParts(
+        videos=AnnotatedVideos(open_dataset(videos, split), folder / "Annotations"),
+        validation=_validation(videos),
+        images=root / IMAGES,
+        image_files=files,
+    )
+
+
+def _described(root: Path) -> bool:
+    return (root / META).is_dir() or (root / f"{META}.json").is_file()
+
+
+def _validation(videos: Path) -> AnnotatedVideos | None:
+    """The split `valid`, where its annotations are at hand; those of Ref-YouTube-VOS are not public."""
+    annotations = videos / "valid" / "Annotations"
+    if not annotations.is_dir() or not (videos / META / "valid" / f"{META}.json").is_file():
+        return None
+    return AnnotatedVideos(open_dataset(videos, "valid"), annotations)

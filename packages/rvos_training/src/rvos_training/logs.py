@@ -1,0 +1,99 @@
+"""What happens in training: a JSON line each in `log.jsonl`, curves for TensorBoard, and a bar or plain lines."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tensorboardX import SummaryWriter
+
+from rvos_training.files import write_whole
+
+LINE_EVERY = 10.0  # seconds between two plain lines
+
+
+class TrainingLog:
+    """Writes what is measured. Use as a context manager.
+
+    Args:
+        folder: of the training.
+        step: the one that training goes on from; what an interrupted process logged beyond it is taken back.
+        total: steps in all.
+        validated: the step after which was last validated.
+    """
+
+    def __init__(self, folder: Path, *, step: int, total: int, validated: int) -> None:
+        self.file = folder / "log.jsonl"
+        self._take_back(step, validated)
+        self._lines = self.file.open("a", encoding="utf-8")
+        self._curves = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._from, self._total = step, total
+        self._said = 0.0
+        self._bar = self._task = None
+        if sys.stderr.isatty():
+            columns = (MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+            console = Console(stderr=True)
+            self._bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(), *columns, console=console)
+            self._task = self._bar.add_task("steps", total=total, completed=step)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        if self._from:
+            self.say(f"going on after step {self._from}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.close()
+        self._curves.close()
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
+        """One step of the optimizer."""
+        self._write("train", step, epoch, values)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=step, description=f"loss {values['loss']:.3f}")
+        elif time.monotonic() - self._said > LINE_EVERY or step == self._total:
+            self._said = time.monotonic()
+            self.say(f"step {step} of {self._total}, epoch {epoch + 1}: loss {values['loss']:.4f}")
+
+    def validation(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
+        """Scores of the network after a step."""
+        self._write("validation", step, epoch, values)
+        self.say(f"after step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
+
+    def say(self, text: str) -> None:
+        """A line for people, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def _write(self, event: str, step: int, epoch: int, values: Mapping[str, float]) -> None:
+        self._lines.write(json.dumps({"event": event, "step": step, "epoch": epoch, **values}) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            self._curves.add_scalar(f"{event}/{name}", value, step)
+
+    def _take_back(self, step: int, validated: int) -> None:
+        """Leave only the lines of steps and validations that the checkpoint knows of."""
+        if not self.file.exists():
+            return
+        reached = {"train": step, "validation": validated}
+        kept = []
+        for line in self.file.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+                if entry["step"] <= reached[entry["event"]]:
+                    kept.append(line)
+            except (ValueError, KeyError, TypeError):
+                continue  # the last line of a process that was killed while writing it
+        write_whole(self.file, "".join(line + "\n" for line in kept).encode())

@@ -1,0 +1,108 @@
+"""True masks of Ref-YouTube-VOS: indexed PNG files, one label for each object, and in which frames each is seen.
+
+    <annotations>/<video>/<frame>.png       0 background, other labels are object ids
+
+To know which clips show an object, every file has to be read once. That is kept in a JSON file beside the training
+run, so that it happens once only.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from mask_interchange import Dataset, DatasetError, Expression, Video
+from mask_interchange.images import open_image
+from numpy.typing import NDArray
+
+from rvos_training.errors import TrainingError
+from rvos_training.files import write_whole
+
+Report = Callable[[int, int], None]
+Presence = Mapping[str, Mapping[str, frozenset[int]]]  # video id -> object label -> frame indices
+LABEL_MODES = ("1", "L", "P")
+THREADS = 8
+
+
+def read_labels(annotations: Path, video: Video, frame: int) -> NDArray[np.uint8]:
+    """Object labels [H, W] of one frame.
+
+    Raises:
+        DatasetError: no such file, no label image, or of another size than the video.
+    """
+    path = annotations / video.id / f"{video.frame_names[frame]}.png"
+    with open_image(path) as image:
+        if image.mode not in LABEL_MODES:
+            raise DatasetError(f"{path}: expected an indexed or grey PNG of object labels, found mode {image.mode}")
+        labels = np.array(image, np.uint8)
+    if labels.shape != video.size:
+        raise DatasetError(
+            f"{path}: expected {video.size[1]}x{video.size[0]} pixels as in the video's frames, "
+            f"found {labels.shape[1]}x{labels.shape[0]}"
+        )
+    return labels
+
+
+def labels_of(expression: Expression, video: str) -> tuple[str, ...]:
+    """Labels of the objects that an expression means.
+
+    Raises:
+        TrainingError: the data set does not say.
+    """
+    labels = tuple((expression.group or "").split("+"))
+    if not all(label.isdecimal() for label in labels):
+        raise TrainingError(
+            f"video {video!r}, expression {expression.id!r}: expected an obj_id in meta_expressions.json, the label of "
+            f"its object in the annotations, found {expression.group!r}; training needs the train split's file"
+        )
+    return labels
+
+
+def object_presence(
+    dataset: Dataset, annotations: Path, cache: Path, report: Report = lambda done, total: None
+) -> Presence:
+    """In which frames of every video each of its objects is seen.
+
+    Args:
+        dataset: the videos.
+        annotations: folder of `<video>/<frame>.png`.
+        cache: JSON file, read when it was made for this data set, else written.
+        report: told how many videos are read, of how many.
+
+    Raises:
+        DatasetError: an annotation is missing or unreadable; says which.
+    """
+    if (known := _read(cache, dataset.fingerprint)) is not None:
+        return known
+    found: dict[str, dict[str, frozenset[int]]] = {}
+    with ThreadPoolExecutor(THREADS) as threads:
+        videos = threads.map(lambda video: _of_video(annotations, dataset.videos[video]), dataset.videos)
+        for done, (video, presence) in enumerate(zip(dataset.videos, videos, strict=True), start=1):
+            found[video] = presence
+            report(done, len(dataset.videos))
+    content = {video: {label: sorted(frames) for label, frames in one.items()} for video, one in found.items()}
+    write_whole(cache, json.dumps({"fingerprint": dataset.fingerprint, "videos": content}).encode())
+    return found
+
+
+def _of_video(annotations: Path, video: Video) -> dict[str, frozenset[int]]:
+    seen: dict[str, set[int]] = {}
+    for frame in range(len(video)):
+        for label in np.flatnonzero(np.bincount(read_labels(annotations, video, frame).ravel())):
+            if label:
+                seen.setdefault(str(label), set()).add(frame)
+    return {label: frozenset(frames) for label, frames in seen.items()}
+
+
+def _read(cache: Path, fingerprint: str) -> Presence | None:
+    try:
+        content = json.loads(cache.read_text(encoding="utf-8"))
+        if content["fingerprint"] != fingerprint:
+            return None
+        return {
+            video: {label: frozenset(frames) for label, frames in one.items()}
+            for video, one in content["videos"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # no cache, or none of ours: made anew

@@ -1,0 +1,31 @@
+"""The command `soc-train`; also `accelerate launch -m soc.train ...` for several processes."""
+
+from typing import TYPE_CHECKING
+
+from rvos_training.command import training_app
+
+if TYPE_CHECKING:
+    from rvos_training.program import TrainingProgram
+
+
+def program() -> "TrainingProgram":
+    """How SOC is trained; importing it takes a while."""
+    from rvos_training.program import TrainingProgram
+
+    from soc.objective import answers, criterion
+    from soc.predict import SOCPredictor
+    from soc.recipes import RECIPES
+
+    return TrainingProgram(model=SOCPredictor.program, recipes=RECIPES, answers=answers, criterion=criterion)
+
+
+main = training_app(
+    "soc-train",
+    "Train SOC: on Ref-YouTube-VOS and referring image data jointly, as published, or on videos alone.",
+    configs=("joint-base", "tiny"),
+    recipes=("joint", "videos"),
+    program=program,
+)
+
+if __name__ == "__main__":
+    main()
