@@ -27,6 +27,7 @@ ARROWS = {
     "uninext": {"msda-ops", "mask-interchange", "detectron2"},
     "aot-deaot": {"mask-interchange"},
     "fusion-core": {"mask-interchange"},
+    "rvos-synthetic": set(),
 }
 
 

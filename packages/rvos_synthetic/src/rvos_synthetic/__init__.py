@@ -1,0 +1,33 @@
+"""Drawn videos with exact masks and sentences about them, equal on every machine."""
+
+from rvos_synthetic.dataset import write_dataset
+from rvos_synthetic.errors import SyntheticError
+from rvos_synthetic.grammar import ReferringExpression, vocabulary
+from rvos_synthetic.scene import Scene, SceneObject
+from rvos_synthetic.video import (
+    DEFAULT_FRAMES,
+    DEFAULT_SIZE,
+    EDITION,
+    SPLIT_LENGTH,
+    SPLITS,
+    SyntheticVideo,
+    draw_video,
+    plan_video,
+)
+
+__all__ = [
+    "DEFAULT_FRAMES",
+    "DEFAULT_SIZE",
+    "EDITION",
+    "SPLITS",
+    "SPLIT_LENGTH",
+    "ReferringExpression",
+    "Scene",
+    "SceneObject",
+    "SyntheticError",
+    "SyntheticVideo",
+    "draw_video",
+    "plan_video",
+    "vocabulary",
+    "write_dataset",
+]

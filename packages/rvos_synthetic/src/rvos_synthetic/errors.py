@@ -1,0 +1,5 @@
+"""What can go wrong on purpose. Every message is complete on its own."""
+
+
+class SyntheticError(Exception):
+    """Base of every error that this package raises on purpose."""
