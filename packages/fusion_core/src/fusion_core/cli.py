@@ -5,7 +5,7 @@ from typing import Any
 from mask_interchange.program import expected_errors, plain_app
 from typer.core import TyperGroup
 
-from fusion_core.commands import convert, dataset, demo, evaluate, fuse, show, submission
+from fusion_core.commands import convert, dataset, demo, evaluate, fuse, report, show, submission
 from fusion_core.errors import FusionCoreError
 
 COMMANDS = {
@@ -15,6 +15,7 @@ COMMANDS = {
     "fuse": fuse.fuse,
     "show": show.show,
     "evaluate": evaluate.evaluate,
+    "report": report.report,
     "submit": submission.submit,
     "check-submission": submission.check_submission,
     "check-dataset": dataset.check_dataset,

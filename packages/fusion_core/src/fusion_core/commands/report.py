@@ -1,0 +1,56 @@
+"""`fusion-core report`: one page that shows what every run of a recipe says."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fusion_core.progress import counted
+
+
+def report(
+    runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    dataset: Annotated[Path | None, typer.Option(help="Data set with the frames and sentences.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Recipe whose runs are shown: a name, or a TOML file.")
+    ] = "iccv2023",
+    annotations: Annotated[Path | None, typer.Option(help="True masks, for scores; as `evaluate` takes them.")] = None,
+    videos: Annotated[
+        str | None, typer.Option(metavar="ID,ID", help="Only these videos; by default all that any run has.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    max_size: Annotated[
+        int, typer.Option(min=1, metavar="MB", help="Size of the file; pictures get smaller until they fit.")
+    ] = 36,
+) -> None:
+    """Write one HTML page with the recipe, scores, and every run's masks frame by frame, worst disagreement first.
+
+    The file needs no network and no other file. Exit code 1: something could not be shown; the page says what.
+    """
+    from mask_interchange import open_dataset
+
+    from fusion_core.annotations import open_annotations
+    from fusion_core.recipe_file import find_recipe
+    from fusion_core.report.page import write_report
+
+    if dataset is None:
+        raise typer.BadParameter("give --dataset ROOT, the data set that the runs were made of")
+    with counted("videos") as progress:
+        written = write_report(
+            find_recipe(recipe),
+            runs,
+            open_dataset(dataset, split),
+            out,
+            annotations=open_annotations(annotations) if annotations else None,
+            videos=videos.split(",") if videos else None,
+            limit=max_size * 1_000_000,
+            report=progress,
+        )
+    typer.echo(
+        f"{out}: {written.expressions} expressions, {written.size / 1e6:.1f} MB, pictures of {written.side} pixels"
+    )
+    for problem in written.problems:
+        typer.echo(f"not shown: {problem}", err=True)
+    if written.problems:
+        raise typer.Exit(1)

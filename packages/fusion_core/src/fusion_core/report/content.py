@@ -1,0 +1,279 @@
+"""What the page knows of one video: every run's masks, who voted for what, the true masks, and the disagreement."""
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from mask_interchange import (
+    Expression,
+    MaskInterchangeError,
+    MaskRun,
+    MaskTrack,
+    RunLengths,
+    Video,
+    VideoMasks,
+    encode_mask,
+    encode_runs,
+)
+from mask_interchange.rle import decode_runs
+
+from fusion_core.annotations import VideoAnnotation
+from fusion_core.errors import FusionCoreError, MemberError
+from fusion_core.evaluation import Evaluation
+from fusion_core.fusion import aligned
+from fusion_core.pairing import pools
+from fusion_core.protocols import Target
+from fusion_core.recipe import Node, Pairing, Vote
+from fusion_core.report.disagreement import Values, disagreement
+from fusion_core.report.thumbnails import small_frame, small_masks, small_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How the masks of one expression were voted.
+
+    Attributes:
+        voters: run and position of the expression of every mask that was counted.
+        needed: votes that made a pixel foreground.
+    """
+
+    voters: tuple[tuple[str, int], ...]
+    needed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrueMasks:
+    """True masks of one expression: the numbers of the annotated frames, and their masks in that order."""
+
+    frames: tuple[int, ...]
+    runs: RunLengths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoContent:
+    """One video, at full size. Whatever has a value per expression is in the order of `video.expressions`.
+
+    Attributes:
+        tracks: by run, the track of each expression; None where the run has none.
+        counts: by vote, how each expression was voted; None where that cannot be told.
+        truth: of each expression; empty when there are no annotations.
+        disagreement: float64 [T] of each expression; None where nothing was voted.
+        problems: what does not fit, in words.
+    """
+
+    video: Video
+    tracks: Mapping[str, tuple[MaskTrack | None, ...]]
+    counts: Mapping[str, tuple[Count | None, ...]]
+    truth: tuple[TrueMasks | None, ...]
+    disagreement: tuple[Values | None, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """What was asked for."""
+        return self.video.expressions
+
+
+@dataclass(slots=True, kw_only=True)
+class Gatherer:
+    """Reads one video after another.
+
+    Attributes:
+        nodes: of the recipe.
+        runs: those that are there, by name.
+        annotations: by video; empty when there are none.
+        evaluations: by run; empty when there are no annotations.
+    """
+
+    nodes: Sequence[Node]
+    runs: Mapping[str, MaskRun]
+    annotations: Mapping[str, VideoAnnotation] = field(default_factory=dict)
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+
+    def gather(self, video: Video) -> VideoContent:
+        """Everything about one video; runs that do not fit it are left out and named among the problems.
+
+        Raises:
+            DatasetError: the video itself cannot be read.
+        """
+        problems: list[str] = []
+        read: dict[str, VideoMasks] = {}
+        for name, run in self.runs.items():
+            if run.has(video.id):
+                try:
+                    read[name] = _fitting(run.read(video.id), video, name)
+                except (MaskInterchangeError, FusionCoreError) as error:
+                    problems.append(f"video {video.id}: left out: {error}")
+        tracks = {
+            name: tuple(
+                masks.track(expression.id) if expression.id in masks.expression_ids else None
+                for expression in video.expressions
+            )
+            for name, masks in read.items()
+        }
+        votes = [node for node in self.nodes if isinstance(node, Vote) and node.name in read]
+        counts: dict[str, tuple[Count | None, ...]] = {}
+        for vote in votes:
+            if all(member in read for member in vote.members):
+                try:
+                    counts[vote.name] = _counts(vote, read, _pairing(vote, self.runs[vote.name]), video.expressions)
+                except FusionCoreError as error:
+                    problems.append(str(error))
+        return VideoContent(
+            video=video,
+            tracks=tracks,
+            counts=counts,
+            truth=tuple(self._truth(video, expression, problems) for expression in video.expressions),
+            disagreement=tuple(
+                disagreement(_comparisons(votes, tracks, index)) for index in range(len(video.expressions))
+            ),
+            problems=tuple(problems),
+        )
+
+    def _truth(self, video: Video, expression: Expression, problems: list[str]) -> TrueMasks | None:
+        target = self._target(video.id, expression.id)
+        annotation = self.annotations.get(video.id)
+        if target is None or annotation is None:
+            return None
+        numbers = {name: t for t, name in enumerate(video.frame_names)}
+        frames, masks = [], []
+        try:
+            for frame in annotation.frames(target.folder):
+                if frame.name in numbers and frame.labels.shape == video.size:
+                    frames.append(numbers[frame.name])
+                    masks.append(encode_mask(frame.labels == target.label))
+        except FusionCoreError as error:
+            problems.append(str(error))
+        return TrueMasks(frames=tuple(frames), runs=decode_runs(masks)) if masks else None
+
+    def _target(self, video: str, expression: str) -> Target | None:
+        scored = (one.targets for run in self.evaluations.values() for one in run.videos if one.video == video)
+        return next(
+            (one.target for targets in scored for one in targets if one.target.expression.id == expression), None
+        )
+
+
+def _fitting(masks: VideoMasks, video: Video, run: str) -> VideoMasks:
+    for what, found, expected in (
+        ("frames of", f"{masks.size[0]}x{masks.size[1]}", f"{video.size[0]}x{video.size[1]}"),
+        ("number of frames", len(masks.frame_names), len(video)),
+    ):
+        if found != expected:
+            raise FusionCoreError(
+                f"run {run}: {what} {found}, but the data set has {expected}; is it another data set?"
+            )
+    for t, (found, expected) in enumerate(zip(masks.frame_names, video.frame_names, strict=True)):
+        if found != expected:
+            raise MemberError(f"run {run}: frame {t} is called {found!r}, but {expected!r} in the data set")
+    return masks
+
+
+def _pairing(vote: Vote, run: MaskRun) -> Pairing:
+    """The rule by which a fused run was voted, or would be by the recipe if its manifest does not tell."""
+    rule = run.manifest.settings.get("pairing")
+    return Pairing(rule) if rule in list(Pairing) else vote.pairing
+
+
+def _counts(
+    vote: Vote, read: Mapping[str, VideoMasks], pairing: Pairing, expressions: Sequence[Expression]
+) -> tuple[Count | None, ...]:
+    """How a vote counted; as in `fusion.fuse_video`, which made the masks."""
+    members = aligned(vote.members, [read[name] for name in vote.members])
+    position = {expression.id: index for index, expression in enumerate(expressions)}
+    found: dict[str, Count] = {}
+    for pool in pools(pairing, members):
+        ids = [members[0].tracks[index].expression.id for index in pool.expressions]
+        if not all(id_ in position for id_ in ids):
+            continue
+        names = vote.members[:1] if pool.leftover and vote.leftover == "first" else vote.members
+        voters = tuple((name, position[id_]) for name in names for id_ in ids)
+        needed = 1 if len(voters) == 1 else vote.needed(len(voters))
+        if pool.leftover and isinstance(vote.leftover, int):
+            needed = vote.leftover
+        found |= dict.fromkeys(ids, Count(voters=voters, needed=needed))
+    return tuple(found.get(expression.id) for expression in expressions)
+
+
+def _comparisons(
+    votes: Iterable[Vote], tracks: Mapping[str, tuple[MaskTrack | None, ...]], index: int
+) -> list[tuple[RunLengths, RunLengths]]:
+    members = [(member, vote.name) for vote in votes for member in vote.members if member in tracks]
+    pairs = [(tracks[member][index], tracks[result][index]) for member, result in members]
+    return [(member.runs, result.runs) for member, result in pairs if member is not None and result is not None]
+
+
+# --- small enough for a page ----------------------------------------------------------------------------------------
+
+
+def as_block(content: VideoContent, frames: Iterable[npt.NDArray[np.uint8]], longest: int) -> str:
+    """A video as JSON text with pictures and masks of at most `longest` pixels a side.
+
+    `frames` are WebP pictures in base64. `masks` is a deflated JSON object in base64: COCO run-length strings, each
+    once, and numbers into this list for every track; see `report.js`, which reads it.
+    """
+    small = small_size(content.video.size, longest)
+    strings = _Strings()
+
+    def track(one: MaskTrack | None) -> dict[str, object] | None:
+        if one is None:
+            return None
+        scores = None if one.scores is None else [round(float(score), 3) for score in one.scores]
+        return {
+            "masks": strings.numbers(encode_runs(small_masks(one.runs, one.size, small))),
+            "scores": scores,
+            "key": one.key_frame,
+        }
+
+    def truth(one: TrueMasks | None) -> dict[str, object] | None:
+        if one is None:
+            return None
+        numbers = strings.numbers(encode_runs(small_masks(one.runs, content.video.size, small)))
+        masks: list[int | None] = [None] * len(content.video)
+        for frame, number in zip(one.frames, numbers, strict=True):
+            masks[frame] = number
+        return {"masks": masks, "scores": None, "key": None}
+
+    masks = {
+        "runs": {name: [track(one) for one in tracks] for name, tracks in content.tracks.items()},
+        "truth": [truth(one) for one in content.truth],
+        "counts": {
+            name: [one and {"voters": one.voters, "needed": one.needed} for one in counts]
+            for name, counts in content.counts.items()
+        },
+        "disagreement": [
+            None if values is None else [round(float(value), 3) for value in values] for values in content.disagreement
+        ],
+        "strings": strings.all,
+    }
+    packed = zlib.compress(json.dumps(masks, separators=(",", ":")).encode(), 9)
+    return json.dumps(
+        {
+            "size": small,
+            "names": content.video.frame_names,
+            "frames": [small_frame(frame, small) for frame in frames],
+            "masks": base64.b64encode(packed).decode(),
+        },
+        separators=(",", ":"),
+    )
+
+
+class _Strings:
+    """A list of strings in which each stands once: masks repeat where a pool of expressions shares them."""
+
+    def __init__(self):
+        self.all: list[str] = []
+        self._numbers: dict[bytes, int] = {}
+
+    def numbers(self, strings: Iterable[bytes]) -> list[int]:
+        """Where these strings stand in the list."""
+        return [self._number(string) for string in strings]
+
+    def _number(self, string: bytes) -> int:
+        if string not in self._numbers:
+            self._numbers[string] = len(self.all)
+            self.all.append(string.decode())
+        return self._numbers[string]

@@ -1,0 +1,311 @@
+"""The report: what is in the page is what the runs say."""
+
+import base64
+import json
+import re
+import zlib
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from fusion_core.annotations import open_annotations
+from fusion_core.cli import app
+from fusion_core.evaluation import evaluate_run
+from fusion_core.recipe import RECIPES, ExistingRun, Recipe, Vote
+from fusion_core.report.content import Gatherer
+from fusion_core.report.disagreement import frame_ious
+from fusion_core.report.graph import BOX_HEIGHT, draw
+from fusion_core.report.page import ReportError, write_report
+from fusion_core.report.thumbnails import small_masks, small_size
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from mask_interchange import Expression, MaskRun, MaskTrack, decode_mask, open_dataset
+from mask_interchange.rle import check_runs
+from PIL import Image
+from typer.testing import CliRunner
+
+ROOM = 5_000_000
+
+
+@st.composite
+def tracks(draw, count=1):
+    """Masks bool [T, H, W] of `count` tracks of one size, often empty, full, or alike."""
+    shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12)))
+    masks = arrays(bool, shape, elements=st.booleans(), fill=st.booleans())
+    return [draw(masks) for _ in range(count)]
+
+
+def run_lengths(masks):
+    return MaskTrack.from_masks(Expression(id="0"), masks).runs
+
+
+@given(masks=tracks(), height=st.integers(1, 12), width=st.integers(1, 12))
+def test_small_masks_are_the_middle_pixels(masks, height, width):
+    (masks,) = masks
+    size = masks.shape[1:]
+    small = min(height, size[0]), min(width, size[1])
+    rows, columns = ([(2 * k + 1) * side // (2 * n) for k in range(n)] for side, n in zip(size, small, strict=True))
+    found = check_runs(small_masks(run_lengths(masks), size, small), small)
+    track = MaskTrack.from_runs(Expression(id="0"), found, small)
+    np.testing.assert_array_equal(track.stack(), masks[:, rows][:, :, columns])
+
+
+@given(both=tracks(count=2))
+def test_frame_ious_are_those_of_the_painted_masks(both):
+    one, other = both
+    union = (one | other).sum(axis=(1, 2))
+    expected = np.where(union, (one & other).sum(axis=(1, 2)) / np.maximum(union, 1), 1)
+    np.testing.assert_allclose(frame_ious(run_lengths(one), run_lengths(other)), expected, rtol=1e-12)
+
+
+@given(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), st.integers(1, 500))
+def test_small_sizes_fit_and_keep_the_shape(size, longest):
+    small = small_size(size, longest)
+    assert max(small) <= max(longest, 1)
+    assert all(0 < s <= max(side, 1) for s, side in zip(small, size, strict=True))
+    scale = max(small) / max(size)
+    assert all(abs(s - side * scale) <= 1 for s, side in zip(small, size, strict=True))
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_graph_has_every_run_once_and_arrows_point_right(recipe):
+    drawing = draw(recipe.nodes)
+    boxes = {box.node.name: box for box in drawing.boxes}
+    assert list(boxes) == [node.name for node in recipe.nodes]
+    assert {(source, target) for source, target, _ in drawing.arrows} == {
+        (source, node.name) for node in recipe.nodes for source in node.inputs
+    }
+    for source, target, path in drawing.arrows:
+        assert boxes[source].right[0] < boxes[target].left[0]
+        assert path.startswith("M{:.1f},{:.1f} ".format(*boxes[source].right))
+    for one in boxes.values():
+        assert one.x >= 0
+        assert one.x + one.width <= drawing.width
+        assert 0 <= one.y <= drawing.height - BOX_HEIGHT
+        for other in boxes.values():
+            apart = one.x + one.width < other.x or other.x + other.width < one.x or abs(one.y - other.y) > BOX_HEIGHT
+            assert one is other or apart
+
+
+class Page(HTMLParser):
+    """The parts of a report that tests look at."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.scripts, self.elements, self.attributes, self._open = [], [], [], None
+        self.feed(text)
+        self.close()
+        self.blocks = {
+            attributes["id"]: json.loads(content)
+            for attributes, content in self.scripts
+            if attributes.get("type") == "application/json"
+        }
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.attributes += attrs
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+
+    def handle_data(self, data):
+        if self.lasttag == "script" and self.scripts:
+            attributes, before = self.scripts[-1]
+            self.scripts[-1] = (attributes, before + data)
+
+    def handle_endtag(self, tag):
+        self.lasttag = ""
+
+    def masks(self, number):
+        """What the page holds of a video, unpacked."""
+        return json.loads(zlib.decompress(base64.b64decode(self.blocks[f"video-{number}"]["masks"])))
+
+
+def written(drawn, out, **options):
+    dataset = open_dataset(drawn.dataset)
+    options = {"limit": ROOM, "annotations": open_annotations(drawn.annotations)} | options
+    recipe = options.pop("recipe", drawn.recipe)
+    return write_report(recipe, drawn.runs, dataset, out, **options)
+
+
+@pytest.fixture(scope="module")
+def page(drawn, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report") / "report.html"
+    assert written(drawn, out).problems == ()
+    return Page(out.read_text())
+
+
+def painted(page, number, run, expression):
+    """Masks bool [T, h, w] of a track in the page; T of them None for a run without it."""
+    unpacked, size = page.masks(number), tuple(page.blocks[f"video-{number}"]["size"])
+    track = unpacked["truth"][expression] if run is None else unpacked["runs"][run][expression]
+    return [decode_mask(unpacked["strings"][k].encode(), size) for k in track["masks"]]
+
+
+def test_the_page_holds_every_run_and_frame(page, drawn):
+    dataset = open_dataset(drawn.dataset)
+    assert [run["name"] for run in page.blocks["index"]["runs"]][-1] == "final"
+    for number, (name, video) in enumerate(dataset.videos.items()):
+        block, unpacked = page.blocks[f"video-{number}"], page.masks(number)
+        assert block["names"] == list(video.frame_names)
+        assert len(block["frames"]) == len(video)
+        assert base64.b64decode(block["frames"][0])[8:12] == b"WEBP"
+        assert sorted(unpacked["runs"]) == ["a", "a_aot", "b", "c", "final", "first", "first_aot"]
+        for run, in_page in unpacked["runs"].items():
+            for index, track in enumerate(MaskRun.open(drawn.runs / run).read(name).tracks):
+                np.testing.assert_array_equal(painted(page, number, run, index), track.stack())  # 160 pixels: as is
+                assert in_page[index]["key"] == track.key_frame
+
+
+def test_votes_counted_in_the_page_give_the_voted_masks(page, drawn):
+    votes = [node for node in drawn.recipe.nodes if isinstance(node, Vote)]
+    seen = set()
+    for number in range(2):
+        counts = page.masks(number)["counts"]
+        for vote in votes:
+            for index, count in enumerate(counts[vote.name]):
+                votes_cast = sum(np.stack(painted(page, number, run, at)) for run, at in count["voters"])
+                seen.add((vote.name, len(count["voters"])))
+                result = np.stack(painted(page, number, vote.name, index))
+                np.testing.assert_array_equal(votes_cast >= count["needed"], result)
+    assert seen == {("first", 6), ("first", 1), ("final", 6), ("final", 3)}  # pairs and both leftover rules
+
+
+def test_disagreement_is_one_minus_the_mean_iou(page, drawn):
+    entry = page.blocks["index"]["entries"][0]
+    video = list(open_dataset(drawn.dataset).videos)[entry["video"]]
+    ious = []
+    for vote in (node for node in drawn.recipe.nodes if isinstance(node, Vote)):
+        result = MaskRun.open(drawn.runs / vote.name).read(video).tracks[entry["index"]].stack()
+        for member in vote.members:
+            mask = MaskRun.open(drawn.runs / member).read(video).tracks[entry["index"]].stack()
+            union = (mask | result).sum(axis=(1, 2))
+            ious.append(np.where(union, (mask & result).sum(axis=(1, 2)) / np.maximum(union, 1), 1))
+    assert entry["disagreement"] == pytest.approx(1 - np.mean(ious), abs=1e-4)
+    frames = page.masks(entry["video"])["disagreement"][entry["index"]]
+    np.testing.assert_allclose(frames, 1 - np.mean(ious, axis=0), atol=1e-3)
+
+
+def test_scores_and_true_masks_are_there_when_annotations_are(page, drawn):
+    annotations = open_annotations(drawn.annotations)
+    dataset = open_dataset(drawn.dataset)
+    evaluation = evaluate_run(MaskRun.open(drawn.runs / "final"), annotations, dataset=dataset)
+    entries = page.blocks["index"]["entries"]
+    found = [entry["scores"]["final"] for entry in entries]
+    assert np.mean(found) == pytest.approx(evaluation.overall.jf, abs=1e-3)
+    for entry in entries:
+        video = list(dataset.videos)[entry["video"]]
+        label = int(dataset.videos[video].expressions[entry["index"]].group)
+        truth = [frame.labels == label for frame in annotations[video].frames()]
+        np.testing.assert_array_equal(painted(page, entry["video"], None, entry["index"]), truth)
+
+
+def test_without_annotations_there_are_no_scores(drawn, tmp_path):
+    written(drawn, tmp_path / "report.html", annotations=None)
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.blocks["index"]["entries"][0]["scores"] == {}
+    assert not any(page.masks(0)["truth"])
+    assert "table" not in page.elements
+
+
+def test_sentences_cannot_break_the_page(page, drawn):
+    assert page.blocks["index"]["entries"][0]["text"] == drawn.evil
+    assert "img" not in page.elements
+    assert len(page.scripts) == 1 + 1 + 2  # index, program, one block a video
+    assert not [value for name, value in page.attributes if name.startswith("on")]
+
+
+def test_nothing_is_loaded_from_anywhere(page, drawn, tmp_path):
+    written(drawn, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    links = [value for name, value in page.attributes if name in {"src", "href", "action", "data", "srcset"}]
+    assert sorted(links) == ["#viewer", "data:,"]
+    assert not re.findall(r"@import|url\((?!#)", text)
+    policy = re.search(r'Policy" content="([^"]+)', text).group(1)
+    assert policy.startswith("default-src &#39;none&#39;; script-src &#39;sha256-")
+
+
+def test_equal_inputs_give_equal_pages(drawn, tmp_path):
+    for name in ("one.html", "two.html"):
+        written(drawn, tmp_path / name)
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+def test_pictures_shrink_until_the_page_fits(drawn, tmp_path):
+    full = written(drawn, tmp_path / "full.html")
+    limit = full.size - 1000
+    smaller = written(drawn, tmp_path / "small.html", limit=limit)
+    assert smaller.size == (tmp_path / "small.html").stat().st_size <= limit
+    assert smaller.side < 160
+    with pytest.raises(ReportError, match="--max-size"):
+        written(drawn, tmp_path / "none.html", limit=20_000)
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_chosen_videos_only(drawn, tmp_path):
+    second = list(open_dataset(drawn.dataset).videos)[1]
+    written(drawn, tmp_path / "report.html", videos=[second])
+    page = Page((tmp_path / "report.html").read_text())
+    assert {entry["name"] for entry in page.blocks["index"]["entries"]} == {second}
+    with pytest.raises(ReportError, match="no video 'nowhere'"):
+        written(drawn, tmp_path / "report.html", videos=["nowhere"])
+
+
+def test_what_does_not_fit_is_named_and_the_rest_is_shown(fresh, tmp_path):
+    first, second = open_dataset(fresh.dataset).videos
+    (fresh.runs / "a" / "videos" / f"{first}.masks").write_bytes(b"damaged")
+    frame = next((fresh.dataset / "JPEGImages" / second).iterdir())
+    frame.write_bytes(b"damaged")
+    arguments = ["--runs", str(fresh.runs), "--dataset", str(fresh.dataset), "--out", str(tmp_path / "report.html")]
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'name = "mine"\nresult = "first"\n'
+        + "".join(f'[run.{name}]\npath = "{fresh.runs / name}"\n' for name in ("a", "b", "c"))
+        + '[vote.first]\nmembers = ["a", "b", "c"]\nthreshold = 3\nout_of = 6\nleftover = "first"\n'
+    )
+    result = CliRunner().invoke(app, ["report", "--recipe", str(recipe), *arguments])
+    assert result.exit_code == 1, result.output
+    assert f"video {first}: left out" in result.output
+    assert frame.name in result.output
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.blocks["video-1"] is None
+    assert sorted(page.masks(0)["runs"]) == ["b", "c", "first"]
+    assert {entry["name"] for entry in page.blocks["index"]["entries"]} == {first}
+
+
+def test_a_run_of_another_size_is_named(fresh, tmp_path):
+    video = next(iter(open_dataset(fresh.dataset).videos))
+    for file in (fresh.dataset / "JPEGImages" / video).iterdir():
+        Image.new("RGB", (40, 30)).save(file)
+    outcome = written(fresh, tmp_path / "report.html", annotations=None)
+    assert len(outcome.problems) == 7
+    assert f"video {video}: left out: run a: frames of 90x160, but the data set has 30x40" in outcome.problems[0]
+
+
+def test_no_run_is_an_error_that_says_where_it_looked(drawn, tmp_path):
+    result = CliRunner().invoke(app, ["report", "--runs", str(tmp_path), "--dataset", str(drawn.dataset)])
+    assert result.exit_code == 2
+    assert f"{tmp_path}: holds no run of the recipe (" in result.output
+    assert "--runs" in result.output
+
+
+def test_existing_runs_may_lie_anywhere(drawn, tmp_path):
+    nodes = (ExistingRun(name="mine", path=drawn.runs / "a"),)
+    recipe = Recipe(name="one", result="mine", nodes=nodes)
+    outcome = written(drawn, tmp_path / "report.html", recipe=recipe)
+    page = Page((tmp_path / "report.html").read_text())
+    assert outcome.problems == ()
+    assert page.blocks["index"]["runs"] == [{"name": "mine", "kind": "run"}]
+    assert page.blocks["index"]["entries"][0]["disagreement"] is None
+
+
+def test_a_run_without_some_expressions_leaves_them_out(drawn):
+    dataset = open_dataset(drawn.dataset)
+    video = next(iter(dataset.videos.values()))
+    runs = {"a": MaskRun.open(drawn.runs / "a")}
+    more = video.with_expressions([expression.id for expression in reversed(video.expressions)])
+    content = Gatherer(nodes=drawn.recipe.nodes, runs=runs).gather(more)
+    ids = [track.expression.id for track in content.tracks["a"] if track]
+    assert ids == [expression.id for expression in more.expressions]
+    assert content.counts == {}
+    assert set(content.disagreement) == {None}
