@@ -141,6 +141,7 @@ def run_length_vote(runs: Path, video: str, out: Path) -> tuple[Seconds, dict[st
     for rule in ICCV2023.stage(1):
         members = [MaskRun.open(runs / member) for member in rule.members]
         fusion = Fusion(rule, members, out / rule.name)
+        fusion.start()
         os.sync()  # else this way's fsync waits for what the other one left to be written
         start = time.perf_counter()
         fusion.fuse(video)

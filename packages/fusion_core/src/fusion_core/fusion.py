@@ -175,25 +175,37 @@ class Fusion:
     hash. A member that was made anew with other settings starts the whole fused run anew.
 
     Attributes:
-        run: the fused run.
-        restarted: whether fused videos of former members were removed on opening.
+        vote: the rule.
+        members: the runs that vote.
+        run: the fused run; it is there once `start` was called.
     """
 
     def __init__(self, vote: Vote, members: Sequence[MaskRun], out: Path, *, faithful: bool = False) -> None:
-        """Open the members' fused run at `out`, or start it.
-
-        Raises:
-            RunError: `out` holds a run of other settings, or something else.
-        """
         self.vote = vote
         self.members = members
         self.faithful = faithful
-        self._fingerprints = [_fingerprint(member.manifest) for member in members]
-        manifest = self._manifest()
-        self.restarted = _clear_outdated(out, manifest)
-        self.run = MaskRun.create(out, manifest)
+        self._fingerprints = [fingerprint(member.manifest) for member in members]
+        self.run = MaskRun(out, self._manifest())
         self._records = out / "votes"
+
+    def start(self) -> bool:
+        """Open the members' fused run, or start it; whether fused videos of former members were removed for that.
+
+        Raises:
+            RunError: there is a run of other settings, or something else.
+        """
+        restarted = self._clear_outdated()
+        self.run = MaskRun.create(self.run.path, self.run.manifest)
         self._records.mkdir(exist_ok=True)
+        return restarted
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether there is a fused run of the same vote over members that were made anew since."""
+        if not (self.run.path / "run.json").is_file():
+            return False
+        there, now = MaskRun.open(self.run.path).manifest, self.run.manifest
+        return there != now and _without_fingerprints(there) == _without_fingerprints(now)
 
     def _manifest(self) -> RunManifest:
         settings = {
@@ -213,6 +225,16 @@ class Fusion:
             settings=settings,
             dataset=self.members[0].manifest.dataset,
         )
+
+    def _clear_outdated(self) -> bool:
+        """Remove a fused run whose members were made anew since. One of other settings stays for the user to decide."""
+        if not self.is_outdated:
+            return False
+        with self.run.writing():
+            shutil.rmtree(self._records, ignore_errors=True)
+            shutil.rmtree(self.run.path / "videos", ignore_errors=True)
+            (self.run.path / "run.json").unlink()
+        return True
 
     def videos(self) -> list[str]:
         """Every video that some member has, in natural order."""
@@ -285,20 +307,6 @@ class _Record:
     standings: Sequence[Standing]
 
 
-def _clear_outdated(out: Path, manifest: RunManifest) -> bool:
-    """Remove a fused run whose members were made anew since. One of other settings stays for the user to decide."""
-    if not (out / "run.json").is_file():
-        return False
-    there = MaskRun.open(out)
-    if there.manifest == manifest or _without_fingerprints(there.manifest) != _without_fingerprints(manifest):
-        return False
-    with there.writing():
-        shutil.rmtree(out / "votes", ignore_errors=True)
-        shutil.rmtree(out / "videos", ignore_errors=True)
-        (out / "run.json").unlink()
-    return True
-
-
 def _without_fingerprints(manifest: RunManifest) -> tuple[object, ...]:
     settings = dict(manifest.settings)
     members = settings.pop("members", None)
@@ -306,7 +314,8 @@ def _without_fingerprints(manifest: RunManifest) -> tuple[object, ...]:
     return manifest.producer, manifest.producer_version, names, settings
 
 
-def _fingerprint(manifest: RunManifest) -> str:
+def fingerprint(manifest: RunManifest) -> str:
+    """SHA-256 of a run's manifest."""
     return hashlib.sha256(manifest.to_json().encode()).hexdigest()
 
 

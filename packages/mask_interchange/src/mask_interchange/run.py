@@ -164,7 +164,7 @@ class MaskRun:
         deadline = time.monotonic() + _CREATE_PATIENCE
         while (there := _read_manifest(path)) is None:
             try:
-                with _lock(path, shared=False):
+                with lock_folder(path, shared=False):
                     if _read_manifest(path) is None:
                         _start(path, manifest)
             except RunBusyError:
@@ -232,7 +232,7 @@ class MaskRun:
         Raises:
             RunBusyError: somebody else holds the lock.
         """
-        with _lock(self.path, shared=shared):
+        with lock_folder(self.path, shared=shared):
             folder = self.path / "videos"
             folder.mkdir(exist_ok=True)
             if not shared:  # nobody else can be in the middle of a file
@@ -273,8 +273,12 @@ def _start(path: Path, manifest: RunManifest) -> None:
 
 
 @contextmanager
-def _lock(path: Path, *, shared: bool) -> Iterator[None]:
-    """Hold the advisory lock of a run folder; it ends with the process, however that ends."""
+def lock_folder(path: Path, *, shared: bool) -> Iterator[None]:
+    """Hold the advisory lock of a run folder; it ends with the process, however that ends.
+
+    Raises:
+        RunBusyError: another process holds it.
+    """
     with open(path / ".lock", "ab") as file:
         try:
             _lock_file(file, shared)

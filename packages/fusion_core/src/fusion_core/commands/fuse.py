@@ -128,7 +128,7 @@ def _vote(out: Path, vote: Vote, places: Sequence[Path], faithful: bool) -> int:
     from fusion_core.fusion import Fusion
 
     fusion = Fusion(vote, [MaskRun.open(path) for path in places], out, faithful=faithful)
-    if fusion.restarted:
+    if fusion.start():
         typer.echo(f"{out}: a member was made anew, so all videos are voted anew")
     failed = 0
     with fusion.run.writing(), counted(vote.name) as report:

@@ -1,0 +1,205 @@
+"""`fusion-core plan` and `fusion-core run`: the whole recipe."""
+
+import errno
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from fusion_core.executors.slot import Executor
+    from fusion_core.jobs import Place
+    from fusion_core.results import Results
+    from fusion_core.runner import Summary
+
+RecipeOption = Annotated[
+    str, typer.Option(metavar="NAME|FILE", help="iccv2023, iccv2023-faithful, demo, or a TOML file (docs/recipe.md).")
+]
+DatasetOption = Annotated[Path, typer.Option(metavar="ROOT", help="Data set in the Ref-YouTube-VOS layout.")]
+SplitOption = Annotated[str | None, typer.Option(help="Split of the data set, where there are several.")]
+RunsOption = Annotated[Path, typer.Option(help="Folder of the runs, one for every node of the recipe.")]
+CheckpointOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODEL=PATH", help="Weights file of one model of the recipe; repeatable."),
+]
+CheckpointsOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER|FILE", help='Weights of all models: a folder of MODEL.*, or TOML (soc = "PATH").'),
+]
+WeightsOption = Annotated[
+    str | None, typer.Option(metavar="random:SEED", help="For models without a file: untrained weights.")
+]
+DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:i]", help="Where the programs compute.")]
+
+
+def plan(
+    dataset: DatasetOption,
+    recipe: RecipeOption = "iccv2023",
+    split: SplitOption = None,
+    runs: RunsOption = Path("runs"),
+    checkpoint: CheckpointOption = None,
+    checkpoints: CheckpointsOption = None,
+    weights: WeightsOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show what `run` would do with the same options: the graph, what is done and missing, and how long it may take."""
+    from fusion_core.plan import make_plan
+    from fusion_core.plan_table import as_json, as_table
+
+    place = _place(recipe, dataset, split, runs, checkpoint, checkpoints, weights, "auto")
+    made = make_plan(place)
+    if json:
+        typer.echo(as_json(place, made))
+        return
+    from rich.console import Console
+
+    Console().print(as_table(place, made))
+
+
+def run(
+    dataset: DatasetOption,
+    recipe: RecipeOption = "iccv2023",
+    split: SplitOption = None,
+    runs: RunsOption = Path("runs"),
+    checkpoint: CheckpointOption = None,
+    checkpoints: CheckpointsOption = None,
+    weights: WeightsOption = None,
+    device: DeviceOption = "auto",
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster that shares its files.")
+    ] = "local",
+    address: Annotated[str | None, typer.Option(help="With --executor ray: the cluster, for example `auto`.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers at a time; by default one on every GPU, or one on the CPU.")
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="True masks for scores; by default the data set's Annotations, if it has them.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for submission and scores; by default `result` beside the runs.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Tell what happens as JSON lines.")] = False,
+) -> None:
+    """Make every run of a recipe, then the submission and, where there are true masks, the scores.
+
+    The same command goes on where it was stopped, however that happened. A video is made again only if its frames, the
+    masks it is made from, settings or weights have changed. Exit code 1: some videos failed; the rest are done.
+    """
+    from fusion_core.live_table import watching
+    from fusion_core.plan import make_plan
+    from fusion_core.results import find_annotations, write_results
+    from fusion_core.runner import run_recipe
+
+    if address is not None and executor != "ray":
+        raise typer.BadParameter("--address goes with --executor ray")
+    place = _place(recipe, dataset, split, runs, checkpoint, checkpoints, weights, device)
+    try:
+        look = make_plan(place)
+        with watching(look, machine=json) as listener:
+            summary = run_recipe(place, _executor(executor, address, place, workers), listener, look)
+        results = None
+        if summary.complete:
+            from fusion_core.progress import counted
+
+            with counted("scores") as report:
+                folder = out or runs.absolute().parent / "result"
+                results = write_results(place, folder, annotations or find_annotations(place), report)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        typer.echo("fusion-core: error: the disk is full; make room, the same command continues", err=True)
+        raise typer.Exit(1) from error
+    if json:
+        _tell_json(summary, results)
+    else:
+        _tell(summary, results)
+    if not summary.complete:
+        raise typer.Exit(1)
+
+
+def _place(
+    recipe: str,
+    dataset: Path,
+    split: str | None,
+    runs: Path,
+    checkpoint: list[str] | None,
+    checkpoints: Path | None,
+    weights: str | None,
+    device: str,
+) -> "Place":
+    from mask_interchange.program import checked_device
+
+    from fusion_core.recipe_file import find_recipe
+    from fusion_core.runner import prepare
+    from fusion_core.source import DatasetSource
+    from fusion_core.weights import named_checkpoints, stored_checkpoints, with_weights
+
+    found = find_recipe(recipe)
+    stored = stored_checkpoints(checkpoints, found) if checkpoints else {}
+    weighted = with_weights(found, stored | named_checkpoints(checkpoint or ()), weights)
+    return prepare(weighted, DatasetSource(root=dataset, split=split), runs, checked_device(device))
+
+
+def _executor(name: str, address: str | None, place: "Place", workers: int | None) -> "Executor":
+    if name == "ray":
+        from fusion_core.executors.ray import RayExecutor
+
+        return RayExecutor(address, workers, place.device, max(model.memory for model in place.recipe.models))
+    from fusion_core.runner import default_executor
+
+    local = default_executor(place, workers)
+    if local.limited_by_memory:
+        typer.echo(f"free main memory is enough for {local.slots} workers at a time", err=True)
+    return local
+
+
+def _tell(summary: "Summary", results: "Results | None") -> None:
+    """What came of it, for people."""
+    import shlex
+
+    from fusion_core.ablation import as_markdown
+    from fusion_core.live_table import duration
+
+    for job, error in summary.given_up.items():
+        typer.echo(f"given up: {job}: {error}", err=True)
+    for failure in summary.failures:
+        typer.echo(f"failed: {failure.job}: {failure.video}: {failure.error}", err=True)
+        typer.echo(f"    to look at it: {shlex.join(failure.command)}", err=True)
+    for job, videos in summary.blocked.items():
+        typer.echo(f"not begun: {job}: {_some(videos)}", err=True)
+    if results is None:
+        typer.echo(f"{summary.result}: not complete; the same command tries again what is missing", err=True)
+        return
+    typer.echo(f"{summary.result}: complete after {duration(summary.seconds)}")
+    typer.echo(f"{results.submission}: {results.masks} masks")
+    if results.ablation:
+        typer.echo(f"\n{as_markdown(results.ablation)}", nl=False)
+    elif results.scores:
+        (evaluation,) = (results.scores[run] for run in results.scores)
+        typer.echo(f"J&F {100 * evaluation.overall.jf:.1f}")
+
+
+def _tell_json(summary: "Summary", results: "Results | None") -> None:
+    import json
+    from dataclasses import asdict
+
+    tree = {
+        "event": "finished",
+        "complete": summary.complete,
+        "result": str(summary.result),
+        "seconds": round(summary.seconds, 3),
+        "given_up": summary.given_up,
+        "failures": [asdict(failure) for failure in summary.failures],
+        "blocked": summary.blocked,
+    }
+    if results is not None:
+        tree |= {
+            "submission": str(results.submission),
+            "scores": {run: 100 * evaluation.overall.jf for run, evaluation in results.scores.items()},
+            "ablation": [asdict(row) for row in results.ablation],
+        }
+    typer.echo(json.dumps(tree))
+
+
+def _some(names: "tuple[str, ...]") -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

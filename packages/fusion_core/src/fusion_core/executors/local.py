@@ -1,0 +1,82 @@
+"""Workers on this machine: one on every GPU, or one on the CPU unless more are asked for."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import psutil
+
+from fusion_core.executors.slot import Outcome, Slot
+from fusion_core.tasks import Task
+from fusion_core.worker import Report
+
+_GIB = 2**30
+
+
+def gpus() -> list[str]:
+    """The NVIDIA GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES has for them."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name.strip() for name in visible.split(",") if name.strip() not in {"", "-1"}]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(
+        ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True
+    )
+    return listed.stdout.split() if listed.returncode == 0 else []
+
+
+class LocalExecutor:
+    """Slots on this machine.
+
+    Attributes:
+        slots: how many there are.
+        limited_by_memory: whether there would be more with more main memory.
+
+    Args:
+        workers: how many workers are wanted; None for one on every GPU, or one if there is none.
+        device: the programs' option; with `cpu` GPUs are left alone, with `cuda:N` the programs choose theirs.
+        memory: GiB of main memory that one worker needs.
+    """
+
+    def __init__(self, workers: int | None = None, device: str = "auto", memory: float = 0.0) -> None:
+        self._gpus = gpus() if device in {"auto", "cuda"} else []
+        wanted = workers or len(self._gpus) or 1
+        free = psutil.virtual_memory().available / _GIB
+        self.slots = wanted if memory * wanted <= free else max(1, int(free / memory))
+        self.limited_by_memory = self.slots < wanted
+        self._handles: list[_LocalSlot] = []
+
+    def __enter__(self) -> Sequence["_LocalSlot"]:
+        self._handles = [_LocalSlot(Slot(self._environment(number)), number) for number in range(self.slots)]
+        return self._handles
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.end(at_once=error[0] is not None)
+
+    def _environment(self, number: int) -> dict[str, str]:
+        environment = {"CUDA_VISIBLE_DEVICES": self._gpus[number % len(self._gpus)]} if self._gpus else {}
+        if self.slots > 1 and "OMP_NUM_THREADS" not in os.environ:  # else every worker takes all cores
+            environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.slots))
+        return environment
+
+
+class _LocalSlot:
+    """A slot with a thread of its own, which mostly waits for the worker."""
+
+    def __init__(self, slot: Slot, number: int) -> None:
+        self._slot = slot
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"slot-{number}")
+
+    def submit(self, task: Task, video: str, report: Report) -> "Future[Outcome]":
+        """Have a video done."""
+        return self._thread.submit(self._slot.process, task, video, report)
+
+    def end(self, *, at_once: bool) -> None:
+        """Close the slot."""
+        if at_once:
+            self._slot.kill()
+        self._thread.submit(self._slot.close)
+        self._thread.shutdown()

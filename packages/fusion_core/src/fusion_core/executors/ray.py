@@ -1,0 +1,120 @@
+"""Workers on a Ray cluster whose machines share their files: every slot is a Ray actor.
+
+Ray places the actors, gives each its GPU, and starts one anew elsewhere when its machine is lost.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from fusion_core.errors import FusionCoreError
+from fusion_core.executors.slot import Outcome, Slot, Verdict
+from fusion_core.tasks import Task
+from fusion_core.worker import Report
+
+_GIB = 2**30
+_CLOSING = 30.0  # seconds that workers get to end by themselves
+
+
+class RayExecutor:
+    """Slots on a cluster: one on every GPU that it has, or else one on every machine.
+
+    Args:
+        address: of the cluster, for example `auto`; None for the one of RAY_ADDRESS, or a new one on this machine.
+        workers: how many workers are wanted, if not that.
+        device: the programs' option; with `cpu` GPUs are left alone.
+        memory: GiB of main memory that one worker needs; Ray sets it aside.
+    """
+
+    def __init__(
+        self, address: str | None = None, workers: int | None = None, device: str = "auto", memory: float = 0.0
+    ) -> None:
+        self._address = address
+        self._workers = workers
+        self._device = device
+        self._memory = int(memory * _GIB)
+        self._handles: list[_RaySlot] = []
+        self._connected = False
+
+    def __enter__(self) -> Sequence["_RaySlot"]:
+        """Raises FusionCoreError: no Ray, no cluster at the address, or no machine of it is large enough."""
+        ray = _ray()
+        if not ray.is_initialized():
+            try:
+                ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
+            except ConnectionError as error:
+                raise FusionCoreError(f"--address {self._address}: no Ray cluster there: {error}") from error
+            self._connected = True
+        actor = ray.remote(Slot).options(
+            num_cpus=1,
+            num_gpus=int(self._with_gpu),
+            memory=self._memory,
+            max_restarts=-1,
+            scheduling_strategy="SPREAD",
+        )
+        self._handles = [_RaySlot(actor.remote({})) for _ in range(self._slots())]
+        return self._handles
+
+    def __exit__(self, *error: object) -> None:
+        ray = _ray()
+        if error[0] is None:
+            ray.wait([handle.actor.close.remote() for handle in self._handles], timeout=_CLOSING)
+        for handle in self._handles:
+            ray.kill(handle.actor)
+        if self._connected:
+            ray.shutdown()
+
+    @property
+    def _with_gpu(self) -> bool:
+        return self._device != "cpu" and _ray().cluster_resources().get("GPU", 0) >= 1
+
+    def _slots(self) -> int:
+        """How many actors: as many as were wanted, but never one that no machine could take."""
+        machines = [self._fitting(node["Resources"]) for node in _ray().nodes() if node["Alive"]]
+        wanted = self._workers or (sum(machines) if self._with_gpu else sum(fitting > 0 for fitting in machines))
+        slots = min(wanted, sum(machines))
+        if not slots:
+            raise FusionCoreError(
+                f"no machine of the Ray cluster has a free CPU{', a GPU' if self._with_gpu else ''} and"
+                f" {self._memory / _GIB:.1f} GiB of memory for a worker; `ray status` shows what there is"
+            )
+        return slots
+
+    def _fitting(self, machine: Mapping[str, float]) -> int:
+        """Workers that one machine has room for."""
+        room = [machine.get("CPU", 0)]
+        if self._with_gpu:
+            room.append(machine.get("GPU", 0))
+        if self._memory:
+            room.append(machine.get("memory", 0) // self._memory)
+        return int(min(room))
+
+
+class _RaySlot:
+    """A slot in an actor."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+
+    def submit(self, task: Task, video: str, report: Report) -> "Future[Outcome]":
+        """Have a video done; of what happens in the middle of it nothing is heard."""
+        settled: Future[Outcome] = Future()
+
+        def settle(answer: "Future[Outcome]") -> None:
+            try:
+                settled.set_result(answer.result())
+            except Exception as error:  # the actor, or its machine, was lost
+                settled.set_result(Outcome(verdict=Verdict.LOST, error=f"the Ray actor was lost: {error}"))
+
+        self.actor.process.remote(task, video).future().add_done_callback(settle)
+        return settled
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise FusionCoreError(
+            "--executor ray needs the extra `ray`: uv run --package fusion-core --extra ray fusion-core run ..."
+        ) from error
+    return ray

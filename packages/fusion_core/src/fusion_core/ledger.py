@@ -1,0 +1,150 @@
+"""What the runs of a recipe were made of, so that only what changed is made again.
+
+RUNS/.recipe/lock                     held by the one process that works on RUNS
+RUNS/.recipe/<run>/made_of.json       program, options, weights and data set of the run
+RUNS/.recipe/<run>/videos/<id>.json   hashes of what the video's masks were made from; written before that is begun
+RUNS/.recipe/speed.json               seconds per frame as they were, for estimates
+RUNS/.recipe/logs/                    messages of the programs
+
+The folder may be deleted: then the runs are taken as they are. Names of runs do not begin with a dot.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mask_interchange import MaskRun
+from mask_interchange.codec import write_whole
+from mask_interchange.errors import RunBusyError
+from mask_interchange.run import lock_folder
+
+from fusion_core.errors import FusionCoreError
+
+Hashes = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeOf:
+    """What a whole run was made of.
+
+    Attributes:
+        settings: as JSON values.
+        made_here: the runner began the run; one that it found may not be removed by it.
+    """
+
+    settings: Mapping[str, Any]
+    made_here: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How long work took so far.
+
+    Attributes:
+        frames: that were done.
+        seconds: that it took, summed over workers.
+    """
+
+    frames: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "Speed") -> "Speed":
+        return Speed(frames=self.frames + other.frames, seconds=self.seconds + other.seconds)
+
+
+class Ledger:
+    """The records of a folder of runs. Reading creates nothing."""
+
+    def __init__(self, runs: Path) -> None:
+        self.runs = runs
+        self.root = runs / ".recipe"
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the folder while working on its runs.
+
+        Raises:
+            FusionCoreError: another process works on them.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            with lock_folder(self.root, shared=False):
+                yield
+        except RunBusyError as error:
+            raise FusionCoreError(
+                f"{self.runs}: another process works on these runs; wait for it, or give another folder with --runs"
+            ) from error
+
+    def log(self, name: str) -> Path:
+        """Where the messages of a program go."""
+        return self.root / "logs" / f"{name}.txt"
+
+    def made_of(self, run: str) -> MadeOf | None:
+        """What a run was made of, None if that is not on record."""
+        tree = _read(self.root / run / "made_of.json")
+        if not isinstance(tree.get("settings"), dict):
+            return None
+        return MadeOf(settings=tree["settings"], made_here=tree.get("made_here") is True)
+
+    def begin(self, run: str, settings: Mapping[str, Any]) -> None:
+        """Put on record what a run is made of from now on; what stood there of its videos is forgotten."""
+        folder = self.root / run
+        made_here = not (self.runs / run / "run.json").is_file()
+        shutil.rmtree(folder / "videos", ignore_errors=True)
+        (folder / "videos").mkdir(parents=True)
+        _write(folder / "made_of.json", {"settings": settings, "made_here": made_here})
+
+    def remove(self, run: str) -> None:
+        """Remove a run and all records of it.
+
+        Raises:
+            RunBusyError: another process writes the run.
+        """
+        folder, outdated = self.runs / run, self.root / run / "outdated"
+        if folder.is_dir():
+            with MaskRun.open(folder).writing():
+                folder.rename(outdated)  # in one step, so that no half of a run stays if this is interrupted
+        shutil.rmtree(self.root / run, ignore_errors=True)
+
+    def hashes(self, run: str, video: str) -> Hashes | None:
+        """What a video's masks were made from, None if that is not on record."""
+        return _read(self._video(run, video)) or None
+
+    def write_hashes(self, run: str, video: str, hashes: Hashes) -> None:
+        """Put on record what a video's masks are made from."""
+        _write(self._video(run, video), hashes)
+
+    def speeds(self) -> dict[str, Speed]:
+        """How long work took so far, by what was loaded for it."""
+        found = {}
+        for name, speed in _read(self.root / "speed.json").items():
+            if isinstance(speed, dict) and speed.keys() == {"frames", "seconds"}:
+                found[name] = Speed(**speed)
+        return found
+
+    def add_speeds(self, speeds: Mapping[str, Speed]) -> None:
+        """Add what was seen of late."""
+        total = self.speeds()
+        for name, speed in speeds.items():
+            total[name] = total.get(name, Speed()) + speed
+        _write(self.root / "speed.json", {name: asdict(speed) for name, speed in total.items()})
+
+    def _video(self, run: str, video: str) -> Path:
+        return self.root / run / "videos" / f"{video}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A record, empty if it is absent or damaged: then work is done again."""
+    try:
+        tree = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def _write(path: Path, tree: Mapping[str, Any]) -> None:
+    write_whole(path, json.dumps(tree, indent=1).encode())

@@ -1,0 +1,142 @@
+"""One program at work: the runner's side of the worker protocol (docs/mask_format.md, section 7)."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fusion_core.errors import FusionCoreError
+
+Report = Callable[[int, int], None]
+
+MAX_LINE = 2**20  # bytes of one event; a traceback is far shorter
+LOG_TAIL = 15  # lines of a program's log that an error shows
+_PATIENCE = 10.0  # seconds that a program gets to end by itself
+
+
+class VideoError(FusionCoreError):
+    """The program cannot do this video; it is ready for the next."""
+
+
+class WorkerLostError(FusionCoreError):
+    """The program ended, or lost the thread, in the middle of a video; another process may try again."""
+
+
+class JobError(FusionCoreError):
+    """No process of this program will do any video: its arguments or weights are at fault, or the disk is full."""
+
+
+class Worker:
+    """A process of a program that keeps its model loaded and is given videos one by one.
+
+    Args:
+        command: the whole command line, without `--videos`.
+        log: file to which its messages are added.
+        environment: variables beside those of this process.
+
+    Raises:
+        JobError: the process cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+        self._log = log
+        self._last_failure: str | None = None
+        log.parent.mkdir(parents=True, exist_ok=True)
+        inherited = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "COLUMNS"}}
+        with open(log, "ab") as messages:
+            messages.write(f"$ {shlex.join(command)} --videos -\n".encode())
+            messages.flush()
+            try:
+                self._process = subprocess.Popen(
+                    [*command, "--videos", "-"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=messages,
+                    env={**inherited, **environment},
+                    start_new_session=True,  # Ctrl-C is for the runner, which then ends its workers
+                )
+            except OSError as error:
+                raise JobError(f"{command[0]}: cannot be started: {error.strerror}") from error
+
+    def process(self, video: str, report: Report) -> None:
+        """Have one video done.
+
+        Raises:
+            VideoError, WorkerLostError, JobError: see there.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(f"{video}\n".encode(errors="surrogateescape"))
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
+        while line := self._process.stdout.readline(MAX_LINE):
+            event = self._read(line, video)
+            match event["event"]:
+                case "progress":
+                    report(int(event["done"]), int(event["total"]))
+                case "done":
+                    return
+                case "failed":
+                    self._last_failure = str(event["error"])
+                    raise VideoError(self._last_failure)
+        raise self._ended()
+
+    def close(self) -> None:
+        """Let the process end."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process.stdout.close()
+
+    def kill(self) -> None:
+        """End the process at once; masks are written whole or not at all."""
+        self._process.kill()
+        self._process.wait()
+
+    def _read(self, line: bytes, video: str) -> dict[str, Any]:
+        """The event of a line."""
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            event = json.loads(line)
+            needed = {"progress": ("done", "total"), "failed": ("error",)}.get(event["event"], ())
+            if event["video"] == video and all(key in event for key in needed):
+                return event
+        self.kill()
+        found = line.decode(errors="replace").strip()
+        raise WorkerLostError(
+            f"expected a line of the worker protocol about video {video!r}, found {found:.200}{self._tail()}"
+        )
+
+    def _ended(self) -> FusionCoreError:
+        """What it means that the process ended before it had answered."""
+        try:
+            code = self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return WorkerLostError(f"closed its standard output without an answer{self._tail()}")
+        if code == 1 and self._last_failure is not None:  # so ends a worker whose disk is full
+            return JobError(self._last_failure)
+        if code == 2:
+            return JobError(f"ended with exit code 2{self._tail()}")
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return WorkerLostError(f"{how} in the middle of the video{self._tail()}")
+
+    def _tail(self) -> str:
+        """The end of what this process said, for an error."""
+        with open(self._log, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 2**16))
+            lines = file.read().decode(errors="replace").splitlines()
+        start = max((i for i, line in enumerate(lines) if line.startswith("$ ")), default=-1)
+        said = [line for line in lines[start + 1 :] if line.strip()][-LOG_TAIL:]
+        return "".join(f"\n    {line}" for line in [*said, f"(log: {self._log})"])

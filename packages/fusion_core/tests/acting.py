@@ -1,0 +1,151 @@
+"""A program that keeps the contract and no more: draws masks from names, and can be told to misbehave.
+
+    python acting.py --dataset ROOT --out RUN [--masks RUN --out RUN ...] --videos -
+
+Masks follow from the video's frames and the seed, or from the source masks, so that equal inputs give equal bytes.
+Every video that is computed is noted in the file ACTING_LOG.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset, open_video
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--dataset", type=Path)
+    parser.add_argument("--split")
+    parser.add_argument("--video", type=Path)
+    parser.add_argument("--expression", action="append", default=[])
+    parser.add_argument("--masks", type=Path, action="append", default=[])
+    parser.add_argument("--out", type=Path, action="append", required=True)
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--weights")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--videos", required=True)
+    parser.add_argument("--device", default="auto")
+    # misbehaviour, as VIDEO or VIDEO,VIDEO
+    parser.add_argument("--fail", default="")
+    parser.add_argument("--crash", default="")
+    parser.add_argument("--crash-once", default="")
+    parser.add_argument("--babble", default="")
+    parser.add_argument("--lie", default="")
+    parser.add_argument("--disk-full", default="")
+    parser.add_argument("--refuse", action="store_true")
+    return parser.parse_args()
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Program:
+    def __init__(self, options):
+        self.options = options
+        if options.video:
+            sentences = options.expression
+            if options.masks:
+                source = MaskRun.open(options.masks[0])
+                sentences = [track.expression.text for track in source.read(source.videos()[0]).tracks]
+            self.data = open_video(options.video, sentences)
+        else:
+            self.data = open_dataset(options.dataset, options.split)
+        sources = [MaskRun.open(path) for path in options.masks] or [None]
+        self.jobs = [(source, self.create(out, source)) for out, source in zip(options.out, sources, strict=True)]
+
+    def create(self, out, source):
+        settings = {"seed": self.options.seed}
+        if self.options.weights:
+            settings["weights"] = self.options.weights
+        if source:
+            settings["source"] = {"run": source.name, "manifest": source.manifest.to_json()}
+        manifest = RunManifest(
+            producer="acting",
+            producer_version="1",
+            checkpoint_sha256=sha256(self.options.checkpoint) if self.options.checkpoint else None,
+            settings=settings,
+            dataset=self.data.identity,
+        )
+        return MaskRun.create(out, manifest)
+
+    def process(self, name):
+        video = self.data.videos[name]
+        for source, run in self.jobs:
+            if not run.has(name):
+                run.write(self.propagated(video, source) if source else self.predicted(video))
+
+    def predicted(self, video):
+        weights = sha256(self.options.checkpoint) if self.options.checkpoint else self.options.weights
+        tracks = []
+        for expression in video.expressions:
+            seed = f"{self.options.seed} {weights} {video.source.fingerprint()} {expression.id}"
+            rng = np.random.default_rng(list(hashlib.sha256(seed.encode()).digest()))
+            masks = rng.random((len(video), *video.size)) < 0.5
+            scores = rng.random(len(video)).astype(np.float32)
+            tracks.append(MaskTrack.from_masks(expression, masks, scores=scores))
+        return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
+
+    def propagated(self, video, source):
+        tracks = []
+        for track in source.read(video.id).tracks:
+            key = track.mask(track.key_frame)
+            masks = np.stack([np.roll(key, frame - track.key_frame, axis=1) for frame in range(len(video))])
+            tracks.append(MaskTrack.from_masks(track.expression, masks, key_frame=track.key_frame))
+        return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
+
+
+def main():
+    options = arguments()
+    if options.refuse:
+        print("acting: error: refused, as asked", file=sys.stderr)
+        sys.exit(2)
+    program = Program(options)
+    time.sleep(float(os.environ.get("ACTING_PAUSE", "0")))
+
+    def tell(event, video, **more):
+        print(json.dumps({"event": event, "video": video, **more}), flush=True)
+
+    def log(what):
+        if path := os.environ.get("ACTING_LOG"):
+            with open(path, "a") as file:
+                file.write(f"{what}\n")
+
+    log(f"started {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}")
+    outs = "+".join(path.name for path in options.out)
+    for line in iter(sys.stdin.readline, ""):
+        video = line.rstrip("\n")
+        tell("started", video)
+        if video in options.crash_once.split(","):
+            mark = options.out[0] / f"crashed-{video}"
+            if not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        if video in options.crash.split(","):
+            print("something terrible", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if video in options.babble.split(","):
+            print("hello", flush=True)
+        if video in options.fail.split(","):
+            tell("failed", video, error=f"video {video}: cannot, as asked")
+            continue
+        if video in options.disk_full.split(","):
+            tell("failed", video, error="the disk is full: make room")
+            sys.exit(1)
+        tell("progress", video, done=1, total=2)
+        time.sleep(float(os.environ.get("ACTING_PAUSE", "0")))
+        if video not in options.lie.split(","):
+            log(f"{outs} {video}")
+            program.process(video)
+        tell("done", video)
+
+
+if __name__ == "__main__":
+    main()
