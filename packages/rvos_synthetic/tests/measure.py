@@ -9,6 +9,7 @@ from rvos_synthetic.motion import Camera
 from rvos_synthetic.units import UNIT, frame_time
 
 SIZE, FRAMES = (96, 160), 24
+DIRECTIONS = [(np.cos(angle), np.sin(angle)) for angle in np.pi * np.arange(16) / 16]
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Seen:
     """An object on all frames, whether within the picture or not.
 
     Attributes:
-        radii: largest distance of its pixels from its middle, in pixels, float [T].
+        radii: half its length in the direction in which it is longest, in pixels, float [T].
         x, y: its middle in the scene, in pixels, float [T].
         picture_x, picture_y: its middle in the picture, in pixels, float [T].
         inside: frames on which some of it is within the picture, bool [T].
@@ -33,7 +34,7 @@ class Seen:
         """Small or big, None when it changes."""
         if self.radii.max() > 1.3 * self.radii.min():
             return None
-        return "small" if self.radii.mean() < 0.125 * SIZE[0] else "big"
+        return "small" if self.radii.mean() < 0.115 * SIZE[0] else "big"
 
     def side(self) -> str | None:
         """The half of the picture that its middle keeps to."""
@@ -82,6 +83,6 @@ def seen(scene: Scene, item: SceneObject) -> Seen:
         y, x = (pixels - room for pixels, room in zip(np.nonzero(labels[t]), SIZE, strict=True))
         middle_x, middle_y = x.mean(), y.mean()
         within = (x >= left) & (x < left + width) & (y >= top) & (y < top + height)
-        radius = np.sqrt(((x - middle_x) ** 2 + (y - middle_y) ** 2).max())
+        radius = max(np.ptp(x * c + y * s) for c, s in DIRECTIONS) / 2
         rows.append((radius, middle_x, middle_y, middle_x - left, middle_y - top, within.any()))
     return Seen(*(np.array(column) for column in zip(*rows, strict=True)))

@@ -10,8 +10,8 @@ from rvos_synthetic.dataset import LABEL_COLOURS
 from rvos_synthetic.errors import SyntheticError
 from rvos_synthetic.video import DEFAULT_FRAMES, DEFAULT_SIZE, SyntheticVideo, draw_video
 
-SHOWN_FRAMES = 5
-COLOURS = 40
+SHOWN_FRAMES = 4
+COLOURS = 80
 LINE_HEIGHT = 12
 GAP = 2
 MOST_VIDEOS = 50
@@ -33,7 +33,7 @@ def write_sheet(
     if not 1 <= count <= MOST_VIDEOS:
         raise SyntheticError(f"videos: a sheet shows 1 to {MOST_VIDEOS} videos, found {count}")
     rows = [_row(draw_video(split, index, size=size, frames=frames)) for index in range(count)]
-    Image.fromarray(np.concatenate(rows)).quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+    Image.fromarray(np.concatenate(rows)).quantize(COLOURS, kmeans=3, dither=Image.Dither.NONE).save(
         path, optimize=True
     )
 

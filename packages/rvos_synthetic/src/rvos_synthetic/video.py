@@ -22,7 +22,7 @@ SIDES = (32, 2160)
 MOST_FRAMES = 1000
 
 TRIAL_HEIGHT, TRIAL_FRAMES = 48, 12
-SEEN_PERCENT = 30  # of an object's pixels, for it to count as seen on a frame
+SEEN_PERCENT = 40  # of an object's pixels, for it to count as seen on a frame
 SEEN_FRAMES = 5  # of the trial frames
 
 
