@@ -80,7 +80,8 @@ class Program:
         video = self.data.videos[name]
         for source, run in self.jobs:
             if not run.has(name):
-                run.write(self.propagated(video, source) if source else self.predicted(video))
+                with run.writing(shared=True):
+                    run.write(self.propagated(video, source) if source else self.predicted(video))
 
     def predicted(self, video):
         weights = sha256(self.options.checkpoint) if self.options.checkpoint else self.options.weights

@@ -1,0 +1,106 @@
+"""A run that was killed at any moment goes on, computes nothing twice, and ends with the bytes of one that was not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from fusion_core.cli import main; main()", "run", "--json"]
+
+
+def write_recipe(stage):
+    """The recipe of the other tests as a file, for a process of its own."""
+    recipe = stage.recipe()
+    lines = [f'name = "{recipe.name}"', f'result = "{recipe.result}"']
+    for model in recipe.models:
+        options = ", ".join(f"{key} = {value}" for key, value in model.options.items())
+        lines += [f"[model.{model.name}]", f"program = {json.dumps(model.program)}", 'weights = "random:0"']
+        lines += [f"options = {{ {options} }}", "memory = 0.1"]
+    for node in recipe.nodes:
+        lines.append(f"[{node.kind}.{node.name}]")
+        match node.kind:
+            case "vote":
+                leftover = json.dumps(node.leftover)
+                lines += [f"members = {json.dumps(node.members)}", f"threshold = {node.threshold}"]
+                lines.append(f"leftover = {leftover}")
+            case "propagate":
+                lines += [f'model = "{node.model}"', f'source = "{node.source}"']
+            case "predict":
+                lines.append(f'model = "{node.model}"')
+    path = stage.root.parent / "acted.toml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture
+def command(stage):
+    places = ["--recipe", write_recipe(stage), "--dataset", stage.root, "--runs", stage.runs]
+    return [*COMMAND, *map(str, places)]
+
+
+def run_until(command, event):
+    """Start the command and kill it right after the `event`-th line that it says; returns the lines."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    said = []
+    for line in process.stdout:
+        said.append(json.loads(line))
+        if len(said) == event:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.stdout.close()
+    process.wait()
+    return said
+
+
+def finish(command):
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def finished(events):
+    return {(event["job"], event["video"]) for event in events if event["event"] == "done"}
+
+
+@pytest.mark.parametrize("event", [1, 7, 21, 36])
+def test_a_killed_run_goes_on(stage, command, undisturbed, event):
+    before = run_until(command, event)
+    assert len(before) == event, "the run ended before it could be killed"
+    done_before = finished(before)
+    after = finish(command)
+    assert stage.files() == undisturbed
+    assert not done_before & finished(after)
+    # Only what was at work when the runner was killed may have been computed again.
+    assert sum(stage.computed().values()) <= 9 + 1
+
+
+def test_a_run_that_is_killed_again_and_again_ends_the_same(stage, command, undisturbed):
+    computed = Counter()
+    for _ in range(20):
+        said = run_until(command, 12)
+        computed += stage.computed()
+        if said[-1]["event"] == "finished":
+            break
+    finish(command)
+    assert stage.files() == undisturbed
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_worker(stage, command, undisturbed, monkeypatch):
+    monkeypatch.setenv("ACTING_PAUSE", "30")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if json.loads(line)["event"] == "started":
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted; finished videos are kept, the same command continues" in error
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert str(stage.runs) not in listed
+    monkeypatch.setenv("ACTING_PAUSE", "0")
+    finish(command)
+    assert stage.files() == undisturbed
