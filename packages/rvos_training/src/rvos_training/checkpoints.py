@@ -30,7 +30,7 @@ class Position:
         step: steps of the optimizer, from the start.
         validated: the step after which was last validated.
         best: the best score so far; None before the first.
-        loss_sum, loss_count: of the epoch's steps, for their mean.
+        loss_sum, loss_count: of the steps since then, for their mean.
     """
 
     epoch: int = 0

@@ -28,6 +28,7 @@ class TrainingLog:
     """
 
     def __init__(self, folder: Path, *, step: int, total: int, validated: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "log.jsonl"
         self._take_back(step, validated)
         self._lines = self.file.open("a", encoding="utf-8")

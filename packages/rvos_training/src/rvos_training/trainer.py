@@ -92,16 +92,12 @@ class Trainer:
         self._resume()
         position = self.position
         with self._logging() as log:
+            if position.validated < position.step and (position.batches == 0 or position.step >= self.steps):
+                self._validate(log)  # it was stopped there
             while position.step < self.steps:
                 self._train_epoch(log)
                 self._save()  # before the validation, which may take long
                 self._validate(log)
-                if position.batches == self.batches:
-                    self._next_epoch()
-                self._save()
-            if position.validated < position.step:  # stopped in the very last validation
-                self._validate(log)
-                self._save()
             if log is not None:
                 self.save_weights(self.out / "last.safetensors")
                 log.say(f"finished after step {position.step}; best.safetensors and last.safetensors are in {self.out}")
@@ -115,7 +111,7 @@ class Trainer:
         return TrainingLog(self.out, step=position.step, total=self.steps, validated=position.validated)
 
     def _train_epoch(self, log: TrainingLog | None) -> None:
-        """Train to the end of the epoch, or to the last step."""
+        """Train to the end of the epoch and turn to the next, or to the last step."""
         position, recipe, accelerator = self.position, self.recipe, self.accelerator
         requests = self.data.requests(
             position.epoch, recipe.batch, accelerator.process_index, accelerator.num_processes
@@ -134,6 +130,10 @@ class Trainer:
                 log.step(position.step, position.epoch, {**values, "seconds": time.monotonic() - began})
             if position.step % self.save_every == 0:
                 self._save()
+        if position.batches == self.batches:
+            position.epoch += 1
+            position.batches = 0
+            self.schedule.step()
 
     def _loader(self, requests: list[Request]) -> DataLoader[Batch | Exception]:
         return DataLoader(
@@ -181,7 +181,7 @@ class Trainer:
         return {"loss": losses.total.detach(), **{name: term.detach() for name, term in losses.terms.items()}}
 
     def _validate(self, log: TrainingLog | None) -> None:
-        """Score the network and keep its weights if it is the best so far."""
+        """Score the network, keep its weights if it is the best so far, and save that this is done."""
         position = self.position
         if self.validate is None:
             loss = position.loss_sum / position.loss_count
@@ -193,18 +193,13 @@ class Trainer:
         best = position.best is None or score > position.best
         if best:
             position.best = score
-        position.validated = position.step
         if log is not None:
-            log.validation(position.step, position.epoch, values)
+            log.validation(position.step, position.epoch - (position.batches == 0), values)
             if best:
                 self.save_weights(self.out / "best.safetensors")
-
-    def _next_epoch(self) -> None:
-        position = self.position
-        position.epoch += 1
-        position.batches = position.loss_count = 0
-        position.loss_sum = 0.0
-        self.schedule.step()
+        position.validated = position.step
+        position.loss_sum, position.loss_count = 0.0, 0
+        self._save()
 
     def _save(self) -> None:
         random = gather_object([random_state()])
