@@ -279,7 +279,7 @@ def test_a_run_of_another_size_is_named(fresh, tmp_path):
         Image.new("RGB", (40, 30)).save(file)
     outcome = written(fresh, tmp_path / "report.html", annotations=None)
     assert len(outcome.problems) == 7
-    assert f"video {video}: left out: run a: frames of 90x160, but the data set has 30x40" in outcome.problems[0]
+    assert f"video {video}: left out: run a: frames of 160x90 pixels, but the video has 40x30 pixels" in outcome.problems[0]
 
 
 def test_no_run_is_an_error_that_says_where_it_looked(drawn, tmp_path):

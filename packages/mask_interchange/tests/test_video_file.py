@@ -1,6 +1,7 @@
 """Video files: every frame, upright, in order, and the same one however it is reached."""
 
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -67,6 +68,12 @@ def test_every_frame_once_and_the_same_by_number(tmp_path, name, monkeypatch):
     for i in [7, 8, 6, 40, 0, 39, 13, 12, 11, 25, 1]:
         np.testing.assert_array_equal(video.read_frame(i), streamed[i])
     assert [number_of(frame) for frame in video.frames(5, 9)] == [5, 6, 7, 8]
+
+
+def test_times_are_those_of_the_file(tmp_path):
+    video = open_video(write_video(tmp_path / "even.mp4", 5, bf="2")).videos["even"]
+    times = video.source.times
+    assert [time - times[0] for time in times] == [Fraction(t, 25) for t in range(5)]
 
 
 @pytest.mark.parametrize(("rotation", "corner"), [(90, (-8, 0)), (180, (-8, -8)), (-90, (0, -8))])

@@ -5,7 +5,7 @@ from typing import Any
 from mask_interchange.program import expected_errors, plain_app
 from typer.core import TyperGroup
 
-from fusion_core.commands import convert, dataset, demo, evaluate, fuse, report, show, submission
+from fusion_core.commands import convert, dataset, demo, evaluate, fuse, render, report, show, submission
 from fusion_core.errors import FusionCoreError
 
 COMMANDS = {
@@ -16,6 +16,7 @@ COMMANDS = {
     "show": show.show,
     "evaluate": evaluate.evaluate,
     "report": report.report,
+    "render": render.render,
     "submit": submission.submit,
     "check-submission": submission.check_submission,
     "check-dataset": dataset.check_dataset,

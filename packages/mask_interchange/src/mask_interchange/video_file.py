@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ if int(av.__version__.split(".")[0]) < 19:
 class _Index:
     """What the first pass saw: per frame its time stamp and checksum; the key frames; the size after rotation."""
 
+    tick: Fraction | None
     stamps: tuple[int | None, ...]
     checksums: tuple[int, ...]
     key_frames: tuple[int, ...]
@@ -64,6 +66,12 @@ class VideoFile:
     def size(self) -> Size:
         """(H, W) after rotation."""
         return self._index.size
+
+    @property
+    def times(self) -> tuple[Fraction | None, ...]:
+        """Seconds at which each frame is shown, as the file says; None where it does not."""
+        tick = self._index.tick
+        return tuple(None if stamp is None or tick is None else stamp * tick for stamp in self._index.stamps)
 
     def read(self, i: int) -> NDArray[np.uint8]:
         """Frame `i` as RGB uint8 [H, W, 3]."""
@@ -99,7 +107,9 @@ class VideoFile:
         checksums: list[int] = []
         key_frames: list[int] = []
         size: Size | None = None
+        tick: Fraction | None = None
         for i, frame in enumerate(self._decoded()):
+            tick = frame.time_base
             shown = _shown_size(frame)
             if size is None:
                 size = self._sound_size(shown)
@@ -110,7 +120,7 @@ class VideoFile:
                 key_frames.append(i)
         if size is None:
             raise DatasetError(f"{self._path}: no frame could be decoded; is the file complete?")
-        return _Index(tuple(stamps), tuple(checksums), tuple(key_frames), size)
+        return _Index(tick, tuple(stamps), tuple(checksums), tuple(key_frames), size)
 
     def _fill_cache(self, start: int, stop: int) -> bool:
         """Decode frames start..stop into the cache; False if seeking to `start` led somewhere else."""

@@ -21,8 +21,9 @@ from mask_interchange import (
 )
 from mask_interchange.rle import decode_runs
 
+from fusion_core.alignment import fitting
 from fusion_core.annotations import VideoAnnotation
-from fusion_core.errors import FusionCoreError, MemberError
+from fusion_core.errors import FusionCoreError
 from fusion_core.evaluation import Evaluation
 from fusion_core.fusion import aligned
 from fusion_core.pairing import pools
@@ -105,7 +106,7 @@ class Gatherer:
         for name, run in self.runs.items():
             if run.has(video.id):
                 try:
-                    read[name] = _fitting(run.read(video.id), video, name)
+                    read[name] = fitting(run.read(video.id), video, name)
                 except (MaskInterchangeError, FusionCoreError) as error:
                     problems.append(f"video {video.id}: left out: {error}")
         tracks = {
@@ -155,21 +156,6 @@ class Gatherer:
         return next(
             (one.target for targets in scored for one in targets if one.target.expression.id == expression), None
         )
-
-
-def _fitting(masks: VideoMasks, video: Video, run: str) -> VideoMasks:
-    for what, found, expected in (
-        ("frames of", f"{masks.size[0]}x{masks.size[1]}", f"{video.size[0]}x{video.size[1]}"),
-        ("number of frames", len(masks.frame_names), len(video)),
-    ):
-        if found != expected:
-            raise FusionCoreError(
-                f"run {run}: {what} {found}, but the data set has {expected}; is it another data set?"
-            )
-    for t, (found, expected) in enumerate(zip(masks.frame_names, video.frame_names, strict=True)):
-        if found != expected:
-            raise MemberError(f"run {run}: frame {t} is called {found!r}, but {expected!r} in the data set")
-    return masks
 
 
 def _pairing(vote: Vote, run: MaskRun) -> Pairing:

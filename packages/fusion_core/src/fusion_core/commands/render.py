@@ -1,0 +1,94 @@
+"""`fusion-core render`: a run as overlay videos, PNG masks, cut-outs and COCO JSON."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from mask_interchange.program import DatasetOption, SplitOption, VideoOption, open_source
+
+from fusion_core.progress import counted
+
+if TYPE_CHECKING:
+    from mask_interchange import MaskRun, Video
+
+    from fusion_core.rendering.outputs import Wanted
+
+
+def render(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    out: Annotated[Path, typer.Option(help="Folder to fill; new or empty.")],
+    dataset: DatasetOption = None,
+    split: SplitOption = None,
+    video: VideoOption = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="MP4 of each video with masks and sentences; made if nothing is chosen.")
+    ] = False,
+    masks: Annotated[bool, typer.Option("--masks", help="Grey PNG masks and key frames.")] = False,
+    rgba: Annotated[bool, typer.Option("--rgba", help="PNG of every frame, transparent outside the mask.")] = False,
+    coco: Annotated[bool, typer.Option("--coco", help="JSON with COCO run lengths.")] = False,
+    videos: Annotated[str | None, typer.Option(metavar="ID,ID", help="Only these videos of the run.")] = None,
+    fps: Annotated[
+        float, typer.Option(min=0.01, help="Frames a second of overlays of images; video files bring their own.")
+    ] = 6,
+    font: Annotated[Path | None, typer.Option(help="Font file for the sentences.")] = None,
+) -> None:
+    """Write a run's masks in the forms that people and other tools look at.
+
+    Give the data set or the video that the run was made of. Exit code 1: some videos failed; the rest are written.
+    """
+    from mask_interchange import MaskRun
+
+    from fusion_core.rendering.outputs import Wanted, write_coco, write_masks
+
+    source = open_source(dataset, split, video)
+    opened = MaskRun.open(run)
+    chosen = _chosen(opened, videos)
+    if not (overlay or masks or rgba or coco):
+        overlay = True
+    _check_empty(out)
+    out.mkdir(parents=True, exist_ok=True)
+    wanted = Wanted(overlay=overlay, rgba=rgba, rate=Fraction(fps).limit_denominator(1001), font=font)
+    failed = 0
+    for name in chosen if overlay or rgba else ():
+        failed += not _render_one(opened, source.videos.get(name), name, out, wanted)
+    if masks:
+        write_masks(opened, out, chosen)
+    if coco:
+        write_coco(opened, out, chosen)
+    typer.echo(f"{out}: {len(chosen) - failed} videos, {failed} failed")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _chosen(run: "MaskRun", videos: str | None) -> list[str]:
+    there = run.videos()
+    chosen = videos.split(",") if videos else there
+    unknown = [name for name in chosen if name not in there]
+    if unknown:
+        raise typer.BadParameter(f"--videos: {run.path} has no masks of {unknown[0]!r}")
+    return chosen
+
+
+def _check_empty(out: Path) -> None:
+    from fusion_core.rendering.outputs import RenderError
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RenderError(f"{out}: expected a new or empty folder; delete it or give another one with --out")
+
+
+def _render_one(run: "MaskRun", video: "Video | None", name: str, out: Path, wanted: "Wanted") -> bool:
+    from mask_interchange import MaskInterchangeError
+
+    from fusion_core.errors import FusionCoreError, MemberError
+    from fusion_core.rendering.outputs import render_video
+
+    with counted(name) as report:
+        try:
+            if video is None:
+                raise MemberError("its frames are not in the data set or video that was given")
+            render_video(run, video, out, wanted, report)
+        except (FusionCoreError, MaskInterchangeError) as error:
+            typer.echo(f"failed: video {name}: {error}", err=True)
+            return False
+    return True

@@ -1,0 +1,166 @@
+"""The sentences of a video with their colours, drawn once and laid over every frame."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from mask_interchange import Size
+from PIL import Image, ImageDraw, ImageFont
+
+from fusion_core.errors import FusionCoreError
+from fusion_core.rendering.colours import Colour
+
+LETTERS = 1 / 24  # height of the letters as a share of the frame's shorter side
+SMALLEST, LARGEST = 9, 72  # pixels
+ROOM = 0.45  # share of the frame's height that the legend may cover
+BACKGROUND = (0, 0, 0, 165)
+
+# Looked up on the system, in this order, for sentences that the font inside Pillow has no letters for.
+SYSTEM_FONTS = (
+    "NotoSans-Regular.ttf",
+    "DejaVuSans.ttf",
+    "arial.ttf",
+    "Arial.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "msyh.ttc",
+    "PingFang.ttc",
+    "Arial Unicode.ttf",
+)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+class FontError(FusionCoreError):
+    """Sentences that no font at hand can write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Legend:
+    """A picture to be laid over the top left of every frame.
+
+    Attributes:
+        colour: float32 [h, w, 3], 0 to 255.
+        cover: float32 [h, w, 1], 0 where the frame shows through, 1 where it does not.
+    """
+
+    colour: npt.NDArray[np.float32]
+    cover: npt.NDArray[np.float32]
+
+    def lay_over(self, frame: npt.NDArray[np.uint8]) -> None:
+        """Draw it on a frame RGB uint8 [H, W, 3], in place."""
+        height, width = self.cover.shape[:2]
+        under = frame[:height, :width]
+        under[:] = np.rint(self.cover * self.colour + (1 - self.cover) * under)
+
+
+def draw_legend(sentences: Sequence[tuple[str, Colour]], size: Size, font: Path | None = None) -> Legend:
+    """Sentences with a patch of their colour each, for frames of `size`.
+
+    Letters have a set share of the frame's height. They get smaller, and in the end sentences shorter, where that takes
+    too much of the frame.
+
+    Raises:
+        FontError: the font file cannot be read, or neither it nor the system has the letters.
+    """
+    height, width = size
+    shown = [" ".join(text.split()) for text, _ in sentences]
+    name = _font_for("".join(shown), font)
+    letters = min(max(round(min(size) * LETTERS), SMALLEST), LARGEST)
+    while True:
+        type_ = _font(name, letters)
+        line = round(1.35 * letters)
+        room = max(1, int(ROOM * height) // line)
+        wrapped = [_wrap(text, type_, width - 3 * letters) for text in shown]
+        if sum(map(len, wrapped)) <= room or letters == SMALLEST:
+            break
+        letters = max(SMALLEST, int(letters * 0.9))
+    return _paint(_lines(wrapped, [colour for _, colour in sentences], room), type_, letters, line, size)
+
+
+def _lines(wrapped: Sequence[list[str]], colours: Sequence[Colour], room: int) -> list[tuple[str, Colour | None]]:
+    """Lines to write, the first of each sentence with its colour; if there are too many, each sentence is cut."""
+    each = len(max(wrapped, key=len)) if sum(map(len, wrapped)) <= room else max(1, room // len(wrapped))
+    shown = len(wrapped) if len(wrapped) <= room else room - 1
+    lines: list[tuple[str, Colour | None]] = []
+    for texts, colour in zip(wrapped[:shown], colours, strict=False):
+        kept = texts if len(texts) <= each else [*texts[: each - 1], f"{texts[each - 1]}..."]
+        lines += [(text, None if at else colour) for at, text in enumerate(kept)]
+    return lines if shown == len(wrapped) else [*lines, (f"and {len(wrapped) - shown} more", None)]
+
+
+def _wrap(text: str, font: Font, width: int) -> list[str]:
+    """Lines no wider than `width` pixels, broken between words and where a word is too long, within it."""
+    lines, line = [], ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if font.getlength(longer) <= width:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        while font.getlength(word) > width and len(word) > 1:
+            fits = max(1, next(n for n in range(1, len(word) + 1) if font.getlength(word[:n]) > width) - 1)
+            lines.append(word[:fits])
+            word = word[fits:]
+        line = word
+    return [*lines, line]
+
+
+def _paint(lines: list[tuple[str, Colour | None]], font: Font, letters: int, line: int, size: Size) -> Legend:
+    gap = max(2, letters // 3)
+    left = 2 * gap + letters
+    widest = max(font.getlength(text) for text, _ in lines)
+    width = min(size[1], int(left + widest + 2 * gap))
+    height = min(size[0], line * len(lines) + gap)
+    picture = Image.new("RGBA", (width, height), BACKGROUND)
+    pen = ImageDraw.Draw(picture)
+    for row, (text, colour) in enumerate(lines):
+        top = gap // 2 + row * line
+        if colour is not None:
+            pen.rectangle((gap, top + line // 6, gap + letters * 0.8, top + line // 6 + letters * 0.8), fill=colour)
+        pen.text((left, top + line / 2), text, fill="white", font=font, anchor="lm")
+    pixels = np.asarray(picture, np.float32)
+    return Legend(colour=pixels[..., :3], cover=pixels[..., 3:] / np.float32(255))
+
+
+def _font_for(text: str, file: Path | None) -> str | None:
+    """Name or path of a font that has every letter of the text; None is the one inside Pillow."""
+    if file is not None:
+        try:
+            font = ImageFont.truetype(str(file), 20)
+        except OSError as error:
+            raise FontError(f"{file}: not a readable font: {error}") from error
+        if missing := _missing(font, text):
+            raise FontError(f"{file}: has no {missing!r}, which stands in a sentence; give another font with --font")
+        return str(file)
+    if not _missing(_font(None, 20), text):
+        return None
+    for name in SYSTEM_FONTS:
+        try:
+            font = ImageFont.truetype(name, 20)
+        except OSError:
+            continue
+        if not _missing(font, text):
+            return name
+    missing = _missing(_font(None, 20), text)
+    raise FontError(
+        f"no font at hand can write {missing!r}, which stands in a sentence; give one that can with --font FILE"
+    )
+
+
+def _missing(font: Font, text: str) -> str:
+    """The characters that the font draws as it draws what no font has."""
+
+    def drawn(letter: str) -> bytes:
+        picture = Image.new("L", (40, 40))
+        ImageDraw.Draw(picture).text((5, 5), letter, fill=255, font=font)
+        return picture.tobytes()
+
+    nothing = drawn("\uffff")
+    return "".join(sorted(letter for letter in set(text) if letter != " " and drawn(letter) == nothing))
+
+
+def _font(name: str | None, letters: int) -> Font:
+    return ImageFont.load_default(letters) if name is None else ImageFont.truetype(name, letters)

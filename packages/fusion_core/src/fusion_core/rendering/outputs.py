@@ -1,0 +1,107 @@
+"""Joins frames, masks and writers: everything that is asked for of one video, in one pass over its frames."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from mask_interchange import MaskRun, Video, VideoMasks
+from mask_interchange.convert import export_annotations, export_coco
+
+from fusion_core.alignment import fitting
+from fusion_core.errors import FusionCoreError
+from fusion_core.rendering.colours import colours
+from fusion_core.rendering.legend import draw_legend
+from fusion_core.rendering.overlay import cut_out, lay_over
+from fusion_core.rendering.video_writer import frame_times, write_video
+
+Frame = npt.NDArray[np.uint8]
+Report = Callable[[int, int], None]
+
+
+class RenderError(FusionCoreError):
+    """Output that cannot be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to make of each video.
+
+    Attributes:
+        overlay: an MP4 file with the masks in colour and the sentences.
+        rgba: a PNG file per expression and frame, transparent outside the mask.
+        rate: frames a second where the source is images.
+        font: for the sentences; None takes one that has their letters.
+    """
+
+    overlay: bool
+    rgba: bool
+    rate: Fraction
+    font: Path | None = None
+
+
+def render_video(
+    run: MaskRun, video: Video, out: Path, wanted: Wanted, report: Report = lambda done, total: None
+) -> None:
+    """Write `overlay/<video>.mp4` and `rgba/<video>/<expression>/<frame>.png` under `out`.
+
+    Raises:
+        MemberError: the run's masks are of other frames.
+        DatasetError: a frame cannot be read.
+        FontError: no font has the letters of the sentences.
+    """
+    masks = fitting(run.read(video.id), video, run.name)
+    frames = _counted(video, report)
+    if wanted.rgba:
+        frames = _with_cut_outs(frames, masks, out / "rgba" / video.id)
+    if not wanted.overlay:
+        for _ in frames:
+            pass
+        return
+    (out / "overlay").mkdir(parents=True, exist_ok=True)
+    shown = _overlaid(frames, masks, wanted.font)
+    write_video(out / "overlay" / f"{video.id}.mp4", shown, video.size, frame_times(video, wanted.rate))
+
+
+def write_masks(run: MaskRun, out: Path, videos: Iterable[str]) -> None:
+    """Write grey PNG masks as `masks/Annotations/<video>/<expression>/<frame>.png`, and `masks/key_frame.json`."""
+    export_annotations(run, out / "masks", "grey", videos)
+
+
+def write_coco(run: MaskRun, out: Path, videos: Iterable[str]) -> None:
+    """Write `masks.json`: COCO run lengths, as `fusion-core export --coco` does."""
+    export_coco(run, out / "masks.json", videos)
+
+
+def _counted(video: Video, report: Report) -> Iterator[Frame]:
+    for done, frame in enumerate(video.frames(), start=1):
+        yield frame
+        report(done, len(video))
+
+
+def _with_cut_outs(frames: Iterator[Frame], masks: VideoMasks, folder: Path) -> Iterator[Frame]:
+    for expression in masks.expression_ids:
+        (folder / expression).mkdir(parents=True, exist_ok=True)
+    for t, frame in enumerate(frames):
+        for track in masks.tracks:
+            path = folder / track.expression.id / f"{masks.frame_names[t]}.png"
+            # imencode, because imwrite cannot open every path on Windows and does not say why it fails
+            done, data = cv2.imencode(".png", cv2.cvtColor(cut_out(frame, track.mask(t)), cv2.COLOR_RGBA2BGRA))
+            if not done:
+                raise RenderError(f"{path}: could not be encoded as PNG")
+            path.write_bytes(data.tobytes())
+        yield frame
+
+
+def _overlaid(frames: Iterator[Frame], masks: VideoMasks, font: Path | None) -> Iterator[Frame]:
+    palette = colours(len(masks.tracks))
+    sentences = [track.expression.text or track.expression.id for track in masks.tracks]
+    legend = draw_legend(list(zip(sentences, palette, strict=True)), masks.size, font) if sentences else None
+    for t, frame in enumerate(frames):
+        shown = lay_over(frame, ((track.mask(t), colour) for track, colour in zip(masks.tracks, palette, strict=True)))
+        if legend is not None:
+            legend.lay_over(shown)
+        yield shown

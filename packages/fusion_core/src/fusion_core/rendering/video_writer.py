@@ -1,0 +1,84 @@
+"""MP4 files with the size and timing of the video they are made of."""
+
+import os
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from mask_interchange import Size, Video
+
+CODEC = "libx264"
+OPTIONS = {"crf": "18", "preset": "veryfast", "bf": "0"}  # without B-frames packets are in the order of the frames
+BT709 = 1  # FFmpeg's number for colour matrix, primaries and transfer
+LIMITED_RANGE = 1
+TICKS = 90_000  # a second, where the source has no time stamps of its own
+
+
+def frame_times(video: Video, rate: Fraction) -> list[Fraction]:
+    """Seconds at which each frame is shown: as in the video's file, or at `rate` frames a second for images.
+
+    Times in a file that are missing or do not rise are replaced by the file's mean rate.
+    """
+    stamps: Sequence[Fraction | None] = getattr(video.source, "times", [None] * len(video))
+    known = [stamp for stamp in stamps if stamp is not None]
+    if len(known) == len(stamps) and all(a < b for a, b in pairwise(known)):
+        return [stamp - known[0] for stamp in known]
+    if len(known) > 1 and known[-1] > known[0]:
+        rate = (len(known) - 1) / (known[-1] - known[0])
+    return [t / rate for t in range(len(video))]
+
+
+def write_video(path: Path, frames: Iterable[npt.NDArray[np.uint8]], size: Size, times: Sequence[Fraction]) -> None:
+    """Write RGB frames uint8 [H, W, 3] as H.264, whole or not at all.
+
+    Args:
+        path: the .mp4 file.
+        frames: as many as there are `times`.
+        size: (H, W). Colours have half the resolution, as players expect, unless a side is odd.
+        times: seconds, rising from 0.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mean = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else Fraction(1)
+    base = _time_base(times)
+    even = size[0] % 2 == size[1] % 2 == 0
+    try:
+        with av.open(str(unfinished), "w", format="mp4", options={"movflags": "faststart"}) as container:
+            stream = container.add_stream(CODEC, rate=mean.limit_denominator(100_000), options=OPTIONS)
+            stream.height, stream.width = size
+            stream.pix_fmt = "yuv420p" if even else "yuv444p"
+            context = stream.codec_context
+            context.time_base = base
+            context.colorspace = context.color_primaries = context.color_trc = BT709
+            context.color_range = LIMITED_RANGE
+            ticks = [round(time / base) for time in times]
+            lasts = {now: later - now for now, later in pairwise([*ticks, ticks[-1] + round(1 / mean / base)])}
+
+            def write(frame: av.VideoFrame | None) -> None:
+                for packet in stream.encode(frame):
+                    if packet.pts is not None:
+                        packet.duration = lasts[packet.pts]
+                    container.mux(packet)
+
+            for pixels, tick in zip(frames, ticks, strict=True):
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame = frame.reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
+                frame.pts, frame.time_base = tick, base
+                write(frame)
+            write(None)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _time_base(times: Sequence[Fraction]) -> Fraction:
+    """The longest tick of which all times are multiples, if MP4 can count in it."""
+    ticks = 1
+    for time in times:
+        ticks = np.lcm(ticks, time.denominator)
+        if ticks > TICKS:
+            return Fraction(1, TICKS)
+    return Fraction(1, int(ticks))
