@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 from golden_cases import GoldenCase, StageReport, find_cases
-from grounded_cases import LoadedCase, compare_inference, compare_postprocessing, compare_preprocessing, load_case
+from grounded_cases import (
+    LoadedCase,
+    compare_inference,
+    compare_postprocessing,
+    compare_preprocessing,
+    compare_training,
+    load_case,
+)
 from mutr.checkpoint import published_table
 from mutr.config import MUTRConfig
 from mutr.model import MUTR
@@ -73,6 +80,6 @@ def test_golden(case):
         case "postprocess":
             compare_postprocessing(case).check()
         case "train":
-            pytest.skip("training comes later")
+            compare_training(load(case)).check()
         case kind:
             pytest.fail(f"unknown kind of golden case: {kind}")

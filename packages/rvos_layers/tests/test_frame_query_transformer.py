@@ -35,18 +35,17 @@ def test_without_windows_all_frames_exchange():
     assert listeners(None, 7, 3, shifted=True) == set(range(7))
 
 
-def test_windows_shift_in_evaluation_only():
+@pytest.mark.parametrize(("shifts", "heard"), [(True, {0, 1, 2, 3, 4, 5, 6, 7}), (False, {0, 1, 2, 3})])
+def test_every_second_layer_shifts(shifts, heard):
+    """Frame 0 is heard beyond its window only where the layer between shifts."""
     torch.manual_seed(0)
-    transformer = FrameQueryTransformer(CONFIG, QUERIES)
-    for module in transformer.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0
-    for layer in transformer.exchanges:
-        layer.attention.attention.dropout = 0
-    queries = torch.randn(2, 9, QUERIES, 16)
+    transformer = FrameQueryTransformer(CONFIG, QUERIES).eval()
+    queries = torch.randn(1, 12, QUERIES, 16)
+    changed = queries.clone()
+    changed[:, 0] += 1
     with torch.no_grad():
-        training, evaluation = transformer.train().exchange(queries), transformer.eval().exchange(queries)
-    assert (training - evaluation).abs().max() > 1e-4
+        difference = transformer.exchange(queries, shifts) - transformer.exchange(changed, shifts)
+    assert {t for t in range(12) if difference[0, t].abs().max() > 1e-6} == heard
 
 
 def test_clips_keep_apart():

@@ -23,20 +23,16 @@ SENTENCES = [[0, 17, 40, 2], [0, 99, 5, 31, 7, 64, 2], [0, 12, 2]]
 class Plain(GroundedSegmenter):
     """The shared parts joined in the simplest way."""
 
+    answering_layer = -1
+
     def __init__(self, config: GroundedConfig) -> None:
         super().__init__(config, fuse=torch.mul)
 
-    def find(self, video, text) -> GroundedFindings:
-        decoded = self.queries(video, text, text.sentence)
-        by_frame = (len(text), video.frames)
-        states, boxes = decoded.states[-1].unflatten(0, by_frame), decoded.references[-1].unflatten(0, by_frame)
-        return GroundedFindings(
-            logits=self.class_heads[-1](states),
-            boxes=boxes,
-            states=states,
-            centres=boxes[..., :2],
-            memory=decoded.memory,
-        )
+    def content(self, video, text) -> torch.Tensor:
+        return text.sentence
+
+    def conclude(self, states) -> torch.Tensor:
+        return states
 
 
 def filled(config: GroundedConfig) -> Plain:

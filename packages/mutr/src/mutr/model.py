@@ -6,15 +6,13 @@ Source: Yan et al., "Referred by Multi-Modality: A Unified Temporal Transformer 
 
 import torch
 from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.mask_branch import GroundedFindings
 from rvos_layers.text_encoder import TextFeatures
 from rvos_layers.video_features import VideoFeatures
+from torch import Tensor
 
 from mutr.config import MUTRConfig
 from mutr.temporal_aggregation import TemporalAggregation
 from mutr.temporal_interaction import TemporalInteraction
-
-ANSWERING_LAYER = 0
 
 
 class MUTR(GroundedSegmenter):
@@ -25,24 +23,29 @@ class MUTR(GroundedSegmenter):
     it is done here.
     """
 
+    answering_layer = 0
+
     def __init__(self, config: MUTRConfig) -> None:
         super().__init__(config, fuse=torch.add)
         transformer = config.transformer
         self.aggregation = TemporalAggregation(transformer.channels, transformer.feedforward, transformer.dropout)
         self.interaction = TemporalInteraction(config.interaction, config.queries)
 
-    def find(self, video: VideoFeatures, text: TextFeatures) -> GroundedFindings:
-        """Look for what E sentences mean in one clip, or each in a clip of its own."""
+    def content(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
+        """The word <s>, which speaks for the sentence, after all words have seen the video."""
         *_, words = self.aggregation(video, text)
-        decoded = self.queries(video, text, words[:, 0])  # the word <s> speaks for the sentence
-        by_frame = (len(text), video.frames)
-        clip_queries = self.interaction(decoded.states[-1].unflatten(0, by_frame))
-        boxes = decoded.references[ANSWERING_LAYER].unflatten(0, by_frame)
-        in_all_frames = (-1, video.frames, -1, -1)
-        return GroundedFindings(
-            logits=self.class_heads[ANSWERING_LAYER](clip_queries)[:, None].expand(in_all_frames),
-            boxes=boxes,
-            states=clip_queries[:, None].expand(in_all_frames),
-            centres=boxes[..., :2],
-            memory=decoded.memory,
-        )
+        return words[:, 0]
+
+    def conclude(self, states: Tensor) -> Tensor:
+        """Queries of the whole clip, the same in all frames."""
+        if self.training and self.faithful:
+            return self._conclude_mixed_up(states)
+        return self.interaction(states)[:, None]
+
+    def _conclude_mixed_up(self, states: Tensor) -> Tensor:
+        """As published in training: windows never shift, and with several clips in a batch, frames are dealt out to
+        the clips as cards are, both before the exchange and when its results go back."""
+        clips, frames = states.shape[:2]
+        dealt = states.transpose(0, 1).reshape(states.shape)
+        results = self.interaction(dealt, shifts=False)
+        return results.repeat(frames, 1, 1).unflatten(0, (clips, frames))

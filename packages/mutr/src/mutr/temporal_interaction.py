@@ -15,6 +15,6 @@ class TemporalInteraction(nn.Module):
         self.transformer = FrameQueryTransformer(config, queries)
         self.start = nn.Embedding(queries, config.channels)
 
-    def forward(self, frame_queries: Tensor) -> Tensor:
-        """Frame queries [E, T, Q, C] to clip queries [E, Q, C]."""
-        return self.transformer(frame_queries, self.start.weight)
+    def forward(self, frame_queries: Tensor, shifts: bool = True) -> Tensor:
+        """Frame queries [E, T, Q, C] to clip queries [E, Q, C]; `shifts` says whether windows do."""
+        return self.transformer(frame_queries, self.start.weight, shifts)

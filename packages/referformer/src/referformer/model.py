@@ -7,9 +7,9 @@ ReferFormer joins them.
 
 import torch
 from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.mask_branch import GroundedFindings
 from rvos_layers.text_encoder import TextFeatures
 from rvos_layers.video_features import VideoFeatures
+from torch import Tensor
 
 from referformer.config import ReferFormerConfig
 
@@ -18,19 +18,15 @@ class ReferFormer(GroundedSegmenter):
     """Pixels are multiplied by what they read; all queries start from the sentence; the last decoder layer
     answers."""
 
+    answering_layer = -1
+
     def __init__(self, config: ReferFormerConfig) -> None:
         super().__init__(config, fuse=torch.mul)
 
-    def find(self, video: VideoFeatures, text: TextFeatures) -> GroundedFindings:
-        """Look for what E sentences mean in one clip, or each in a clip of its own."""
-        decoded = self.queries(video, text, text.sentence)
-        by_frame = (len(text), video.frames)
-        states = decoded.states[-1].unflatten(0, by_frame)
-        boxes = decoded.references[-1].unflatten(0, by_frame)
-        return GroundedFindings(
-            logits=self.class_heads[-1](states),
-            boxes=boxes,
-            states=states,
-            centres=boxes[..., :2],
-            memory=decoded.memory,
-        )
+    def content(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
+        """The sentence."""
+        return text.sentence
+
+    def conclude(self, states: Tensor) -> Tensor:
+        """Every frame's queries speak for themselves."""
+        return states

@@ -150,9 +150,15 @@ def convert(published: Mapping[str, Tensor], table: Sequence[Rule], model: nn.Mo
 
 
 def our_name(published: str, table: Sequence[Rule]) -> str | None:
-    """What a published entry is called here; None when it is no entry of ours."""
+    """What a published entry, or the one that it is a copy of, is called here; None when it is no entry of ours."""
     rule, match = _claim(published, table)
-    return _fill_in(rule.ours, match) if isinstance(rule, Rename) else None
+    match rule:
+        case Rename():
+            return _fill_in(rule.ours, match)
+        case Alias():
+            return our_name(_fill_in(rule.of, match), table)
+        case _:
+            return None
 
 
 def _claim(name: str, table: Sequence[Rule]) -> tuple[Rule | None, Any]:

@@ -101,14 +101,15 @@ class FrameQueryTransformer(nn.Module):
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)
 
-    def forward(self, frame_queries: Tensor, start: Tensor) -> Tensor:
+    def forward(self, frame_queries: Tensor, start: Tensor, shifts: bool = True) -> Tensor:
         """Clip queries [E, Q, C].
 
         Args:
             frame_queries: [E, T, Q, C].
             start: broadcastable to [E, Q, C], what the clip queries start from.
+            shifts: as in `exchange`.
         """
-        exchanged = self.exchange(frame_queries)
+        exchanged = self.exchange(frame_queries, shifts)
         clips, frames, count, channels = exchanged.shape
         memory = exchanged.flatten(1, 2)
         memory_position = self.frame_position.weight.repeat(frames, 1)
@@ -117,11 +118,8 @@ class FrameQueryTransformer(nn.Module):
             x = layer(x, self.query_position.weight, memory, memory_position)
         return self.norm(x)
 
-    def exchange(self, frame_queries: Tensor) -> Tensor:
-        """Frame queries [E, T, Q, C] after the encoder.
-
-        Every second layer shifts its windows, but never in training: the published code has it so.
-        """
+    def exchange(self, frame_queries: Tensor, shifts: bool = True) -> Tensor:
+        """Frame queries [E, T, Q, C] after the encoder; every second layer shifts its windows, unless not `shifts`."""
         for index, layer in enumerate(self.exchanges):
-            frame_queries = layer(frame_queries, shifted=index % 2 == 1 and not self.training)
+            frame_queries = layer(frame_queries, shifted=shifts and index % 2 == 1)
         return frame_queries

@@ -1,4 +1,4 @@
-"""What ReferFormer and MUTR are made of; each of them says how it finds.
+"""What ReferFormer and MUTR are made of; each says what its queries start from and what becomes of them.
 
 What depends on the video alone or on the sentence alone is computed by itself (`encode_video`, `encode_text`), so
 that all sentences about a video share the first. `find` scores queries, `draw` makes masks: only for the queries
@@ -7,12 +7,15 @@ one wants.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from rvos_layers.deformable_transformer import DecodedQueries
 from rvos_layers.grounded_config import GroundedConfig
 from rvos_layers.grounded_queries import GroundedQueries
 from rvos_layers.mask_branch import GroundedFindings, MaskBranch
+from rvos_layers.reference_boxes import refine
 from rvos_layers.text_encoder import TextEncoder, TextFeatures
 from rvos_layers.tokenizer import Tokens
 from rvos_layers.video_features import VideoEncoder, VideoFeatures
@@ -26,10 +29,17 @@ class GroundedSegmenter(nn.Module, ABC):
     Args:
         config: sizes.
         fuse: how pixels take up what they read in the words, see `GroundedQueries`.
+
+    Attributes:
+        answering_layer: the decoder layer whose heads, boxes and centres answer; the queries are always the last ones.
+        faithful: training repeats what looks like faults of the published one. Evaluation is always as published.
     """
+
+    answering_layer: ClassVar[int]
 
     def __init__(self, config: GroundedConfig, fuse: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
+        self.faithful = False
         channels = config.transformer.channels
         self.video = VideoEncoder(config.backbone, channels, SHORTEST_SIDE)
         self.text = TextEncoder(config.text, channels)
@@ -39,17 +49,47 @@ class GroundedSegmenter(nn.Module, ABC):
         )
         self.masks = MaskBranch(config)
 
+    @abstractmethod
+    def content(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
+        """What all queries of a sentence start from, [E, C]."""
+
+    @abstractmethod
+    def conclude(self, states: Tensor) -> Tensor:
+        """The queries that are scored and drawn, [E, T or 1, Q, C], of those of a decoder layer, [E, T, Q, C]."""
+
     def encode_video(self, frames: Tensor, padding_mask: Tensor | None = None) -> VideoFeatures:
         """Everything that needs no sentence; arguments as in `VideoEncoder.forward`."""
-        return self.video(frames, padding_mask, self.masks.decoder.prepare)
+        code_padding = self.faithful or not self.training
+        return self.video(frames, padding_mask, self.masks.decoder.prepare, code_padding=code_padding)
 
     def encode_text(self, tokens: Tokens) -> TextFeatures:
         """Everything that needs no video."""
         return self.text(tokens)
 
-    @abstractmethod
     def find(self, video: VideoFeatures, text: TextFeatures) -> GroundedFindings:
         """Look for what E sentences mean in one clip, or each in a clip of its own."""
+        decoded = self.queries(video, text, self.content(video, text))
+        layers = range(len(decoded.states))
+        return self._found_by(layers[self.answering_layer], decoded, layers[-1], video.frames)
+
+    def find_by_layer(self, video: VideoFeatures, text: TextFeatures) -> list[GroundedFindings]:
+        """As `find`, what every decoder layer says with queries of its own: training corrects them all."""
+        decoded = self.queries(video, text, self.content(video, text))
+        return [self._found_by(layer, decoded, layer, video.frames) for layer in range(len(decoded.states))]
+
+    def _found_by(self, layer: int, decoded: DecodedQueries, speaking: int, frames: int) -> GroundedFindings:
+        """What the heads of a layer make of the queries of the layer `speaking`."""
+        by_frame = (-1, frames)
+        states = self.conclude(decoded.states[speaking].unflatten(0, by_frame))
+        in_all_frames = (-1, frames, -1, -1)
+        boxes = refine(decoded.reference_into(layer), self.queries.box_heads[layer](decoded.states[layer]))
+        return GroundedFindings(
+            logits=self.class_heads[layer](states).expand(in_all_frames),
+            boxes=boxes.unflatten(0, by_frame),
+            states=states.expand(in_all_frames),
+            centres=decoded.references[layer].unflatten(0, by_frame)[..., :2],
+            memory=decoded.memory,
+        )
 
     def draw(self, video: VideoFeatures, text: TextFeatures, found: GroundedFindings) -> Tensor:
         """Mask logits [E, T, Q, h, w] of all queries in `found`, at a quarter of the frames' size."""

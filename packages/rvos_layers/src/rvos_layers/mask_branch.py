@@ -1,7 +1,8 @@
 """From object queries to masks: a query's own small convolutions over mask features that have read the words.
 
 The same in ReferFormer and MUTR. Masks are drawn only for the queries asked for, and while the mask features of a
-few frames exist; nobody ever holds those of a whole video.
+few frames exist; nobody holds those of a whole video. Training does hold those of its short clips, as the queries of
+every decoder layer are drawn on them.
 """
 
 from dataclasses import dataclass
@@ -61,3 +62,12 @@ class MaskBranch(nn.Module):
             for some, maps in self.decoder(video, text, found.memory)
         ]
         return torch.cat(masks).unflatten(0, found.states.shape[:2])
+
+    def features(self, video: VideoFeatures, text: TextFeatures, memory: list[Tensor]) -> Tensor:
+        """Mask features [E*T, F, h, w] of all frames at once, for those who draw on them again and again (training)."""
+        return torch.cat([self.decoder.output(maps) for _, maps in self.decoder(video, text, memory)])
+
+    def draw_on(self, features: Tensor, video: VideoFeatures, found: FoundQueries) -> Tensor:
+        """As `forward`, on mask features that are there already."""
+        states, centres = found.by_question(video.sizes)
+        return self.head(features, self.controller(states), centres).unflatten(0, found.states.shape[:2])

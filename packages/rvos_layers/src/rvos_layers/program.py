@@ -15,7 +15,7 @@ from rvos_layers.errors import RVOSLayersError
 from rvos_layers.predictor import VideoPredictor
 from rvos_layers.preprocess import ResizeRule
 from rvos_layers.text_encoder import TextConfig
-from rvos_layers.tokenizer import ROBERTA_BASE, Tokenizer, encode_bytes, pretrained_encoder
+from rvos_layers.tokenizer import Tokenizer, encode_bytes, pretrained_encoder
 
 AUTO, BYTES = "auto", "bytes"  # names of tokenizers, beside folders and hub ids
 
@@ -91,7 +91,7 @@ class ModelProgram(Generic[C]):
     def tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
         """The tokenizer of `source`, as in `ModelPredictor.load`; `random` weights decide what `auto` means."""
         if source == AUTO:
-            source = BYTES if random else ROBERTA_BASE
+            source = BYTES if random else text.tokenizer
         if source == BYTES:
             print(
                 f"{self.name}: tokenizer: one token for each byte (not the one of published weights)", file=sys.stderr
@@ -127,8 +127,8 @@ class ModelPredictor(VideoPredictor):
             checkpoint: published or converted weights.
             seed: draws random weights instead, for trying things out.
             config: name of a configuration in `program.configs`; the first by default.
-            tokenizer: folder or Hugging Face hub id of RoBERTa's tokenizer; `bytes` for one token a byte; `auto` for
-                `roberta-base`, and for `bytes` with random weights.
+            tokenizer: folder or Hugging Face hub id of RoBERTa's tokenizer; `demo` for that of the configuration `demo`;
+                `bytes` for one token a byte; `auto` for the configuration's, and for `bytes` with random weights.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
             soft_masks: longer side in pixels of probabilities to keep beside the masks; None for none.
             short_side: of the frames that the network sees, in pixels; None for the model's own.

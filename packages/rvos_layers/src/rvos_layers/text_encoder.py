@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaModel
 
 from rvos_layers.position_codes import sine_code_1d
-from rvos_layers.tokenizer import BEGIN, END, PAD, Tokens
+from rvos_layers.tokenizer import BEGIN, END, PAD, ROBERTA_BASE, Tokens
 
 PROJECTION_EPSILON = 1e-12  # of the LayerNorm behind the projection, as published
 
@@ -25,6 +25,7 @@ class TextConfig:
         feedforward: hidden width of a layer's feed-forward part.
         positions: rows of the position table; sentences have at most two tokens less.
         projection_dropout: of the projected words and sentence, in training.
+        tokenizer: the one that trained weights of this size expect, as `tokenizer.pretrained_encoder` takes it.
     """
 
     vocabulary: int = 50265
@@ -34,6 +35,7 @@ class TextConfig:
     feedforward: int = 3072
     positions: int = 514
     projection_dropout: float = 0.1
+    tokenizer: str = ROBERTA_BASE
 
     @property
     def longest(self) -> int:

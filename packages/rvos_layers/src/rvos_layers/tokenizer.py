@@ -12,6 +12,8 @@ from rvos_layers.errors import TokenizerError
 BEGIN, PAD, END = 0, 1, 2  # RoBERTa's `<s>`, `<pad>`, `</s>`; 3 is `<unk>`
 FIRST_BYTE = 4
 ROBERTA_BASE = "roberta-base"  # on the Hugging Face hub
+DEMO = "demo"  # of the demo configurations; the same kind of files, over the words of drawn videos
+SHIPPED = {DEMO: Path(__file__).with_name("demo_tokenizer")}
 VOCABULARY_FILES = ("vocab.json", "merges.txt")
 WHAT_TO_PASS = (
     "Pass --tokenizer FOLDER with vocab.json and merges.txt of roberta-base "
@@ -90,15 +92,15 @@ def pretrained_encoder(source: str) -> Callable[[str], list[int]]:
     """RoBERTa's byte-level BPE.
 
     Args:
-        source: folder that holds `vocab.json` and `merges.txt`, or an id on the Hugging Face hub (the local cache is
-            looked up first).
+        source: folder that holds `vocab.json` and `merges.txt`, `demo` for the one that this package ships, or an id
+            on the Hugging Face hub (the local cache is looked up first).
 
     Raises:
         TokenizerError: the files cannot be had, or are not RoBERTa's; says what to pass.
     """
     from transformers import RobertaTokenizerFast
 
-    folder = Path(source).expanduser()
+    folder = SHIPPED.get(source) or Path(source).expanduser()
     if not folder.is_dir():
         folder = _from_hub(source)
     # transformers would make an empty tokenizer of a folder without these, and say nothing

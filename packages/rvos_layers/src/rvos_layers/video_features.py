@@ -74,7 +74,12 @@ class VideoEncoder(nn.Module):
         self.projection = PyramidProjection(backbone.stage_channels[1:], channels)
 
     def forward(
-        self, frames: Tensor, padding_mask: Tensor | None, prepare: Callable[[Tensor, PixelGrid, int], Tensor]
+        self,
+        frames: Tensor,
+        padding_mask: Tensor | None,
+        prepare: Callable[[Tensor, PixelGrid, int], Tensor],
+        *,
+        code_padding: bool = True,
     ) -> VideoFeatures:
         """Encode.
 
@@ -82,6 +87,7 @@ class VideoEncoder(nn.Module):
             frames: float32[B, T, 3, H, W], normalised.
             padding_mask: bool[B, T, H, W], True where padded; None when nothing is.
             prepare: makes `VideoFeatures.fine` of the stride-4 map [B*T, C', h, w], its grid and T.
+            code_padding: padded pixels have position codes too, wild ones (see `sine_code_2d`); without, theirs are 0.
 
         Raises:
             RVOSLayersError: a side is shorter than `shortest_side`.
@@ -95,21 +101,22 @@ class VideoEncoder(nn.Module):
         padding = None if padding_mask is None else padding_mask.flatten(0, 1)
         stages = self.backbone.stages_of(frames)
         stage = next(stages).flatten(0, 1)
-        grids = [self._grid(stage, padding)]
+        grids = [self._grid(stage, padding, code_padding)]
         fine = prepare(stage, grids[0], length)
         del stage  # the widest map of all; nobody needs it any more
         levels = self.projection([stage.flatten(0, 1) for stage in stages])
-        grids += [self._grid(level, padding) for level in levels]
+        grids += [self._grid(level, padding, code_padding) for level in levels]
         sizes = _unpadded_sizes(padding_mask, frames.new_tensor((width, height)).expand(clips, 2))
         return VideoFeatures(fine=fine, levels=levels, grids=grids, sizes=sizes, frames=length)
 
-    def _grid(self, level: Tensor, padding: Tensor | None) -> PixelGrid:
+    def _grid(self, level: Tensor, padding: Tensor | None, code_padding: bool) -> PixelGrid:
         height, width = level.shape[2:]
         if padding is None:
             nothing = torch.zeros(1, height, width, dtype=torch.bool, device=level.device)
             return PixelGrid(sine_code_2d(nothing, self.channels), None)
         padding = resize_padding(padding, (height, width))
-        return PixelGrid(sine_code_2d(padding, self.channels), padding)
+        position = sine_code_2d(padding, self.channels)
+        return PixelGrid(position if code_padding else position.masked_fill(padding[:, None], 0), padding)
 
 
 def _unpadded_sizes(padding_mask: Tensor | None, sizes: Tensor) -> Tensor:

@@ -55,10 +55,10 @@ def _compare_clip(loaded: LoadedCase, own_stages: OwnStages, report: StageReport
     video = model.encode_video(frames)
     _compare_video(case, model, frames, video, report)
     count = len(case.names("out.")) and sum(name.endswith(".pred_logits") for name in case.arrays)
-    sentences = [_sentence(case, f"in.{i}.input_ids") for i in range(count)]
+    sentences = [sentence(case, f"in.{i}.input_ids") for i in range(count)]
     for i, tokens in enumerate(sentences):
         _compare_sentence(loaded, own_stages, report, i, tokens, video)
-    text = model.encode_text(_padded(sentences))
+    text = model.encode_text(padded_tokens(sentences))
     found = model.find(video, text)
     masks = model.draw(video, text, found)
     for i in range(count):
@@ -78,7 +78,7 @@ def _compare_sentence(
 ) -> None:
     case, model = loaded.case, loaded.model
     expected, middle = case.arrays, f"mid.{i}."
-    batch = _padded([tokens])
+    batch = padded_tokens([tokens])
     hidden = model.text.roberta(batch.input_ids, attention_mask=(~batch.padding_mask).long())
     text = model.encode_text(batch)
     report.add(middle + "text_hidden", hidden.last_hidden_state[0, :, :32], expected[middle + "text_hidden"])
@@ -150,7 +150,7 @@ def _compare_batch(loaded: LoadedCase, report: StageReport) -> None:
     case, model = loaded.case, loaded.model
     count = len([name for name in case.names("in.") if name.endswith(".frames_u8")])
     video = model.encode_video(torch.cat([_clip(case, f"in.{i}.frames_u8") for i in range(count)]))
-    text = model.encode_text(_padded([_sentence(case, f"in.{i}.input_ids") for i in range(count)]))
+    text = model.encode_text(padded_tokens([sentence(case, f"in.{i}.input_ids") for i in range(count)]))
     found, decoded = _found(model, video, text)
     masks = model.draw(video, text, found)
     report.add("out.pred_logits", found.logits, case.arrays["out.pred_logits"], LOGITS)
@@ -179,11 +179,13 @@ def _clip(case: GoldenCase, name: str) -> Tensor:
     return normalise(torch.from_numpy(case.arrays[name]))[None]
 
 
-def _sentence(case: GoldenCase, name: str) -> Tensor:
+def sentence(case: GoldenCase, name: str) -> Tensor:
+    """Token ids int64[L] of one sentence."""
     return torch.from_numpy(case.arrays[name]).reshape(-1)
 
 
-def _padded(sentences: list[Tensor]) -> Tokens:
+def padded_tokens(sentences: list[Tensor]) -> Tokens:
+    """Sentences as one batch."""
     ids = torch.nn.utils.rnn.pad_sequence(sentences, batch_first=True, padding_value=PAD)
     lengths = torch.tensor([len(sentence) for sentence in sentences])
     return Tokens(ids, torch.arange(ids.shape[1]) >= lengths[:, None])

@@ -26,11 +26,12 @@ EXPECTED = {  # options that our networks have built in
 
 @dataclass(frozen=True)
 class LoadedCase:
-    """A golden case and its model, in evaluation mode."""
+    """A golden case and its model, in evaluation mode, with the model's rules for published names."""
 
     case: GoldenCase
     config: GroundedConfig
     model: GroundedSegmenter
+    table: Sequence[Rule]
 
 
 def load_case(
@@ -50,7 +51,7 @@ def load_case(
     config = make_config(shared_sizes(case.manifest["config"]), case.manifest["config"]["fixed_in_code"])
     model = make_model(config).eval()
     model.load_state_dict(convert(torch_weights(case), table(config), model, str(case)), strict=True)
-    return LoadedCase(case, config, model)
+    return LoadedCase(case, config, model, table(config))
 
 
 def torch_weights(case: GoldenCase) -> dict[str, Tensor]:

@@ -1,0 +1,139 @@
+"""Cases of kind `train`: a batch of clips with their targets, forward and backward, as published."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from golden_cases import GoldenCase, StageReport
+from rvos_layers.attention import Attention
+from rvos_layers.checkpoint import Rule, our_name
+from rvos_layers.grounded_segmenter import GroundedSegmenter
+from rvos_layers.preprocess import normalise
+from rvos_training.grounded_objective import answers, criterion
+from rvos_training.learner import Batch
+from rvos_training.losses import Losses
+from rvos_training.optimisation import TEXT_ENCODER
+from rvos_training.targets import Predictions
+from rvos_training.training_data import collate
+from rvos_training.transforms import Sample
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from grounded_cases.inference import BOXES, EXACT, LOGITS, MASKS, padded_tokens, sentence
+from grounded_cases.loading import LoadedCase
+
+MULTIPLE = 32  # of pixels, to which batches are padded
+TERMS = {"label": "loss_ce", "box": "loss_bbox", "giou": "loss_giou", "focal": "loss_mask", "dice": "loss_dice"}
+COSTS, LOSSES = 5e-5, 1e-5  # absolute; relative
+NO_GRADIENT = 1e-6  # of the whole gradient: below it stands what is zero but for rounding, as of the bias of keys
+
+
+def compare_training(loaded: LoadedCase, gradients: float = 1e-4) -> StageReport:
+    """Run a case forward and backward.
+
+    Args:
+        loaded: the case and its model, which is changed.
+        gradients: relative tolerance of the norms of gradients.
+
+    Returns:
+        the stages, not checked yet.
+    """
+    case, model = loaded.case, without_dropout(loaded.model)
+    model.faithful = True
+    assert case.manifest["config"]["options"]["freeze_text_encoder"]
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith(TEXT_ENCODER))
+    batch, judge = batch_of(case), criterion(faithful=True)
+    video = model.encode_video(batch.frames, batch.padding_mask)
+    layers = answers(model, video, model.encode_text(batch.tokens))
+    losses = judge(layers, batch.targets)
+    losses.total.backward()
+
+    report = StageReport(str(case))
+    report.add("out.padded_size", batch.frames.shape[-2:], case.arrays["out.padded_size"], EXACT)
+    _compare_last_layer(case, layers[-1], report)
+    costs = torch.stack([judge.matcher.costs(layer, batch.targets) for layer in _last_first(layers)])
+    report.add("out.matching_cost", costs, case.arrays["out.matching_cost"], COSTS)
+    queries = torch.stack(_last_first(list(losses.queries)))
+    report.add("out.matched_query", queries, case.arrays["out.matched_query"], EXACT)
+    _compare_losses(case, losses, report)
+    _compare_gradients(case, model, loaded.table, gradients, report)
+    return report
+
+
+def without_dropout(model: GroundedSegmenter) -> GroundedSegmenter:
+    """The model in training mode, but deterministic, as the cases were made."""
+    for module in model.train().modules():
+        match module:
+            case nn.Dropout() | StochasticDepth():
+                module.p = 0.0
+            case Attention():
+                module.dropout = 0.0
+    return model
+
+
+def batch_of(case: GoldenCase) -> Batch:
+    """The clips of a case, padded as in training."""
+    count = sum(name.endswith(".input_ids") for name in case.arrays)
+    tokens = padded_tokens([sentence(case, f"in.{i}.input_ids") for i in range(count)])
+    return collate([_sample(case, f"in.{i}.") for i in range(count)], lambda _: tokens, MULTIPLE)
+
+
+def _sample(case: GoldenCase, prefix: str) -> Sample:
+    given = {name: case.arrays[prefix + name] for name in ("frames_u8", "boxes", "valid", "masks_packed", "size")}
+    shape = given["frames_u8"].shape[:3]
+    assert tuple(given["size"]) == shape[1:]
+    masks = np.unpackbits(given["masks_packed"], count=int(np.prod(shape))).reshape(shape)
+    return Sample(
+        name=prefix,
+        text="",
+        frames=normalise(torch.from_numpy(given["frames_u8"])),
+        masks=torch.from_numpy(masks).bool(),
+        boxes=torch.from_numpy(given["boxes"]),
+        visible=torch.from_numpy(given["valid"]).bool(),
+    )
+
+
+def _last_first(layers: list) -> list:
+    """In the order of the cases: the last layer, then the others from the first on."""
+    return [layers[-1], *layers[:-1]]
+
+
+def _compare_last_layer(case: GoldenCase, last: Predictions, report: StageReport) -> None:
+    report.add("out.pred_logits", last.logits.detach(), case.arrays["out.pred_logits"], LOGITS)
+    report.add("out.pred_boxes", last.boxes.detach(), case.arrays["out.pred_boxes"], BOXES)
+    with torch.no_grad():
+        masks = last.draw_all()
+    report.add("out.pred_masks_0", masks[0, ::2], case.arrays["out.pred_masks_0"], MASKS)
+
+
+def _compare_losses(case: GoldenCase, losses: Losses, report: StageReport) -> None:
+    ours = {}
+    for term, value in losses.terms.items():
+        name, _, layer = term.partition("_")
+        ours["_".join((TERMS[name], layer)) if layer else TERMS[name]] = value.item()
+    names = case.manifest["loss_names"]
+    assert ours.keys() == set(names)
+    assert sorted(ours) == sorted(case.manifest["loss_weights"])
+    expected = case.arrays["out.losses"]
+    report.add("out.losses", [ours[name] for name in names] / expected, np.ones_like(expected), LOSSES)
+    total = case.arrays["out.total"]
+    report.add("out.total", losses.total.item() / total, np.ones_like(total), LOSSES)
+
+
+def _compare_gradients(
+    case: GoldenCase, model: GroundedSegmenter, table: Sequence[Rule], tolerance: float, report: StageReport
+) -> None:
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+    names = [our_name(published, table) for published in case.manifest["param_names"]]
+    assert set(names) == gradients.keys()
+    norms = torch.stack([_norm(gradients[name]) for name in names if name])
+    expected, total = case.arrays["out.grad_norms"], case.arrays["out.grad_total_norm"]
+    floor = NO_GRADIENT * float(total[0])
+    report.add("out.grad_norms", (norms.numpy() + floor) / (expected + floor), np.ones_like(expected), tolerance)
+    report.add("out.grad_total_norm", norms.norm().numpy() / total, np.ones_like(total), tolerance)
+
+
+def _norm(gradient: Tensor | None) -> Tensor:
+    assert gradient is not None
+    return gradient.norm()
