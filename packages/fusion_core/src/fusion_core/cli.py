@@ -5,11 +5,26 @@ from typing import Any
 from mask_interchange.program import expected_errors, plain_app
 from typer.core import TyperGroup
 
-from fusion_core.commands import convert, dataset, demo, evaluate, fuse, render, report, show, submission
+from fusion_core.commands import (
+    convert,
+    dataset,
+    demo,
+    evaluate,
+    fuse,
+    recipe,
+    render,
+    report,
+    segment,
+    show,
+    submission,
+)
 from fusion_core.errors import FusionCoreError
 
 COMMANDS = {
     "demo": demo.demo,
+    "plan": recipe.plan,
+    "run": recipe.run,
+    "segment": segment.segment,
     "import": convert.import_masks,
     "export": convert.export_masks,
     "fuse": fuse.fuse,

@@ -9,8 +9,10 @@ import typer
 if TYPE_CHECKING:
     from fusion_core.executors.slot import Executor
     from fusion_core.jobs import Place
+    from fusion_core.recipe import Recipe
     from fusion_core.results import Results
     from fusion_core.runner import Summary
+    from fusion_core.source import Source
 
 RecipeOption = Annotated[
     str, typer.Option(metavar="NAME|FILE", help="iccv2023, iccv2023-faithful, demo, or a TOML file (docs/recipe.md).")
@@ -45,8 +47,11 @@ def plan(
     """Show what `run` would do with the same options: the graph, what is done and missing, and how long it may take."""
     from fusion_core.plan import make_plan
     from fusion_core.plan_table import as_json, as_table
+    from fusion_core.recipe_file import find_recipe
+    from fusion_core.source import DatasetSource
 
-    place = _place(recipe, dataset, split, runs, checkpoint, checkpoints, weights, "auto")
+    source = DatasetSource(root=dataset, split=split)
+    place = prepared(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, "auto")
     made = make_plan(place)
     if json:
         typer.echo(as_json(place, made))
@@ -87,12 +92,15 @@ def run(
     """
     from fusion_core.live_table import watching
     from fusion_core.plan import make_plan
+    from fusion_core.recipe_file import find_recipe
     from fusion_core.results import find_annotations, write_results
     from fusion_core.runner import run_recipe
+    from fusion_core.source import DatasetSource
 
     if address is not None and executor != "ray":
         raise typer.BadParameter("--address goes with --executor ray")
-    place = _place(recipe, dataset, split, runs, checkpoint, checkpoints, weights, device)
+    source = DatasetSource(root=dataset, split=split)
+    place = prepared(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, device)
     try:
         look = make_plan(place)
         with watching(look, machine=json) as listener:
@@ -117,27 +125,24 @@ def run(
         raise typer.Exit(1)
 
 
-def _place(
-    recipe: str,
-    dataset: Path,
-    split: str | None,
+def prepared(
+    recipe: "Recipe",
+    source: "Source",
     runs: Path,
     checkpoint: list[str] | None,
     checkpoints: Path | None,
     weights: str | None,
     device: str,
 ) -> "Place":
+    """What the options ask for: the recipe with its weights, the source opened, and the folder of the runs."""
     from mask_interchange.program import checked_device
 
-    from fusion_core.recipe_file import find_recipe
     from fusion_core.runner import prepare
-    from fusion_core.source import DatasetSource
     from fusion_core.weights import named_checkpoints, stored_checkpoints, with_weights
 
-    found = find_recipe(recipe)
-    stored = stored_checkpoints(checkpoints, found) if checkpoints else {}
-    weighted = with_weights(found, stored | named_checkpoints(checkpoint or ()), weights)
-    return prepare(weighted, DatasetSource(root=dataset, split=split), runs, checked_device(device))
+    stored = stored_checkpoints(checkpoints, recipe) if checkpoints else {}
+    weighted = with_weights(recipe, stored | named_checkpoints(checkpoint or ()), weights)
+    return prepare(weighted, source, runs, checked_device(device))
 
 
 def _executor(name: str, address: str | None, place: "Place", workers: int | None) -> "Executor":
@@ -155,18 +160,10 @@ def _executor(name: str, address: str | None, place: "Place", workers: int | Non
 
 def _tell(summary: "Summary", results: "Results | None") -> None:
     """What came of it, for people."""
-    import shlex
-
     from fusion_core.ablation import as_markdown
     from fusion_core.live_table import duration
 
-    for job, error in summary.given_up.items():
-        typer.echo(f"given up: {job}: {error}", err=True)
-    for failure in summary.failures:
-        typer.echo(f"failed: {failure.job}: {failure.video}: {failure.error}", err=True)
-        typer.echo(f"    to look at it: {shlex.join(failure.command)}", err=True)
-    for job, videos in summary.blocked.items():
-        typer.echo(f"not begun: {job}: {_some(videos)}", err=True)
+    tell_failures(summary)
     if results is None:
         typer.echo(f"{summary.result}: not complete; the same command tries again what is missing", err=True)
         return
@@ -177,6 +174,19 @@ def _tell(summary: "Summary", results: "Results | None") -> None:
     elif results.scores:
         (evaluation,) = (results.scores[run] for run in results.scores)
         typer.echo(f"J&F {100 * evaluation.overall.jf:.1f}")
+
+
+def tell_failures(summary: "Summary") -> None:
+    """What could not be made, and how to look at it."""
+    import shlex
+
+    for job, error in summary.given_up.items():
+        typer.echo(f"given up: {job}: {error}", err=True)
+    for failure in summary.failures:
+        typer.echo(f"failed: {failure.job}: {failure.video}: {failure.error}", err=True)
+        typer.echo(f"    to look at it: {shlex.join(failure.command)}", err=True)
+    for job, videos in summary.blocked.items():
+        typer.echo(f"not begun: {job}: {_some(videos)}", err=True)
 
 
 def _tell_json(summary: "Summary", results: "Results | None") -> None:

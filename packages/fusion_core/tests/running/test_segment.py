@@ -1,0 +1,121 @@
+"""`fusion-core segment` with programs that only act: the recipe is carried out, and the result comes in every form."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+from fusion_core.cli import app
+from mask_interchange import MaskRun, import_coco
+from PIL import Image
+from typer.testing import CliRunner
+
+SENTENCES = ("the man in red", "the dog", "a tree")
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Three frames of 12x16 in a folder."""
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for t in range(3):
+        pixels = np.random.default_rng(t).integers(0, 255, (12, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{t:05d}.png")
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path, stage):
+    """A file with the two members and the vote of the acted recipe."""
+    acted = stage.recipe()
+    path = tmp_path / "acted.toml"
+    models = "".join(
+        f"[model.{model.name}]\nprogram = {json.dumps(list(model.program))}\noptions = {{ seed = {seed} }}\n"
+        f"memory = 0.1\n[predict.{model.name}]\nmodel = '{model.name}'\n"
+        for seed, model in enumerate(acted.models[:2])
+    )
+    path.write_text(
+        f'result = "voted"\n{models}[vote.voted]\nmembers = ["a", "b"]\nthreshold = 2\nleftover = "first"\n'
+    )
+    return path
+
+
+def segment(clip, recipe, out, *more, sentences=SENTENCES):
+    options = [f"--expression={text}" for text in sentences]
+    command = ["segment", str(clip), *options, "--recipe", str(recipe), "--out", str(out), *more]
+    return CliRunner().invoke(app, command)
+
+
+def test_every_form_of_the_result(clip, recipe, tmp_path):
+    out = tmp_path / "out"
+    result = segment(clip, recipe, out, "--weights", "random:0", "--fps", "12")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in out.iterdir()) == ["masks", "masks.json", "overlay", "rgba", "runs"]
+    voted = MaskRun.open(out / "runs" / "voted").read("clip")
+    assert [track.expression.text for track in voted.tracks] == list(SENTENCES)
+    with av.open(str(out / "overlay" / "clip.mp4")) as container:
+        frames = list(container.decode(video=0))
+    assert [(frame.width, frame.height, frame.pts * frame.time_base * 12) for frame in frames] == [
+        (16, 12, t) for t in range(3)
+    ]
+    (again,) = import_coco(out / "masks.json")
+    assert [track.masks for track in again.tracks] == [track.masks for track in voted.tracks]
+    for track in voted.tracks:
+        for t in range(3):
+            name = f"clip/{track.expression.id}/{t:05d}.png"
+            grey = np.asarray(Image.open(out / "masks" / "Annotations" / name))
+            cut = np.asarray(Image.open(out / "rgba" / name))
+            np.testing.assert_array_equal(grey, 255 * track.mask(t))
+            np.testing.assert_array_equal(cut[..., 3], grey)
+
+
+def test_sentences_are_voted_one_by_one_unless_asked(clip, recipe, tmp_path):
+    """Two sentences of a user are two objects: their votes do not pool, as those of a benchmark's pairs do."""
+    assert segment(clip, recipe, tmp_path / "one", "--weights", "random:0").exit_code == 0
+    runs = tmp_path / "one" / "runs"
+    a, b, voted = (MaskRun.open(runs / name).read("clip") for name in ("a", "b", "voted"))
+    for index in range(3):
+        expected = a.tracks[index].stack() | b.tracks[index].stack()  # 2 of 4 is 1 of 2
+        np.testing.assert_array_equal(voted.tracks[index].stack(), expected)
+    options = ("--weights", "random:0", "--pairing", "consecutive")
+    assert segment(clip, recipe, tmp_path / "two", *options).exit_code == 0
+    paired = MaskRun.open(tmp_path / "two" / "runs" / "voted").read("clip")
+    assert paired.tracks[0].masks == paired.tracks[1].masks != voted.tracks[0].masks
+
+
+def test_the_same_command_again_and_with_other_sentences(clip, recipe, stage, tmp_path):
+    out = tmp_path / "out"
+    assert segment(clip, recipe, out, "--weights", "random:0").exit_code == 0
+    first = (out / "masks.json").read_bytes()
+    before = stage.log.read_text()
+    assert segment(clip, recipe, out, "--weights", "random:0").exit_code == 0
+    assert (out / "masks.json").read_bytes() == first
+    assert stage.log.read_text() == before  # nothing was computed again
+    result = segment(clip, recipe, out, "--weights", "random:0", sentences=("a cat",))
+    assert result.exit_code == 0, result.output
+    (again,) = import_coco(out / "masks.json")
+    assert [track.expression.text for track in again.tracks] == ["a cat"]
+    assert sorted(path.name for path in (out / "rgba" / "clip").iterdir()) == ["0"]
+
+
+def test_wrong_use(clip, recipe, tmp_path):
+    out = tmp_path / "out"
+    result = segment(clip, recipe, out, sentences=())
+    assert result.exit_code == 2
+    assert "--expression" in result.output
+    result = segment(clip, recipe, out)
+    assert result.exit_code == 2
+    assert "no weights for a, b" in result.output
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    result = segment(clip, recipe, tmp_path / "mine", "--weights", "random:0")
+    assert result.exit_code == 2
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_program_that_fails_is_named_and_nothing_is_rendered(clip, recipe, tmp_path):
+    recipe.write_text(recipe.read_text().replace('"--log"', '"--fail", "clip", "--log"', 1))
+    result = segment(clip, recipe, tmp_path / "out", "--weights", "random:0")
+    assert result.exit_code == 1, result.output
+    assert "failed: a: clip" in result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["runs"]
