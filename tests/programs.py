@@ -27,6 +27,11 @@ class Program:
     def python(self) -> Path:
         return self.executable.with_name("python")
 
+    @property
+    def shipped(self) -> Path | None:
+        """The weights that its package ships, where it does."""
+        return next(self.member.glob("src/*/demo.safetensors"), None)
+
     def command(self, *arguments: object) -> list[str]:
         assert self.executable.exists(), f"{self.executable} is missing: `uv run nox -s contracts` makes it"
         return [str(self.executable), *map(str, arguments)]

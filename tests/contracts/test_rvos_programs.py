@@ -3,6 +3,7 @@
 A new program is covered by being added: programs are found by their console script's name, `*-infer`.
 """
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -170,10 +171,33 @@ def test_a_faulty_expression_is_named(program, dataset, tmp_path, change, word):
     assert word in result.stderr
 
 
-def test_weights_must_be_chosen(program, dataset, tmp_path):
+def without_weights(program, dataset, out, *more):
+    return program.run("--dataset", dataset, "--out", out, *more)
+
+
+def test_a_program_that_ships_weights_uses_them_when_none_are_chosen(program, dataset, tmp_path):
+    if program.shipped is None:
+        pytest.skip(f"{program.name} ships no weights")
+    result = without_weights(program, dataset, tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    assert f"{program.name}: weights: demo" in result.stderr
+    run = MaskRun.open(tmp_path / "run")
+    assert run.videos() == ["aa11", "bb22"]
+    assert run.manifest.checkpoint_sha256 == hashlib.sha256(program.shipped.read_bytes()).hexdigest()
+    assert run.manifest.settings["config"] == "demo"
+
+
+def test_shipped_weights_are_small_and_have_a_card(program):
+    if program.shipped is None:
+        pytest.skip(f"{program.name} ships no weights")
+    assert program.shipped.stat().st_size <= 4_000_000
+    assert "J&F" in program.shipped.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_weights_that_are_not_shipped_must_be_chosen(program, dataset, tmp_path):
     arguments = list(program.smoke)
     at = arguments.index("--weights")
-    result = program.run("--dataset", dataset, "--out", tmp_path / "run", *arguments[:at], *arguments[at + 2 :])
+    result = without_weights(program, dataset, tmp_path / "run", *arguments[:at], *arguments[at + 2 :])
     assert result.returncode == 2
     assert "--checkpoint" in result.stderr
     assert "--weights" in result.stderr

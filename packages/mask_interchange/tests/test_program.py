@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mask_interchange import MaskRun, codec, program
-from mask_interchange.program import Weights, rvos_app
+from mask_interchange.program import Demo, Weights, rvos_app
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -143,6 +143,62 @@ def test_weights_must_be_chosen(dataset, tmp_path, weights, words):
     result = infer(dataset, tmp_path / "run", weights=weights)
     assert result.exit_code == 2
     assert words in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def shipping(tmp_path):
+    """The example program with weights of its own, and the requests that it got."""
+    path = tmp_path / "demo.weights"
+    path.write_bytes(b"good weights")
+    requests = []
+
+    def load(request):
+        requests.append(request)
+        return example.load(request)
+
+    demo = Demo(weights=path, config="tiny", short_side=96)
+    return rvos_app(replace(example.PROGRAM, short_side=360, demo=demo, load=load)), requests
+
+
+def test_shipped_weights_are_used_when_none_are_asked_for(dataset, tmp_path, shipping):
+    app, requests = shipping
+    result = CliRunner().invoke(app, ["--dataset", str(dataset), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.stderr
+    assert [line for line in result.stderr.splitlines() if "weights" in line] == [
+        "example-infer: weights: demo (a small network trained on drawn videos; --checkpoint PATH takes published ones)"
+    ]
+    assert (requests[0].config, requests[0].short_side) == ("tiny", 96)
+    manifest = MaskRun.open(tmp_path / "run").manifest
+    assert manifest.checkpoint_sha256 == hashlib.sha256(b"good weights").hexdigest()
+    assert manifest.settings["config"] == "tiny"
+    assert manifest.settings["short_side"] == 96
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config", "short_side"),
+    [
+        (["--config", "tiny"], "tiny", 96),
+        (["--config", "tiny", "--weights", "random:0"], "tiny", 96),
+        (["--short-side", "80"], "tiny", 80),
+        (["--weights", "random:0"], "base", 360),
+    ],
+)
+def test_what_goes_with_shipped_weights(dataset, tmp_path, shipping, arguments, config, short_side):
+    app, requests = shipping
+    result = CliRunner().invoke(app, ["--dataset", str(dataset), "--out", str(tmp_path / "run"), *arguments])
+    assert result.exit_code == 0, result.stderr
+    assert (requests[0].config, requests[0].short_side) == (config, short_side)
+
+
+def test_shipped_weights_are_of_one_configuration(dataset, tmp_path, shipping):
+    app, requests = shipping
+    for config, words in (("base", "ships weights of tiny only; give --checkpoint"), ("huge", "expected one of")):
+        command = ["--dataset", str(dataset), "--out", str(tmp_path / "run"), "--config", config]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 2
+        assert words in result.stderr
+    assert not requests
     assert not (tmp_path / "run").exists()
 
 

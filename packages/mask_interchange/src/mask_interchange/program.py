@@ -115,19 +115,43 @@ SoftMasksOption = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """Small weights that a program ships, so that it can do something before anything is downloaded.
+
+    Attributes:
+        weights: the file.
+        config: the configuration that they are of.
+        short_side: of the frames that they were trained on, in pixels; None for a program without the option.
+    """
+
+    weights: Path
+    config: str = "demo"
+    short_side: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """The weights that were asked for: a file, or random ones drawn from a seed. One of the two is None."""
+    """The weights that were asked for: a file, or random ones drawn from a seed. One of the two is None.
+
+    Attributes:
+        checkpoint: the file.
+        seed: of random ones.
+        shipped: the file came with the program, because nothing was asked for.
+    """
 
     checkpoint: Path | None = None
     seed: int | None = None
+    shipped: bool = False
 
     @classmethod
-    def chosen(cls, checkpoint: Path | None, weights: str | None) -> "Weights":
-        """The weights of the options `--checkpoint` and `--weights`.
+    def chosen(cls, checkpoint: Path | None, weights: str | None, demo: Demo | None = None) -> "Weights":
+        """The weights of the options `--checkpoint` and `--weights`, or without both those that the program ships.
 
         Raises:
-            typer.BadParameter: neither, both, or not of the form `random:SEED`.
+            typer.BadParameter: both, or neither of a program that ships none, or not of the form `random:SEED`.
         """
+        if checkpoint is None and weights is None and demo is not None:
+            return cls(checkpoint=demo.weights, shipped=True)
         if (checkpoint is None) == (weights is None):
             raise typer.BadParameter("give either --checkpoint PATH or --weights random:SEED")
         if checkpoint is not None:
@@ -152,9 +176,11 @@ class Weights:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def __str__(self) -> str:
-        return (
-            f"{self.checkpoint}" if self.seed is None else f"random, seed {self.seed} (untrained: masks mean nothing)"
-        )
+        if self.seed is not None:
+            return f"random, seed {self.seed} (untrained: masks mean nothing)"
+        if self.shipped:
+            return "demo (a small network trained on drawn videos; --checkpoint PATH takes published ones)"
+        return f"{self.checkpoint}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +223,7 @@ class RVOSProgram:
         configs: names of its configurations, the default first.
         config_options: names of the option that chooses one.
         short_side: the default of the option `--short-side`; None if the program does not have it.
+        demo: the weights that it ships, used when neither a checkpoint nor random weights are asked for; may be None.
         tokenizer: the tokenizer taken by default.
         error: base of the errors that are the user's to mend; shown without a traceback.
         load: make the model. Heavy libraries are imported inside, so that `--help` stays quick.
@@ -213,6 +240,37 @@ class RVOSProgram:
     convert: Callable[[Path, Path, str], None]
     config_options: tuple[str, ...] = ("--config",)
     short_side: int | None = None
+    demo: Demo | None = None
+
+    def choice(self, config: str | None, checkpoint: Path | None, weights: str | None) -> tuple[str, Weights]:
+        """Configuration and weights of the options `--config`, `--checkpoint` and `--weights`.
+
+        Raises:
+            typer.BadParameter: as `Weights.chosen`; or no such configuration, or none that weights are shipped of.
+        """
+        chosen = Weights.chosen(checkpoint, weights, self.demo)
+        if not chosen.shipped or self.demo is None:
+            return self.known(config or self.configs[0]), chosen
+        if config is not None and self.known(config) != self.demo.config:
+            raise typer.BadParameter(
+                f"--config {config}: this program ships weights of {self.demo.config} only; give --checkpoint PATH or "
+                "--weights random:SEED"
+            )
+        return self.demo.config, chosen
+
+    def known(self, config: str) -> str:
+        """`config`, if there is one of this name.
+
+        Raises:
+            typer.BadParameter: there is none; names those that there are.
+        """
+        if config not in self.configs:
+            raise typer.BadParameter(f"--config {config}: expected one of {', '.join(self.configs)}")
+        return config
+
+    def usual_short_side(self, config: str) -> int | None:
+        """The default of the option `--short-side` for a configuration."""
+        return self.demo.short_side if self.demo is not None and config == self.demo.config else self.short_side
 
 
 def rvos_app(program: RVOSProgram) -> typer.Typer:
@@ -220,8 +278,13 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
     app = plain_app(help=program.about, invoke_without_command=True)
     checkpoint_app = plain_app(help="Checkpoint files.", no_args_is_help=True)
     app.add_typer(checkpoint_app, name="checkpoint")
+    usual_config = program.configs[0]
+    shipped = "" if program.demo is None else f"; {program.demo.config} for the weights that the program ships"
     config_option = typer.Option(
-        *program.config_options, metavar="|".join(program.configs), help="Configuration of the model."
+        *program.config_options,
+        metavar="|".join(program.configs),
+        help="Configuration of the model.",
+        show_default=usual_config + shipped,
     )
     short_side_option = typer.Option(
         "--short-side",
@@ -229,6 +292,8 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
         min=1,
         hidden=program.short_side is None,
         help="Short side of the frames that the network sees.",
+        show_default=f"{program.short_side}"
+        + ("" if program.demo is None else f"; {program.demo.short_side} for {program.demo.config}"),
     )
 
     @app.callback()
@@ -242,11 +307,11 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
         out: OutOption = None,
         checkpoint: CheckpointOption = None,
         weights: WeightsOption = None,
-        config: Annotated[str, config_option] = program.configs[0],
+        config: Annotated[str | None, config_option] = None,
         tokenizer: Annotated[str, typer.Option(help="Folder or hub name of the tokenizer.")] = program.tokenizer,
         videos: VideosOption = None,
         soft_masks: SoftMasksOption = None,
-        short_side: Annotated[int | None, short_side_option] = program.short_side,
+        short_side: Annotated[int | None, short_side_option] = None,
         device: DeviceOption = "auto",
         threads: ThreadsOption = None,
     ) -> None:
@@ -256,13 +321,14 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
             raise typer.BadParameter("give --out RUN, the folder for the masks")
         if short_side is not None and program.short_side is None:
             raise typer.BadParameter(f"--short-side: {program.name} chooses the size of frames by itself")
+        config, chosen = program.choice(config, checkpoint, weights)
         request = ModelRequest(
-            config=_known_config(program, config),
-            weights=Weights.chosen(checkpoint, weights),
+            config=config,
+            weights=chosen,
             tokenizer=tokenizer,
             device=checked_device(device),
             soft_masks=soft_masks,
-            short_side=short_side,
+            short_side=short_side or program.usual_short_side(config),
         )
         limit_threads(threads)
         with expected_errors(program.name, program.error):
@@ -280,19 +346,13 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
     def convert(
         source: Annotated[Path, typer.Argument(help="Published checkpoint file.")],
         target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
-        config: Annotated[str, config_option] = program.configs[0],
+        config: Annotated[str | None, config_option] = None,
     ) -> None:
         """Write a published checkpoint as safetensors with this program's names."""
         with expected_errors(program.name, program.error):
-            program.convert(source, target, _known_config(program, config))
+            program.convert(source, target, program.known(config or usual_config))
 
     return app
-
-
-def _known_config(program: RVOSProgram, config: str) -> str:
-    if config not in program.configs:
-        raise typer.BadParameter(f"--config {config}: expected one of {', '.join(program.configs)}")
-    return config
 
 
 def _create_run(program: RVOSProgram, request: ModelRequest, source: "Dataset", out: Path) -> "MaskRun":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from mask_interchange.program import ModelRequest, Predictor, RVOSProgram, rvos_app
+from mask_interchange.program import Demo, ModelRequest, Predictor, RVOSProgram, rvos_app
 
 from rvos_layers.errors import RVOSLayersError
 
@@ -20,6 +20,7 @@ def model_app(
     *,
     configs: tuple[str, ...],
     short_side: int,
+    demo: Demo | None = None,
     predictor: "Callable[[], type[ModelPredictor]]",
 ) -> typer.Typer:
     """The command `<package>-infer`.
@@ -29,6 +30,7 @@ def model_app(
         about: one sentence for `--help`.
         configs: names of the predictor's configurations, the default first.
         short_side: default of `--short-side`, in pixels.
+        demo: the weights that the package ships.
         predictor: imports the predictor's class.
     """
 
@@ -46,6 +48,7 @@ def model_app(
             about=about,
             configs=configs,
             short_side=short_side,
+            demo=demo,
             tokenizer="auto",
             error=RVOSLayersError,
             load=load,

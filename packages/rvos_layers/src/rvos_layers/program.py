@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
-from mask_interchange.program import ModelRequest, Weights
+from mask_interchange.program import Demo, ModelRequest, Weights
 from torch import nn
 
 from rvos_layers.checkpoint import Rule, load_weights, read_checkpoint, save_converted
@@ -43,6 +43,7 @@ class ModelProgram(Generic[C]):
         build: makes the network, with random weights.
         table: names of published weights.
         resize: size of its frames.
+        demo: the weights that its package ships.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ModelProgram(Generic[C]):
     build: Callable[[C], nn.Module]
     table: Callable[[C], Sequence[Rule]]
     resize: ResizeRule
+    demo: Demo | None = None
 
     def load(self, request: ModelRequest, kind: type[P]) -> P:
         """Make a predictor.
@@ -67,8 +69,14 @@ class ModelProgram(Generic[C]):
         tokenizer = self.tokenizer(request.tokenizer, config.text, random)
         model = self.filled(request.config, request.weights.checkpoint, request.weights.seed)
         model: Any = model.eval().to(device)  # a Segmenter
-        resize = self.resize if request.short_side is None else replace(self.resize, short=request.short_side)
+        resize = self.resize_of(request.config, request.short_side)
         return kind(model, tokenizer, resize, device=device, soft_masks=request.soft_masks)
+
+    def resize_of(self, config: str, short_side: int | None = None) -> ResizeRule:
+        """Size of the frames that a configuration sees, unless `short_side` says another."""
+        if short_side is None and self.demo is not None and config == self.demo.config:
+            short_side = self.demo.short_side
+        return self.resize if short_side is None else replace(self.resize, short=short_side)
 
     def filled(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
         """The network with the weights of a file, or random ones drawn from `seed`."""
@@ -124,10 +132,11 @@ class ModelPredictor(VideoPredictor):
         """Load a model.
 
         Args:
-            checkpoint: published or converted weights.
+            checkpoint: published or converted weights. Without, and without a seed, the weights that the package ships.
             seed: draws random weights instead, for trying things out.
-            config: name of a configuration in `program.configs`; the first by default.
-            tokenizer: folder or Hugging Face hub id of RoBERTa's tokenizer; `demo` for that of the configuration `demo`;
+            config: name of a configuration in `program.configs`; the first by default, that of shipped weights for
+                these.
+            tokenizer: folder or Hugging Face hub id of RoBERTa's tokenizer; `demo` for that of demo configurations;
                 `bytes` for one token a byte; `auto` for the configuration's, and for `bytes` with random weights.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
             soft_masks: longer side in pixels of probabilities to keep beside the masks; None for none.
@@ -136,6 +145,9 @@ class ModelPredictor(VideoPredictor):
         Raises:
             RVOSLayersError: a device, weights or tokenizer that cannot be had.
         """
+        demo = cls.program.demo
+        if checkpoint is None and seed is None and demo is not None and config in (None, demo.config):
+            checkpoint, config = demo.weights, demo.config
         if (checkpoint is None) == (seed is None):
             raise ValueError("give either a checkpoint or a seed for random weights")
         request = ModelRequest(

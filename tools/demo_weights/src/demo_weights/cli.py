@@ -1,0 +1,94 @@
+"""The command `demo-weights`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from mask_interchange.program import plain_app
+
+app = plain_app(help="Train, score and ship the small weights of the programs.", no_args_is_help=True)
+
+ModelsArgument = Annotated[list[str] | None, typer.Argument(help="All of them by default.")]
+WorkOption = Annotated[Path, typer.Option(help="Folder for videos, trainings and runs; what is there is kept.")]
+WORK = Path("work/demo_weights")
+RESULTS = Path("docs/demo_results.md")
+
+
+@app.command()
+def train(
+    models: ModelsArgument = None,
+    work: WorkOption = WORK,
+    share: Annotated[float, typer.Option(min=0.0, help="Part of the samples to train on; less is faster.")] = 1.0,
+    device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
+) -> None:
+    """Train models through all of their stages and ship their weights. The same command goes on where it stopped."""
+    with _errors():
+        from demo_weights.training import train, write_data
+
+        write_data(work / "data")
+        for model in _known(models):
+            train(model, work / "data", work / model, share=share, device=device)
+            ship([model], work)
+
+
+@app.command()
+def ship(models: ModelsArgument = None, work: WorkOption = WORK) -> None:
+    """Put the best weights so far into their packages, half precision, with test scores and a model card."""
+    with _errors():
+        from demo_weights.shipping import ship
+
+        for model in _known(models):
+            means = ship(model, work / "data", work)
+            typer.echo(f"{model}: J&F {100 * means.jf:.1f} on the test videos")
+
+
+@app.command()
+def score(
+    work: WorkOption = WORK, results: Annotated[Path, typer.Option(help="Markdown file to write.")] = RESULTS
+) -> None:
+    """Score every program that ships weights on the test videos, and write the table."""
+    with _errors():
+        from demo_weights.shipping import score, shipped, table
+        from demo_weights.training import write_data
+
+        write_data(work / "data")
+        found = [model for model in _known(None) if shipped(model).weights.is_file()]
+        results.write_text(table({model: score(model, work / "data", work) for model in found}), encoding="utf-8")
+
+
+def _known(models: list[str] | None) -> list[str]:
+    from demo_weights.stages import STAGES
+
+    unknown = set(models or ()) - set(STAGES)
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected one of {', '.join(STAGES)}")
+    return models or list(STAGES)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """One line for what a user can mend."""
+    from fusion_core.errors import FusionCoreError
+    from mask_interchange import MaskInterchangeError
+    from rvos_layers.errors import RVOSLayersError
+    from rvos_synthetic import SyntheticError
+    from rvos_training.errors import TrainingError
+
+    from demo_weights.errors import DemoWeightsError
+
+    mendable = (DemoWeightsError, TrainingError, SyntheticError, RVOSLayersError, MaskInterchangeError, FusionCoreError)
+    try:
+        yield
+    except (*mendable, OSError) as error:
+        typer.echo(f"demo-weights: error: {error}", err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as interrupt:
+        typer.echo("demo-weights: interrupted; the same command goes on", err=True)
+        raise typer.Exit(130) from interrupt
+
+
+def main() -> None:
+    """Entry point of the console script `demo-weights`."""
+    app()

@@ -1,0 +1,49 @@
+"""Random clips of drawn videos: any sentence, any frames."""
+
+import numpy as np
+from rvos_training.clips import Clip
+from rvos_training.data_parts import AnnotatedVideos
+from rvos_training.object_presence import Presence, labels_of
+from rvos_training.referring_clips import read_clip
+
+LONGEST_STEP = 3  # frames from one frame of a clip to the next
+
+
+class RandomClips:
+    """Clips in which the object is seen at least once; all sentences are equally likely.
+
+    Args:
+        videos: what to draw from.
+        presence: from `object_presence`.
+        length: frames of a clip.
+        samples: how many an epoch takes.
+    """
+
+    def __init__(self, videos: AnnotatedVideos, presence: Presence, length: int, samples: int) -> None:
+        self.videos = videos
+        self.presence = presence
+        self.length = length
+        self.samples = samples
+        self.sentences = [
+            (video, expression) for video in videos.dataset.videos.values() for expression in video.expressions
+        ]
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def clip(self, index: int, random: np.random.Generator) -> Clip:
+        """One of them; which one, `random` alone decides."""
+        video, expression = self.sentences[random.integers(len(self.sentences))]
+        seen = self.presence[video.id][labels_of(expression, video.id)[0]]
+        while True:
+            frames = _some_frames(len(video), self.length, random)
+            if not seen.isdisjoint(frames):
+                return read_clip(self.videos.annotations, video, expression, frames)
+
+
+def _some_frames(count: int, length: int, random: np.random.Generator) -> tuple[int, ...]:
+    """`length` of `count` frames in order, equally far apart; the last one again and again where there are too few."""
+    most = min(LONGEST_STEP, (count - 1) // (length - 1)) if length > 1 else 1
+    step = int(random.integers(1, max(most, 1) + 1))
+    first = int(random.integers(max(count - step * (length - 1), 1)))
+    return tuple(min(first + step * i, count - 1) for i in range(length))

@@ -1,0 +1,158 @@
+"""Trained weights into the package that ships them: half precision, scored on the test videos, with a model card."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from fusion_core.annotations import open_annotations
+from fusion_core.evaluation import Means, evaluate_run
+from mask_interchange import MaskRun, open_dataset
+from mask_interchange.program import Demo
+from rvos_layers.checkpoint import read_checkpoint
+from rvos_synthetic import EDITION
+from safetensors.torch import save_file
+
+from demo_weights.errors import DemoWeightsError
+from demo_weights.stages import SEED, SIZE, STAGES, VIDEOS, Stage
+from demo_weights.training import best_weights
+
+LARGEST = 4_000_000  # bytes that a package may ship
+LARGEST_HALF = torch.finfo(torch.float16).max
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageFacts:
+    """What a stage's log says.
+
+    Attributes:
+        stage: the stage.
+        steps: of the optimizer.
+        seconds: spent on them.
+        best: J&F on the validation videos, of the weights that were kept.
+    """
+
+    stage: Stage
+    steps: int
+    seconds: float
+    best: float
+
+    @classmethod
+    def read(cls, stage: Stage, folder: Path) -> "StageFacts":
+        """From a training's folder."""
+        entries = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        steps = [entry for entry in entries if entry["event"] == "train"]
+        return cls(
+            stage=stage,
+            steps=len(steps),
+            seconds=sum(entry["seconds"] for entry in steps),
+            best=max(entry["J&F"] for entry in entries if entry["event"] == "validation"),
+        )
+
+
+def shipped(model: str) -> Demo:
+    """Where a package keeps its weights."""
+    return import_module(f"{model}.demo").DEMO
+
+
+def ship(model: str, data: Path, work: Path) -> Means:
+    """Put the best weights so far into the package, score them on the test videos and write the card.
+
+    Raises:
+        DemoWeightsError: nothing is trained yet, or the weights are too large.
+    """
+    stages = STAGES[model]
+    source = best_weights(work / model, stages)
+    if source is None:
+        raise DemoWeightsError(f"{work / model}: nothing is trained and scored yet; run `demo-weights train {model}`")
+    target = shipped(model).weights
+    write_half(source, target)
+    means = score(model, data, work)
+    facts = [StageFacts.read(stage, work / model / stage.name) for stage in stages if _has_weights(work, model, stage)]
+    target.with_suffix(".md").write_text(card(model, facts, means, target.stat().st_size), encoding="utf-8")
+    return means
+
+
+def _has_weights(work: Path, model: str, stage: Stage) -> bool:
+    return best_weights(work / model, [stage]) is not None
+
+
+def write_half(source: Path, target: Path) -> None:
+    """Write converted weights in half precision.
+
+    Raises:
+        DemoWeightsError: the file would be too large, or a number is.
+    """
+    checkpoint = read_checkpoint(source)
+    state = {}
+    for name, tensor in checkpoint.state.items():
+        if tensor.is_floating_point() and not tensor.abs().max() <= LARGEST_HALF:
+            raise DemoWeightsError(f"{source}: {name} holds numbers that half precision cannot hold")
+        state[name] = tensor.half() if tensor.is_floating_point() else tensor
+    size = sum(tensor.nbytes for tensor in state.values())
+    if size > LARGEST:
+        raise DemoWeightsError(f"{source}: {size} bytes in half precision, more than the {LARGEST} that may be shipped")
+    save_file(state, target, {**checkpoint.metadata, "source_sha256": checkpoint.sha256})
+
+
+def score(model: str, data: Path, work: Path) -> Means:
+    """Mean J and F of a program with its shipped weights, run on the test videos as its users run it."""
+    dataset = open_dataset(data, "test")
+    sha256 = read_checkpoint(shipped(model).weights).sha256
+    out = work / "test" / f"{model}-{sha256[:8]}"
+    program = Path(sys.executable).with_name(f"{model}-infer")
+    subprocess.run([program, "--dataset", data, "--split", "test", "--out", out], check=True)
+    return evaluate_run(MaskRun.open(out), open_annotations(data / "test" / "Annotations"), dataset=dataset).overall
+
+
+def card(model: str, facts: list[StageFacts], test: Means, size: int) -> str:
+    """The model card, in Markdown."""
+    rows = "\n".join(
+        f"| {one.stage.name} | {one.stage.frames} | {one.stage.batch} | {one.steps} | {one.steps * one.stage.batch} | "
+        f"{one.stage.rate:g} | {one.seconds / 60:.0f} min | {100 * one.best:.1f} |"
+        for one in facts
+    )
+    return f"""# {model}: demo weights
+
+`demo.safetensors` ({size / 1e6:.1f} MB, half precision) holds a small network, configuration `demo`. It shows that the
+program works, on drawn videos. It has never seen a photograph: on real videos its masks mean nothing.
+
+- Data: {VIDEOS["train"]} training videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames.
+  No other data, no weights to start from. Sentences are made of the closed vocabulary of these videos; other words are
+  accepted but unknown.
+- Training: seed {SEED}, the program's own trainer and losses, every rate a tenth in the last quarter of a stage. The
+  weights are those of the best score on {VIDEOS["valid"]} validation videos.
+
+| stage | frames | batch | steps | clips seen | rate | time | J&F, validation |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+{rows}
+
+Scores on the {VIDEOS["test"]} videos of the test split, which were used for no choice:
+
+| J&F | J | F |
+| --- | --- | --- |
+| {100 * test.jf:.1f} | {100 * test.j:.1f} | {100 * test.f:.1f} |
+
+Made by `uv run --package demo-weights demo-weights train {model}`; license as of the program.
+"""
+
+
+def table(scores: dict[str, Means]) -> str:
+    """Scores of all programs that ship weights, in Markdown."""
+    rows = "\n".join(
+        f"| {model} | {100 * m.jf:.1f} | {100 * m.j:.1f} | {100 * m.f:.1f} |" for model, m in scores.items()
+    )
+    return f"""# What the demo weights score
+
+On {VIDEOS["test"]} test videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames. They were used for
+no choice. Each program ran with the weights that it ships; how these were trained stands in the `demo.md` beside them.
+
+| program | J&F | J | F |
+| --- | --- | --- | --- |
+{rows}
+
+    uv run --package demo-weights demo-weights score
+"""

@@ -1,0 +1,59 @@
+"""What each demo model is trained on, and for how long, as data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rvos_layers.preprocess import ResizeRule
+from rvos_training.optimisation import Optimisation
+from rvos_training.recipe import Recipe
+
+SIZE = (96, 160)  # of the drawn videos
+RESIZE = ResizeRule(short=SIZE[0], longest=None)
+VIDEOS = {"train": 1200, "valid": 16, "test": 40}
+EPOCHS = 4  # of every stage; the network is scored after each, and the last one runs at a tenth of the rate
+SEED = 42
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A part of a training.
+
+    Attributes:
+        name: of its folder.
+        frames: of a clip.
+        batch: clips to a step.
+        samples: clips in all.
+        rate: learning rate of everything.
+    """
+
+    name: str
+    frames: int
+    batch: int
+    samples: int
+    rate: float
+
+    def recipe(self, seed: int) -> Recipe:
+        """As the trainer takes it."""
+        return Recipe(
+            frames=self.frames,
+            resize=RESIZE,
+            epochs=EPOCHS,
+            batch=self.batch,
+            optimisation=Optimisation(
+                rate=self.rate,
+                backbone_rate=self.rate,
+                text_rate=self.rate,
+                weight_decay=1e-4,
+                gradient_norm=1.0,
+                drops=(EPOCHS - 1,),
+            ),
+            seed=seed,
+        )
+
+
+# Single frames first: for the same work they show sixteen scenes where clips show four. Clips teach motion.
+REFERRING = (
+    Stage(name="frames", frames=1, batch=16, samples=400_000, rate=1e-3),
+    Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4),
+)
+STAGES: Mapping[str, tuple[Stage, ...]] = {"soc": REFERRING}

@@ -1,0 +1,85 @@
+"""From drawn videos to trained weights, one stage after the other. What is there already is not done again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+from mask_interchange import open_dataset
+from rvos_synthetic import write_dataset
+from rvos_training.clips import ClipSource
+from rvos_training.data_parts import AnnotatedVideos, DataParts
+from rvos_training.object_presence import Presence
+from rvos_training.program import TrainingProgram
+from rvos_training.recipe import Recipe
+from rvos_training.request import TrainingRequest
+
+from demo_weights.clips import RandomClips
+from demo_weights.stages import EPOCHS, SIZE, STAGES, VIDEOS, Stage
+
+DEMO = "demo"  # configuration and tokenizer
+BEST = "best.safetensors"
+
+
+def write_data(root: Path, videos: Mapping[str, int] = VIDEOS) -> None:
+    """Draw the videos of every split that are not there yet."""
+    for split, count in videos.items():
+        write_dataset(root, split, count, size=SIZE)
+
+
+def split_of(root: Path, split: str) -> AnnotatedVideos:
+    """A split of the drawn videos."""
+    return AnnotatedVideos(open_dataset(root, split), root / split / "Annotations")
+
+
+def best_weights(out: Path, stages: Sequence[Stage]) -> Path | None:
+    """The best weights of the last stage that has any; None before the first score."""
+    found = [out / stage.name / BEST for stage in stages]
+    return next((path for path in reversed(found) if path.is_file()), None)
+
+
+def train(model: str, data: Path, out: Path, *, share: float = 1.0, device: str = "auto", seed: int = 42) -> Path:
+    """Train a model through all of its stages; a training that is there goes on.
+
+    Args:
+        model: one of STAGES.
+        data: folder of `write_data`.
+        out: folder for the stages' trainings.
+        share: part of every stage's samples to train on.
+        device: as of training programs.
+        seed: of weights and order.
+
+    Returns:
+        the weights of the last stage that scored best on the validation videos.
+
+    Raises:
+        TrainingError: `out` holds a training under other settings.
+    """
+    weights = None
+    for stage in STAGES[model]:
+        weights = _train_stage(model, stage, weights, data, out / stage.name, share, device, seed)
+    assert weights is not None
+    return weights
+
+
+def _train_stage(
+    model: str, stage: Stage, start: Path | None, data: Path, out: Path, share: float, device: str, seed: int
+) -> Path:
+    samples = max(stage.batch, round(stage.samples * share / EPOCHS))
+
+    def sources(parts: DataParts, presence: Presence, recipe: Recipe) -> list[ClipSource]:
+        return [RandomClips(parts.videos, presence, recipe.frames, samples)]
+
+    program: TrainingProgram = import_module(f"{model}.train").program()
+    request = TrainingRequest(
+        data=data,
+        out=out,
+        recipe=DEMO,
+        config=DEMO,
+        checkpoint=start,
+        tokenizer=DEMO,
+        device=device,
+        save_every=100,
+    )
+    replace(program, sources=sources).train(request, stage.recipe(seed))
+    return out / BEST
