@@ -30,6 +30,9 @@ class MUTR(GroundedSegmenter):
         transformer = config.transformer
         self.aggregation = TemporalAggregation(transformer.channels, transformer.feedforward, transformer.dropout)
         self.interaction = TemporalInteraction(config.interaction, config.queries)
+        pooler = self.text.roberta.pooler  # makes the sentence vector, which nobody hears: it never gets a gradient,
+        assert pooler is not None
+        pooler.requires_grad_(False)  # for which several processes would wait
 
     def content(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
         """The word <s>, which speaks for the sentence, after all words have seen the video."""

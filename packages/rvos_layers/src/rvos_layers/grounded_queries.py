@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rvos_layers.attention import Attention, keys_to_see
 from rvos_layers.deformable_transformer import DecodedQueries, DeformableConfig, DeformableTransformer
-from rvos_layers.mlp import MLP
+from rvos_layers.query_heads import box_head
 from rvos_layers.text_encoder import TextFeatures
 from rvos_layers.video_features import Questions, VideoFeatures
 
@@ -36,7 +36,7 @@ class GroundedQueries(nn.Module):
         self.words = Attention(channels, HEADS)
         self.transformer = DeformableTransformer(config)
         self.query_embed = nn.Embedding(queries, channels)
-        self.box_heads = nn.ModuleList(_box_head(channels, layer) for layer in range(config.decoder_layers))
+        self.box_heads = nn.ModuleList(box_head(channels, layer) for layer in range(config.decoder_layers))
 
     def forward(self, video: VideoFeatures, text: TextFeatures, content: Tensor | None) -> DecodedQueries:
         """Decode Q queries for each of the E*T questions.
@@ -76,13 +76,3 @@ class GroundedQueries(nn.Module):
 
     def _start(self, questions: Questions, content: Tensor) -> Tensor:
         return content[questions.numbers // questions.frames, None].expand(-1, self.query_embed.num_embeddings, -1)
-
-
-def _box_head(channels: int, layer: int) -> MLP:
-    """A box head that at first leaves references where they are; that of the first layer starts from small boxes."""
-    head = MLP(channels, channels, channels, 4)
-    nn.init.zeros_(head.last.weight)
-    nn.init.zeros_(head.last.bias)
-    if layer == 0:
-        nn.init.constant_(head.last.bias[2:], -2.0)
-    return head

@@ -15,6 +15,7 @@ from rvos_layers.deformable_transformer import DecodedQueries
 from rvos_layers.grounded_config import GroundedConfig
 from rvos_layers.grounded_queries import GroundedQueries
 from rvos_layers.mask_branch import GroundedFindings, MaskBranch
+from rvos_layers.query_heads import class_head
 from rvos_layers.reference_boxes import refine
 from rvos_layers.text_encoder import TextEncoder, TextFeatures
 from rvos_layers.tokenizer import Tokens
@@ -45,7 +46,7 @@ class GroundedSegmenter(nn.Module, ABC):
         self.text = TextEncoder(config.text, channels)
         self.queries = GroundedQueries(config.transformer, config.queries, fuse)
         self.class_heads = nn.ModuleList(
-            nn.Linear(channels, config.classes) for _ in range(config.transformer.decoder_layers)
+            class_head(channels, config.classes) for _ in range(config.transformer.decoder_layers)
         )
         self.masks = MaskBranch(config)
 

@@ -14,7 +14,7 @@ from rvos_layers.cross_modal_decoder import CrossModalDecoder
 from rvos_layers.dynamic_masks import DynamicMaskHead
 from rvos_layers.found_queries import FoundQueries
 from rvos_layers.grounded_config import GroundedConfig
-from rvos_layers.mlp import MLP
+from rvos_layers.query_heads import mask_controller
 from rvos_layers.text_encoder import TextFeatures
 from rvos_layers.video_features import VideoFeatures
 
@@ -48,7 +48,7 @@ class MaskBranch(nn.Module):
             hidden_channels=config.dynamic_channels,
             layers=config.dynamic_layers,
         )
-        self.controller = MLP(channels, channels, channels, self.head.parameter_count)
+        self.controller = mask_controller(channels, self.head.parameter_count)
 
     def forward(self, video: VideoFeatures, text: TextFeatures, found: GroundedFindings) -> Tensor:
         """Draw the masks of all queries in `found`.

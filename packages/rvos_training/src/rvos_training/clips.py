@@ -35,6 +35,11 @@ class Clip:
                 "must be [T, H, W, 3], [T, H, W] and [T, 4] of one clip"
             )
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the frames."""
+        return self.masks.shape[1], self.masks.shape[2]
+
     @classmethod
     def of(cls, name: str, text: str, frames: NDArray[np.uint8], masks: NDArray[np.bool_]) -> Self:
         """A clip whose boxes and visibility follow from its masks."""

@@ -27,12 +27,15 @@ class AnnotatedVideos:
     annotations: Path
 
 
+NO_VIDEOS = AnnotatedVideos(Dataset(name="none", root=None, split=None, videos={}, fingerprint=""), Path())
+
+
 @dataclass(frozen=True, slots=True)
 class DataParts:
     """All that a recipe asks for.
 
     Attributes:
-        videos: to train on.
+        videos: to train on; an empty data set where none are wanted.
         validation: to measure on; None when there are no annotations for it.
         images: folder of the image sets' images.
         image_files: their JSON files.
@@ -44,13 +47,14 @@ class DataParts:
     image_files: tuple[Path, ...]
 
 
-def open_parts(root: Path, image_sets: tuple[str, ...]) -> DataParts:
+def open_parts(root: Path, image_sets: tuple[str, ...], videos_too: bool = True) -> DataParts:
     """Open a training data set.
 
     Args:
         root: folder as described above. The flat form (`meta_expressions.json`, `JPEGImages`, `Annotations` in one
             folder) is taken as training videos without a validation split.
         image_sets: names of the image sets that are needed.
+        videos_too: whether videos are needed.
 
     Raises:
         TrainingError: parts are missing; lists all of them.
@@ -62,18 +66,11 @@ def open_parts(root: Path, image_sets: tuple[str, ...]) -> DataParts:
                if not file.is_file()]  # fmt: skip
     if image_sets and not (root / IMAGES).is_dir():
         missing.append(f"{root / IMAGES}: images of COCO's train2014")
-    flat = (videos / f"{META}.json").is_file()
-    split, folder = (None, videos) if flat else ("train", videos / "train")
-    if not flat and not (videos / META / "train" / f"{META}.json").is_file():
-        missing.append(f"{videos / META / 'train' / META}.json: expressions of Ref-YouTube-VOS, split train")
-    if not (folder / "JPEGImages").is_dir():
-        missing.append(f"{folder / 'JPEGImages'}: frames <video>/<frame>.jpg")
-    if not (folder / "Annotations").is_dir():
-        missing.append(f"{folder / 'Annotations'}: masks <video>/<frame>.png")
+    missing += _missing_of(videos) if videos_too else []
     if missing:
         raise TrainingError(f"{root}: parts of the training data are missing; put there\n  " + "\n  ".join(missing))
     return DataParts(
-        videos=AnnotatedVideos(open_dataset(videos, split), folder / "Annotations"),
+        videos=_training_videos(videos) if videos_too else NO_VIDEOS,
         validation=_validation(videos),
         images=root / IMAGES,
         image_files=files,
@@ -82,6 +79,27 @@ def open_parts(root: Path, image_sets: tuple[str, ...]) -> DataParts:
 
 def _described(root: Path) -> bool:
     return (root / META).is_dir() or (root / f"{META}.json").is_file()
+
+
+def _folder(videos: Path) -> tuple[str | None, Path]:
+    """Split and folder of the training videos."""
+    return (None, videos) if (videos / f"{META}.json").is_file() else ("train", videos / "train")
+
+
+def _missing_of(videos: Path) -> list[str]:
+    split, folder = _folder(videos)
+    file = videos / META / "train" / f"{META}.json"
+    parts = {
+        f"{file}: expressions of Ref-YouTube-VOS, split train": split is None or file.is_file(),
+        f"{folder / 'JPEGImages'}: frames <video>/<frame>.jpg": (folder / "JPEGImages").is_dir(),
+        f"{folder / 'Annotations'}: masks <video>/<frame>.png": (folder / "Annotations").is_dir(),
+    }
+    return [part for part, there in parts.items() if not there]
+
+
+def _training_videos(videos: Path) -> AnnotatedVideos:
+    split, folder = _folder(videos)
+    return AnnotatedVideos(open_dataset(videos, split), folder / "Annotations")
 
 
 def _validation(videos: Path) -> AnnotatedVideos | None:

@@ -51,8 +51,9 @@ class Optimisation:
             groups[next((prefix for prefix in (BACKBONE, TEXT_ENCODER) if name.startswith(prefix)), "")].append(
                 parameter
             )
-        for parameter in groups[TEXT_ENCODER]:
-            parameter.requires_grad_(self.text_rate is not None)
+        if self.text_rate is None:
+            for parameter in groups[TEXT_ENCODER]:
+                parameter.requires_grad_(False)
         return AdamW(
             [{"params": groups[prefix], "lr": rate} for prefix, rate in rates.items() if rate is not None],
             weight_decay=self.weight_decay,

@@ -46,6 +46,10 @@ def flip_and_resize(recipe: Recipe) -> Transform:
     return FlipAndResize(resize=recipe.resize, faithful=recipe.faithful)
 
 
+def as_it_is(network: nn.Module, faithful: bool) -> None:
+    """Nothing in SOC's network is made ready."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingProgram:
     """How one kind of model is trained.
@@ -57,6 +61,7 @@ class TrainingProgram:
         criterion: its losses; gets `Recipe.faithful`.
         sources: where its clips come from.
         transform: what is done with them.
+        set_up: readies a network for training; gets `Recipe.faithful`.
         multiple: batches are padded to this many pixels.
     """
 
@@ -66,6 +71,7 @@ class TrainingProgram:
     criterion: Callable[[bool], Criterion]
     sources: Sources = windows_and_images
     transform: Callable[[Recipe], Transform] = flip_and_resize
+    set_up: Callable[[Any, bool], None] = as_it_is
     multiple: int = 1
 
     def recipe(self, request: TrainingRequest) -> Recipe:
@@ -87,8 +93,9 @@ class TrainingProgram:
             TrainingError: parts of the data or initial weights are missing, or a checkpoint does not fit.
         """
         accelerator = Accelerator(cpu=request.device == "cpu", mixed_precision=recipe.precision)
-        parts = open_parts(request.data, recipe.images)
+        parts = open_parts(request.data, recipe.images, recipe.videos)
         network = self.network(request, recipe.seed)
+        self.set_up(network, recipe.faithful)
         tokenizer = self.tokenizer(request)
         trainer = Trainer(
             Learner(network, self.answers, self.criterion(recipe.faithful)),

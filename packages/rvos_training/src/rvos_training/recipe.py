@@ -15,6 +15,7 @@ class Recipe:
     """What to train on, for how long, and how.
 
     Attributes:
+        videos: whether to train on videos.
         images: image data sets to train on, by the name in `instances_<name>_train.json`.
         frames: of a clip.
         resize: size of the frames.
@@ -28,6 +29,7 @@ class Recipe:
         steps: end after so many steps of the optimizer, wherever that is; None for no limit.
     """
 
+    videos: bool = True
     images: tuple[str, ...] = ()
     frames: int = 8
     resize: ResizeRule
@@ -46,6 +48,8 @@ class Recipe:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps must be at least 1 or None, not {self.steps}")
+        if not self.videos and not self.images:
+            raise ValueError("a recipe needs videos or images")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
 

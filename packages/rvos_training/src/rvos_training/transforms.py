@@ -4,7 +4,7 @@ Source: `A2dSentencesTransforms` of the challenge code, used for every data set.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Protocol
 
@@ -75,22 +75,48 @@ class FlipAndResize:
 
     def apply(self, clip: Clip, flip: bool) -> Sample:
         """The clip with the choice made."""
-        frames, masks, boxes, text = clip.frames, clip.masks, clip.boxes, clip.text
-        height, width = masks.shape[1:]
-        if flip:
-            frames, masks, text = frames[:, :, ::-1], masks[:, :, ::-1], swap_sides(text)
-            flipped = np.stack((width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]), axis=1)
-            boxes = flipped if self.faithful else np.where(clip.visible[:, None], flipped, boxes)
-        size = self.resize.size((height, width))
-        fractions = boxes / np.array((width, height, width, height), np.float32)
-        return Sample(
-            name=clip.name,
-            text=text,
-            frames=normalise(torch.from_numpy(np.stack([resize_frame(frame, size) for frame in frames]))),
-            masks=resize_masks(torch.from_numpy(masks.copy()), size),
-            boxes=box_convert(torch.from_numpy(fractions), "xyxy", "cxcywh"),
-            visible=torch.from_numpy(clip.visible),
-        )
+        clip = mirrored(clip, self.faithful) if flip else clip
+        return sample_of(rescaled(clip, self.resize.size(clip.size)))
+
+
+def mirrored(clip: Clip, move_empty_boxes: bool = False) -> Clip:
+    """The clip with left and right exchanged, in the sentence too.
+
+    Args:
+        clip: to be mirrored.
+        move_empty_boxes: boxes of frames without the object go to the right edge.
+    """
+    boxes = clip.boxes.copy()
+    boxes[:, [0, 2]] = clip.size[1] - clip.boxes[:, [2, 0]]
+    if not move_empty_boxes:
+        boxes = np.where(clip.visible[:, None], boxes, clip.boxes)
+    return replace(
+        clip, frames=clip.frames[:, :, ::-1], masks=clip.masks[:, :, ::-1], boxes=boxes, text=swap_sides(clip.text)
+    )
+
+
+def rescaled(clip: Clip, size: tuple[int, int]) -> Clip:
+    """The clip with frames of (height, width); what was visible still counts as visible."""
+    factors = np.array(size[::-1] * 2, np.float32) / np.array(clip.size[::-1] * 2, np.float32)
+    return replace(
+        clip,
+        frames=np.stack([resize_frame(frame, size) for frame in clip.frames]),
+        masks=resize_masks(torch.from_numpy(clip.masks.copy()), size).numpy(),
+        boxes=clip.boxes * factors,
+    )
+
+
+def sample_of(clip: Clip) -> Sample:
+    """The clip as a network takes it."""
+    height, width = clip.size
+    return Sample(
+        name=clip.name,
+        text=clip.text,
+        frames=normalise(torch.from_numpy(clip.frames)),
+        masks=torch.from_numpy(clip.masks),
+        boxes=box_convert(torch.from_numpy(clip.boxes / np.array((width, height) * 2, np.float32)), "xyxy", "cxcywh"),
+        visible=torch.from_numpy(clip.visible),
+    )
 
 
 def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:

@@ -15,7 +15,7 @@ from rvos_layers.found_queries import FoundQueries
 from rvos_layers.frame_groups import groups
 from rvos_layers.frame_query_transformer import FrameQueryTransformer
 from rvos_layers.grounded_queries import QUESTIONS_AT_ONCE, GroundedQueries
-from rvos_layers.mlp import MLP
+from rvos_layers.query_heads import class_head, mask_controller
 from rvos_layers.reference_boxes import refine
 from rvos_layers.text_encoder import TextEncoder, TextFeatures
 from rvos_layers.tokenizer import Tokens
@@ -30,7 +30,6 @@ from soc.word_alignment import WordAlignment
 # with the *first* layer's states, heads and reference points. Every published figure was obtained this way, so the
 # answer is read from layer 0 here too. Later layers still run, as the cluster reads the last one; their heads do not.
 ANSWERING_LAYER = 0
-CLASS_PRIOR = -4.595  # a probability of 0.01: few queries are on the object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +56,15 @@ class SOC(nn.Module):
         self.text = TextEncoder(config.text, channels)
         self.queries = GroundedQueries(config.transformer, config.queries, fuse=torch.mul)
         self.cluster = FrameQueryTransformer(config.cluster, config.queries)
-        self.class_heads = nn.ModuleList(_class_head(channels, config.classes) for _ in layers)
+        self.class_heads = nn.ModuleList(class_head(channels, config.classes) for _ in layers)
         self.mask_features = MaskFeatures(config.backbone.stage_channels[0], channels, config.mask_channels)
         self.mask_head = DynamicMaskHead(
             feature_channels=config.mask_channels,
             hidden_channels=config.dynamic_channels,
             layers=config.dynamic_layers,
         )
-        self.controller = MLP(channels, channels, channels, self.mask_head.parameter_count)
+        self.controller = mask_controller(channels, self.mask_head.parameter_count)
         self.alignment = WordAlignment(channels)
-        for layer in self.controller.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
 
     def encode_video(self, frames: Tensor, padding_mask: Tensor | None = None) -> VideoFeatures:
         """Everything that needs no sentence; arguments as in `VideoEncoder.forward`."""
@@ -130,9 +125,3 @@ class SOC(nn.Module):
             for some in groups(len(states), QUESTIONS_AT_ONCE)
         ]
         return torch.cat(masks).unflatten(0, found.states.shape[:2])
-
-
-def _class_head(channels: int, classes: int) -> nn.Linear:
-    head = nn.Linear(channels, classes)
-    nn.init.constant_(head.bias, CLASS_PRIOR)
-    return head
