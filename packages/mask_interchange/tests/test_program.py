@@ -191,6 +191,14 @@ def test_what_goes_with_shipped_weights(dataset, tmp_path, shipping, arguments, 
     assert (requests[0].config, requests[0].short_side) == (config, short_side)
 
 
+def test_weights_that_are_not_there_are_not_shipped(dataset, tmp_path, shipping):
+    app, _ = shipping
+    (tmp_path / "demo.weights").unlink()
+    result = CliRunner().invoke(app, ["--dataset", str(dataset), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 2
+    assert "either --checkpoint PATH or --weights random:SEED" in result.stderr
+
+
 def test_shipped_weights_are_of_one_configuration(dataset, tmp_path, shipping):
     app, requests = shipping
     for config, words in (("base", "ships weights of tiny only; give --checkpoint"), ("huge", "expected one of")):

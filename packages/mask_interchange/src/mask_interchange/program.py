@@ -128,6 +128,11 @@ class Demo:
     config: str = "demo"
     short_side: int | None = None
 
+    @property
+    def available(self) -> bool:
+        """Whether the file is there; weights are made by a tool of their own, after the program."""
+        return self.weights.is_file()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
@@ -150,7 +155,7 @@ class Weights:
         Raises:
             typer.BadParameter: both, or neither of a program that ships none, or not of the form `random:SEED`.
         """
-        if checkpoint is None and weights is None and demo is not None:
+        if checkpoint is None and weights is None and demo is not None and demo.available:
             return cls(checkpoint=demo.weights, shipped=True)
         if (checkpoint is None) == (weights is None):
             raise typer.BadParameter("give either --checkpoint PATH or --weights random:SEED")

@@ -1,6 +1,6 @@
 """Sizes of the network, and the configurations one can choose by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rvos_layers.frame_query_transformer import FrameQueryConfig
 from rvos_layers.grounded_config import GroundedConfig
@@ -37,4 +37,5 @@ class MUTRConfig(GroundedConfig):
 
 
 CONFIGS = MUTRConfig.named()
+CONFIGS["demo"] = replace(CONFIGS["demo"], interaction_layers=1, interaction_dropout=0.0)
 DEFAULT_CONFIG = "video-swin-b"  # the member of the ensemble

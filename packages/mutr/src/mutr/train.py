@@ -21,7 +21,7 @@ def program() -> "TrainingProgram":
 main = training_app(
     "mutr-train",
     "Train MUTR: on Ref-YouTube-VOS and referring images jointly, as published, or on videos alone.",
-    configs=("video-swin-b", "video-swin-s", "video-swin-t", "resnet-50", "tiny"),
+    configs=("video-swin-b", "video-swin-s", "video-swin-t", "resnet-50", "tiny", "demo"),
     recipes=("joint", "videos"),
     program=program,
 )

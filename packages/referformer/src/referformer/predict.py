@@ -11,6 +11,7 @@ from rvos_layers.program import ModelPredictor, ModelProgram
 
 from referformer.checkpoint import published_table
 from referformer.config import CONFIGS
+from referformer.demo import DEMO
 from referformer.model import ReferFormer
 from referformer.preprocess import RESIZE
 
@@ -18,4 +19,6 @@ from referformer.preprocess import RESIZE
 class ReferFormerPredictor(ModelPredictor):
     """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
 
-    program = ModelProgram(name="referformer", configs=CONFIGS, build=ReferFormer, table=published_table, resize=RESIZE)
+    program = ModelProgram(
+        name="referformer", configs=CONFIGS, build=ReferFormer, table=published_table, resize=RESIZE, demo=DEMO
+    )

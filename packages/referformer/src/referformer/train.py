@@ -21,7 +21,7 @@ def program() -> "TrainingProgram":
 main = training_app(
     "referformer-train",
     "Train ReferFormer: on images first (`pretrain`), then on videos (`finetune`), or on both together (`joint`).",
-    configs=("video-swin-b", "video-swin-s", "video-swin-t", "resnet-50", "tiny"),
+    configs=("video-swin-b", "video-swin-s", "video-swin-t", "resnet-50", "tiny", "demo"),
     recipes=("joint", "pretrain", "finetune", "challenge"),
     program=program,
 )

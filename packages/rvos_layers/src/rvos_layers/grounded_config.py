@@ -6,6 +6,7 @@ from typing import Self
 from rvos_layers.backbone import BACKBONES, BackboneConfig
 from rvos_layers.deformable_transformer import DeformableConfig
 from rvos_layers.text_encoder import TextConfig
+from rvos_layers.tokenizer import DEMO
 from rvos_layers.video_swin import VideoSwinConfig
 
 
@@ -35,9 +36,10 @@ class GroundedConfig:
 
     @classmethod
     def named(cls) -> dict[str, Self]:
-        """One configuration for each public backbone, and `tiny`, a network for tests that fits random weights
-        only."""
-        return {name: cls(backbone=backbone) for name, backbone in BACKBONES.items()} | {"tiny": cls._tiny()}
+        """One configuration for each public backbone, `tiny`, a network for tests that fits random weights only, and
+        `demo`, whose weights the programs ship."""
+        public = {name: cls(backbone=backbone) for name, backbone in BACKBONES.items()}
+        return public | {"tiny": cls._tiny(), "demo": cls._demo()}
 
     @classmethod
     def _tiny(cls) -> Self:
@@ -50,4 +52,31 @@ class GroundedConfig:
             queries=3,
             mask_channels=16,
             dynamic_channels=4,
+        )
+
+    @classmethod
+    def _demo(cls) -> Self:
+        return cls(
+            backbone=VideoSwinConfig(
+                channels=16,
+                depths=(2, 2, 2, 1),
+                heads=(1, 2, 4, 8),
+                window=(2, 6, 5),
+                mlp_ratio=2.0,
+                stochastic_depth=0.0,
+            ),
+            text=TextConfig(
+                vocabulary=564, hidden=64, layers=2, heads=4, feedforward=128, projection_dropout=0.0, tokenizer=DEMO
+            ),
+            transformer=DeformableConfig(
+                channels=96,
+                encoder_layers=1,
+                decoder_layers=1,
+                feedforward=192,
+                encoder_points=2,
+                decoder_points=2,
+                dropout=0.0,
+            ),
+            queries=4,
+            mask_channels=16,
         )

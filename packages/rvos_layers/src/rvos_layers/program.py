@@ -146,7 +146,8 @@ class ModelPredictor(VideoPredictor):
             RVOSLayersError: a device, weights or tokenizer that cannot be had.
         """
         demo = cls.program.demo
-        if checkpoint is None and seed is None and demo is not None and config in (None, demo.config):
+        nothing_asked = checkpoint is None and seed is None
+        if nothing_asked and demo is not None and demo.available and config in (None, demo.config):
             checkpoint, config = demo.weights, demo.config
         if (checkpoint is None) == (seed is None):
             raise ValueError("give either a checkpoint or a seed for random weights")

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from rvos_layers.command import model_app
 
+from soc.demo import DEMO
+
 if TYPE_CHECKING:
     from soc.predict import SOCPredictor
 
@@ -18,7 +20,8 @@ def predictor() -> "type[SOCPredictor]":
 main = model_app(
     "soc",
     "SOC: segment in a video what sentences refer to.",
-    configs=("joint-base", "tiny"),
+    configs=("joint-base", "tiny", DEMO.config),
     short_side=360,
+    demo=DEMO,
     predictor=predictor,
 )

@@ -22,7 +22,7 @@ def program() -> "TrainingProgram":
 main = training_app(
     "soc-train",
     "Train SOC: on Ref-YouTube-VOS and referring image data jointly, as published, or on videos alone.",
-    configs=("joint-base", "tiny"),
+    configs=("joint-base", "tiny", "demo"),
     recipes=("joint", "videos"),
     program=program,
 )

@@ -147,8 +147,9 @@ def table(scores: dict[str, Means]) -> str:
     )
     return f"""# What the demo weights score
 
-On {VIDEOS["test"]} test videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames. They were used for
-no choice. Each program ran with the weights that it ships; how these were trained stands in the `demo.md` beside them.
+On {VIDEOS["test"]} test videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames. They were
+used for no choice. Each program ran with its shipped weights; how these were trained stands in
+`demo.md` beside them.
 
 | program | J&F | J | F |
 | --- | --- | --- | --- |

@@ -56,4 +56,4 @@ REFERRING = (
     Stage(name="frames", frames=1, batch=16, samples=400_000, rate=1e-3),
     Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4),
 )
-STAGES: Mapping[str, tuple[Stage, ...]] = {"soc": REFERRING}
+STAGES: Mapping[str, tuple[Stage, ...]] = {"soc": REFERRING, "referformer": REFERRING, "mutr": REFERRING}

@@ -10,7 +10,7 @@ from rvos_synthetic import write_dataset
 from rvos_training.clips import ClipSource
 from rvos_training.data_parts import AnnotatedVideos, DataParts
 from rvos_training.object_presence import Presence
-from rvos_training.program import TrainingProgram
+from rvos_training.program import TrainingProgram, flip_and_resize
 from rvos_training.recipe import Recipe
 from rvos_training.request import TrainingRequest
 
@@ -81,5 +81,5 @@ def _train_stage(
         device=device,
         save_every=100,
     )
-    replace(program, sources=sources).train(request, stage.recipe(seed))
+    replace(program, sources=sources, transform=flip_and_resize).train(request, stage.recipe(seed))
     return out / BEST
