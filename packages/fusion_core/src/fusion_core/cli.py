@@ -9,6 +9,7 @@ from fusion_core.commands import (
     convert,
     dataset,
     demo,
+    doctor,
     evaluate,
     fuse,
     recipe,
@@ -35,6 +36,7 @@ COMMANDS = {
     "submit": submission.submit,
     "check-submission": submission.check_submission,
     "check-dataset": dataset.check_dataset,
+    "doctor": doctor.doctor,
 }
 
 

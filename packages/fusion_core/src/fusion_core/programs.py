@@ -37,6 +37,35 @@ class Member:
         """The folder of its own virtual environment."""
         return self.folder.parents[1] / ".venvs" / self.folder.name
 
+    @property
+    def sync_by_hand(self) -> str:
+        """The command line that brings the environment up to date."""
+        return f"UV_PROJECT_ENVIRONMENT={self.environment} uv {' '.join(self._sync)}"
+
+    @property
+    def _sync(self) -> tuple[str, ...]:
+        return "sync", "--frozen", "--inexact", "--no-default-groups", "--package", self.distribution
+
+    def sync(self, *more: str) -> subprocess.CompletedProcess[str]:
+        """Let uv bring the environment up to date, or, with `--dry-run`, tell what is out of date.
+
+        Raises:
+            ProgramError: uv is not there.
+        """
+        uv = find_uv()
+        if uv is None:
+            raise ProgramError(
+                f"the environment of {self.distribution} is made by uv, which is not on the PATH;"
+                " see https://docs.astral.sh/uv"
+            )
+        return subprocess.run(
+            [uv, *self._sync, *more],
+            cwd=self.folder,
+            env=_without_environment() | {"UV_PROJECT_ENVIRONMENT": str(self.environment)},
+            capture_output=True,
+            text=True,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
@@ -58,26 +87,18 @@ class Program:
         """
         if self.member is None:
             return
-        uv = os.environ.get("UV") or shutil.which("uv")
-        if uv is None:
-            raise ProgramError(
-                f"{self.command[0]}: the environment of {self.member.distribution} is made by uv, which is not on the"
-                " PATH; see https://docs.astral.sh/uv"
-            )
-        arguments = ["sync", "--frozen", "--inexact", "--no-default-groups", "--package", self.member.distribution]
-        result = subprocess.run(
-            [uv, *arguments],
-            cwd=self.member.folder,
-            env=_without_environment() | {"UV_PROJECT_ENVIRONMENT": str(self.member.environment)},
-            capture_output=True,
-            text=True,
-        )
+        result = self.member.sync()
         if result.returncode:
             raise ProgramError(
                 f"the environment of {self.member.distribution} could not be made in {self.member.environment}; if this"
-                f" machine is offline, run this once while it is not: UV_PROJECT_ENVIRONMENT={self.member.environment}"
-                f" uv {' '.join(arguments)}\n{result.stderr.strip()}"
+                f" machine is offline, run this once while it is not: {self.member.sync_by_hand}\n"
+                f"{result.stderr.strip()}"
             )
+
+
+def find_uv() -> str | None:
+    """Path of uv; `uv run` says where it is itself."""
+    return os.environ.get("UV") or shutil.which("uv")
 
 
 def find_program(command: Sequence[str]) -> Program:
