@@ -1,0 +1,220 @@
+"""The command `soc-train` on drawn videos: from files to weights, killed and gone on, in two processes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mask_interchange import MaskRun
+from rvos_layers.attention import Attention
+from rvos_layers.checkpoint import read_checkpoint
+from rvos_layers.mlp import MLP
+from rvos_synthetic.dataset import write_dataset
+from rvos_training.request import TrainingRequest
+from soc import cli, train
+from soc.config import CONFIGS
+from soc.model import SOC
+from soc.recipes import RECIPES
+from torch import nn
+from torchvision.ops import StochasticDepth
+from typer.testing import CliRunner
+
+STEPS = 6
+SMALL = [
+    *("--config", "tiny", "--recipe", "videos", "--backbone", "random", "--text-encoder", "random"),
+    *("--short-side", "32", "--device", "cpu", "--workers", "0", "--save-every", "2", "--steps", str(STEPS)),
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("drawn")
+    write_dataset(root, "train", 2, size=(32, 48), frames=8)
+    write_dataset(root, "valid", 1, size=(32, 48), frames=3)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("trained")
+    result = invoke("--data", data, "--out", out, *SMALL)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(train.main, [*map(str, arguments)])
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "soc.train", *map(str, arguments)]
+
+
+def losses(out: Path) -> list[tuple[str, int, object]]:
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [(line["event"], line["step"], line.get("loss", line.get("J&F"))) for line in lines]
+
+
+def test_training_writes_log_checkpoints_and_weights(trained):
+    assert [step for event, step, _ in losses(trained) if event == "train"] == list(range(1, STEPS + 1))
+    validations = [value for event, _, value in losses(trained) if event == "validation"]
+    assert validations
+    assert all(isinstance(value, float) and 0 <= value <= 1 for value in validations)
+    assert (trained / "checkpoints" / f"step-{STEPS:07d}.pt").is_file()
+    assert list((trained / "tensorboard").iterdir())
+
+
+def test_the_loss_falls(data, tmp_path):
+    result = invoke("--data", data, "--out", tmp_path, *SMALL[:-1], 24)
+    assert result.exit_code == 0, result.output
+    values = [value for event, _, value in losses(tmp_path) if event == "train"]
+    assert sum(values[-6:]) < 0.8 * sum(values[:6])
+
+
+def test_killed_at_any_moment_it_goes_on_with_the_same_losses(data, trained, tmp_path):
+    process = subprocess.Popen(command("--data", data, "--out", tmp_path, *SMALL), stderr=subprocess.PIPE)
+    log = tmp_path / "log.jsonl"
+    while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= 3):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors.decode()
+    result = invoke("--data", data, "--out", tmp_path, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert "going on after step" in result.output
+    assert losses(tmp_path) == losses(trained)
+    for name in ("last.safetensors", "best.safetensors"):
+        states = [read_checkpoint(out / name).state for out in (tmp_path, trained)]
+        assert all(torch.equal(states[0][entry], states[1][entry]) for entry in states[1])
+
+
+def test_two_processes_share_the_work(data, tmp_path):
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--standalone",
+        "--local_addr",
+        "127.0.0.1",
+    ]
+    arguments = command("--data", data, "--out", tmp_path, *SMALL[:-1], "2")[1:]
+    result = subprocess.run([*launch, *arguments], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert [step for event, step, _ in losses(tmp_path) if event == "train"] == [1, 2]
+    state = torch.load(tmp_path / "checkpoints" / "step-0000002.pt", weights_only=True)
+    assert state["settings"]["processes"] == 2
+    first, second = (one["torch"] for one in state["random"])
+    assert not torch.equal(first, second), "every process has its own dropout"
+
+
+def test_inference_takes_trained_weights(data, trained, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["--dataset", data, "--split", "valid", "--out", run, "--config", "tiny", "--short-side", "32"]
+    arguments += ["--checkpoint", trained / "last.safetensors", "--tokenizer", "bytes", "--device", "cpu"]
+    result = CliRunner().invoke(cli.main, [*map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    masks = MaskRun.open(run)
+    (video,) = masks.videos()
+    [step] = [step for event, step, _ in losses(trained) if event == "validation"][-1:]
+    validated = MaskRun.open(trained / "validation" / f"step-{step:07d}").read(video)
+    assert masks.read(video).tracks == validated.tracks
+
+
+def test_weights_must_be_chosen(data, tmp_path):
+    result = invoke("--data", data, "--out", tmp_path, "--config", "tiny")
+    assert result.exit_code == 2
+    assert "--backbone FILE and --text-encoder FOLDER" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--config", "huge"], "expected one of joint-base, tiny"),
+        (["--recipe", "soup"], "expected one of joint, videos"),
+        (["--device", "gpu"], "expected one of auto, cpu"),
+        (["--precision", "half"], "precision must be one of no, bf16, fp16"),
+    ],
+)
+def test_wrong_choices_are_explained(data, tmp_path, change, message):
+    result = invoke("--data", data, "--out", tmp_path, *SMALL, *change)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
+def test_missing_data_is_listed(tmp_path):
+    arguments = [*SMALL, "--recipe", "joint"]
+    result = invoke("--data", tmp_path, "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    for name in ("refcoco", "refcoco+", "refcocog", "grefcoco"):
+        assert f"instances_{name}_train.json" in result.output
+    assert "train2014" in result.output
+    assert "meta_expressions.json" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_joint_recipe_is_the_published_one():
+    recipe = RECIPES["joint"]
+    optimisation = recipe.optimisation
+    assert (recipe.epochs, recipe.batch, recipe.frames, recipe.seed) == (30, 1, 8, 42)
+    assert recipe.images == ("refcoco", "refcoco+", "refcocog", "grefcoco")
+    assert (recipe.resize.short, recipe.resize.longest) == (360, 640)
+    assert (optimisation.rate, optimisation.backbone_rate, optimisation.text_rate) == (1e-4, 1e-5, 5e-6)
+    assert (optimisation.weight_decay, optimisation.gradient_norm, optimisation.drops) == (1e-4, 0.1, (20,))
+    assert not recipe.faithful
+    assert recipe.precision == "no"
+
+
+@pytest.mark.parametrize("faithful", [False, True])
+def test_faithful_reaches_transform_and_losses(faithful):
+    program = train.program()
+    request = TrainingRequest(data=Path(), out=Path(), recipe="joint", config="tiny", changes={"faithful": faithful})
+    recipe = program.recipe(request)
+    assert program.transform(recipe).faithful is faithful
+    assert program.criterion(recipe.faithful).matcher.faithful is faithful
+
+
+def test_dropout_is_where_the_published_model_has_it():
+    with torch.device("meta"):
+        model = SOC(CONFIGS["joint-base"])
+    rates: dict[str, set[float]] = {}
+    for name, module in model.named_modules():
+        match module:
+            case nn.Dropout() | StochasticDepth():
+                rate = module.p
+            case Attention():
+                rate = module.dropout
+            case _:
+                continue
+        part = "backbone depth" if isinstance(module, StochasticDepth) else ".".join(name.split(".")[:2])
+        rates.setdefault(part, set()).add(round(rate, 6))
+    depths = rates.pop("backbone depth")
+    assert depths == {round(0.2 * block / 23, 6) for block in range(24)}
+    assert rates.pop("video.backbone") == {0.0}
+    assert rates.pop("queries.words") == rates.pop("alignment.attention") == {0.0}
+    assert {rate for found in rates.values() for rate in found} == {0.1}
+    assert {part.split(".")[0] for part in rates} == {"text", "queries", "cluster"}
+
+
+def test_initial_weights_are_drawn_as_published():
+    torch.manual_seed(0)
+    model = SOC(CONFIGS["tiny"])
+    assert all(head.bias.item() == pytest.approx(-4.595) for head in model.class_heads)
+    for layer, head in enumerate(model.queries.box_heads):
+        assert isinstance(head, MLP)
+        assert not head.last.weight.any()
+        assert head.last.bias.tolist() == ([0, 0, -2, -2] if layer == 0 else [0] * 4)
+    for table in (model.queries.query_embed, model.cluster.query_position, model.cluster.frame_position):
+        assert 0.85 < float(table.weight.std()) < 1.15
+    assert 0.85 < float(model.queries.transformer.level_embed.std()) < 1.15
+    for part in (model.cluster.decoder, model.cluster.exchanges, model.controller):
+        for name, parameter in part.named_parameters():
+            if parameter.ndim > 1:
+                rows, columns = parameter.shape
+                bound = (6 / (rows + columns)) ** 0.5
+                assert 0.95 * bound < float(parameter.abs().max()) <= bound, name
