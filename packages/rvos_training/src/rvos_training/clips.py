@@ -44,7 +44,14 @@ class Clip:
     def of(cls, name: str, text: str, frames: NDArray[np.uint8], masks: NDArray[np.bool_]) -> Self:
         """A clip whose boxes and visibility follow from its masks."""
         boxes = np.stack([box_of(mask) for mask in masks])
-        return cls(name=name, text=text, frames=frames, masks=masks, boxes=boxes, visible=masks.any((1, 2)))
+        return cls(
+            name=name,
+            text=text,
+            frames=frames,
+            masks=masks,
+            boxes=boxes,
+            visible=np.array([mask.any() for mask in masks]),
+        )
 
 
 class ClipSource(Protocol):

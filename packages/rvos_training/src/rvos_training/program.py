@@ -81,7 +81,7 @@ class TrainingProgram:
             ValueError: a change makes no sense; says which.
         """
         chosen = self.recipes[request.recipe]
-        changes = {name: value for name, value in request.changes.items() if value is not None}
+        changes: dict[str, Any] = {name: value for name, value in request.changes.items() if value is not None}
         if (short := changes.pop("short_side", None)) is not None:
             changes["resize"] = replace(chosen.resize, short=short)
         return replace(chosen, **changes)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -45,11 +46,10 @@ class Validation:
             for name in run.missing(share):
                 run.write(self.predictor.predict(dataset.videos[name]))
         accelerator.wait_for_everyone()
-        scores: list[Means | None] = [None]
+        scores: list[Any] = [None]
         if accelerator.is_main_process:
             scores = [evaluate_run(run, open_annotations(self.videos.annotations), dataset=dataset).overall]
-        [means] = broadcast_object_list(scores)
-        return means
+        return broadcast_object_list(scores)[0]
 
     def _manifest(self, step: int) -> RunManifest:
         return RunManifest(
