@@ -170,3 +170,26 @@ def test_questions_pair_frames_and_sentences(sentences, frames, clip_each, size)
     ]
     expected = [(e, (e if clip_each else 0) * frames + t) for e in range(sentences) for t in range(frames)]
     assert asked == expected
+
+
+def test_the_last_layer_answers_as_in_training(model, clip):
+    """`find` is what `find_by_layer` says of the answering layer, wherever queries speak for themselves."""
+    with torch.no_grad():
+        video, text = model.encode_video(clip), model.encode_text(tokens(*SENTENCES))
+        found, layers = model.find(video, text), model.find_by_layer(video, text)
+    assert len(layers) == TINY.transformer.decoder_layers
+    for name in ("logits", "boxes", "states", "centres"):
+        assert torch.equal(getattr(found, name), getattr(layers[-1], name))
+
+
+def test_heads_start_as_published():
+    model = Plain(TINY)
+    assert {round(head.bias.item(), 3) for head in model.class_heads} == {-4.595}
+    for layer, head in enumerate(model.queries.box_heads):
+        assert not head.last.weight.any()
+        assert head.last.bias.tolist() == ([0, 0, -2, -2] if layer == 0 else [0, 0, 0, 0])
+    for layer in model.masks.controller.layers:
+        rows, columns = layer.weight.shape
+        bound = (6 / (rows + columns)) ** 0.5
+        assert not layer.bias.any()
+        assert 0.95 * bound < layer.weight.abs().max().item() <= bound

@@ -119,6 +119,17 @@ def test_all_missing_parts_are_listed(tmp_path):
         assert part in str(error.value)
 
 
+def test_images_alone_need_no_videos(tmp_path):
+    with pytest.raises(TrainingError) as error:
+        open_parts(tmp_path, ("refcoco",), videos_too=False)
+    assert "ref-youtube-vos" not in str(error.value)
+    (tmp_path / "coco" / "train2014").mkdir(parents=True)
+    (tmp_path / "coco" / "instances_refcoco_train.json").touch()
+    parts = open_parts(tmp_path, ("refcoco",), videos_too=False)
+    assert not parts.videos.dataset.videos
+    assert object_presence(parts.videos.dataset, parts.videos.annotations, tmp_path / "presence.json") == {}
+
+
 def test_validation_needs_annotations(root):
     assert open_parts(root, ()).validation is None
     draw_split(root, "valid", {"v": 3})

@@ -1,0 +1,60 @@
+"""Training: what is shared with ReferFormer, the published recipe, and what `--faithful` brings back."""
+
+import pytest
+import torch
+from grounded_cases import TrainingContract
+from grounded_cases.learning import answered, batch
+from mutr import MUTRPredictor, cli, train
+from mutr.recipes import RECIPES
+
+
+class TestTraining(TrainingContract):
+    kind = MUTRPredictor
+    program = train.program()
+    train = train.main
+    infer = cli.main
+    videos = "videos"
+
+    def test_faithful_deals_frames_out_to_the_wrong_clips(self, model):
+        """Both published mix-ups: frames before the exchange, answers behind it."""
+        model.faithful = True
+        [*_, last] = answered(model, batch(2))
+        [*_, alone] = answered(model, batch(2, [0]))
+        assert (last.logits[0] - alone.logits[0]).abs().max() > 1e-3
+        assert torch.equal(last.logits[:, 0], last.logits[:, 2])  # two clips, three frames: A B A, B A B
+        assert torch.equal(last.logits[0, 0], last.logits[1, 1])
+        assert not torch.equal(last.logits[0, 0], last.logits[0, 1])
+
+    def test_faithful_changes_nothing_with_one_short_clip(self, model):
+        """Two frames fall into one window, shifted or not."""
+        given = batch(1)
+        video, text = model.encode_video(given.frames[:, :2]), model.encode_text(given.tokens)
+        ours = model.find_by_layer(video, text)
+        model.faithful = True
+        published = model.find_by_layer(video, text)
+        for one, other in zip(ours, published, strict=True):
+            torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("faithful", [False, True])
+    def test_windows_shift_in_training_unless_faithful(self, model, faithful):
+        states = torch.randn(1, 7, 3, 64, generator=torch.Generator().manual_seed(0))
+        model.faithful = faithful
+        with torch.no_grad():
+            trained = model.conclude(states)
+            evaluated = model.eval().conclude(states)
+        assert torch.allclose(trained, evaluated.expand_as(trained), atol=1e-5) is not faithful
+
+    def test_the_sentence_vector_is_left_out_of_training(self, model):
+        """Nobody hears it, and several processes would wait for its gradient."""
+        RECIPES["joint"].optimisation.optimizer(model)
+        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        assert frozen == {f"text.roberta.pooler.dense.{name}" for name in ("weight", "bias")}
+
+
+def test_the_joint_recipe_is_the_published_one():
+    recipe, how = RECIPES["joint"], RECIPES["joint"].optimisation
+    assert (recipe.frames, recipe.batch, recipe.epochs, recipe.seed) == (5, 2, 12, 42)
+    assert recipe.images == ("refcoco", "refcoco+", "refcocog")
+    assert (how.rate, how.backbone_rate, how.text_rate) == (1e-4, 6e-6, 1e-5)
+    assert (how.drops, how.weight_decay, how.gradient_norm) == ((8, 10), 5e-4, 0.1)
+    assert RECIPES["videos"].images == ()

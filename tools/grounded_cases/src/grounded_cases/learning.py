@@ -1,0 +1,177 @@
+"""What holds for the training of this family: from files to weights that inference takes, and the network's part."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from mask_interchange import MaskRun
+from rvos_layers.cross_modal_decoder import CrossModalDecoder
+from rvos_layers.grounded_segmenter import GroundedSegmenter
+from rvos_layers.program import ModelPredictor
+from rvos_layers.tokenizer import PAD, Tokens
+from rvos_synthetic.dataset import write_dataset
+from rvos_training.augmentation import Augmentation
+from rvos_training.grounded_objective import answers, criterion
+from rvos_training.learner import Batch, Learner
+from rvos_training.losses import Losses
+from rvos_training.program import TrainingProgram
+from rvos_training.targets import Predictions, Targets
+from typer.testing import CliRunner
+
+from grounded_cases.training import without_dropout
+
+TINY = ["--config", "tiny", "--short-side", "32", "--device", "cpu"]
+FRESH = ["--backbone", "random", "--text-encoder", "random", "--workers", "0"]
+SENTENCES = torch.tensor([[0, 17, 40, 2, PAD, PAD], [0, 99, 5, 31, 7, 2]])
+
+
+class TrainingContract:
+    """Tests to inherit from.
+
+    A subclass names the `kind` of predictor, the commands that `train` it and `infer` with it, the training `program`,
+    and the recipe for `videos` alone.
+    """
+
+    kind: type[ModelPredictor]
+    program: TrainingProgram
+    train: typer.Typer
+    infer: typer.Typer
+    videos: str
+
+    @pytest.fixture
+    def model(self) -> GroundedSegmenter:
+        """A tiny network in training mode, without dropout, in which no parameter is neutral."""
+        torch.manual_seed(0)
+        model = without_dropout(self.kind.program.build(self.kind.program.configs["tiny"]))
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                torch.nn.init.normal_(parameter, mean=parameter.mean().item(), std=0.1)
+        return model
+
+    def test_two_steps_from_files_to_masks(self, tmp_path: Path) -> None:
+        data, out, run = (tmp_path / name for name in ("data", "out", "run"))
+        write_dataset(data, "train", 2, size=(48, 64), frames=7)
+        write_dataset(data, "valid", 1, size=(48, 64), frames=3)
+        trained = invoke(self.train, *TINY, *FRESH, "--data", data, "--out", out, "--recipe", self.videos, "--steps", 2)
+        assert trained.exit_code == 0, trained.output
+        log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in log if line["event"] == "train"] == [1, 2]
+        [step] = [line["step"] for line in log if line["event"] == "validation"]
+        asked = ["--dataset", data, "--split", "valid", "--out", run, "--tokenizer", "bytes"]
+        found = invoke(self.infer, *TINY, *asked, "--checkpoint", out / "last.safetensors")
+        assert found.exit_code == 0, found.output
+        [video] = MaskRun.open(run).videos()
+        validated = MaskRun.open(out / "validation" / f"step-{step:07d}")
+        assert MaskRun.open(run).read(video).tracks == validated.read(video).tracks
+
+    def test_the_command_knows_every_recipe_and_configuration(self) -> None:
+        result = invoke(self.train, "--help")
+        assert result.exit_code == 0
+        assert "|".join(self.kind.program.configs) in "".join(result.output.split()).replace("│", "")
+
+    def test_every_parameter_learns(self, model: GroundedSegmenter) -> None:
+        """All but those that are frozen; a parameter without gradient would stop training on several processes."""
+        losses(model, batch(2)).total.backward()
+        parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert [name for name, parameter in parameters.items() if parameter.grad is None] == []
+
+    def test_masks_of_all_layers_are_drawn_on_features_made_once(
+        self, model: GroundedSegmenter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        decode, runs = CrossModalDecoder.forward, []
+        monkeypatch.setattr(CrossModalDecoder, "forward", lambda *given: runs.append(1) or decode(*given))
+        losses(model, batch(2)).total.backward()
+        assert len(runs) == 1
+
+    def test_training_and_inference_draw_the_same(self, model: GroundedSegmenter) -> None:
+        given = batch(1)
+        with torch.no_grad():
+            video, text = model.encode_video(given.frames), model.encode_text(given.tokens)
+            for found in model.find_by_layer(video, text):
+                features = model.masks.features(video, text, found.memory)
+                expected = model.draw(video, text, found)
+                torch.testing.assert_close(model.masks.draw_on(features, video, found), expected, rtol=0, atol=1e-4)
+
+    def test_clips_of_a_batch_keep_apart(self, model: GroundedSegmenter) -> None:
+        """Answers to two clips together are those to each alone, as long as none is padded."""
+        together = answered(model, batch(2))
+        for i in range(2):
+            for layer, alone in zip(together, answered(model, batch(2, [i])), strict=True):
+                torch.testing.assert_close(layer.logits[i], alone.logits[0], rtol=0, atol=1e-5)
+                torch.testing.assert_close(layer.boxes[i], alone.boxes[0], rtol=0, atol=1e-5)
+                torch.testing.assert_close(layer.draw_all()[i], alone.draw_all()[0], rtol=0, atol=1e-3)
+
+    def test_padded_pixels_have_no_position_code(self, model: GroundedSegmenter) -> None:
+        """As published they have one, that is the sine of millions: `--faithful` repeats it, evaluation as well."""
+        padded = torch.zeros(1, 3, 64, 64, dtype=torch.bool)
+        padded[..., 40:] = True
+        frames = torch.zeros(1, 3, 3, 64, 64)
+        with torch.no_grad():
+            clean = model.encode_video(frames, padded).grids
+            model.faithful = True
+            faithful = model.encode_video(frames, padded).grids
+            model.faithful = False
+            evaluated = model.eval().encode_video(frames, padded).grids
+        for ours, published, evaluation in zip(clean, faithful, evaluated, strict=True):
+            assert ours.padding is not None
+            hidden = ours.padding[:, None].expand_as(ours.position)
+            assert not ours.position[hidden].any()
+            assert torch.equal(ours.position[~hidden], published.position[~hidden])
+            assert torch.equal(published.position, evaluation.position)
+        assert (faithful[0].position[..., 10:].abs() > 0.5).any()
+
+    @pytest.mark.parametrize("faithful", [False, True])
+    def test_faithful_reaches_every_part(self, model: GroundedSegmenter, faithful: bool) -> None:
+        recipe = replace(self.program.recipes[self.videos], faithful=faithful)
+        transform = self.program.transform(recipe)
+        assert isinstance(transform, Augmentation)
+        assert transform.faithful == faithful
+        assert self.program.criterion(faithful).matcher.faithful == faithful
+        self.program.set_up(model, faithful)
+        assert model.faithful == faithful
+
+    def test_sizes_follow_the_short_side(self) -> None:
+        recipe = self.program.recipes[self.videos]
+        published = self.program.transform(recipe)
+        half = self.program.transform(replace(recipe, resize=replace(recipe.resize, short=180)))
+        assert isinstance(published, Augmentation)
+        assert isinstance(half, Augmentation)
+        assert (min(published.whole.short), max(published.whole.short), published.whole.longest) == (288, 512, 640)
+        assert (min(half.whole.short), max(half.whole.short), half.whole.longest) == (144, 256, 320)
+
+
+def invoke(command: typer.Typer, *arguments: object):
+    """Run a command in this process."""
+    return CliRunner().invoke(command, [*map(str, arguments)])
+
+
+def batch(clips: int, kept: list[int] | None = None) -> Batch:
+    """Some clips of three frames of noise, each with a sentence, and a square that is gone in the last frame."""
+    kept = kept or list(range(clips))
+    frames = torch.randn(clips, 3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    masks = torch.zeros(clips, 3, 64, 64, dtype=torch.bool)
+    masks[:, :2, 16:40, 8:30] = True
+    boxes = torch.tensor([0.3, 0.44, 0.34, 0.38]).expand(clips, 3, 4) * masks.any((2, 3))[..., None]
+    ids = SENTENCES[kept]
+    return Batch(
+        frames=frames[kept],
+        padding_mask=None,
+        tokens=Tokens(ids, ids == PAD),
+        targets=Targets(boxes=boxes[kept], masks=masks[kept], visible=masks[kept].any(3).any(2)),
+        names=tuple(map(str, kept)),
+    )
+
+
+def losses(model: GroundedSegmenter, given: Batch) -> Losses:
+    """Losses of a batch."""
+    return Learner(model, answers, criterion())(given)
+
+
+def answered(model: GroundedSegmenter, given: Batch) -> list[Predictions]:
+    """What all decoder layers say."""
+    with torch.no_grad():
+        video = model.encode_video(given.frames, given.padding_mask)
+        return answers(model, video, model.encode_text(given.tokens))
