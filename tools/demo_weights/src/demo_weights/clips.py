@@ -1,5 +1,7 @@
 """Random clips of drawn videos: any sentence, any frames."""
 
+import re
+
 import numpy as np
 from rvos_training.clips import Clip
 from rvos_training.data_parts import AnnotatedVideos
@@ -10,22 +12,28 @@ LONGEST_STEP = 3  # frames from one frame of a clip to the next
 
 
 class RandomClips:
-    """Clips in which the object is seen at least once; all sentences are equally likely.
+    """Clips in which the object is seen at least once; all sentences that match are equally likely.
 
     Args:
         videos: what to draw from.
         presence: from `object_presence`.
         length: frames of a clip.
         samples: how many an epoch takes.
+        pattern: regular expression that must be found in a sentence.
     """
 
-    def __init__(self, videos: AnnotatedVideos, presence: Presence, length: int, samples: int) -> None:
+    def __init__(
+        self, videos: AnnotatedVideos, presence: Presence, length: int, samples: int, pattern: str = ""
+    ) -> None:
         self.videos = videos
         self.presence = presence
         self.length = length
         self.samples = samples
         self.sentences = [
-            (video, expression) for video in videos.dataset.videos.values() for expression in video.expressions
+            (video, expression)
+            for video in videos.dataset.videos.values()
+            for expression in video.expressions
+            if re.search(pattern, expression.text or "")
         ]
 
     def __len__(self) -> int:

@@ -110,11 +110,7 @@ def score(model: str, data: Path, work: Path) -> Means:
 
 def card(model: str, facts: list[StageFacts], test: Means, size: int) -> str:
     """The model card, in Markdown."""
-    rows = "\n".join(
-        f"| {one.stage.name} | {one.stage.frames} | {one.stage.batch} | {one.steps} | {one.steps * one.stage.batch} | "
-        f"{one.stage.rate:g} | {one.seconds / 60:.0f} min | {100 * one.best:.1f} |"
-        for one in facts
-    )
+    rows = "\n".join(map(_row, facts))
     return f"""# {model}: demo weights
 
 `demo.safetensors` ({size / 1e6:.1f} MB, half precision) holds a small network, configuration `demo`. It shows that the
@@ -126,8 +122,8 @@ program works, on drawn videos. It has never seen a photograph: on real videos i
 - Training: seed {SEED}, the program's own trainer and losses, every rate a tenth in the last quarter of a stage. The
   weights are those of the best score on {VIDEOS["valid"]} validation videos.
 
-| stage | frames | batch | steps | clips seen | rate | time | J&F, validation |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| stage | short side | frames | batch | steps | clips seen | rate | time | J&F, validation |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
 Scores on the {VIDEOS["test"]} videos of the test split, which were used for no choice:
@@ -138,6 +134,22 @@ Scores on the {VIDEOS["test"]} videos of the test split, which were used for no 
 
 Made by `uv run --package demo-weights demo-weights train {model}`; license as of the program.
 """
+
+
+def _row(facts: StageFacts) -> str:
+    stage = facts.stage
+    cells = (
+        stage.name,
+        stage.short_side,
+        stage.frames,
+        stage.batch,
+        facts.steps,
+        facts.steps * stage.batch,
+        f"{stage.rate:g}",
+        f"{facts.seconds / 60:.0f} min",
+        f"{100 * facts.best:.1f}",
+    )
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def table(scores: dict[str, Means]) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rvos_layers.preprocess import ResizeRule
+from rvos_synthetic.textures import COLOURS
 from rvos_training.optimisation import Optimisation
 from rvos_training.recipe import Recipe
 
 SIZE = (96, 160)  # of the drawn videos
-RESIZE = ResizeRule(short=SIZE[0], longest=None)
 VIDEOS = {"train": 1200, "valid": 16, "test": 40}
 EPOCHS = 4  # of every stage; the network is scored after each, and the last one runs at a tenth of the rate
 SEED = 42
@@ -20,6 +20,8 @@ class Stage:
 
     Attributes:
         name: of its folder.
+        short_side: of the frames, in pixels.
+        sentences: regular expression; only sentences in which it is found are learned from.
         frames: of a clip.
         batch: clips to a step.
         samples: clips in all.
@@ -27,6 +29,8 @@ class Stage:
     """
 
     name: str
+    short_side: int = SIZE[0]
+    sentences: str = ""
     frames: int
     batch: int
     samples: int
@@ -36,7 +40,7 @@ class Stage:
         """As the trainer takes it."""
         return Recipe(
             frames=self.frames,
-            resize=RESIZE,
+            resize=ResizeRule(short=self.short_side, longest=None),
             epochs=EPOCHS,
             batch=self.batch,
             optimisation=Optimisation(
@@ -51,9 +55,12 @@ class Stage:
         )
 
 
-# Single frames first: for the same work they show sixteen scenes where clips show four. Clips teach motion.
+# What one frame and one word tell, in small frames, which are cheap; then all sentences in single frames, which show
+# sixteen scenes for the work of four clips; then clips, as they teach motion.
+EASY = rf"\b({'|'.join(COLOURS)})\b|on the (left|right)|at the (top|bottom)|in the (upper|lower) half"
 REFERRING = (
-    Stage(name="frames", frames=1, batch=16, samples=400_000, rate=1e-3),
+    Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3),
+    Stage(name="frames", frames=1, batch=16, samples=200_000, rate=5e-4),
     Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4),
 )
 STAGES: Mapping[str, tuple[Stage, ...]] = {"soc": REFERRING, "referformer": REFERRING, "mutr": REFERRING}

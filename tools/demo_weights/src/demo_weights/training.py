@@ -68,7 +68,7 @@ def _train_stage(
     samples = max(stage.batch, round(stage.samples * share / EPOCHS))
 
     def sources(parts: DataParts, presence: Presence, recipe: Recipe) -> list[ClipSource]:
-        return [RandomClips(parts.videos, presence, recipe.frames, samples)]
+        return [RandomClips(parts.videos, presence, recipe.frames, samples, stage.sentences)]
 
     program: TrainingProgram = import_module(f"{model}.train").program()
     request = TrainingRequest(

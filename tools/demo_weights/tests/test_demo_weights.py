@@ -1,0 +1,140 @@
+"""What the tool adds to the trainer: random clips, the tokenizer, stages as data, half precision, card and table."""
+
+import json
+import re
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+from demo_weights.clips import RandomClips
+from demo_weights.errors import DemoWeightsError
+from demo_weights.shipping import LARGEST, StageFacts, card, table, write_half
+from demo_weights.stages import EASY, STAGES
+from demo_weights.training import best_weights, split_of
+from demo_weights.vocabulary import write_tokenizer
+from fusion_core.evaluation import Means
+from rvos_layers.checkpoint import read_checkpoint
+from rvos_layers.tokenizer import DEMO, SHIPPED, pretrained_encoder
+from rvos_synthetic import plan_video, vocabulary, write_dataset
+from rvos_training.object_presence import object_presence
+from safetensors.torch import save_file
+
+MODELS = list(STAGES)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_dataset(root, "train", 3, size=(48, 80), frames=6)
+    found = split_of(root, "train")
+    return found, object_presence(found.dataset, found.annotations, root / "presence.json")
+
+
+def test_clips_show_their_object_and_depend_on_chance_alone(videos):
+    clips = RandomClips(*videos, length=4, samples=40)
+    drawn = [clips.clip(index, np.random.default_rng(index)) for index in range(len(clips))]
+    assert all(clip.visible.any() and clip.frames.shape == (4, 48, 80, 3) for clip in drawn)
+    assert len({clip.name for clip in drawn}) > 10
+    again = clips.clip(0, np.random.default_rng(3))
+    assert again.name == drawn[3].name
+    assert np.array_equal(again.masks, drawn[3].masks)
+
+
+def test_clips_longer_than_the_video_repeat_its_last_frame(videos):
+    clip = RandomClips(*videos, length=9, samples=1).clip(0, np.random.default_rng(0))
+    assert np.array_equal(clip.frames[-1], clip.frames[-2])
+    assert not np.array_equal(clip.frames[0], clip.frames[-1])
+
+
+def test_only_sentences_that_match(videos):
+    clips = RandomClips(*videos, length=1, samples=50, pattern="shape|object")
+    texts = {clips.clip(0, np.random.default_rng(seed)).text for seed in range(50)}
+    assert texts
+    assert all(re.search("shape|object", text) for text in texts)
+
+
+def test_easy_sentences_tell_by_colour_or_place():
+    sentences = [e for index in range(60) for e in plan_video("train", index)[1]]
+    easy = [e for e in sentences if re.search(EASY, e.text)]
+    assert len(easy) > len(sentences) / 3
+    assert all(e.claims.keys() & {"colour", "side", "level"} for e in easy)
+
+
+def test_the_shipped_tokenizer_is_the_one_that_is_written(tmp_path):
+    write_tokenizer(tmp_path, vocabulary())
+    for name in ("vocab.json", "merges.txt"):
+        assert (tmp_path / name).read_bytes() == (SHIPPED[DEMO] / name).read_bytes()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_configurations_fit_the_tokenizer(model):
+    size = len(json.loads((SHIPPED[DEMO] / "vocab.json").read_text()))
+    config = import_module(f"{model}.config").CONFIGS["demo"]
+    assert (config.text.vocabulary, config.text.tokenizer) == (size, DEMO)
+
+
+def test_every_word_is_one_token_and_every_sentence_is_accepted():
+    encode = pretrained_encoder(DEMO)
+    for word in vocabulary():
+        assert len(encode(word)) == 3
+        assert len(encode(f"the {word}")) == 4
+    assert 3 not in encode("Ein Hund läuft, 犬が走る!"), "<unk>"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_shipped_is_small_enough(model):
+    program = import_module(f"{model}.train").program().model
+    network = program.build(program.configs["demo"])
+    assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
+    assert program.demo == import_module(f"{model}.demo").DEMO
+
+
+def test_half_precision(tmp_path):
+    state = {"a": torch.randn(5, 7), "steps": torch.tensor([3])}
+    save_file(state, tmp_path / "best.safetensors", {"model": "soc", "config": "demo"})
+    write_half(tmp_path / "best.safetensors", tmp_path / "demo.safetensors")
+    written = read_checkpoint(tmp_path / "demo.safetensors")
+    assert written.state["a"].dtype == torch.float16
+    torch.testing.assert_close(written.state["a"].float(), state["a"], rtol=1e-3, atol=1e-6)
+    assert torch.equal(written.state["steps"], state["steps"])
+    assert written.metadata["config"] == "demo"
+    assert written.metadata["source_sha256"] == read_checkpoint(tmp_path / "best.safetensors").sha256
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.zeros(LARGEST // 2 + 1), "more than"),
+        (torch.tensor([1e6]), "cannot hold"),
+        (torch.tensor([float("nan")]), "cannot hold"),
+    ],
+)
+def test_what_cannot_be_shipped(tmp_path, tensor, words):
+    save_file({"a": tensor}, tmp_path / "best.safetensors")
+    with pytest.raises(DemoWeightsError, match=words):
+        write_half(tmp_path / "best.safetensors", tmp_path / "demo.safetensors")
+    assert not (tmp_path / "demo.safetensors").exists()
+
+
+def test_the_last_stage_that_was_scored_counts(tmp_path):
+    stages = STAGES["soc"]
+    assert best_weights(tmp_path, stages) is None
+    for stage in stages[:2]:
+        (tmp_path / stage.name).mkdir()
+        (tmp_path / stage.name / "best.safetensors").touch()
+        assert best_weights(tmp_path, stages) == tmp_path / stage.name / "best.safetensors"
+
+
+def test_card_and_table_tell_what_was_measured(tmp_path):
+    entries = [{"event": "train", "step": step, "seconds": 6.0} for step in (1, 2, 3, 4, 5)]
+    entries += [{"event": "validation", "step": step, "J&F": score} for step, score in ((3, 0.41), (5, 0.4))]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    stage = replace(STAGES["soc"][0], batch=8)
+    facts = StageFacts.read(stage, tmp_path)
+    assert (facts.steps, facts.seconds, facts.best) == (5, 30, 0.41)
+    text = card("soc", [facts], Means(j=0.5, f=0.6), 3_700_000)
+    assert f"| small | 48 | 1 | 8 | 5 | 40 | {stage.rate:g} | 0 min | 41.0 |" in text
+    assert "| 55.0 | 50.0 | 60.0 |" in text
+    assert "| soc | 55.0 | 50.0 | 60.0 |" in table({"soc": Means(j=0.5, f=0.6)})
