@@ -1,6 +1,7 @@
 """Size and opening time of a report on many videos.
 
     uv run --package fusion-core python tools/bench/report.py [--videos 50] [--frames 30] [--opened 5] [--keep FILE]
+    uv run --package fusion-core python tools/bench/report.py --page FILE     # only open one that was kept
 
 Every run of the published recipe, drawn: 50 videos of 720p with 30 frames and two objects of two expressions each,
 outlines about as long as those of real masks, pictures of noise in several sizes, most of it coarse as in photographs.
@@ -76,6 +77,23 @@ def write_runs(folder: Path, videos: list[str], names: list[str]) -> None:
         app(["fuse", "--stage", stage, "--runs", str(folder)], standalone_mode=False)
 
 
+def make_page(root: Path, count: int, frames: int) -> Path:
+    """Draw everything and write the report; prints what that took."""
+    videos = [f"video{number:03}" for number in range(count)]
+    write_runs(root / "runs", videos, write_dataset(root / "dataset", videos, frames))
+    page = root / "report.html"
+    start, busy = time.perf_counter(), time.process_time()
+    code = app(
+        ["report", "--runs", str(root / "runs"), "--dataset", str(root / "dataset"), "--out", str(page)],
+        standalone_mode=False,
+    )
+    if code:
+        sys.exit(code)
+    took, busy = time.perf_counter() - start, time.process_time() - busy
+    print(f"written in {took:.1f} s ({busy:.1f} s of one core), {page.stat().st_size / 1e6:.1f} MB")
+    return page
+
+
 def opening_times(page: Path, times: int) -> list[tuple[float, float]]:
     """Seconds until the first frame is seen, and until the file is read."""
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -110,23 +128,16 @@ def main() -> None:
     arguments.add_argument("--frames", type=int, default=30)
     arguments.add_argument("--opened", type=int, default=5, help="times that the page is opened; 0: no browser")
     arguments.add_argument("--keep", type=Path, help="where to leave the page")
+    arguments.add_argument("--page", type=Path, help="open this page instead of making one")
     options = arguments.parse_args()
-    videos = [f"video{number:03}" for number in range(options.videos)]
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        write_runs(root / "runs", videos, write_dataset(root / "dataset", videos, options.frames))
-        page = root / "report.html"
-        start = time.perf_counter()
-        code = app(
-            ["report", "--runs", str(root / "runs"), "--dataset", str(root / "dataset"), "--out", str(page)],
-            standalone_mode=False,
-        )
-        if code:
-            sys.exit(code)
-        print(f"written in {time.perf_counter() - start:.1f} s, {page.stat().st_size / 1e6:.1f} MB")
-        times = opening_times(page, options.opened)
-        if options.keep:
-            shutil.copy(page, options.keep)
+    if options.page:
+        times = opening_times(options.page.absolute(), options.opened)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            page = make_page(Path(folder), options.videos, options.frames)
+            times = opening_times(page, options.opened)
+            if options.keep:
+                shutil.copy(page, options.keep)
     for what, seconds in zip(("seen", "complete"), zip(*times, strict=True), strict=False):
         print(f"{what:8}  median {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s")
 

@@ -279,7 +279,10 @@ def test_a_run_of_another_size_is_named(fresh, tmp_path):
         Image.new("RGB", (40, 30)).save(file)
     outcome = written(fresh, tmp_path / "report.html", annotations=None)
     assert len(outcome.problems) == 7
-    assert f"video {video}: left out: run a: frames of 160x90 pixels, but the video has 40x30 pixels" in outcome.problems[0]
+    assert (
+        f"video {video}: left out: run a: frames of 160x90 pixels, but the video has 40x30 pixels"
+        in outcome.problems[0]
+    )
 
 
 def test_no_run_is_an_error_that_says_where_it_looked(drawn, tmp_path):
@@ -309,3 +312,17 @@ def test_a_run_without_some_expressions_leaves_them_out(drawn):
     assert ids == [expression.id for expression in more.expressions]
     assert content.counts == {}
     assert set(content.disagreement) == {None}
+
+
+def test_a_video_of_ones_own_has_the_expressions_of_its_runs(drawn, tmp_path):
+    name = next(iter(open_dataset(drawn.dataset).videos))
+    out = tmp_path / "report.html"
+    recipe = tmp_path / "one.toml"
+    recipe.write_text(f'result = "mine"\n[run.mine]\npath = "{drawn.runs / "a"}"\n')
+    frames = str(drawn.dataset / "JPEGImages" / name)
+    result = CliRunner().invoke(app, ["report", "--video", frames, "--recipe", str(recipe), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    page = Page(out.read_text())
+    tracks = MaskRun.open(drawn.runs / "a").read(name).tracks
+    assert [entry["text"] for entry in page.blocks["index"]["entries"]] == [one.expression.text for one in tracks]
+    np.testing.assert_array_equal(painted(page, 0, "mine", 1), tracks[1].stack())

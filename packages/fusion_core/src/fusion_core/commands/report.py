@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mask_interchange.program import DatasetOption, SplitOption, VideoOption, open_source
 
 from fusion_core.progress import counted
 
 
 def report(
     runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
-    dataset: Annotated[Path | None, typer.Option(help="Data set with the frames and sentences.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
+    dataset: DatasetOption = None,
+    split: SplitOption = None,
+    video: VideoOption = None,
     recipe: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="Recipe whose runs are shown: a name, or a TOML file.")
     ] = "iccv2023",
@@ -28,19 +30,18 @@ def report(
 
     The file needs no network and no other file. Exit code 1: something could not be shown; the page says what.
     """
-    from mask_interchange import open_dataset
-
     from fusion_core.annotations import open_annotations
     from fusion_core.recipe_file import find_recipe
     from fusion_core.report.page import write_report
 
-    if dataset is None:
-        raise typer.BadParameter("give --dataset ROOT, the data set that the runs were made of")
+    source = open_source(dataset, split, video)
+    if video is not None and annotations is not None:
+        raise typer.BadParameter("--annotations goes with --dataset, which says which object a sentence means")
     with counted("videos") as progress:
         written = write_report(
             find_recipe(recipe),
             runs,
-            open_dataset(dataset, split),
+            source,
             out,
             annotations=open_annotations(annotations) if annotations else None,
             videos=videos.split(",") if videos else None,

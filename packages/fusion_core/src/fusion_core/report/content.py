@@ -4,7 +4,7 @@ import base64
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -98,6 +98,8 @@ class Gatherer:
     def gather(self, video: Video) -> VideoContent:
         """Everything about one video; runs that do not fit it are left out and named among the problems.
 
+        A video that comes without expressions has those of the first run.
+
         Raises:
             DatasetError: the video itself cannot be read.
         """
@@ -109,6 +111,8 @@ class Gatherer:
                     read[name] = fitting(run.read(video.id), video, name)
                 except (MaskInterchangeError, FusionCoreError) as error:
                     problems.append(f"video {video.id}: left out: {error}")
+        if not video.expressions:
+            video = replace(video, expressions=next((_expressions(masks) for masks in read.values()), ()))
         tracks = {
             name: tuple(
                 masks.track(expression.id) if expression.id in masks.expression_ids else None
@@ -156,6 +160,10 @@ class Gatherer:
         return next(
             (one.target for targets in scored for one in targets if one.target.expression.id == expression), None
         )
+
+
+def _expressions(masks: VideoMasks) -> tuple[Expression, ...]:
+    return tuple(track.expression for track in masks.tracks)
 
 
 def _pairing(vote: Vote, run: MaskRun) -> Pairing:
