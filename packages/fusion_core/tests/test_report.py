@@ -4,7 +4,9 @@ import base64
 import json
 import re
 import zlib
+from functools import partial
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from fusion_core.annotations import open_annotations
 from fusion_core.cli import app
 from fusion_core.evaluation import evaluate_run
 from fusion_core.recipe import RECIPES, ExistingRun, Recipe, Vote
-from fusion_core.report.content import Gatherer
+from fusion_core.report.content import Gatherer, as_block
 from fusion_core.report.disagreement import frame_ious
 from fusion_core.report.graph import BOX_HEIGHT, draw
 from fusion_core.report.page import ReportError, write_report
@@ -169,6 +171,20 @@ def test_votes_counted_in_the_page_give_the_voted_masks(page, drawn):
                 result = np.stack(painted(page, number, vote.name, index))
                 np.testing.assert_array_equal(votes_cast >= count["needed"], result)
     assert seen == {("first", 6), ("first", 1), ("final", 6), ("final", 3)}  # pairs and both leftover rules
+
+
+@pytest.mark.parametrize("longest", [7, 33, 64])
+def test_votes_counted_on_reduced_masks_give_the_reduced_result(drawn, longest):
+    runs = {path.name: MaskRun.open(path) for path in drawn.runs.iterdir()}
+    video = next(iter(open_dataset(drawn.dataset).videos.values()))
+    content = Gatherer(nodes=drawn.recipe.nodes, runs=runs).gather(video)
+    page = SimpleNamespace(blocks={"video-0": json.loads(as_block(content, (), longest))})
+    page.masks = partial(Page.masks, page)
+    for vote, counts in page.masks(0)["counts"].items():
+        for index, count in enumerate(counts):
+            votes_cast = sum(np.stack(painted(page, 0, run, at)) for run, at in count["voters"])
+            assert max(votes_cast.shape[1:]) == longest
+            np.testing.assert_array_equal(votes_cast >= count["needed"], painted(page, 0, vote, index))
 
 
 def test_disagreement_is_one_minus_the_mean_iou(page, drawn):
