@@ -147,9 +147,10 @@ def cut_out(clip: Clip, corner: tuple[int, int], size: tuple[int, int], faithful
     piece = Clip.of(clip.name, clip.text, clip.frames[area], clip.masks[area])
     if not faithful:
         return piece
-    boxes = (clip.boxes - np.float32((left, top, left, top))).clip(0, np.float32((width, height, width, height)))
+    shift, limit = (np.array((x, y, x, y), np.float32) for x, y in ((left, top), (width, height)))
+    boxes = (clip.boxes - shift).clip(0, limit)
     visible = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    return replace(piece, boxes=np.where(visible[:, None], boxes, np.float32(0)), visible=visible)
+    return replace(piece, boxes=boxes * visible[:, None], visible=visible)
 
 
 SHORT = (288, 320, 352, 392, 416, 448, 480, 512)

@@ -5,7 +5,7 @@ training that is resumed goes on with the very samples that would have come.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from mask_interchange import MaskInterchangeError
 from rvos_layers.errors import RVOSLayersError
-from rvos_layers.tokenizer import Tokenizer
+from rvos_layers.tokenizer import Tokenizer, Tokens
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.data import Dataset
@@ -88,7 +88,7 @@ class TrainingData(Dataset[Batch | Exception]):
             return error
 
 
-def collate(samples: Sequence[Sample], tokenizer: Tokenizer, multiple: int = 1) -> Batch:
+def collate(samples: Sequence[Sample], tokenizer: Callable[[Sequence[str]], Tokens], multiple: int = 1) -> Batch:
     """One batch of samples of any sizes, padded to the largest."""
     sizes = torch.tensor([sample.masks.shape[1:] for sample in samples])
     height, width = (-(-int(side) // multiple) * multiple for side in sizes.amax(0))

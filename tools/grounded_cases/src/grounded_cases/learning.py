@@ -45,7 +45,9 @@ class TrainingContract:
     def model(self) -> GroundedSegmenter:
         """A tiny network in training mode, without dropout, in which no parameter is neutral."""
         torch.manual_seed(0)
-        model = without_dropout(self.kind.program.build(self.kind.program.configs["tiny"]))
+        model = self.kind.program.build(self.kind.program.configs["tiny"])
+        assert isinstance(model, GroundedSegmenter)
+        without_dropout(model)
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 torch.nn.init.normal_(parameter, mean=parameter.mean().item(), std=0.1)
