@@ -289,6 +289,15 @@ def test_what_does_not_fit_is_named_and_the_rest_is_shown(fresh, tmp_path):
     assert {entry["name"] for entry in page.blocks["index"]["entries"]} == {first}
 
 
+def test_a_damaged_run_has_no_scores_and_the_others_have(fresh, tmp_path):
+    first = next(iter(open_dataset(fresh.dataset).videos))
+    (fresh.runs / "a" / "videos" / f"{first}.masks").write_bytes(b"damaged")
+    outcome = written(fresh, tmp_path / "report.html")
+    assert [problem.split(":")[0] for problem in outcome.problems] == ["run a has no scores", f"video {first}"]
+    page = Page((tmp_path / "report.html").read_text())
+    assert sorted(page.blocks["index"]["entries"][0]["scores"]) == ["a_aot", "b", "c", "final", "first", "first_aot"]
+
+
 def test_a_run_of_another_size_is_named(fresh, tmp_path):
     video = next(iter(open_dataset(fresh.dataset).videos))
     for file in (fresh.dataset / "JPEGImages" / video).iterdir():

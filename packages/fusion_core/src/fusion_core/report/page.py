@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from mask_interchange import Dataset, DatasetError, MaskRun, RunError
+from mask_interchange import Dataset, DatasetError, MaskInterchangeError, MaskRun, RunError
 from mask_interchange.codec import write_whole
 
 from fusion_core.annotations import VideoAnnotation
@@ -71,7 +71,7 @@ def write_report(
         annotations: true masks for scores, from `open_annotations`.
         videos: only these; by default all that any of the runs has.
         limit: bytes that the file may have. Pictures are made as small as that takes.
-        report: called with videos done and in all, again from 0 when the pictures turn out too large.
+        report: called with videos done and in all; from 0 for every run that is scored, and for the page.
 
     Raises:
         ReportError: there is no run or no video to show, or it does not fit into `limit`.
@@ -79,7 +79,7 @@ def write_report(
     found = _open_runs(recipe.nodes, runs)
     shown = _chosen(found, dataset, videos)
     wanted = {video: annotations[video] for video in shown if video in annotations} if annotations else {}
-    evaluations, unscored = _evaluate(found, wanted, dataset)
+    evaluations, unscored = _evaluate(found, wanted, dataset, report)
     gatherer = Gatherer(nodes=recipe.nodes, runs=found, annotations=wanted, evaluations=evaluations)
     frame = _Frame(recipe=recipe, runs=found, dataset=dataset, evaluations=evaluations, problems=unscored)
     overhead = len(frame.page(_Packed(entries=(), blocks=(), problems=())))
@@ -130,14 +130,14 @@ def _chosen(runs: Mapping[str, MaskRun], dataset: Dataset, videos: Sequence[str]
 
 
 def _evaluate(
-    runs: Mapping[str, MaskRun], annotations: Mapping[str, VideoAnnotation], dataset: Dataset
+    runs: Mapping[str, MaskRun], annotations: Mapping[str, VideoAnnotation], dataset: Dataset, report: Progress
 ) -> tuple[dict[str, Evaluation], tuple[str, ...]]:
     """Scores by run, and what could not be scored."""
     evaluations, problems = {}, []
     for name, run in runs.items() if annotations else ():
         try:
-            evaluations[name] = evaluate_run(run, annotations, dataset=dataset)
-        except EvaluationError as error:
+            evaluations[name] = evaluate_run(run, annotations, dataset=dataset, report=report)
+        except (EvaluationError, MaskInterchangeError) as error:
             problems.append(f"run {name} has no scores: {error}")
     return evaluations, tuple(problems)
 

@@ -12,6 +12,7 @@ const KEPT = 4; // unpacked videos
 const PLAY_MS = 160;
 
 const { runs, result, entries } = JSON.parse($("index").textContent);
+entries.forEach((entry, number) => { entry.number = number; });
 const kinds = new Map(runs.map((run) => [run.name, run]));
 const unpacked = new Map();
 const state = { listed: [], entry: null, video: null, frame: 0, layer: null, timer: null, link: null };
@@ -301,7 +302,7 @@ async function choose(entry, frameName) {
   stop();
   state.entry = entry;
   for (const button of $("entries").querySelectorAll("button")) {
-    const current = Number(button.dataset.entry) === entries.indexOf(entry);
+    const current = Number(button.dataset.entry) === entry.number;
     button.setAttribute("aria-current", current);
     button.tabIndex = current ? 0 : -1;
     if (current) button.scrollIntoView({ block: "nearest" });
@@ -338,7 +339,7 @@ function step(by) {
 
 const ORDERS = {
   disagreement: (a, b) => (b.disagreement ?? -1) - (a.disagreement ?? -1),
-  order: (a, b) => entries.indexOf(a) - entries.indexOf(b),
+  order: (a, b) => a.number - b.number,
   score: (a, b) => (a.scores[result] ?? 2) - (b.scores[result] ?? 2),
 };
 
@@ -362,7 +363,7 @@ function item(entry) {
   };
   button.type = "button";
   button.tabIndex = -1;
-  button.dataset.entry = entries.indexOf(entry);
+  button.dataset.entry = entry.number;
   button.setAttribute("aria-current", entry === state.entry);
   const number = part("number", "");
   if (entry.disagreement !== null) {
