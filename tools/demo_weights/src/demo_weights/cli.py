@@ -20,6 +20,7 @@ RESULTS = Path("docs/demo_results.md")
 def train(
     models: ModelsArgument = None,
     work: WorkOption = WORK,
+    stages: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Only these stages.")] = None,
     share: Annotated[float, typer.Option(min=0.0, help="Part of the samples to train on; less is faster.")] = 1.0,
     device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
 ) -> None:
@@ -29,7 +30,8 @@ def train(
 
         write_data(work / "data")
         for model in _known(models):
-            train(model, work / "data", work / model, share=share, device=device)
+            chosen = None if stages is None else _stages(model, stages)
+            train(model, work / "data", work / model, stages=chosen, share=share, device=device)
             ship([model], work)
 
 
@@ -65,6 +67,15 @@ def _known(models: list[str] | None) -> list[str]:
     if unknown:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected one of {', '.join(STAGES)}")
     return models or list(STAGES)
+
+
+def _stages(model: str, names: str) -> list[str]:
+    from demo_weights.stages import STAGES
+
+    known = [stage.name for stage in STAGES[model]]
+    if unknown := set(names.split(",")) - set(known):
+        raise typer.BadParameter(f"--stages {', '.join(sorted(unknown))}: {model} has {', '.join(known)}")
+    return names.split(",")
 
 
 @contextmanager

@@ -26,13 +26,13 @@ LARGEST_HALF = torch.finfo(torch.float16).max
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFacts:
-    """What a stage's log says.
+    """What a stage's log says of the weights that were kept.
 
     Attributes:
         stage: the stage.
-        steps: of the optimizer.
+        steps: of the optimizer, up to these weights.
         seconds: spent on them.
-        best: J&F on the validation videos, of the weights that were kept.
+        best: their J&F on the validation videos.
     """
 
     stage: Stage
@@ -44,13 +44,10 @@ class StageFacts:
     def read(cls, stage: Stage, folder: Path) -> "StageFacts":
         """From a training's folder."""
         entries = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-        steps = [entry for entry in entries if entry["event"] == "train"]
-        return cls(
-            stage=stage,
-            steps=len(steps),
-            seconds=sum(entry["seconds"] for entry in steps),
-            best=max(entry["J&F"] for entry in entries if entry["event"] == "validation"),
-        )
+        best = max((entry for entry in entries if entry["event"] == "validation"), key=lambda entry: entry["J&F"])
+        steps = [entry for entry in entries if entry["event"] == "train" and entry["step"] <= best["step"]]
+        seconds = sum(entry["seconds"] for entry in steps)
+        return cls(stage=stage, steps=len(steps), seconds=seconds, best=best["J&F"])
 
 
 def shipped(model: str) -> Demo:

@@ -60,7 +60,7 @@ class Stage:
 EASY = rf"\b({'|'.join(COLOURS)})\b|on the (left|right)|at the (top|bottom)|in the (upper|lower) half"
 REFERRING = (
     Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3),
-    Stage(name="frames", frames=1, batch=16, samples=200_000, rate=5e-4),
+    Stage(name="frames", frames=1, batch=16, samples=200_000, rate=1e-3),
     Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4),
 )
 STAGES: Mapping[str, tuple[Stage, ...]] = {"soc": REFERRING, "referformer": REFERRING, "mutr": REFERRING}

@@ -15,7 +15,7 @@ from rvos_training.recipe import Recipe
 from rvos_training.request import TrainingRequest
 
 from demo_weights.clips import RandomClips
-from demo_weights.stages import EPOCHS, SIZE, STAGES, VIDEOS, Stage
+from demo_weights.stages import EPOCHS, SEED, SIZE, STAGES, VIDEOS, Stage
 
 DEMO = "demo"  # configuration and tokenizer
 BEST = "best.safetensors"
@@ -38,13 +38,24 @@ def best_weights(out: Path, stages: Sequence[Stage]) -> Path | None:
     return next((path for path in reversed(found) if path.is_file()), None)
 
 
-def train(model: str, data: Path, out: Path, *, share: float = 1.0, device: str = "auto", seed: int = 42) -> Path:
-    """Train a model through all of its stages; a training that is there goes on.
+def train(
+    model: str,
+    data: Path,
+    out: Path,
+    *,
+    stages: Sequence[str] | None = None,
+    share: float = 1.0,
+    device: str = "auto",
+    seed: int = SEED,
+) -> Path:
+    """Train a model through its stages; a training that is there goes on.
 
     Args:
         model: one of STAGES.
         data: folder of `write_data`.
         out: folder for the stages' trainings.
+        stages: names of those to go through, all by default; the first of them goes on from the best weights of the
+            stages before it, where there are any.
         share: part of every stage's samples to train on.
         device: as of training programs.
         seed: of weights and order.
@@ -55,16 +66,18 @@ def train(model: str, data: Path, out: Path, *, share: float = 1.0, device: str 
     Raises:
         TrainingError: `out` holds a training under other settings.
     """
-    weights = None
-    for stage in STAGES[model]:
-        weights = _train_stage(model, stage, weights, data, out / stage.name, share, device, seed)
-    assert weights is not None
-    return weights
+    for place, stage in enumerate(STAGES[model]):
+        if stages is None or stage.name in stages:
+            start = best_weights(out, STAGES[model][:place])
+            _train_stage(model, stage, start, data, out / stage.name, share, device, seed)
+    best = best_weights(out, STAGES[model])
+    assert best is not None
+    return best
 
 
 def _train_stage(
     model: str, stage: Stage, start: Path | None, data: Path, out: Path, share: float, device: str, seed: int
-) -> Path:
+) -> None:
     samples = max(stage.batch, round(stage.samples * share / EPOCHS))
 
     def sources(parts: DataParts, presence: Presence, recipe: Recipe) -> list[ClipSource]:
@@ -82,4 +95,3 @@ def _train_stage(
         save_every=100,
     )
     replace(program, sources=sources, transform=flip_and_resize).train(request, stage.recipe(seed))
-    return out / BEST
