@@ -121,8 +121,18 @@ class Dealer:
 
     def run(self, slots: Sequence[SlotHandle]) -> None:
         """Deal until nothing is left that can be done."""
-        idle: dict[SlotHandle, _State | None] = dict.fromkeys(slots)
+        idle: dict[SlotHandle, _State | None] = {}
+        away: dict[Future[None], SlotHandle] = {}
         busy: dict[Future[Outcome], tuple[SlotHandle, _State, str]] = {}
+
+        def take(slot: SlotHandle, before: _State | None) -> None:
+            if (ready := slot.ready()) is None:
+                idle[slot] = before
+            else:
+                away[ready] = slot
+
+        for slot in slots:
+            take(slot, None)
         while True:
             self._look()
             for slot, before in list(idle.items()):
@@ -135,16 +145,20 @@ class Dealer:
                 state.job.begin(video)
                 self._tell(Event(event="started", job=state.job.name, video=video))
                 busy[slot.submit(task, video, self._reporter(state, video))] = (slot, state, video)
-            if not busy:
-                if not any(state.ready for state in self._states):
-                    return
-                continue
-            finished, _ = wait(busy, return_when=FIRST_COMPLETED)
-            for future in finished:
+            if not busy and not any(state.ready for state in self._states):
+                return
+            finished, _ = wait([*busy, *away], return_when=FIRST_COMPLETED)
+            for future in finished & busy.keys():
                 slot, state, video = busy.pop(future)
                 state.at_work -= 1
-                idle[slot] = state
-                self._settle(state, video, future.result())
+                outcome = future.result()
+                if outcome.verdict is Verdict.LOST:
+                    take(slot, state)
+                else:
+                    idle[slot] = state
+                self._settle(state, video, outcome)
+            for ready in finished & away.keys():
+                idle[away.pop(ready)] = None
 
     def _look(self) -> None:
         """Find videos that became ready, and among them those that are done already."""

@@ -3,7 +3,7 @@
     python acting.py --dataset ROOT --out RUN [--masks RUN --out RUN ...] --videos -
 
 Masks follow from the video's frames and the seed, or from the source masks, so that equal inputs give equal bytes.
-Every video that is computed is noted in the file ACTING_LOG.
+Every start, and every video that is computed, is noted in the file `--log`.
 """
 
 import argparse
@@ -32,6 +32,8 @@ def arguments():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--videos", required=True)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--log", type=Path)
+    parser.add_argument("--pause", type=float, default=0.0)
     # misbehaviour, as VIDEO or VIDEO,VIDEO
     parser.add_argument("--fail", default="")
     parser.add_argument("--crash", default="")
@@ -109,17 +111,16 @@ def main():
         print("acting: error: refused, as asked", file=sys.stderr)
         sys.exit(2)
     program = Program(options)
-    time.sleep(float(os.environ.get("ACTING_PAUSE", "0")))
 
     def tell(event, video, **more):
         print(json.dumps({"event": event, "video": video, **more}), flush=True)
 
     def log(what):
-        if path := os.environ.get("ACTING_LOG"):
-            with open(path, "a") as file:
+        if options.log:
+            with open(options.log, "a") as file:
                 file.write(f"{what}\n")
 
-    log(f"started {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}")
+    log(f"started {os.environ.get('CUDA_VISIBLE_DEVICES', '-')} {os.environ.get('RAY_RAYLET_PID', '-')}")
     outs = "+".join(path.name for path in options.out)
     for line in iter(sys.stdin.readline, ""):
         video = line.rstrip("\n")
@@ -141,7 +142,7 @@ def main():
             tell("failed", video, error="the disk is full: make room")
             sys.exit(1)
         tell("progress", video, done=1, total=2)
-        time.sleep(float(os.environ.get("ACTING_PAUSE", "0")))
+        time.sleep(options.pause)
         if video not in options.lie.split(","):
             log(f"{outs} {video}")
             program.process(video)

@@ -1,7 +1,6 @@
 """A tiny data set, and recipes whose programs only act."""
 
 import json
-import os
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -43,13 +42,14 @@ class Stage:
 
     def recipe(self, a=(), b=(), p=(), **changes):
         """a, b -> early -> (a_p, early_p) -> late; the arguments are more words for the programs' command lines."""
+        acting = (*ACTING, "--log", str(self.log))
         recipe = Recipe(
             name="acted",
             result="late",
             models=(
-                Model(name="a", program=(*ACTING, *a), options={"seed": 1}, weights="random:0", memory=0.1),
-                Model(name="b", program=(*ACTING, *b), options={"seed": 2}, weights="random:0", memory=0.1),
-                Model(name="p", program=(*ACTING, *p), weights="random:0", memory=0.1),
+                Model(name="a", program=(*acting, *a), options={"seed": 1}, weights="random:0", memory=0.1),
+                Model(name="b", program=(*acting, *b), options={"seed": 2}, weights="random:0", memory=0.1),
+                Model(name="p", program=(*acting, *p), weights="random:0", memory=0.1),
             ),
             nodes=(
                 Predict(name="a", model="a"),
@@ -93,11 +93,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path, monkeypatch):
-    stage = Stage(tmp_path)
-    monkeypatch.setenv("ACTING_LOG", str(stage.log))
-    monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
-    return stage
+def stage(tmp_path):
+    return Stage(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ import pytest
 COMMAND = [sys.executable, "-c", "from fusion_core.cli import main; main()", "run", "--json"]
 
 
-def write_recipe(stage):
+def write_recipe(stage, **words):
     """The recipe of the other tests as a file, for a process of its own."""
-    recipe = stage.recipe()
+    recipe = stage.recipe(**words)
     lines = [f'name = "{recipe.name}"', f'result = "{recipe.result}"']
     for model in recipe.models:
         options = ", ".join(f"{key} = {value}" for key, value in model.options.items())
@@ -89,8 +89,8 @@ def test_a_run_that_is_killed_again_and_again_ends_the_same(stage, command, undi
     assert stage.files() == undisturbed
 
 
-def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_worker(stage, command, undisturbed, monkeypatch):
-    monkeypatch.setenv("ACTING_PAUSE", "30")
+def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_worker(stage, command, undisturbed):
+    write_recipe(stage, b=("--pause", "30"))
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if json.loads(line)["event"] == "started":
@@ -101,6 +101,6 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_worker(stage, comman
     assert "interrupted; finished videos are kept, the same command continues" in error
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(stage.runs) not in listed
-    monkeypatch.setenv("ACTING_PAUSE", "0")
+    write_recipe(stage)
     finish(command)
     assert stage.files() == undisturbed

@@ -69,10 +69,9 @@ def test_several_workers_share_the_videos_and_make_the_same(stage, undisturbed):
 
 def test_every_gpu_gets_a_worker(stage, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    monkeypatch.setenv("ACTING_PAUSE", "0.1")
     executor = LocalExecutor()
     assert executor.slots == 2
-    stage.carry_out(executor=executor)
+    stage.carry_out(stage.recipe(a=("--pause", "0.3")), executor=executor)
     seen = {line.split()[1] for line in stage.log.read_text().splitlines() if line.startswith("started")}
     assert seen == {"4", "6"}
     assert LocalExecutor(device="cpu").slots == 1

@@ -74,6 +74,9 @@ class _LocalSlot:
         """Have a video done."""
         return self._thread.submit(self._slot.process, task, video, report)
 
+    def ready(self) -> None:
+        """At once: the thread is there, and another process is started for the next video."""
+
     def end(self, *, at_once: bool) -> None:
         """Close the slot."""
         if at_once:

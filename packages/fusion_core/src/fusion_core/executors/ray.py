@@ -3,6 +3,8 @@
 Ray places the actors, gives each its GPU, and starts one anew elsewhere when its machine is lost.
 """
 
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -14,6 +16,7 @@ from fusion_core.worker import Report
 
 _GIB = 2**30
 _CLOSING = 30.0  # seconds that workers get to end by themselves
+_ASK_EVERY = 1.0  # seconds
 
 
 class RayExecutor:
@@ -42,17 +45,18 @@ class RayExecutor:
         if not ray.is_initialized():
             try:
                 ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
-            except ConnectionError as error:
+            except (ConnectionError, RuntimeError, ValueError) as error:
                 raise FusionCoreError(f"--address {self._address}: no Ray cluster there: {error}") from error
             self._connected = True
+        slots = self._slots()
         actor = ray.remote(Slot).options(
-            num_cpus=1,
+            num_cpus=1 if self._with_gpu else self._cpus(slots),
             num_gpus=int(self._with_gpu),
             memory=self._memory,
             max_restarts=-1,
             scheduling_strategy="SPREAD",
         )
-        self._handles = [_RaySlot(actor.remote({})) for _ in range(self._slots())]
+        self._handles = [_RaySlot(actor.remote({})) for _ in range(slots)]
         return self._handles
 
     def __exit__(self, *error: object) -> None:
@@ -60,7 +64,7 @@ class RayExecutor:
         if error[0] is None:
             ray.wait([handle.actor.close.remote() for handle in self._handles], timeout=_CLOSING)
         for handle in self._handles:
-            ray.kill(handle.actor)
+            handle.end()
         if self._connected:
             ray.shutdown()
 
@@ -70,7 +74,7 @@ class RayExecutor:
 
     def _slots(self) -> int:
         """How many actors: as many as were wanted, but never one that no machine could take."""
-        machines = [self._fitting(node["Resources"]) for node in _ray().nodes() if node["Alive"]]
+        machines = [self._fitting(machine) for machine in _machines()]
         wanted = self._workers or (sum(machines) if self._with_gpu else sum(fitting > 0 for fitting in machines))
         slots = min(wanted, sum(machines))
         if not slots:
@@ -79,6 +83,11 @@ class RayExecutor:
                 f" {self._memory / _GIB:.1f} GiB of memory for a worker; `ray status` shows what there is"
             )
         return slots
+
+    def _cpus(self, slots: int) -> int:
+        """CPUs, and with that threads, for each of some workers without GPU."""
+        cpus = [machine.get("CPU", 0) for machine in _machines()]
+        return max(1, int(min(sum(cpus) / slots, min(cpus))))
 
     def _fitting(self, machine: Mapping[str, float]) -> int:
         """Workers that one machine has room for."""
@@ -95,6 +104,7 @@ class _RaySlot:
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
+        self._ended = False
 
     def submit(self, task: Task, video: str, report: Report) -> "Future[Outcome]":
         """Have a video done; of what happens in the middle of it nothing is heard."""
@@ -109,8 +119,39 @@ class _RaySlot:
         self.actor.process.remote(task, video).future().add_done_callback(settle)
         return settled
 
+    def ready(self) -> "Future[None] | None":
+        """Ray starts an actor, and one that was lost anew on any machine, as soon as there is room for it."""
+        arrived: Future[None] = Future()
+
+        def ask() -> None:
+            if not self._ended:
+                self.actor.close.remote().future().add_done_callback(hear)
+
+        def hear(answer: "Future[None]") -> None:
+            if answer.exception() is None:
+                arrived.set_result(None)
+            else:  # it is being started anew
+                timer = threading.Timer(_ASK_EVERY, ask)
+                timer.daemon = True
+                timer.start()
+
+        ask()
+        return arrived
+
+    def end(self) -> None:
+        """Give the slot up."""
+        self._ended = True
+        _ray().kill(self.actor)
+
+
+def _machines() -> list[dict[str, float]]:
+    """What each machine of the cluster has."""
+    return [node["Resources"] for node in _ray().nodes() if node["Alive"]]
+
 
 def _ray() -> Any:
+    # Under `uv run` Ray would copy the whole checkout to every machine; here machines share their files.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray
     except ImportError as error:

@@ -91,6 +91,10 @@ class SlotHandle(Protocol):
         """Have a video done. One at a time."""
         ...
 
+    def ready(self) -> "Future[None] | None":
+        """When the slot can be used, at first and after it has lost a video; None: at once."""
+        ...
+
 
 class Executor(Protocol):
     """Slots for as long as it is entered; on an error, workers that are at it are ended at once."""

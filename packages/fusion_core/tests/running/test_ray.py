@@ -1,0 +1,80 @@
+"""The same recipe on a real Ray cluster of two machines, which here are two nodes on this one."""
+
+import os
+
+import pytest
+from fusion_core.errors import FusionCoreError
+from fusion_core.executors.ray import RayExecutor
+from fusion_core.runner import run_recipe
+
+os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # as the executor does; Ray reads it when it is imported
+ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+GIB = 2**30
+
+
+SIZES = {"num_cpus": 1, "num_gpus": 0, "memory": 4 * GIB, "object_store_memory": 80 * 2**20}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes; the second has two GPUs, as far as Ray knows."""
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=SIZES)
+    cluster.add_node(**(SIZES | {"num_cpus": 2, "num_gpus": 2}))
+    ray.init(address=cluster.address, log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def started(stage):
+    """GPU and node of every process that was started."""
+    lines = stage.log.read_text().splitlines()
+    return [tuple(line.split()[1:]) for line in lines if line.startswith("started")]
+
+
+def test_a_cluster_that_is_not_there_is_named():
+    assert not ray.is_initialized(), "runs before the cluster of the others is there"
+    with pytest.raises(FusionCoreError, match="--address auto: no Ray cluster there"):
+        RayExecutor("auto").__enter__()
+
+
+def test_two_nodes_share_the_videos_and_make_the_same(cluster, stage, undisturbed):
+    recipe = stage.recipe(a=("--pause", "0.5"), b=("--pause", "0.5"))
+    summary, _ = stage.carry_out(recipe, executor=RayExecutor(device="cpu"))
+    assert summary.complete
+    assert stage.files() == undisturbed
+    assert len({node for _, node in started(stage)}) == 2
+    assert set(stage.computed().values()) == {1}
+
+
+def test_every_gpu_of_the_cluster_gets_a_worker(cluster, stage):
+    summary, _ = stage.carry_out(stage.alone("--pause", "1"), executor=RayExecutor())
+    assert summary.complete
+    assert {gpu for gpu, _ in started(stage)} == {"0", "1"}
+
+
+def test_what_a_lost_machine_was_at_is_done_by_another(cluster, stage, undisturbed):
+    third = cluster.add_node(**SIZES)
+    raylet = str(third.all_processes["raylet"][0].process.pid)
+    events = []
+
+    def lose_a_machine(event):
+        events.append(event.event)
+        at_work = stage.log.exists() and raylet in {node for _, node in started(stage)}
+        if at_work and third in cluster.worker_nodes:
+            cluster.remove_node(third, allow_graceful=False)
+
+    recipe = stage.recipe(a=("--pause", "2"), b=("--pause", "2"), p=("--pause", "2"))
+    summary = run_recipe(stage.place(recipe), RayExecutor(device="cpu"), lose_a_machine)
+    assert summary.complete, summary
+    assert "retried" in events
+    assert stage.files() == undisturbed
+
+
+def test_workers_that_fit_nowhere_are_an_error(cluster):
+    with pytest.raises(FusionCoreError, match=r"no machine of the Ray cluster .* 50\.0 GiB of memory"):
+        RayExecutor(memory=50).__enter__()
+    with RayExecutor(workers=9, memory=1.5, device="cpu") as slots:
+        assert len(slots) == 3  # one and two CPUs
