@@ -77,6 +77,6 @@ class GroundedConfig:
                 decoder_points=2,
                 dropout=0.0,
             ),
-            queries=4,
+            queries=1,  # the mask itself has to follow the sentence; of several, training corrects the one that lies best
             mask_channels=16,
         )

@@ -116,7 +116,7 @@ program works, on drawn videos. It has never seen a photograph: on real videos i
 - Data: {VIDEOS["train"]} training videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames.
   No other data, no weights to start from. Sentences are made of the closed vocabulary of these videos; other words are
   accepted but unknown.
-- Training: seed {SEED}, the program's own trainer and losses, every rate a tenth in the last quarter of a stage. The
+- Training: seed {SEED}, the program's own trainer and losses, every rate a tenth in the last third of a stage. The
   weights are those of the best score on {VIDEOS["valid"]} validation videos.
 
 | stage | short side | frames | batch | steps | clips seen | rate | time | J&F, validation |

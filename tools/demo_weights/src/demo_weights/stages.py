@@ -10,7 +10,7 @@ from rvos_training.recipe import Recipe
 
 SIZE = (96, 160)  # of the drawn videos
 VIDEOS = {"train": 1200, "valid": 16, "test": 40}
-EPOCHS = 4  # of every stage; the network is scored after each, and the last one runs at a tenth of the rate
+EPOCHS = 3  # of every stage; the network is scored after each, and the last one runs at a tenth of the rate
 SEED = 42
 
 
