@@ -210,8 +210,8 @@ def test_initial_weights_are_drawn_as_published():
         assert not head.last.weight.any()
         assert head.last.bias.tolist() == ([0, 0, -2, -2] if layer == 0 else [0] * 4)
     for table in (model.queries.query_embed, model.cluster.query_position, model.cluster.frame_position):
-        assert 0.85 < float(table.weight.std()) < 1.15
-    assert 0.85 < float(model.queries.transformer.level_embed.std()) < 1.15
+        assert 0.85 < table.weight.std().item() < 1.15
+    assert 0.85 < model.queries.transformer.level_embed.std().item() < 1.15
     for part in (model.cluster.decoder, model.cluster.exchanges, model.controller):
         for name, parameter in part.named_parameters():
             if parameter.ndim > 1:

@@ -1,6 +1,7 @@
 """Parity of training with the published code: assignment, every loss, gradients, one step of the optimizer."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from rvos_layers.checkpoint import our_name
 from rvos_layers.preprocess import ResizeRule
 from rvos_training.clip_windows import clip_windows
 from rvos_training.clips import Clip
-from rvos_training.losses import Losses
+from rvos_training.losses import Criterion, Losses
 from rvos_training.optimisation import Optimisation
 from rvos_training.targets import Predictions, Targets
+from rvos_training.terms import Weights
 from rvos_training.transforms import FlipAndResize
 from soc.checkpoint import published_table
 from soc.model import SOC
@@ -55,6 +57,28 @@ def targets_of(case: GoldenCase) -> Targets:
     return Targets(boxes=boxes, masks=masks, visible=visible)
 
 
+def criterion_of(published: dict) -> Criterion:
+    """Our criterion with a manifest's weights."""
+    assert published["set_cost_is_referred"] == 0
+    costs = Weights(
+        label=published["set_cost_is_referred_assist"],
+        box=published["set_costs_box"],
+        giou=published["set_costs_giou"],
+        focal=0,
+        dice=published["set_cost_dice"],
+    )
+    losses = Weights(
+        label=published["is_referred_loss_coef_assist"],
+        box=published["box_loss_coef"],
+        giou=published["giou_coef"],
+        focal=published["sigmoid_focal_loss_coef"],
+        dice=published["dice_loss_coef"],
+    )
+    ours = criterion(faithful=True)
+    matcher = replace(ours.matcher, weights=costs)
+    return replace(ours, matcher=matcher, weights=losses, similarity=published["is_referred_loss_coef"])
+
+
 class Training:
     """A case, ready to be run forward and backward."""
 
@@ -63,7 +87,7 @@ class Training:
         self.model: SOC = without_dropout(model_of(case))
         (self.inputs,) = runs_of(case)
         self.targets = targets_of(case)
-        self.criterion = criterion(faithful=True)
+        self.criterion = criterion_of(case.manifest["config"])
 
     def forward(self) -> tuple[list[Predictions], Losses]:
         video = self.model.encode_video(self.inputs.frames, self.inputs.padding_mask)
@@ -82,7 +106,7 @@ def test_training_golden(case):
     optimisation = Optimisation(
         rate=published["lr"],
         backbone_rate=published["lr_backbone"],
-        text_rate=published["text_encoder_lr"],
+        text_rate=None if published["freeze_text_encoder"] else published["text_encoder_lr"],
         weight_decay=published["weight_decay"],
         gradient_norm=published["clip_max_norm"],
         drops=(),
@@ -152,6 +176,12 @@ def test_transform_golden(case):
         sizes = {tuple(size) for size in arrays[f"out.{name}.size"].tolist()}
         assert sizes == {tuple(sample.masks.shape[1:])}
     report.check()
+
+
+def test_default_weights_are_the_published_ones():
+    for case in CASES:
+        if case.name == "train":
+            assert criterion_of(case.manifest["config"]) == criterion(faithful=True)
 
 
 def test_cases_travel_with_the_package():

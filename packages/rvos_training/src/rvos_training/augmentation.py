@@ -147,9 +147,10 @@ def cut_out(clip: Clip, corner: tuple[int, int], size: tuple[int, int], faithful
     piece = Clip.of(clip.name, clip.text, clip.frames[area], clip.masks[area])
     if not faithful:
         return piece
-    shift, limit = (np.array((x, y, x, y), np.float32) for x, y in ((left, top), (width, height)))
-    boxes = (clip.boxes - shift).clip(0, limit)
-    visible = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    shift = np.array((left, top, left, top), np.float32)
+    limit = np.array((width, height, width, height), np.float32)
+    boxes = np.clip(clip.boxes - shift, 0, limit)
+    visible = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
     return replace(piece, boxes=boxes * visible[:, None], visible=visible)
 
 

@@ -1,5 +1,6 @@
 """The command line of a training program. Nothing heavy is imported before there is work to do."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rvos_training.program import TrainingProgram
 
 DEVICES = ("auto", "cpu")
+WORKERS = 4
 
 
 def training_app(
@@ -64,7 +66,9 @@ def training_app(
         faithful: Annotated[bool, typer.Option("--faithful", help="Keep what looks like faults as published.")] = False,
         seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
         device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
-        workers: Annotated[int, typer.Option(min=0, help="Processes that read samples ahead.")] = 4,
+        workers: Annotated[
+            int | None, typer.Option(min=0, help="Processes that read samples ahead; by default 4, if there are cores.")
+        ] = None,
         save_every: Annotated[int, typer.Option(min=1, metavar="STEPS", help="Steps between checkpoints.")] = 500,
     ) -> None:
         for option, value, known in (
@@ -83,7 +87,7 @@ def training_app(
             **_start(checkpoint, backbone, text_encoder),
             tokenizer=tokenizer,
             device=device,
-            workers=workers,
+            workers=min(WORKERS, _cores()) if workers is None else workers,
             save_every=save_every,
             changes={
                 "epochs": epochs,
@@ -101,6 +105,11 @@ def training_app(
     return app
 
 
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _start(checkpoint: Path | None, backbone: str | None, text_encoder: str | None) -> dict[str, str]:
     """The weights to start from; they must be chosen."""
     if checkpoint is not None:
@@ -116,6 +125,7 @@ def _start(checkpoint: Path | None, backbone: str | None, text_encoder: str | No
 
 
 def _run(name: str, request: TrainingRequest, program: "Callable[[], TrainingProgram]") -> None:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # reading processes are forked
     from fusion_core.errors import FusionCoreError
     from rvos_layers.errors import RVOSLayersError
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from rvos_layers.checkpoint import save_converted
 from rvos_layers.predictor import VideoPredictor
@@ -122,7 +123,9 @@ class TrainingProgram:
         if request.checkpoint is None and request.backbone != RANDOM:
             load_backbone(network.video.backbone, Path(request.backbone))
         if request.checkpoint is None and request.text_encoder != RANDOM:
-            load_text_encoder(network.text, request.text_encoder)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)  # roberta-base comes without a pooler, which is drawn
+                load_text_encoder(network.text, request.text_encoder)
         return network
 
     def tokenizer(self, request: TrainingRequest) -> Tokenizer:

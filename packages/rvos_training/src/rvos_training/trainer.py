@@ -7,6 +7,7 @@ from generators that checkpoints hold, so that a training that was stopped gives
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from rvos_training.recipe import Recipe
 from rvos_training.training_data import Request, TrainingData
 from rvos_training.validation import Validate
 
+FORK = "fork"
+
 
 class Trainer:
     """Trains one network.
@@ -40,7 +43,7 @@ class Trainer:
         save_weights: writes the network's weights for inference.
         validate: scores the network; None without annotated videos, then the best network is that of the epoch with the
             lowest loss, as published.
-        workers: processes that read samples ahead; 0 reads them in between.
+        workers: processes that read samples ahead; 0 reads them in between, as does a system that cannot fork.
         save_every: steps between checkpoints.
         keep: how many of the latest checkpoints stay.
     """
@@ -136,11 +139,13 @@ class Trainer:
             self.schedule.step()
 
     def _loader(self, requests: list[Request]) -> DataLoader[Batch | Exception]:
+        workers = min(self.workers, len(requests)) if FORK in get_all_start_methods() else 0  # data sets hold functions
         return DataLoader(
             self.data,
             batch_size=None,
             sampler=requests,
-            num_workers=min(self.workers, len(requests)),
+            num_workers=workers,
+            multiprocessing_context=FORK if workers else None,
             generator=torch.Generator(),  # or the loader would draw from the generator that checkpoints hold
         )
 
