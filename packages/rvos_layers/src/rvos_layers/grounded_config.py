@@ -77,6 +77,6 @@ class GroundedConfig:
                 decoder_points=2,
                 dropout=0.0,
             ),
-            queries=1,  # the mask itself has to follow the sentence; of several, training corrects the one that lies best
+            queries=1,  # so its mask must follow the sentence; of several, training corrects the best one only
             mask_channels=16,
         )

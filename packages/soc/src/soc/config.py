@@ -80,6 +80,6 @@ CONFIGS = {
         cluster=FrameQueryConfig(
             channels=128, heads=4, feedforward=256, encoder_layers=1, decoder_layers=1, dropout=0.0
         ),
-        queries=1,  # the mask itself has to follow the sentence; of several, training corrects the one that lies best
+        queries=1,  # so its mask must follow the sentence; of several, training corrects the best one only
     ),
 }
