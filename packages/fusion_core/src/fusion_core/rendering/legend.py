@@ -87,7 +87,9 @@ def _lines(wrapped: Sequence[list[str]], colours: Sequence[Colour], room: int) -
     for texts, colour in zip(wrapped[:shown], colours, strict=False):
         kept = texts if len(texts) <= each else [*texts[: each - 1], f"{texts[each - 1]}..."]
         lines += [(text, None if at else colour) for at, text in enumerate(kept)]
-    return lines if shown == len(wrapped) else [*lines, (f"and {len(wrapped) - shown} more", None)]
+    if shown == len(wrapped):
+        return lines
+    return [*lines, (f"and {len(wrapped) - shown} more" if shown else f"{len(wrapped)} sentences", None)]
 
 
 def _wrap(text: str, font: Font, width: int) -> list[str]:

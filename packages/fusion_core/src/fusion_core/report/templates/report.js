@@ -358,14 +358,14 @@ function item(entry) {
   const part = (name, text) => {
     const span = document.createElement("span");
     span.className = name;
-    span.textContent = text;
+    if (text) span.textContent = text;
     return span;
   };
   button.type = "button";
   button.tabIndex = -1;
   button.dataset.entry = entry.number;
   button.setAttribute("aria-current", entry === state.entry);
-  const number = part("number", "");
+  const number = part("number");
   if (entry.disagreement !== null) {
     const meter = document.createElement("meter");
     meter.value = entry.disagreement;
@@ -373,7 +373,7 @@ function item(entry) {
     number.append(meter, entry.disagreement.toFixed(2));
   }
   const jf = entry.scores[result];
-  if (jf !== undefined) number.append(` · J&F ${(100 * jf).toFixed(0)}`);
+  if (jf !== undefined) number.append(`${number.hasChildNodes() ? " · " : ""}J&F ${(100 * jf).toFixed(0)}`);
   button.append(part("name", `${entry.name} / ${entry.expression}`), number, part("text", entry.text ?? ""));
   button.title = entry.text ?? "";
   button.addEventListener("click", () => choose(entry));
