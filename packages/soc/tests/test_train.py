@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from mask_interchange import MaskRun
+from PIL import Image
 from rvos_layers.attention import Attention
 from rvos_layers.checkpoint import read_checkpoint
 from rvos_layers.mlp import MLP
@@ -156,6 +157,21 @@ def test_missing_data_is_listed(tmp_path):
     assert "train2014" in result.output
     assert "meta_expressions.json" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_the_joint_recipe_mixes_videos_and_images(tmp_path):
+    write_dataset(tmp_path / "ref-youtube-vos", "train", 1, size=(32, 48), frames=8)
+    images = tmp_path / "coco" / "train2014"
+    images.mkdir(parents=True)
+    square = [[8, 8, 24, 8, 24, 24, 8, 24]]
+    for name in RECIPES["joint"].images:
+        Image.effect_noise((48, 32), 60).convert("RGB").save(images / f"{name}.jpg")
+        entry = {"id": 1, "file_name": f"{name}.jpg", "height": 32, "width": 48, "caption": f"the {name} square"}
+        content = {"images": [entry], "annotations": [{"id": 1, "image_id": 1, "segmentation": square}]}
+        (tmp_path / "coco" / f"instances_{name}_train.json").write_text(json.dumps(content))
+    result = invoke("--data", tmp_path, "--out", tmp_path / "out", *SMALL, "--recipe", "joint", "--steps", "3")
+    assert result.exit_code == 0, result.output
+    assert [step for event, step, _ in losses(tmp_path / "out") if event == "train"] == [1, 2, 3]
 
 
 def test_the_joint_recipe_is_the_published_one():
