@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from fusion_core.cli import app
 from fusion_core.errors import RecipeError
-from fusion_core.recipe import ICCV2023, AblationStep, ExistingRun, Model, Pairing, Predict, Propagate, Vote
-from fusion_core.recipe_file import find_recipe, read_recipe
+from fusion_core.recipe import ICCV2023, RECIPES, AblationStep, ExistingRun, Model, Pairing, Predict, Propagate, Vote
+from fusion_core.recipe_file import find_recipe, read_recipe, recipe_as_toml
 from fusion_core.toml_file import read_toml
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 WHOLE = """\
 name = "mine"
@@ -186,6 +188,24 @@ def test_a_missing_and_an_endless_file_are_errors(tmp_path):
         find_recipe(str(tmp_path / "none.toml"))
     with pytest.raises(RecipeError, match="at most 1048576 bytes"):
         read_recipe(Path("/dev/zero"))
+
+
+def parts(recipe):
+    nodes = {node.name: node for node in recipe.nodes}
+    return recipe.name, recipe.result, recipe.faithful, recipe.models, nodes, recipe.ablation
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_as_a_file_is_the_same_recipe(tmp_path, name):
+    assert parts(read_recipe(written(tmp_path, recipe_as_toml(RECIPES[name])))) == parts(RECIPES[name])
+
+
+def test_a_file_written_again_is_the_same_recipe(tmp_path):
+    recipe = read_recipe(written(tmp_path, WHOLE))
+    again = read_recipe(written(tmp_path, recipe_as_toml(recipe)))
+    assert parts(again) == parts(recipe)
+    result = CliRunner().invoke(app, ["recipe", "iccv2023"])
+    assert result.stdout == recipe_as_toml(ICCV2023)
 
 
 def test_recipes_have_names():

@@ -23,6 +23,7 @@ from fusion_core.errors import FusionCoreError
 
 COMMANDS = {
     "demo": demo.demo,
+    "recipe": recipe.recipe,
     "plan": recipe.plan,
     "run": recipe.run,
     "segment": segment.segment,

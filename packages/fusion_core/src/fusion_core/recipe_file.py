@@ -1,6 +1,8 @@
 """Recipes of users, in TOML; docs/recipe.md describes every key."""
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -192,3 +194,65 @@ def _ablation(table: _Table) -> AblationStep:
         if not isinstance(score, int | float) or isinstance(score, bool):
             raise table.fault(f"expected a score in percent, found {score!r:.80}", "published", run)
     return AblationStep(label=table.name, runs=runs, published=published)
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def recipe_as_toml(recipe: Recipe) -> str:
+    """A recipe as the text of a file that `read_recipe` reads, to begin one's own from."""
+    head = {"name": recipe.name, "result": recipe.result, **({"faithful": True} if recipe.faithful else {})}
+    parts = ["".join(_assignments(head))]
+    for one in (*recipe.models, *recipe.nodes):
+        parts.append(f"[{one.kind}.{_key(one.name)}]\n" + "".join(_assignments(_entries(one))))
+    for step in recipe.ablation:
+        entries = {"runs": step.runs, **({"published": step.published} if step.published else {})}
+        parts.append(f"[ablation.{_key(step.label)}]\n" + "".join(_assignments(entries)))
+    return "\n".join(parts)
+
+
+def _entries(one: Model | Node) -> dict[str, Any]:
+    """The keys of a model's or node's table that differ from what is taken without them."""
+    match one:
+        case Model():
+            program = one.program[0] if len(one.program) == 1 else one.program
+            paths = {"checkpoint": one.checkpoint and str(one.checkpoint.absolute()), "weights": one.weights}
+            entries = {"program": program, "options": one.options, **paths}
+            return _said(entries) | ({"memory": one.memory} if one.memory != Model.memory else {})
+        case ExistingRun():
+            return {"path": str(one.path.absolute())}
+        case Predict():
+            return _said({"model": one.model, "options": one.options})
+        case Propagate():
+            return _said({"model": one.model, "source": one.source, "options": one.options})
+        case Vote():
+            cast = len(one.members) * (1 if one.pairing is Pairing.NONE else 2)
+            entries = {
+                "members": one.members,
+                "threshold": one.threshold,
+                "out_of": one.out_of if one.out_of != cast else None,
+                "leftover": one.leftover,
+                "leftover_takes_support": one.leftover_takes_support or None,
+                "pairing": str(one.pairing) if one.pairing is not Pairing.CONSECUTIVE else None,
+            }
+            return _said(entries)
+
+
+def _said(entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entries.items() if value is not None and value != {}}
+
+
+def _assignments(entries: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in entries.items():
+        yield f"{_key(key)} = {_value(value)}\n"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
+
+
+def _value(value: Any) -> str:
+    """Text, numbers, lists and tables as TOML; JSON writes all but tables the same way."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{_key(key)} = {_value(inner)}' for key, inner in value.items())} }}"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -83,13 +83,13 @@ def run_recipe(
         FusionCoreError: another process works on these runs.
     """
     began = time.monotonic()
+    if missing := without_weights(place, plan or make_plan(place)):
+        options = " ".join(f"--checkpoint {name}=PATH" for name in missing)
+        raise RecipeError(
+            f"no weights for {', '.join(missing)}: give {options}, a folder of them with --checkpoints, or"
+            " --weights random:0 to try things out"
+        )
     with place.ledger.working():
-        if missing := without_weights(place, plan or make_plan(place)):
-            options = " ".join(f"--checkpoint {name}=PATH" for name in missing)
-            raise RecipeError(
-                f"no weights for {', '.join(missing)}: give {options}, a folder of them with --checkpoints, or"
-                " --weights random:0 to try things out"
-            )
         frames = videos_of(place)
         jobs = {job.name: job for job in jobs_of(place)}
         speeds: dict[str, Speed] = {}

@@ -20,7 +20,7 @@ def with_weights(recipe: Recipe, checkpoints: Mapping[str, Path], weights: str |
     Raises:
         RecipeError: a name is not one of its models, or a file is not there.
     """
-    known = {model.name for model in recipe.models}
+    known = [model.name for model in recipe.models]
     for name, path in checkpoints.items():
         if name not in known:
             raise RecipeError(f"checkpoint {name}={path}: recipe {recipe.name!r} has the models {', '.join(known)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fusion_core.recipe import AblationStep, Model, Predict, Propagate, Recipe, Vote
+from fusion_core.recipe_file import recipe_as_toml
 from fusion_core.runner import prepare, run_recipe
 from fusion_core.source import DatasetSource
 from PIL import Image
@@ -70,6 +71,12 @@ class Stage:
         """Only the run `a`; the arguments are more words for its program's command line."""
         recipe = self.recipe(a=words)
         return replace(recipe, nodes=(recipe.node("a"),), result="a", ablation=())
+
+    def write_recipe(self, **words):
+        """The recipe as a file, for the command line."""
+        path = self.root.parent / "acted.toml"
+        path.write_text(recipe_as_toml(self.recipe(**words)))
+        return path
 
     def place(self, recipe=None):
         return prepare(recipe or self.recipe(), DatasetSource(root=self.root), self.runs)

@@ -12,33 +12,9 @@ import pytest
 COMMAND = [sys.executable, "-c", "from fusion_core.cli import main; main()", "run", "--json"]
 
 
-def write_recipe(stage, **words):
-    """The recipe of the other tests as a file, for a process of its own."""
-    recipe = stage.recipe(**words)
-    lines = [f'name = "{recipe.name}"', f'result = "{recipe.result}"']
-    for model in recipe.models:
-        options = ", ".join(f"{key} = {value}" for key, value in model.options.items())
-        lines += [f"[model.{model.name}]", f"program = {json.dumps(model.program)}", 'weights = "random:0"']
-        lines += [f"options = {{ {options} }}", "memory = 0.1"]
-    for node in recipe.nodes:
-        lines.append(f"[{node.kind}.{node.name}]")
-        match node.kind:
-            case "vote":
-                leftover = json.dumps(node.leftover)
-                lines += [f"members = {json.dumps(node.members)}", f"threshold = {node.threshold}"]
-                lines.append(f"leftover = {leftover}")
-            case "propagate":
-                lines += [f'model = "{node.model}"', f'source = "{node.source}"']
-            case "predict":
-                lines.append(f'model = "{node.model}"')
-    path = stage.root.parent / "acted.toml"
-    path.write_text("\n".join(lines))
-    return path
-
-
 @pytest.fixture
 def command(stage):
-    places = ["--recipe", write_recipe(stage), "--dataset", stage.root, "--runs", stage.runs]
+    places = ["--recipe", stage.write_recipe(), "--dataset", stage.root, "--runs", stage.runs]
     return [*COMMAND, *map(str, places)]
 
 
@@ -90,7 +66,7 @@ def test_a_run_that_is_killed_again_and_again_ends_the_same(stage, command, undi
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_worker(stage, command, undisturbed):
-    write_recipe(stage, b=("--pause", "30"))
+    stage.write_recipe(b=("--pause", "30"))
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if json.loads(line)["event"] == "started":
@@ -101,6 +77,6 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_worker(stage, comman
     assert "interrupted; finished videos are kept, the same command continues" in error
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(stage.runs) not in listed
-    write_recipe(stage)
+    stage.write_recipe()
     finish(command)
     assert stage.files() == undisturbed

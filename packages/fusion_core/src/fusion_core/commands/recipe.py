@@ -1,4 +1,4 @@
-"""`fusion-core plan` and `fusion-core run`: the whole recipe."""
+"""`fusion-core recipe`, `fusion-core plan` and `fusion-core run`: the whole recipe."""
 
 import errno
 from pathlib import Path
@@ -32,6 +32,15 @@ WeightsOption = Annotated[
     str | None, typer.Option(metavar="random:SEED", help="For models without a file: untrained weights.")
 ]
 DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:i]", help="Where the programs compute.")]
+
+
+def recipe(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe's name, or a TOML file to check.")],
+) -> None:
+    """Print a recipe as a TOML file, to begin one's own from."""
+    from fusion_core.recipe_file import find_recipe, recipe_as_toml
+
+    typer.echo(recipe_as_toml(find_recipe(name)), nl=False)
 
 
 def plan(

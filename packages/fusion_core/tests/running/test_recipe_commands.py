@@ -1,0 +1,129 @@
+"""`fusion-core plan` and `fusion-core run`, as users call them."""
+
+import csv
+import json
+import shutil
+import zipfile
+
+import pytest
+from fusion_core.cli import app
+from fusion_core.recipe_file import read_recipe
+from mask_interchange import MaskRun
+from mask_interchange.convert import export_annotations
+from typer.testing import CliRunner
+
+
+def call(command, stage, *options, recipe=None):
+    places = ["--recipe", recipe or stage.write_recipe(), "--dataset", stage.root, "--runs", stage.runs]
+    return CliRunner().invoke(app, [command, *map(str, [*places, *options])])
+
+
+def test_the_written_recipe_is_the_one_of_the_other_tests(stage):
+    assert read_recipe(stage.write_recipe()) == stage.recipe()
+
+
+def test_a_run_ends_with_a_submission(stage, undisturbed):
+    result = call("run", stage)
+    assert result.exit_code == 0, result.stderr
+    assert stage.files() == undisturbed
+    assert "late: complete after 0:0" in result.stdout
+    assert "a [3/3] v3: done in " in result.stderr
+    with zipfile.ZipFile(stage.runs.parent / "result" / "submission.zip") as archive:
+        assert len(archive.namelist()) == 3 * 3 * 2  # videos, expressions, frames
+    assert not (stage.runs.parent / "result" / "scores").exists()
+
+
+def test_true_masks_bring_scores_and_the_ablation(stage, tmp_path):
+    stage.carry_out()
+    export_annotations(MaskRun.open(stage.runs / "late"), tmp_path / "true")
+    result = call("run", stage, "--annotations", tmp_path / "true", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    best, last = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert (last["label"], last["run"], last["jf"]) == ("+ all", "late", 100.0)
+    assert best["run"] in {"a", "b"}
+    assert last["gain"] == pytest.approx(100 - best["jf"])
+    assert best["published"] == ["a", 50.0]
+    table = (tmp_path / "out" / "ablation.md").read_text()
+    assert table in result.stdout
+    assert "50.0 (a)" in table
+    with open(tmp_path / "out" / "scores" / "videos.csv") as file:
+        assert [row["video"] for row in csv.DictReader(file)] == ["v1", "v2", "v3"]
+
+
+def test_annotations_beside_the_frames_are_found(stage):
+    stage.carry_out()
+    export_annotations(MaskRun.open(stage.runs / "late"), stage.root.parent / "true")
+    shutil.move(stage.root.parent / "true" / "Annotations", stage.root / "Annotations")
+    events = [json.loads(line) for line in call("run", stage, "--json").stdout.splitlines()]
+    assert events[-1]["event"] == "finished"
+    assert events[-1]["scores"]["late"] == 100.0
+
+
+def test_what_failed_is_told_with_a_command_to_look_at_it(stage):
+    recipe = stage.write_recipe(a=("--fail", "v2"))
+    result = call("run", stage, recipe=recipe)
+    assert result.exit_code == 1
+    assert "failed: a: v2: video v2: cannot, as asked" in result.stderr
+    assert "--videos v2" in result.stderr
+    assert "not begun: late: v2" in result.stderr
+    assert "the same command tries again what is missing" in result.stderr
+    assert not (stage.runs.parent / "result").exists()
+    events = [json.loads(line) for line in call("run", stage, "--json", recipe=recipe).stdout.splitlines()]
+    assert events[-1]["complete"] is False
+    (failure,) = events[-1]["failures"]
+    assert (failure["job"], failure["video"]) == ("a", "v2")
+
+
+def test_a_plan_shows_what_is_done_and_changes_nothing(stage):
+    plan = json.loads(call("plan", stage, "--json").stdout)
+    assert not stage.runs.exists()
+    assert (plan["missing"], plan["seconds"]) == (18, None)
+    assert {node["name"]: node["inputs"] for node in plan["nodes"]}["late"] == ["early_p", "a_p", "b"]
+    stage.carry_out()
+    before = stage.files()
+    (stage.root / "JPEGImages" / "v1" / "00000.png").write_bytes(
+        (stage.root / "JPEGImages" / "v2" / "00000.png").read_bytes()
+    )
+    plan = json.loads(call("plan", stage, "--json").stdout)
+    assert stage.files() == before
+    assert [node["missing"] for node in plan["nodes"]] == [["v1"]] * 6
+    assert plan["seconds"] > 0
+    table = call("plan", stage).stdout
+    assert "vote, 3 of 6" in table
+    assert "6 videos to make in 6 runs of 3" in table
+
+
+def test_a_plan_says_why_a_run_would_be_made_anew(stage):
+    stage.carry_out()
+    recipe = stage.write_recipe()
+    recipe.write_text(recipe.read_text().replace("seed = 1", "seed = 5"))
+    result = call("plan", stage, recipe=recipe)
+    assert "made anew: a: options.seed was 1 and is 5 now" in " ".join(result.stdout.split())
+
+
+def test_wrong_use(stage, tmp_path):
+    result = call("run", stage, recipe="iccv2024")
+    assert result.exit_code == 2
+    assert "no recipe 'iccv2024'" in result.stderr
+    result = call("run", stage, "--checkpoint", "z=a.pth")
+    assert result.exit_code == 2
+    assert "recipe 'acted' has the models a, b, p" in result.stderr
+    assert call("run", stage, "--address", "auto").exit_code == 2
+    assert call("run", stage, "--device", "tpu").exit_code == 2
+    result = CliRunner().invoke(app, ["run", "--dataset", str(tmp_path / "none")])
+    assert result.exit_code == 2
+    assert "expected a data set's folder" in result.stderr
+    result = CliRunner().invoke(app, ["run", "--dataset", str(stage.root), "--runs", str(stage.runs)])
+    assert result.exit_code == 2
+    assert "no weights for" in result.stderr
+    assert not list(stage.runs.glob("*"))
+
+
+def test_a_full_disk_is_told(stage, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fusion_core.ledger.write_whole", full)
+    result = call("run", stage)
+    assert result.exit_code == 1
+    assert "the disk is full; make room, the same command continues" in result.stderr
