@@ -7,6 +7,7 @@ loaded; else it takes the one with the most ready videos for each worker that is
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from typing import Any
 
 from mask_interchange import MaskInterchangeError
 
@@ -147,7 +148,8 @@ class Dealer:
                 busy[slot.submit(task, video, self._reporter(state, video))] = (slot, state, video)
             if not busy and not any(state.ready for state in self._states):
                 return
-            finished, _ = wait([*busy, *away], return_when=FIRST_COMPLETED)
+            awaited: list[Future[Any]] = [*busy, *away]
+            finished, _ = wait(awaited, return_when=FIRST_COMPLETED)
             for future in finished & busy.keys():
                 slot, state, video = busy.pop(future)
                 state.at_work -= 1

@@ -55,6 +55,13 @@ def test_every_gpu_of_the_cluster_gets_a_worker(cluster, stage):
     assert {gpu for gpu, _ in started(stage)} == {"0", "1"}
 
 
+def test_workers_that_fit_nowhere_are_an_error(cluster):
+    with pytest.raises(FusionCoreError, match=r"no machine of the Ray cluster .* 50\.0 GiB of memory"):
+        RayExecutor(memory=50).__enter__()
+    with RayExecutor(workers=9, memory=1.5, device="cpu") as slots:
+        assert len(slots) == 3  # one and two CPUs
+
+
 def test_what_a_lost_machine_was_at_is_done_by_another(cluster, stage, undisturbed):
     third = cluster.add_node(**SIZES)
     raylet = str(third.all_processes["raylet"][0].process.pid)
@@ -71,10 +78,3 @@ def test_what_a_lost_machine_was_at_is_done_by_another(cluster, stage, undisturb
     assert summary.complete, summary
     assert "retried" in events
     assert stage.files() == undisturbed
-
-
-def test_workers_that_fit_nowhere_are_an_error(cluster):
-    with pytest.raises(FusionCoreError, match=r"no machine of the Ray cluster .* 50\.0 GiB of memory"):
-        RayExecutor(memory=50).__enter__()
-    with RayExecutor(workers=9, memory=1.5, device="cpu") as slots:
-        assert len(slots) == 3  # one and two CPUs
