@@ -15,7 +15,12 @@ from fusion_core.recipe import Predict, Propagate, Vote
 
 def as_table(place: Place, plan: Plan) -> RenderableType:
     """One row per node, in the order in which they are made."""
-    table = Table("run", "made by", "from", "done", "missing", "frames", "time", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("run", no_wrap=True, overflow="fold")
+    for name in ("made by", "from"):
+        table.add_column(name, overflow="fold")
+    for name in ("done", "missing", "frames", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
     for look in plan.nodes:
         time = "" if not look.missing else "unknown" if look.seconds is None else duration(look.seconds)
         row = [look.node.name, _made_by(look), ", ".join(look.node.inputs)]
