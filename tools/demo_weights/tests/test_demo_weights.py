@@ -135,6 +135,6 @@ def test_card_and_table_tell_what_was_measured(tmp_path):
     facts = StageFacts.read(stage, tmp_path)
     assert (facts.steps, facts.seconds, facts.best) == (3, 18, 0.41), "up to the best weights"
     text = card("soc", [facts], Means(j=0.5, f=0.6), 3_700_000)
-    assert f"| small | 48 | 1 | 8 | 3 | 24 | {stage.rate:g} | 0 min | 41.0 |" in text
+    assert f"| small | 48 | 1 | 8 | 3 | 24 of {stage.samples} | {stage.rate:g} | 0 min | 41.0 |" in text
     assert "| 55.0 | 50.0 | 60.0 |" in text
     assert "| soc | 55.0 | 50.0 | 60.0 |" in table({"soc": Means(j=0.5, f=0.6)})

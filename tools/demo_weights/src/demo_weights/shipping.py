@@ -93,6 +93,7 @@ def write_half(source: Path, target: Path) -> None:
     if size > LARGEST:
         raise DemoWeightsError(f"{source}: {size} bytes in half precision, more than the {LARGEST} that may be shipped")
     save_file(state, target, {**checkpoint.metadata, "source_sha256": checkpoint.sha256})
+    target.chmod(0o644)  # safetensors lets nobody else read its files
 
 
 def score(model: str, data: Path, work: Path) -> Means:
@@ -119,7 +120,7 @@ program works, on drawn videos. It has never seen a photograph: on real videos i
 - Training: seed {SEED}, the program's own trainer and losses, every rate a tenth in the last third of a stage. The
   weights are those of the best score on {VIDEOS["valid"]} validation videos.
 
-| stage | short side | frames | batch | steps | clips seen | rate | time | J&F, validation |
+| stage | short side | frames | batch | steps | clips seen, of the recipe's | rate | time | J&F, validation |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
@@ -129,7 +130,8 @@ Scores on the {VIDEOS["test"]} videos of the test split, which were used for no 
 | --- | --- | --- |
 | {100 * test.jf:.1f} | {100 * test.j:.1f} | {100 * test.f:.1f} |
 
-Made by `uv run --package demo-weights demo-weights train {model}`; license as of the program.
+Made by `uv run --package demo-weights demo-weights train {model}`, with `--stages` and `--share` where not all stages or
+clips are listed above. License as of the program.
 """
 
 
@@ -141,7 +143,7 @@ def _row(facts: StageFacts) -> str:
         stage.frames,
         stage.batch,
         facts.steps,
-        facts.steps * stage.batch,
+        f"{facts.steps * stage.batch} of {stage.samples}",
         f"{stage.rate:g}",
         f"{facts.seconds / 60:.0f} min",
         f"{100 * facts.best:.1f}",
