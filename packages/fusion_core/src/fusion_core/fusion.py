@@ -279,7 +279,7 @@ class Fusion:
 
     def _inputs(self, video: str) -> list[str | None]:
         """SHA-256 of each member's file of the video; None where there is none."""
-        return [_sha256(member.path / "videos" / (video + SUFFIX)) for member in self.members]
+        return [file_sha256(member.path / "videos" / (video + SUFFIX)) for member in self.members]
 
     def _record(self, video: str) -> "_Record | None":
         """What was written when the video was voted; None when that is absent or damaged, then it is voted again."""
@@ -319,7 +319,8 @@ def fingerprint(manifest: RunManifest) -> str:
     return hashlib.sha256(manifest.to_json().encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str | None:
+def file_sha256(path: Path) -> str | None:
+    """SHA-256 of a file's content; None when there is no such file."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

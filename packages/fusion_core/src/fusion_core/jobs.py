@@ -3,7 +3,6 @@
 A job writes one run, or several that share their work, and says of every video whether that is done already.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from mask_interchange.codec import SUFFIX
 from mask_interchange.errors import RunBusyError
 
 from fusion_core.errors import MemberError, ProgramError
-from fusion_core.fusion import Fusion, fingerprint
+from fusion_core.fusion import Fusion, file_sha256, fingerprint
 from fusion_core.ledger import Hashes, Ledger
 from fusion_core.programs import find_program
 from fusion_core.recipe import (
@@ -202,7 +201,7 @@ class ProgramJob(Job):
             "program": list(self.model.program),
             "version": program.member.version if program.member else None,
             "options": dict(self.options),
-            "checkpoint_sha256": self.model.checkpoint and _file_sha256(self.model.checkpoint),
+            "checkpoint_sha256": self.model.checkpoint and _checkpoint_sha256(self.model.checkpoint),
             "weights": self.model.weights,
             "dataset": self.place.dataset.identity,
         }
@@ -260,7 +259,7 @@ class ProgramJob(Job):
                 self.place.ledger.write_hashes(run, video, self._hashes(run, video))
 
     def _hashes(self, run: str, video: str) -> Hashes:
-        sources = {name: _sha256(self.place.masks(name, video)) for name in self.nodes[run].inputs}
+        sources = {name: file_sha256(self.place.masks(name, video)) for name in self.nodes[run].inputs}
         return {"frames": self.place.frames(video), **sources}
 
     def task(self) -> ProgramTask:
@@ -394,17 +393,9 @@ def _difference(there: Settings, now: Settings) -> str | None:
 
 
 @cache
-def _file_sha256(path: Path) -> str:
+def _checkpoint_sha256(path: Path) -> str:
     """Of a checkpoint, which does not change while this process runs."""
-    sha256 = _sha256(path)
+    sha256 = file_sha256(path)
     if sha256 is None:
         raise ProgramError(f"{path}: no such checkpoint")
     return sha256
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None
