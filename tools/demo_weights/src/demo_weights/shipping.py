@@ -130,8 +130,8 @@ Scores on the {VIDEOS["test"]} videos of the test split, which were used for no 
 | --- | --- | --- |
 | {100 * test.jf:.1f} | {100 * test.j:.1f} | {100 * test.f:.1f} |
 
-Made by `uv run --package demo-weights demo-weights train {model}`, with `--stages` and `--share` where not all stages or
-clips are listed above. License as of the program.
+Made by `uv run --package demo-weights demo-weights train {model}`, with `--stages` and `--share` where not all
+stages or clips are listed above. License as of the program.
 """
 
 
