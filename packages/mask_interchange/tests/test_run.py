@@ -152,7 +152,7 @@ def test_creating_waits_for_who_is_creating(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_CREATE_PATIENCE", 0.2)
     folder = tmp_path / "soc"
     folder.mkdir()
-    with run._lock(folder, shared=False):
+    with run.lock_folder(folder, shared=False):
         with pytest.raises(RunBusyError):
             MaskRun.create(folder, MANIFEST)
         run._start(folder, MANIFEST)
