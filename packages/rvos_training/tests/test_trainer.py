@@ -21,7 +21,7 @@ from rvos_training.mask_views import clip_thinned_out
 from rvos_training.matcher import Matcher
 from rvos_training.object_presence import object_presence
 from rvos_training.optimisation import Optimisation
-from rvos_training.random_state import random_state, restore_random_state, seed_everything
+from rvos_training.random_state import fixed_order, random_state, restore_random_state, seed_everything
 from rvos_training.recipe import Recipe
 from rvos_training.referring_clips import ReferringClips
 from rvos_training.targets import Predictions
@@ -326,3 +326,13 @@ def test_recipes_are_checked(change, message):
 def test_optimisation_is_checked(change):
     with pytest.raises(ValueError, match=next(iter(change)).split("_")[0]):
         replace(RECIPE.optimisation, **change)
+
+
+def test_sums_have_a_fixed_order_on_a_processor_and_only_while_training():
+    """Regression: with two threads, a training that was stopped and one that was not differed in the last bit."""
+    assert not torch.are_deterministic_algorithms_enabled()
+    with fixed_order(torch.device("cpu")):
+        assert torch.are_deterministic_algorithms_enabled()
+    with fixed_order(torch.device("cuda")):
+        assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()

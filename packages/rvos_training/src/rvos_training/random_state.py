@@ -1,7 +1,8 @@
-"""The state of every random generator of a process, as plain values that a checkpoint may hold."""
+"""What makes a training repeatable: the state of every random generator, and sums in a fixed order."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,18 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+@contextmanager
+def fixed_order(device: torch.device) -> Iterator[None]:
+    """On a processor, threads add up gradients in one order. Elsewhere that costs too much, and nothing changes."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def random_state() -> dict[str, Any]:

@@ -22,7 +22,7 @@ from rvos_training.errors import TrainingError
 from rvos_training.learner import Batch, Learner
 from rvos_training.logs import TrainingLog
 from rvos_training.losses import Losses
-from rvos_training.random_state import random_state, restore_random_state, seed_everything
+from rvos_training.random_state import fixed_order, random_state, restore_random_state, seed_everything
 from rvos_training.recipe import Recipe
 from rvos_training.training_data import Request, TrainingData
 from rvos_training.validation import Validate
@@ -94,7 +94,7 @@ class Trainer:
         """
         self._resume()
         position = self.position
-        with self._logging() as log:
+        with fixed_order(self.accelerator.device), self._logging() as log:
             if position.validated < position.step and (position.batches == 0 or position.step >= self.steps):
                 self._validate(log)  # it was stopped there
             while position.step < self.steps:
