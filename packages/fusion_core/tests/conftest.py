@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fusion_core.annotations import open_annotations
 from fusion_core.cli import app
+from fusion_core.demo import Place
 from fusion_core.drawing import draw_dataset
 from fusion_core.recipe import Model, Predict, Propagate, Recipe, Vote
 from fusion_core.spoiling import Failings, spoil
@@ -30,24 +31,11 @@ RECIPE = Recipe(
 NOT_THERE = "b_aot"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawn:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn(Place):
     """Two drawn videos and all runs of `RECIPE` but one."""
 
     recipe: Recipe
-    root: Path
-
-    @property
-    def dataset(self) -> Path:
-        return self.root / "dataset"
-
-    @property
-    def annotations(self) -> Path:
-        return self.dataset / "Annotations"
-
-    @property
-    def runs(self) -> Path:
-        return self.root / "runs"
 
     @property
     def evil(self) -> str:

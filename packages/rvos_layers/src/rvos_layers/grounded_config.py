@@ -5,8 +5,7 @@ from typing import Self
 
 from rvos_layers.backbone import BACKBONES, BackboneConfig
 from rvos_layers.deformable_transformer import DeformableConfig
-from rvos_layers.text_encoder import TextConfig
-from rvos_layers.tokenizer import DEMO
+from rvos_layers.text_encoder import DEMO_TEXT, TextConfig
 from rvos_layers.video_swin import VideoSwinConfig
 
 
@@ -65,9 +64,7 @@ class GroundedConfig:
                 mlp_ratio=2.0,
                 stochastic_depth=0.0,
             ),
-            text=TextConfig(
-                vocabulary=564, hidden=64, layers=2, heads=4, feedforward=128, projection_dropout=0.0, tokenizer=DEMO
-            ),
+            text=DEMO_TEXT,
             transformer=DeformableConfig(
                 channels=96,
                 encoder_layers=1,

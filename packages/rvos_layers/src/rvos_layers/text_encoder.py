@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaModel
 
 from rvos_layers.position_codes import sine_code_1d
-from rvos_layers.tokenizer import BEGIN, END, PAD, ROBERTA_BASE, Tokens
+from rvos_layers.tokenizer import BEGIN, DEMO, END, PAD, ROBERTA_BASE, Tokens
 
 PROJECTION_EPSILON = 1e-12  # of the LayerNorm behind the projection, as published
 
@@ -41,6 +41,12 @@ class TextConfig:
     def longest(self) -> int:
         """Most tokens of a sentence: positions are counted from the one behind the padding id."""
         return self.positions - PAD - 1
+
+
+# Of the demo configurations; the vocabulary is that of the shipped tokenizer.
+DEMO_TEXT = TextConfig(
+    vocabulary=564, hidden=64, layers=2, heads=4, feedforward=128, projection_dropout=0.0, tokenizer=DEMO
+)
 
 
 @dataclass(frozen=True, slots=True)

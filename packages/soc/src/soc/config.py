@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from rvos_layers.backbone import BACKBONES, BackboneConfig
 from rvos_layers.deformable_transformer import DeformableConfig
 from rvos_layers.frame_query_transformer import FrameQueryConfig
-from rvos_layers.text_encoder import TextConfig
-from rvos_layers.tokenizer import DEMO
+from rvos_layers.text_encoder import DEMO_TEXT, TextConfig
 from rvos_layers.video_swin import VideoSwinConfig
 
 from soc.mask_features import WIDTH_UNIT
@@ -65,9 +64,7 @@ CONFIGS = {
         backbone=VideoSwinConfig(
             channels=16, depths=(2, 2, 2, 2), heads=(1, 2, 4, 8), window=(2, 6, 5), mlp_ratio=2.0, stochastic_depth=0.0
         ),
-        text=TextConfig(
-            vocabulary=564, hidden=64, layers=2, heads=4, feedforward=128, projection_dropout=0.0, tokenizer=DEMO
-        ),
+        text=DEMO_TEXT,
         transformer=DeformableConfig(
             channels=128,
             encoder_layers=1,
