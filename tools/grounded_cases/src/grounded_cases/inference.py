@@ -18,7 +18,7 @@ from torch import Tensor
 from grounded_cases.loading import LoadedCase
 
 EXACT = 0.0
-LOGITS, BOXES, PROBABILITIES, MASKS = 5e-5, 5e-5, 1e-5, 3e-4
+LOGITS, BOXES, PROBABILITIES, MASKS = 5e-5, 5e-5, 1e-5, 1e-4
 UNDECIDED = 1e-4  # a probability this close to one half may fall on either side
 SHOWN = 8  # channels kept of most intermediate maps; the manifest's notes describe all of this
 # What a model adds to the comparison of a sentence: (stage name, tensor) in the order of the data flow.
@@ -116,7 +116,13 @@ def _compare_outputs(
     expected = case.arrays
     report.add(f"{prefix}pred_logits{how}", found.logits[row, None], expected[prefix + "pred_logits"], LOGITS)
     report.add(f"{prefix}pred_boxes{how}", found.boxes[row, None], expected[prefix + "pred_boxes"], BOXES)
-    report.add(f"{prefix}pred_masks{how}", masks[row, None], expected[prefix + "pred_masks"], MASKS)
+    report.add(f"{prefix}pred_masks{how}", masks[row, None], expected[prefix + "pred_masks"], masks_within(case, prefix))
+
+
+def masks_within(case: GoldenCase, prefix: str) -> float:
+    """How near mask logits must come: MASKS, and as much more as the published float32 masks are themselves off what
+    the published code gives in double precision, which the manifest tells of full-size networks."""
+    return MASKS + case.manifest.get("numerics", {}).get("float64_max_abs_diff", {}).get(f"{prefix}pred_masks", 0.0)
 
 
 def _compare_chosen(
@@ -141,8 +147,9 @@ def _compare_chosen(
     report.add(prefix + "query_score", scores, expected["query_score"], PROBABILITIES)
     report.add(prefix + "class_info", chosen.scores, expected["class_info"], PROBABILITIES)
     report.add(prefix + "key_frame", [chosen.key_frame], expected["key_frame"], EXACT)
-    report.add(prefix + "mask_logits", logits[:, ::3, ::3], expected["mask_logits"], MASKS)
-    report.add(prefix + "mask_logits_mean", logits.double().mean((1, 2)), expected["mask_logits_mean"], MASKS)
+    near = masks_within(case, prefix.replace("post.", "out."))
+    report.add(prefix + "mask_logits", logits[:, ::3, ::3], expected["mask_logits"], near)
+    report.add(prefix + "mask_logits_mean", logits.double().mean((1, 2)), expected["mask_logits_mean"], near)
     report.add(prefix + "mask_bits", flipped, np.zeros_like(binary), EXACT)
 
 
@@ -155,7 +162,7 @@ def _compare_batch(loaded: LoadedCase, report: StageReport) -> None:
     masks = model.draw(video, text, found)
     report.add("out.pred_logits", found.logits, case.arrays["out.pred_logits"], LOGITS)
     report.add("out.pred_boxes", found.boxes, case.arrays["out.pred_boxes"], BOXES)
-    report.add("out.pred_masks", masks, case.arrays["out.pred_masks"], MASKS)
+    report.add("out.pred_masks", masks, case.arrays["out.pred_masks"], masks_within(case, "out."))
     before_last = decoded.references[-2].unflatten(0, (count, -1))[..., :2]
     report.add("out.reference_points", before_last, case.arrays["out.reference_points"], BOXES)
 
