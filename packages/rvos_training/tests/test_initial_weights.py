@@ -7,7 +7,9 @@ from rvos_layers.resnet import ResNet, ResNetConfig
 from rvos_layers.text_encoder import TextConfig, TextEncoder
 from rvos_layers.video_swin import VideoSwin, VideoSwinConfig
 from rvos_training.errors import TrainingError
-from rvos_training.initial_weights import load_backbone, load_text_encoder
+from rvos_training.initial_weights import load_backbone, load_relative, load_text_encoder
+from safetensors.torch import save_file
+from torch import nn
 
 SWIN = VideoSwinConfig(channels=16, depths=(1, 2, 1, 1), heads=(1, 2, 4, 8), window=(2, 3, 3))
 TEXT = TextConfig(vocabulary=40, hidden=16, layers=1, heads=2, feedforward=16, positions=20)
@@ -68,3 +70,17 @@ def test_a_text_encoder_of_other_sizes_is_refused(tmp_path):
 def test_an_absent_text_encoder_says_what_to_pass(tmp_path):
     with pytest.raises(TrainingError, match="--text-encoder FOLDER"):
         load_text_encoder(TextEncoder(TEXT, 32), str(tmp_path / "nothing"))
+
+
+def test_a_relative_lends_what_fits_and_no_more(tmp_path):
+    ours = nn.ModuleDict({"same": nn.Linear(2, 2), "wider": nn.Linear(3, 2), "own": nn.Linear(2, 2)})
+    theirs = nn.ModuleDict({"same": nn.Linear(2, 2), "wider": nn.Linear(2, 2), "other": nn.Linear(2, 2)})
+    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+    save_file(theirs.state_dict(), tmp_path / "relative.safetensors")
+    load_relative(ours, tmp_path / "relative.safetensors")
+    after = ours.state_dict()
+    taken = {name for name in before if not torch.equal(before[name], after[name])}
+    assert taken == {"same.weight", "same.bias", "wider.bias"}
+    assert all(torch.equal(after[name], theirs.state_dict()[name]) for name in taken)
+    with pytest.raises(TrainingError, match="none of its 6"):
+        load_relative(nn.Conv2d(1, 1, 1), tmp_path / "relative.safetensors")

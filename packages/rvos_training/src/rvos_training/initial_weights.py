@@ -1,4 +1,4 @@
-"""Weights that training starts from: a backbone that knows actions, a text encoder that knows language."""
+"""Weights that training starts from: a backbone that knows actions, a text encoder that knows language, a relative."""
 
 from pathlib import Path
 
@@ -61,3 +61,25 @@ def load_text_encoder(encoder: TextEncoder, source: str) -> None:
         encoder.roberta.load_state_dict(pretrained.state_dict(), strict=True)
     except RuntimeError as error:
         raise TrainingError(f"text encoder {source!r} has other sizes than the configuration: {error}") from error
+
+
+def load_relative(network: nn.Module, path: Path) -> None:
+    """Fill a network with what it has in common with another: parameters of the same name and shape.
+
+    MUTR is ReferFormer with two parts more, UNINEXT has the same parts behind either backbone: what one has learned
+    is a start for the other.
+
+    Args:
+        network: the rest of it stays as it is.
+        path: the other one's weights, in our names.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+        TrainingError: the two have nothing in common.
+    """
+    own = network.state_dict()
+    state = read_checkpoint(path).state
+    common = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
+    if not common:
+        raise TrainingError(f"{path}: none of its {len(state)} parameters has name and shape of one of this network's")
+    network.load_state_dict(common, strict=False)

@@ -17,7 +17,7 @@ from torch import nn
 from rvos_training.clips import ClipSource
 from rvos_training.data_parts import AnnotatedVideos, DataParts, open_parts
 from rvos_training.image_clips import ImageClips
-from rvos_training.initial_weights import load_backbone, load_text_encoder
+from rvos_training.initial_weights import load_backbone, load_relative, load_text_encoder
 from rvos_training.learner import Answers, Learner
 from rvos_training.losses import Criterion
 from rvos_training.object_presence import Presence, object_presence
@@ -120,6 +120,8 @@ class TrainingProgram:
     def network(self, request: TrainingRequest, seed: int) -> nn.Module:
         """The network with the weights that training starts from."""
         network: Any = self.model.filled(request.config, request.checkpoint, seed)
+        if request.checkpoint is None and request.relative is not None:
+            load_relative(network, request.relative)
         if request.checkpoint is None and request.backbone != RANDOM:
             load_backbone(network.video.backbone, Path(request.backbone))
         if request.checkpoint is None and request.text_encoder != RANDOM:

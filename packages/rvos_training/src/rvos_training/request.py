@@ -19,6 +19,7 @@ class TrainingRequest:
         checkpoint: whole network to start from; None to start from `backbone` and `text_encoder`.
         backbone: file of a Video-Swin trained on Kinetics, or `random`.
         text_encoder: folder or hub id of RoBERTa, or `random`.
+        relative: weights of another network, in our names; what fits by name and shape is taken in place of random ones.
         tokenizer: as in inference.
         device: `auto` or `cpu`.
         workers: processes that read samples ahead.
@@ -33,6 +34,7 @@ class TrainingRequest:
     checkpoint: Path | None = None
     backbone: str = RANDOM
     text_encoder: str = RANDOM
+    relative: Path | None = None
     tokenizer: str = "auto"
     device: str = "auto"
     workers: int = 0

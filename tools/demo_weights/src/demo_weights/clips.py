@@ -6,7 +6,8 @@ import numpy as np
 from rvos_training.clips import Clip
 from rvos_training.data_parts import AnnotatedVideos
 from rvos_training.object_presence import Presence, labels_of
-from rvos_training.referring_clips import read_clip
+
+from demo_weights.decoded import DecodedVideos
 
 LONGEST_STEP = 3  # frames from one frame of a clip to the next
 
@@ -25,7 +26,7 @@ class RandomClips:
     def __init__(
         self, videos: AnnotatedVideos, presence: Presence, length: int, samples: int, pattern: str = ""
     ) -> None:
-        self.videos = videos
+        self.decoded = DecodedVideos(videos)
         self.presence = presence
         self.length = length
         self.samples = samples
@@ -42,11 +43,15 @@ class RandomClips:
     def clip(self, index: int, random: np.random.Generator) -> Clip:
         """One of them; which one, `random` alone decides."""
         video, expression = self.sentences[random.integers(len(self.sentences))]
-        seen = self.presence[video.id][labels_of(expression, video.id)[0]]
-        while True:
+        labels = labels_of(expression, video.id)
+        seen = frozenset[int]().union(*(self.presence[video.id][label] for label in labels))
+        frames: tuple[int, ...] = ()
+        while seen.isdisjoint(frames):
             frames = _some_frames(len(video), self.length, random)
-            if not seen.isdisjoint(frames):
-                return read_clip(self.videos.annotations, video, expression, frames)
+        decoded, some = self.decoded[video.id], list(frames)
+        name = f"video {video.id}, expression {expression.id}, frames {frames[0]} to {frames[-1]}"
+        masks = np.isin(decoded.labels[some], [int(label) for label in labels])
+        return Clip.of(name, expression.text or "", decoded.frames[some], masks)
 
 
 def _some_frames(count: int, length: int, random: np.random.Generator) -> tuple[int, ...]:

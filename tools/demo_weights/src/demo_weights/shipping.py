@@ -4,21 +4,19 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import torch
 from fusion_core.annotations import open_annotations
 from fusion_core.evaluation import Means, evaluate_run
 from mask_interchange import MaskRun, open_dataset
-from mask_interchange.program import Demo
 from rvos_layers.checkpoint import read_checkpoint
 from rvos_synthetic import EDITION
 from safetensors.torch import save_file
 
 from demo_weights.errors import DemoWeightsError
 from demo_weights.stages import SEED, SIZE, STAGES, VIDEOS, Stage
-from demo_weights.training import best_weights
+from demo_weights.training import best_weights, shipped
 
 LARGEST = 4_000_000  # bytes that a package may ship
 LARGEST_HALF = torch.finfo(torch.float16).max
@@ -48,11 +46,6 @@ class StageFacts:
         steps = [entry for entry in entries if entry["event"] == "train" and entry["step"] <= best["step"]]
         seconds = sum(entry["seconds"] for entry in steps)
         return cls(stage=stage, steps=len(steps), seconds=seconds, best=best["J&F"])
-
-
-def shipped(model: str) -> Demo:
-    """Where a package keeps its weights."""
-    return import_module(f"{model}.demo").DEMO
 
 
 def ship(model: str, data: Path, work: Path) -> Means:

@@ -64,3 +64,6 @@ REFERRING = (
     Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4),
 )
 STAGES: Mapping[str, tuple[Stage, ...]] = {"soc": REFERRING, "referformer": REFERRING, "mutr": REFERRING}
+
+# A network that shares most of its parts with one trained before starts from that one's shipped weights.
+RELATIVES: Mapping[str, str] = {"mutr": "referformer"}

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mask_interchange import open_dataset
+from mask_interchange.program import Demo
 from rvos_synthetic import write_dataset
 from rvos_training.clips import ClipSource
 from rvos_training.data_parts import AnnotatedVideos, DataParts
@@ -15,7 +16,7 @@ from rvos_training.recipe import Recipe
 from rvos_training.request import TrainingRequest
 
 from demo_weights.clips import RandomClips
-from demo_weights.stages import EPOCHS, SEED, SIZE, STAGES, VIDEOS, Stage
+from demo_weights.stages import EPOCHS, RELATIVES, SEED, SIZE, STAGES, VIDEOS, Stage
 
 DEMO = "demo"  # configuration and tokenizer
 BEST = "best.safetensors"
@@ -30,6 +31,11 @@ def write_data(root: Path, videos: Mapping[str, int] = VIDEOS) -> None:
 def split_of(root: Path, split: str) -> AnnotatedVideos:
     """A split of the drawn videos."""
     return AnnotatedVideos(open_dataset(root, split), root / split / "Annotations")
+
+
+def shipped(model: str) -> Demo:
+    """Where a package keeps its weights."""
+    return import_module(f"{model}.demo").DEMO
 
 
 def best_weights(out: Path, stages: Sequence[Stage]) -> Path | None:
@@ -84,12 +90,14 @@ def _train_stage(
         return [RandomClips(parts.videos, presence, recipe.frames, samples, stage.sentences)]
 
     program: TrainingProgram = import_module(f"{model}.train").program()
+    relative = RELATIVES.get(model)
     request = TrainingRequest(
         data=data,
         out=out,
         recipe=DEMO,
         config=DEMO,
         checkpoint=start,
+        relative=None if relative is None else shipped(relative).weights,
         tokenizer=DEMO,
         device=device,
         save_every=100,
