@@ -13,6 +13,7 @@ from rvos_layers.tokenizer import Tokens
 from rvos_layers.video_features import VideoFeatures
 from torch import Tensor, nn
 
+from rvos_training.contract import TrainingModule
 from rvos_training.losses import Criterion, Losses
 from rvos_training.targets import Predictions, Targets
 
@@ -61,7 +62,7 @@ class Batch:
         )
 
 
-class Learner(nn.Module):
+class Learner(TrainingModule):
     """Network and criterion.
 
     Args:

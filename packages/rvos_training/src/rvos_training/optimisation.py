@@ -2,13 +2,31 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import MultiStepLR
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 BACKBONE, TEXT_ENCODER = "video.backbone.", "text.roberta."  # names of parameters begin so in all three models
+
+
+class Rates(Protocol):
+    """How weights move."""
+
+    @property
+    def gradient_norm(self) -> float:
+        """Largest norm of the whole gradient; longer ones are shortened to it."""
+        ...
+
+    def optimizer(self, model: nn.Module) -> AdamW:
+        """Over the parameters of a network."""
+        ...
+
+    def schedule(self, optimizer: AdamW) -> LRScheduler:
+        """To be stepped once an epoch."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

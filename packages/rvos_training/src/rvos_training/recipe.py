@@ -5,51 +5,39 @@ from typing import Any
 
 from rvos_layers.preprocess import ResizeRule
 
-from rvos_training.optimisation import Optimisation
+from rvos_training.optimisation import Optimisation, Rates
 
 PRECISIONS = ("no", "bf16", "fp16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What to train on, for how long, and how.
+class Course:
+    """For how long, and how; whatever is learned.
 
     Attributes:
-        videos: whether to train on videos.
-        images: image data sets to train on, by the name in `instances_<name>_train.json`.
-        frames: of a clip.
-        resize: size of the frames.
         epochs: how often everything is seen.
         batch: clips of one process at a time.
         accumulation: batches to one step of the optimizer.
         optimisation: rates and so on.
         seed: fixes order, augmentation, initial weights and dropout.
-        faithful: brings back what looks like faults of the published training, see the model's README.
         precision: of the network's arithmetic: `no` for float32, `bf16` or `fp16` for mixed precision.
         steps: end after so many steps of the optimizer, wherever that is; None for no limit.
     """
 
-    videos: bool = True
-    images: tuple[str, ...] = ()
-    frames: int = 8
-    resize: ResizeRule
     epochs: int
     batch: int = 1
     accumulation: int = 1
-    optimisation: Optimisation
+    optimisation: Rates
     seed: int = 42
-    faithful: bool = False
     precision: str = "no"
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("frames", "epochs", "batch", "accumulation"):
+        for name in ("epochs", "batch", "accumulation"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps must be at least 1 or None, not {self.steps}")
-        if not self.videos and not self.images:
-            raise ValueError("a recipe needs videos or images")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
 
@@ -57,3 +45,31 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """What must stay the same when training goes on: all but its end."""
         return {name: value for name, value in asdict(self).items() if name not in ("epochs", "steps")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(Course):
+    """What to train a referring model on, for how long, and how.
+
+    Attributes:
+        videos: whether to train on videos.
+        images: image data sets to train on, by the name in `instances_<name>_train.json`.
+        frames: of a clip.
+        resize: size of the frames.
+        optimisation: rates and so on.
+        faithful: brings back what looks like faults of the published training, see the model's README.
+    """
+
+    videos: bool = True
+    images: tuple[str, ...] = ()
+    frames: int = 8
+    resize: ResizeRule
+    optimisation: Optimisation
+    faithful: bool = False
+
+    def __post_init__(self) -> None:
+        Course.__post_init__(self)
+        if self.frames < 1:
+            raise ValueError(f"frames must be at least 1, not {self.frames}")
+        if not self.videos and not self.images:
+            raise ValueError("a recipe needs videos or images")

@@ -9,22 +9,21 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import get_all_start_methods
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from rvos_training.checkpoints import Checkpoints, Position, TrainingState
+from rvos_training.contract import BatchSource, TrainingBatch, TrainingLosses, TrainingModule
 from rvos_training.errors import TrainingError
-from rvos_training.learner import Batch, Learner
 from rvos_training.logs import TrainingLog
-from rvos_training.losses import Losses
 from rvos_training.random_state import fixed_order, random_state, restore_random_state, seed_everything
-from rvos_training.recipe import Recipe
-from rvos_training.training_data import Request, TrainingData
+from rvos_training.recipe import Course
+from rvos_training.sample_order import Request
 from rvos_training.validation import Validate
 
 FORK = "fork"
@@ -34,7 +33,7 @@ class Trainer:
     """Trains one network.
 
     Args:
-        learner: network and criterion.
+        learner: network and losses.
         data: what to train on.
         recipe: how.
         out: folder for checkpoints, logs and weights.
@@ -50,9 +49,9 @@ class Trainer:
 
     def __init__(
         self,
-        learner: Learner,
-        data: TrainingData,
-        recipe: Recipe,
+        learner: TrainingModule,
+        data: BatchSource[TrainingBatch],
+        recipe: Course,
         out: Path,
         accelerator: Accelerator,
         *,
@@ -138,10 +137,10 @@ class Trainer:
             position.batches = 0
             self.schedule.step()
 
-    def _loader(self, requests: list[Request]) -> DataLoader[Batch | Exception]:
+    def _loader(self, requests: list[Request]) -> DataLoader[TrainingBatch | Exception]:
         workers = min(self.workers, len(requests)) if FORK in get_all_start_methods() else 0  # data sets hold functions
         return DataLoader(
-            self.data,
+            cast(Dataset[TrainingBatch | Exception], self.data),
             batch_size=None,
             sampler=requests,
             num_workers=workers,
@@ -149,12 +148,12 @@ class Trainer:
             generator=torch.Generator(),  # or the loader would draw from the generator that checkpoints hold
         )
 
-    def _checked(self, batch: Batch | Exception) -> Batch:
+    def _checked(self, batch: TrainingBatch | Exception) -> TrainingBatch:
         if isinstance(batch, Exception):
             raise batch
         return batch.to(self.accelerator.device)
 
-    def _step(self, batches: list[Batch]) -> dict[str, float]:
+    def _step(self, batches: list[TrainingBatch]) -> dict[str, float]:
         """One step of the optimizer from some batches; what was measured, mean over batches and processes."""
         measured: list[dict[str, Tensor]] = []
         for number, batch in enumerate(batches, start=1):
@@ -175,8 +174,8 @@ class Trainer:
         values = dict(zip(measured[0], means.tolist(), strict=True))
         return {**values, "gradient_norm": float(norm), "rate": rate}
 
-    def _backward(self, batch: Batch, share: int) -> dict[str, Tensor]:
-        losses: Losses = self.parallel(batch)
+    def _backward(self, batch: TrainingBatch, share: int) -> dict[str, Tensor]:
+        losses: TrainingLosses = self.parallel(batch)
         if not losses.total.isfinite():
             raise TrainingError(
                 f"the loss of step {self.position.step + 1} is {losses.total.item()}, on {'; '.join(batch.names)}; "

@@ -6,7 +6,6 @@ training that is resumed goes on with the very samples that would have come.
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
@@ -21,18 +20,11 @@ from torch.utils.data import Dataset
 from rvos_training.clips import ClipSource
 from rvos_training.errors import TrainingError
 from rvos_training.learner import Batch
+from rvos_training.sample_order import Request, requests_of
 from rvos_training.targets import Targets
 from rvos_training.transforms import Sample, Transform
 
 EXPECTED = (TrainingError, MaskInterchangeError, RVOSLayersError)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Which samples make a batch: places in the joined sources, in one epoch."""
-
-    epoch: int
-    places: tuple[int, ...]
 
 
 class TrainingData(Dataset[Batch | Exception]):
@@ -68,9 +60,7 @@ class TrainingData(Dataset[Batch | Exception]):
 
     def requests(self, epoch: int, batch: int, process: int = 0, processes: int = 1) -> list[Request]:
         """One epoch's batches of one process. All processes get equally many samples; some come twice for that."""
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self))
-        order = np.resize(order, -(-len(order) // processes) * processes)[process::processes]
-        return [Request(epoch, tuple(order[i : i + batch].tolist())) for i in range(0, len(order), batch)]
+        return requests_of(len(self), self.seed, epoch, batch, process, processes)
 
     def sample(self, epoch: int, place: int) -> Sample:
         """The sample at a place of the joined sources, as it is in an epoch."""

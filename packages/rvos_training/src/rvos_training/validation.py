@@ -3,16 +3,24 @@
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from fusion_core.annotations import open_annotations
 from fusion_core.evaluation import Means, evaluate_run
-from mask_interchange import MaskRun, RunManifest
-from rvos_layers.predictor import VideoPredictor
+from mask_interchange import MaskRun, RunManifest, Video, VideoMasks
 
 from rvos_training.data_parts import AnnotatedVideos
+
+
+class Predictor(Protocol):
+    """Something that finds masks in a video."""
+
+    def predict(self, video: Video) -> VideoMasks:
+        """All tracks of the video, whole."""
+        ...
+
 
 Validate = Callable[[int, Accelerator], Means]
 
@@ -26,7 +34,7 @@ class Validation:
         folder: gets a mask run for each validation, `step-<number>`.
     """
 
-    def __init__(self, videos: AnnotatedVideos, predictor: VideoPredictor, folder: Path) -> None:
+    def __init__(self, videos: AnnotatedVideos, predictor: Predictor, folder: Path) -> None:
         self.videos = videos
         self.predictor = predictor
         self.folder = folder
