@@ -19,7 +19,7 @@ class TrainingRequest:
         checkpoint: whole network to start from; None to start from `backbone` and `text_encoder`.
         backbone: file of a Video-Swin trained on Kinetics, or `random`.
         text_encoder: folder or hub id of RoBERTa, or `random`.
-        relative: weights of another network, in our names; what fits by name and shape is taken in place of random ones.
+        relative: weights of another network, in our names; what fits by name and shape replaces random ones.
         tokenizer: as in inference.
         device: `auto` or `cpu`.
         workers: processes that read samples ahead.
