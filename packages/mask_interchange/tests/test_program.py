@@ -380,7 +380,7 @@ def test_interrupted_worker_and_a_second_writer(dataset, tmp_path):
         wait_for(first, "progress")
         second = infer(dataset, out)
         assert second.exit_code == 2
-        assert "another process is writing this run" in second.stderr
+        assert "another process is writing here" in second.stderr
         assert infer(dataset, out, "--videos", "-", stdin="a\n").exit_code == 0, "workers share"
         first.send_signal(signal.SIGINT)
         _, errors = first.communicate(timeout=30)

@@ -10,6 +10,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from drawn_data import draw_split
 from fusion_core.evaluation import Means
+from mask_interchange.errors import RunBusyError
+from mask_interchange.run import lock_folder
 from rvos_layers.preprocess import ResizeRule
 from rvos_layers.tokenizer import Tokenizer, encode_bytes
 from rvos_training.checkpoints import Checkpoints, Position, TrainingState
@@ -122,6 +124,13 @@ def make(clips):
         )
 
     return trainer
+
+
+def test_two_trainings_do_not_share_a_folder(make, tmp_path):
+    trainer = make(tmp_path)
+    with lock_folder(tmp_path, shared=False), pytest.raises(RunBusyError, match="another folder with --out"):
+        trainer.run()
+    trainer.run()
 
 
 def log_of(out: Path) -> list[dict]:

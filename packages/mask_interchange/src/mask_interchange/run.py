@@ -274,7 +274,7 @@ def _start(path: Path, manifest: RunManifest) -> None:
 
 @contextmanager
 def lock_folder(path: Path, *, shared: bool) -> Iterator[None]:
-    """Hold the advisory lock of a run folder; it ends with the process, however that ends.
+    """Hold the advisory lock of a folder that a run or a training writes to; it ends with the process, however that ends.
 
     Raises:
         RunBusyError: another process holds it.
@@ -286,7 +286,7 @@ def lock_folder(path: Path, *, shared: bool) -> Iterator[None]:
             if error.errno not in {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}:
                 raise RunError(f"{path}: the run cannot be locked for writing: {error.strerror}") from error
             raise RunBusyError(
-                f"{path}: another process is writing this run; wait for it, or give another folder with --out"
+                f"{path}: another process is writing here; wait for it, or give another folder with --out"
             ) from error
         yield
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from mask_interchange.run import lock_folder
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -90,7 +91,19 @@ class Trainer:
 
         Raises:
             TrainingError: the checkpoint does not fit, or the loss is not finite.
+            RunBusyError: another training writes to the same folder.
         """
+        with self._alone():
+            return self._run()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """The folder's lock, held by the main process: two trainings in one folder would lose each other's steps."""
+        if not self.accelerator.is_main_process:
+            return nullcontext()
+        self.out.mkdir(parents=True, exist_ok=True)
+        return lock_folder(self.out, shared=False)
+
+    def _run(self) -> Position:
         self._resume()
         position = self.position
         with fixed_order(self.accelerator.device), self._logging() as log:
