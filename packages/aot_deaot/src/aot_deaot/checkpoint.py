@@ -307,13 +307,19 @@ def convert(source: Path, target: Path, config: NetworkConfig, config_name: str)
     """Write a published checkpoint as safetensors in our names, with its origin in the metadata."""
     if target.suffix != ".safetensors":
         raise CheckpointError(f"{target}: the converted file is named *.safetensors")
-    state = load_state(source, config)
-    metadata = {
-        "format": FORMAT,
-        "family": config.family,
-        "config": config_name,
-        "source": json.dumps({"file": source.name, "sha256": sha256(source)}),
-    }
+    origin = {"source": json.dumps({"file": source.name, "sha256": sha256(source)})}
+    _write(target, load_state(source, config), config, config_name, origin)
+
+
+def save_network(target: Path, network: PropagationNetwork, config_name: str) -> None:
+    """Write a network that was trained here, as `convert` writes published ones."""
+    _write(target, network.state_dict(), network.config, config_name, {})
+
+
+def _write(
+    target: Path, state: Mapping[str, Tensor], config: NetworkConfig, config_name: str, origin: dict[str, str]
+) -> None:
     partial = target.with_name(target.name + ".partial")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial, metadata)
+    metadata = {"format": FORMAT, "family": config.family, "config": config_name, **origin}
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, partial, metadata)
     partial.replace(target)

@@ -28,6 +28,7 @@ from mask_interchange.program import (
 )
 
 from aot_deaot.config import CONFIGS, Family, named_config
+from aot_deaot.demo import DEMOS
 from aot_deaot.errors import ConfigError, InputError, PropagationError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Request:
     faithful: bool
     active_ids: str | None
     feedback: str | None
-    size_limits: str
+    size_limits: Literal["long", "short-and-long"] | None
     scales: tuple[float, ...]
     flip: bool
     long_term_cap: int | None
@@ -77,13 +78,12 @@ class Request:
 
         network = named_config(self.family, self.config)
         settings = (faithful if self.faithful else corrected)(network)
-        limits = SizeLimits(short_edge=624.0) if self.size_limits == "short-and-long" else SizeLimits()
-        switches = {"active_ids": self.active_ids, "feedback": self.feedback}
+        limits = {"long": SizeLimits(), "short-and-long": SizeLimits(short_edge=624.0), None: None}[self.size_limits]
+        switches = {"active_ids": self.active_ids, "feedback": self.feedback, "limits": limits}
         return replace(
             settings,
             scales=self.scales,
             flip=self.flip,
-            limits=limits,
             memory=replace(settings.memory, long_term_cap=self.long_term_cap),
             **{name: value for name, value in switches.items() if value is not None},
         )
@@ -141,7 +141,8 @@ def propagator_app(family: Family) -> typer.Typer:
     checkpoint_app = plain_app(help="Checkpoint files.", no_args_is_help=True)
     app.add_typer(checkpoint_app, name="checkpoint")
     configs = list(CONFIGS[family])
-    config_option = typer.Option("--config", metavar="|".join(configs), help="Which network.")
+    usual = f"{configs[0]}; {DEMOS[family].config} for the weights that the program ships"
+    config_option = typer.Option("--config", metavar="|".join(configs), help="Which network.", show_default=usual)
 
     @app.callback()
     def propagate(
@@ -163,7 +164,7 @@ def propagator_app(family: Family) -> typer.Typer:
         ] = None,
         checkpoint: CheckpointOption = None,
         weights: WeightsOption = None,
-        config: Annotated[str, config_option] = configs[0],
+        config: Annotated[str | None, config_option] = None,
         videos: VideosOption = None,
         faithful: Annotated[
             bool, typer.Option("--faithful", help="Repeat the published runner with its faults (see the README).")
@@ -177,9 +178,12 @@ def propagator_app(family: Family) -> typer.Typer:
             typer.Option(help="The label fed back into memory: of the averaged views (default), or each view's own."),
         ] = None,
         size_limits: Annotated[
-            Literal["long", "short-and-long"],
-            typer.Option(help="Shrink frames to a long edge of 1040, or first to a short edge of 624."),
-        ] = "long",
+            Literal["long", "short-and-long"] | None,
+            typer.Option(
+                help="Shrink frames to a long edge of 1040, or first to a short edge of 624.",
+                show_default="long; demo: to the size that its weights were trained on",
+            ),
+        ] = None,
         scales: Annotated[str, typer.Option(metavar="S,S,...", help="Scales to average over.")] = "0.8,1.0,1.2",
         flip: Annotated[bool, typer.Option(help="Also see every scale mirrored.")] = True,
         long_term_cap: Annotated[
@@ -208,13 +212,12 @@ def propagator_app(family: Family) -> typer.Typer:
                 f"give one --out RUN for each --masks, in the same order: "
                 f"expected {max(1, len(masks or ()))}, found {len(out or ())}"
             )
-        if config not in configs:
-            raise typer.BadParameter(f"--config {config}: expected one of {', '.join(configs)}")
+        network, chosen = _choice(family, config, checkpoint, weights)
         limit_threads(threads)
         request = Request(
             family=family,
-            config=config,
-            weights=Weights.chosen(checkpoint, weights),
+            config=network,
+            weights=chosen,
             device=checked_device(device),
             faithful=faithful,
             active_ids=active_ids,
@@ -241,13 +244,14 @@ def propagator_app(family: Family) -> typer.Typer:
     def convert(
         source: Annotated[Path, typer.Argument(help="Published checkpoint file.")],
         target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
-        config: Annotated[str, config_option] = configs[0],
+        config: Annotated[str | None, config_option] = None,
     ) -> None:
         """Write a published checkpoint as safetensors with this package's names."""
         with expected_errors(f"{family}-propagate", PropagationError):
             from aot_deaot.checkpoint import convert as convert_checkpoint
 
-            convert_checkpoint(source, target, named_config(family, config), config)
+            name = config or configs[0]
+            convert_checkpoint(source, target, named_config(family, name), name)
 
     return app
 
@@ -330,6 +334,22 @@ def _sentences(run: "MaskRun") -> list[str]:
     except MaskInterchangeError:
         return []  # the same error is raised again, and reported, where the video is processed
     return [track.expression.text for track in tracks if track.expression.text is not None]
+
+
+def _choice(family: Family, config: str | None, checkpoint: Path | None, weights: str | None) -> tuple[str, Weights]:
+    """Network and weights of the options `--config`, `--checkpoint` and `--weights`."""
+    demo, configs = DEMOS[family], list(CONFIGS[family])
+    if config is not None and config not in configs:
+        raise typer.BadParameter(f"--config {config}: expected one of {', '.join(configs)}")
+    chosen = Weights.chosen(checkpoint, weights, demo)
+    if not chosen.shipped:
+        return config or configs[0], chosen
+    if config not in (None, demo.config):
+        raise typer.BadParameter(
+            f"--config {config}: this program ships weights of {demo.config} only; give --checkpoint PATH or "
+            "--weights random:SEED"
+        )
+    return demo.config, chosen
 
 
 def _scales(text: str) -> tuple[float, ...]:

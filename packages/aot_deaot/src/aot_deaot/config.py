@@ -52,6 +52,8 @@ class NetworkConfig:
         feed_forward: width of AOT's feed-forward part.
         expansion: DeAOT's value width in units of `dim`.
         long_term_gap: frames between two entries of the long-term memory; None stores the key frame alone.
+        short_side: every frame is brought to this short side, in pixels, before the scales apply; None keeps its size
+            but for the limits of `preprocess.SizeLimits`.
     """
 
     family: Family
@@ -66,6 +68,7 @@ class NetworkConfig:
     feed_forward: int = 1024
     expansion: int = 2
     long_term_gap: int | None = 5
+    short_side: int | None = None
 
     def __post_init__(self):
         if self.family not in ("aot", "deaot"):
@@ -90,6 +93,7 @@ class NetworkConfig:
 SWIN_L = SwinShape(embed_dim=192, depths=(2, 2, 18), heads=(6, 12, 24), window=12)
 SWIN_B = SwinShape(embed_dim=128, depths=(2, 2, 18), heads=(4, 8, 16), window=7)
 SWIN_TINY = SwinShape(embed_dim=16, depths=(2, 2, 2), heads=(2, 4, 8), window=4)
+SWIN_DEMO = SwinShape(embed_dim=32, depths=(1, 1, 2), heads=(2, 4, 8), window=5)
 
 
 def _configs(family: Family) -> dict[str, NetworkConfig]:
@@ -116,6 +120,19 @@ def _configs(family: Family) -> dict[str, NetworkConfig]:
             memory_heads=2,
             feed_forward=64,
             long_term_gap=2,
+        ),
+        # The network of the small weights that the programs ship (`demo`).
+        "demo": NetworkConfig(
+            family=family,
+            encoder=SWIN_DEMO,
+            dim=64,
+            layers=2,
+            self_heads=4,
+            memory_heads=4,
+            feed_forward=128,
+            radius=3,
+            long_term_gap=3,
+            short_side=144,
         ),
     }
 

@@ -82,7 +82,7 @@ class Reference(NamedTuple):
 
     Attributes:
         entries: one memory entry for every layer.
-        states: output of every layer, which only tests look at: the reference is never decoded.
+        states: output of every layer; only training decodes them.
     """
 
     entries: list[Entry]
@@ -154,7 +154,7 @@ class PropagationNetwork(nn.Module):
         return maps, self.projector(maps.deep)
 
     def encode(self, image: Tensor) -> FrameFeatures:
-        """All that depends on one normalised image [1, 3, H, W] alone."""
+        """All that depends on a normalised image [1, 3, H, W] alone; or, in training, on B images at once."""
         maps, embedding = self.encode_maps(image)
         size = (embedding.shape[-2], embedding.shape[-1])
         tokens = embedding.flatten(2).mT
@@ -188,8 +188,12 @@ class PropagationNetwork(nn.Module):
             short: for every layer, the earlier frame that the short-term attention sees, for the whole batch.
         """
         states, observations = self._propagate(features, lambda index, _: (long[index], short[index]))
+        return Recall(self.decode(features, states), observations)
+
+    def decode(self, features: FrameFeatures, states: Sequence[Any]) -> Tensor:
+        """Logits [B, ids, H/4, W/4] of a frame from the outputs of all layers."""
         tokens = torch.cat(self.readout(states), dim=-1).mT.unflatten(-1, features.size)
-        return Recall(self.decoder(tokens, features.skips), observations)
+        return self.decoder(tokens, features.skips)
 
     def store(self, observations: Sequence[Any], identity: Tensor) -> list[Entry]:
         """Memory entries, one for every layer, of a frame that was recalled and now has identities [B, L, C]."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aot_deaot.config import NetworkConfig
 from aot_deaot.errors import ConfigError
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -18,15 +19,26 @@ STRIDE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeLimits:
-    """A frame is shrunk, never enlarged, until its edges keep these limits; the scales apply afterwards.
+    """A frame is shrunk until its edges keep these limits; the scales apply afterwards.
 
     Attributes:
         short_edge: in pixels; None for no limit. aot-benchmark uses 624 where several scales are given.
         long_edge: in pixels; None for no limit.
+        enlarge: whether a frame with a shorter short edge is enlarged to it first; the published code never does.
     """
 
     short_edge: float | None = None
     long_edge: float | None = 1040.0
+    enlarge: bool = False
+
+    def __post_init__(self):
+        if self.enlarge and self.short_edge is None:
+            raise ConfigError("enlarge needs a short_edge to enlarge to")
+
+    @classmethod
+    def of(cls, config: NetworkConfig) -> "SizeLimits":
+        """What a network is meant for."""
+        return cls() if config.short_side is None else cls(short_edge=config.short_side, enlarge=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +65,14 @@ def network_size(
 
     Args:
         size: (H, W) of the video.
-        scale: applied after the limits; may enlarge past them.
+        scale: applied after the limits; may lead past them.
         limits: of the unscaled size.
         align_corners: the network's corner convention.
     """
     height, width = (float(side) for side in size)
+    if limits.enlarge and limits.short_edge is not None:
+        growth = max(1.0, limits.short_edge / min(height, width))
+        height, width = growth * height, growth * width
     for limit, edge in ((limits.short_edge, min), (limits.long_edge, max)):
         if limit is not None and edge(height, width) > limit:
             shrink = limit / edge(height, width)

@@ -89,7 +89,7 @@ class Settings:
 
 def corrected(config: NetworkConfig) -> Settings:
     """The default: each direction starts from the key frame alone, and only the given objects compete."""
-    return Settings(memory=MemoryPolicy(long_term_gap=config.long_term_gap))
+    return Settings(limits=SizeLimits.of(config), memory=MemoryPolicy(long_term_gap=config.long_term_gap))
 
 
 def faithful(config: NetworkConfig) -> Settings:

@@ -15,10 +15,17 @@ from rvos_synthetic import EDITION
 from safetensors.torch import save_file
 
 from demo_weights.errors import DemoWeightsError
-from demo_weights.stages import SEED, SIZE, STAGES, VIDEOS, Stage
+from demo_weights.propagators import first_masks_run, is_propagator
+from demo_weights.stages import SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage
 from demo_weights.training import best_weights, shipped
 
 LARGEST = 4_000_000  # bytes that a package may ship
+SENTENCES = """Sentences are made of the closed vocabulary of these videos; other words are
+  accepted but unknown."""
+MASKS = """Given are the true masks of the frames on which objects are first seen, in
+  training as in the scores; in training no others are seen than those of the first frame of a clip."""
+DROPPING = "every rate a tenth in the last third of a stage"
+FALLING = "rates that fall from epoch to epoch"
 LARGEST_HALF = torch.finfo(torch.float16).max
 
 
@@ -33,13 +40,13 @@ class StageFacts:
         best: their J&F on the validation videos.
     """
 
-    stage: Stage
+    stage: Stage | PropagationStage
     steps: int
     seconds: float
     best: float
 
     @classmethod
-    def read(cls, stage: Stage, folder: Path) -> "StageFacts":
+    def read(cls, stage: Stage | PropagationStage, folder: Path) -> "StageFacts":
         """From a training's folder."""
         entries = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         best = max((entry for entry in entries if entry["event"] == "validation"), key=lambda entry: entry["J&F"])
@@ -66,7 +73,7 @@ def ship(model: str, data: Path, work: Path) -> Means:
     return means
 
 
-def _has_weights(work: Path, model: str, stage: Stage) -> bool:
+def _has_weights(work: Path, model: str, stage: Stage | PropagationStage) -> bool:
     return best_weights(work / model, [stage]) is not None
 
 
@@ -90,27 +97,32 @@ def write_half(source: Path, target: Path) -> None:
 
 
 def score(model: str, data: Path, work: Path) -> Means:
-    """Mean J and F of a program with its shipped weights, run on the test videos as its users run it."""
+    """Mean J and F of a program with its shipped weights, run on the test videos as its users run it.
+
+    A propagator is given the true masks of the frames on which objects are first seen.
+    """
     dataset = open_dataset(data, "test")
     sha256 = read_checkpoint(shipped(model).weights).sha256
     out = work / "test" / f"{model}-{sha256[:8]}"
-    program = Path(sys.executable).with_name(f"{model}-infer")
-    subprocess.run([program, "--dataset", data, "--split", "test", "--out", out], check=True)
+    command = [f"{model}-infer", "--dataset", data, "--split", "test", "--out", out]
+    if is_propagator(model):
+        command = [f"{model}-propagate", *command[1:], "--masks", first_masks_run(data, "test", work / "first_masks")]
+    subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], check=True)
     return evaluate_run(MaskRun.open(out), open_annotations(data / "test" / "Annotations"), dataset=dataset).overall
 
 
 def card(model: str, facts: list[StageFacts], test: Means, size: int) -> str:
     """The model card, in Markdown."""
-    rows = "\n".join(map(_row, facts))
+    rows = "\n".join(_row(model, one) for one in facts)
+    input_, rates = (MASKS, FALLING) if is_propagator(model) else (SENTENCES, DROPPING)
     return f"""# {model}: demo weights
 
-`demo.safetensors` ({size / 1e6:.1f} MB, half precision) holds a small network, configuration `demo`. It shows that the
+`{shipped(model).weights.name}` ({size / 1e6:.1f} MB, half precision) holds a small network, configuration `demo`. It shows that the
 program works, on drawn videos. It has never seen a photograph: on real videos its masks mean nothing.
 
 - Data: {VIDEOS["train"]} training videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames.
-  No other data, no weights to start from. Sentences are made of the closed vocabulary of these videos; other words are
-  accepted but unknown.
-- Training: seed {SEED}, the program's own trainer and losses, every rate a tenth in the last third of a stage. The
+  No other data, no weights to start from. {input_}
+- Training: seed {SEED}, the program's own trainer and losses, {rates}. The
   weights are those of the best score on {VIDEOS["valid"]} validation videos.
 
 | stage | short side | frames | batch | steps | clips seen, of the recipe's | rate | time | J&F, validation |
@@ -128,11 +140,12 @@ stages or clips are listed above. License as of the program.
 """
 
 
-def _row(facts: StageFacts) -> str:
+def _row(model: str, facts: StageFacts) -> str:
     stage = facts.stage
+    short_side = stage.short_side if isinstance(stage, Stage) else shipped(model).short_side
     cells = (
         stage.name,
-        stage.short_side,
+        short_side,
         stage.frames,
         stage.batch,
         facts.steps,
@@ -152,8 +165,8 @@ def table(scores: dict[str, Means]) -> str:
     return f"""# What the demo weights score
 
 On {VIDEOS["test"]} test videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames. They were
-used for no choice. Each program ran with its shipped weights; how these were trained stands in
-`demo.md` beside them.
+used for no choice. Each program ran with its shipped weights; how these were trained stands in `demo.md` beside them.
+AOT and DeAOT were given the true mask of each object on the frame that first shows it, which counts as one of its 12.
 
 | program | J&F | J | F |
 | --- | --- | --- | --- |

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aot_deaot.recipes import FallingRates, PropagationRecipe
 from rvos_layers.preprocess import ResizeRule
 from rvos_synthetic.textures import COLOURS
 from rvos_training.optimisation import Optimisation
@@ -55,6 +56,49 @@ class Stage:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropagationStage:
+    """A part of a propagator's training: it follows the objects of a clip's first frame.
+
+    Attributes:
+        name: of its folder.
+        frames: of a clip.
+        batch: clips to a step.
+        samples: clips in all.
+        epochs: after each of which the network is scored and the rate falls.
+        rate: highest learning rate, of everything.
+        floor: share of it that is left at the end.
+        hardest: share of a frame's pixels that the cross entropy counts.
+        reference: weight of reading out the first frame's own masks.
+    """
+
+    name: str
+    frames: int
+    batch: int
+    samples: int
+    epochs: int
+    rate: float
+    floor: float
+    hardest: float
+    reference: float
+
+    def recipe(self, share: float, seed: int) -> PropagationRecipe:
+        """As the trainer takes it, for a part of the samples."""
+        return PropagationRecipe(
+            epochs=self.epochs,
+            batch=self.batch,
+            samples=max(self.batch, round(self.samples * share / self.epochs)),
+            frames=self.frames,
+            longest_step=2,
+            hardest=self.hardest,
+            reference=self.reference,
+            optimisation=FallingRates(
+                rate=self.rate, encoder=1.0, floor=self.floor, falling=self.epochs, gradient_norm=1.0
+            ),
+            seed=seed,
+        )
+
+
 # What one frame and one word tell, in small frames, which are cheap; then all sentences in single frames, which show
 # sixteen scenes for the work of four clips; then clips, as they teach motion.
 EASY = rf"\b({'|'.join(COLOURS)})\b|on the (left|right)|at the (top|bottom)|in the (upper|lower) half"
@@ -63,7 +107,22 @@ REFERRING = (
     Stage(name="frames", frames=1, batch=16, samples=200_000, rate=1e-3),
     Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4),
 )
-STAGES: Mapping[str, tuple[Stage, ...]] = {"soc": REFERRING, "referformer": REFERRING, "mutr": REFERRING}
+# Two frames are enough to learn what belongs to what; then the network's own answers are fed back.
+PROPAGATING = (
+    PropagationStage(
+        name="pairs", frames=2, batch=8, samples=8_000, epochs=8, rate=1e-3, floor=0.5, hardest=0.3, reference=0.3
+    ),
+    PropagationStage(
+        name="clips", frames=4, batch=4, samples=10_000, epochs=16, rate=5e-4, floor=0.02, hardest=0.3, reference=0.0
+    ),
+)
+STAGES: Mapping[str, tuple[Stage, ...] | tuple[PropagationStage, ...]] = {
+    "soc": REFERRING,
+    "referformer": REFERRING,
+    "mutr": REFERRING,
+    "aot": PROPAGATING,
+    "deaot": PROPAGATING,
+}
 
 # A network that shares most of its parts with one trained before starts from that one's shipped weights.
 RELATIVES: Mapping[str, str] = {"mutr": "referformer"}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from aot_deaot.demo import DEMOS
 from mask_interchange import open_dataset
 from mask_interchange.program import Demo
 from rvos_synthetic import write_dataset
@@ -16,7 +17,8 @@ from rvos_training.recipe import Recipe
 from rvos_training.request import TrainingRequest
 
 from demo_weights.clips import RandomClips
-from demo_weights.stages import EPOCHS, RELATIVES, SEED, SIZE, STAGES, VIDEOS, Stage
+from demo_weights.propagators import train_propagator
+from demo_weights.stages import EPOCHS, RELATIVES, SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage
 
 DEMO = "demo"  # configuration and tokenizer
 BEST = "best.safetensors"
@@ -35,10 +37,10 @@ def split_of(root: Path, split: str) -> AnnotatedVideos:
 
 def shipped(model: str) -> Demo:
     """Where a package keeps its weights."""
-    return import_module(f"{model}.demo").DEMO
+    return DEMOS[model] if model in DEMOS else import_module(f"{model}.demo").DEMO
 
 
-def best_weights(out: Path, stages: Sequence[Stage]) -> Path | None:
+def best_weights(out: Path, stages: Sequence[Stage | PropagationStage]) -> Path | None:
     """The best weights of the last stage that has any; None before the first score."""
     found = [out / stage.name / BEST for stage in stages]
     return next((path for path in reversed(found) if path.is_file()), None)
@@ -75,7 +77,10 @@ def train(
     for place, stage in enumerate(STAGES[model]):
         if stages is None or stage.name in stages:
             start = best_weights(out, STAGES[model][:place])
-            _train_stage(model, stage, start, data, out / stage.name, share, device, seed)
+            if isinstance(stage, PropagationStage):
+                train_propagator(model, stage.recipe(share, seed), start, data, out / stage.name, device)
+            else:
+                _train_stage(model, stage, start, data, out / stage.name, share, device, seed)
     best = best_weights(out, STAGES[model])
     assert best is not None
     return best

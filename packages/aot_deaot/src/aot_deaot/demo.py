@@ -1,0 +1,18 @@
+"""The small weights that this package ships, by family; demo_aot.md and demo_deaot.md say how they were made."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mask_interchange.program import Demo
+
+from aot_deaot.config import CONFIGS, Family
+
+
+def _demo(family: Family) -> Demo:
+    return Demo(
+        weights=Path(__file__).with_name(f"demo_{family}.safetensors"),
+        short_side=CONFIGS[family]["demo"].short_side,
+    )
+
+
+DEMOS: Mapping[Family, Demo] = {family: _demo(family) for family in CONFIGS}

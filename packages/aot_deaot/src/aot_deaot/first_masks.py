@@ -1,0 +1,48 @@
+"""True masks of the frame on which an object is first seen, as a propagator is given them to be scored."""
+
+from pathlib import Path
+
+import numpy as np
+from mask_interchange import MaskTrack, Video, VideoMasks
+from rvos_training.object_presence import labels_of, read_labels
+
+from aot_deaot.predict import propagate_tracks
+from aot_deaot.propagate import Propagator
+
+
+def first_masks(annotations: Path, video: Video) -> VideoMasks:
+    """A track for every expression: the mask of the first frame that shows its object, nothing on all others.
+
+    Args:
+        annotations: folder of `<video>/<frame>.png`.
+        video: its expressions say by `group` which object they mean.
+
+    Raises:
+        DatasetError: an annotation is missing or unreadable; says which.
+        TrainingError: the data set does not say what an expression means.
+    """
+    labels = np.stack([read_labels(annotations, video, frame) for frame in range(len(video))])
+    tracks = []
+    for expression in video.expressions:
+        masks = np.isin(labels, [int(label) for label in labels_of(expression, video.id)])
+        first = int(masks.any(axis=(1, 2)).argmax())
+        masks[np.arange(len(masks)) != first] = False
+        tracks.append(MaskTrack.from_masks(expression, masks, key_frame=first))
+    return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
+
+
+class FirstMaskPropagator:
+    """Masks of a whole video from those of first frames; what training is validated with.
+
+    Args:
+        propagator: of the network in training.
+        annotations: as in `first_masks`.
+    """
+
+    def __init__(self, propagator: Propagator, annotations: Path) -> None:
+        self.propagator = propagator
+        self.annotations = annotations
+
+    def predict(self, video: Video) -> VideoMasks:
+        """All tracks of the video."""
+        return propagate_tracks(self.propagator, video, [first_masks(self.annotations, video)]).masks[0]

@@ -1,0 +1,75 @@
+"""What propagated masks are corrected by: cross entropy of the hardest pixels, and overlap.
+
+Section 5.1 of the AOT paper; `networks/layers/loss.py` of the published code. Shape letters: B clips, T frames, S slots
+with the background, H x W pixels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PropagationLosses:
+    """Losses of one batch.
+
+    Attributes:
+        terms: scalars by name.
+        total: what is minimised.
+    """
+
+    terms: dict[str, Tensor]
+    total: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropagationCriterion:
+    """Both losses at equal weight, as published.
+
+    Attributes:
+        hardest: share of a frame's pixels, the worst ones, that the cross entropy counts.
+        reference: weight of the first frame, whose masks were given: to learn to read out what was written.
+    """
+
+    hardest: float
+    reference: float
+
+    def __post_init__(self):
+        if not 0 < self.hardest <= 1:
+            raise ValueError(f"hardest must be a share above 0 and up to 1, not {self.hardest}")
+        if self.reference < 0:
+            raise ValueError(f"reference must not be negative, not {self.reference}")
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> PropagationLosses:
+        """Losses of logits [B, T, S, H, W], minus infinity for slots without object, and true slots [B, T, H, W]."""
+        entropy = hard_cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), self.hardest).view(labels.shape[:2])
+        overlap = soft_jaccard(logits.flatten(0, 1), labels.flatten(0, 1)).view(labels.shape[:2])
+        each = (entropy + overlap) / 2
+        terms = {
+            "cross_entropy": entropy[:, 1:].mean(),
+            "jaccard": overlap[:, 1:].mean(),
+            "reference": each[:, 0].mean(),
+        }
+        total = (terms["cross_entropy"] + terms["jaccard"]) / 2 + self.reference * terms["reference"]
+        return PropagationLosses(terms, total)
+
+
+def hard_cross_entropy(logits: Tensor, labels: Tensor, share: float) -> Tensor:
+    """Mean cross entropy [N] over the `share` of pixels where it is highest; logits [N, S, H, W], labels [N, H, W]."""
+    each = F.cross_entropy(logits, labels, reduction="none").flatten(1)
+    count = max(1, int(share * each.shape[1]))
+    return (each if count == each.shape[1] else each.topk(count, dim=1, sorted=False).values).mean(1)
+
+
+def soft_jaccard(logits: Tensor, labels: Tensor) -> Tensor:
+    """One minus intersection over union [N], mean over the objects that a frame shows; 0 where it shows none."""
+    probabilities = logits.softmax(dim=1)[:, 1:].flatten(2)
+    truth = F.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2)[:, 1:].flatten(2).to(probabilities.dtype)
+    sizes = truth.sum(-1)
+    shared = (probabilities * truth).sum(-1)
+    union = probabilities.sum(-1) + sizes - shared
+    shown = sizes > 0
+    missed = torch.where(shown, 1 - shared / torch.where(shown, union, 1), 0)
+    return missed.sum(1) / shown.sum(1).clamp(min=1)

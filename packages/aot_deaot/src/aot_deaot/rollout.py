@@ -1,0 +1,70 @@
+"""A clip as training goes through it: the first frame's masks are given, what follows are the network's own answers.
+
+Section 4.3 of the AOT paper (sequential training). What is remembered of a frame are the labels that were predicted for
+it, which carry no gradient; the features of the frames that are looked back at do.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from aot_deaot.attention import Entry
+from aot_deaot.network import FrameFeatures, PropagationNetwork, resize_logits
+from aot_deaot.preprocess import network_labels
+
+
+def roll_out(network: PropagationNetwork, frames: Tensor, given: Tensor, active: Tensor) -> Tensor:
+    """Segment B clips of T frames, all clips at once.
+
+    Args:
+        network: in training or not.
+        frames: float32 [B, T, 3, h, w], normalised, at network size.
+        given: integer [B, H, W], the slots of the first frame at video size, 0 is background.
+        active: bool [B, slots + 1], which slots compete in a clip; the background does in all.
+
+    Returns:
+        Logits float32 [B, T, slots + 1, H, W], minus infinity where not active. Those of the first frame are what the
+        network makes of the given masks, which only training asks for.
+    """
+    clips, length, size = len(frames), frames.shape[1], (frames.shape[-2], frames.shape[-1])
+    features = network.encode(rearrange(frames, "b t c h w -> (t b) c h w"))
+    views = [_some(features, slice(t * clips, (t + 1) * clips)) for t in range(length)]
+
+    def seen(logits: Tensor) -> Tensor:
+        resized = resize_logits(logits, (given.shape[-2], given.shape[-1]), network.config.align_corners)
+        return resized.masked_fill(~active[:, :, None, None], -torch.inf)
+
+    def identity(labels: Tensor) -> Tensor:
+        return network.embed(network_labels(labels, size, mirrored=False))
+
+    reference = network.refer(views[0], identity(given))
+    found = [seen(network.decode(views[0], reference.states))]
+    long = short = reference.entries
+    for t in range(1, length):
+        recalled = network.recall(views[t], [[entry] for entry in long], short)
+        found.append(seen(recalled.logits))
+        if t < length - 1:
+            short = network.store(recalled.observations, identity(found[-1].detach().argmax(dim=1)))
+            if network.config.long_term_gap is not None and t % network.config.long_term_gap == 0:
+                long = _with(long, short)
+    return torch.stack(found, dim=1)
+
+
+def _some(tree: Any, part: slice) -> Any:
+    """Some frames of a batch of features; what does not depend on the frame stays as it is."""
+    if isinstance(tree, FrameFeatures):
+        return FrameFeatures(tree.size, _some(tree.first, part), _some(tree.skips, part))
+    if isinstance(tree, tuple):
+        return type(tree)(*(_some(branch, part) for branch in tree))
+    return tree if tree is None or len(tree) == 1 else tree[part]
+
+
+def _with(long: Sequence[Entry], new: Sequence[Entry]) -> list[Entry]:
+    """The long-term memory of every layer with one more frame."""
+    return [
+        tuple(torch.cat(parts, dim=2) for parts in zip(old, entry, strict=True))
+        for old, entry in zip(long, new, strict=True)
+    ]

@@ -1,0 +1,186 @@
+"""Clips of annotated videos as a propagator is trained on them: frames, and what every pixel belongs to.
+
+The objects of a clip are some of those that its first frame shows. Which slot of the network an object gets is left to
+chance (section 4.1 of the AOT paper): the network is not to know objects by their number.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from mask_interchange import MaskInterchangeError, Video
+from numpy.typing import NDArray
+from rvos_training.data_parts import AnnotatedVideos
+from rvos_training.errors import TrainingError
+from rvos_training.object_presence import read_labels
+from rvos_training.sample_order import Request, requests_of
+from torch import Tensor
+
+from aot_deaot.config import NetworkConfig
+from aot_deaot.preprocess import SizeLimits, network_image, network_size
+from aot_deaot.recipes import PropagationRecipe
+
+LEAST_PIXELS = 16  # of an object on the first frame
+TRIES = 1000  # clips that are drawn before it is given up to find one that shows an object
+ALONE = 0.5  # share of the clips of which one object is followed and the others are background
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropagationBatch:
+    """B clips of T frames.
+
+    Attributes:
+        frames: float32 [B, T, 3, h, w], normalised, at network size.
+        labels: int64 [B, T, H, W], the slot of every pixel at video size; those of the first frame are given.
+        active: bool [B, slots + 1], the slots that hold an object, and the background.
+        names: of the clips, for messages.
+    """
+
+    frames: Tensor
+    labels: Tensor
+    active: Tensor
+    names: tuple[str, ...]
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on another device."""
+        return replace(
+            self, frames=self.frames.to(device), labels=self.labels.to(device), active=self.active.to(device)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledClip:
+    """Some frames of a video.
+
+    Attributes:
+        name: for messages.
+        frames: uint8 [T, H, W, 3] RGB.
+        labels: uint8 [T, H, W], object ids.
+    """
+
+    name: str
+    frames: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+class FrameStore:
+    """Frames and labels of annotated videos, each decoded once as long as they fit in a budget of bytes."""
+
+    def __init__(self, videos: AnnotatedVideos, budget: int) -> None:
+        self.videos = videos
+        self.budget = budget
+        self._kept: dict[tuple[str, int], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+
+    def read(self, video: Video, frame: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """RGB [H, W, 3] and object ids [H, W] of a frame.
+
+        Raises:
+            DatasetError: a file is missing or unreadable; says which.
+        """
+        key = (video.id, frame)
+        if key in self._kept:
+            return self._kept[key]
+        found = video.read_frame(frame), read_labels(self.videos.annotations, video, frame)
+        size = sum(part.nbytes for part in found)
+        if size <= self.budget:
+            self.budget -= size
+            self._kept[key] = found
+        return found
+
+
+class PropagationData:
+    """Random clips; each is drawn from (seed, epoch, place) alone, the size of a batch from its first place.
+
+    Args:
+        videos: what to draw from.
+        recipe: length of clips, sizes, how many.
+        config: of the network.
+        cache_bytes: budget for decoded frames.
+    """
+
+    def __init__(
+        self, videos: AnnotatedVideos, recipe: PropagationRecipe, config: NetworkConfig, cache_bytes: int
+    ) -> None:
+        self.videos = list(videos.dataset.videos.values())
+        self.recipe = recipe
+        self.config = config
+        self.limits = SizeLimits.of(config)
+        self.store = FrameStore(videos, cache_bytes)
+        if not self.videos:
+            raise TrainingError("there is nothing to train on: the data set has no video")
+
+    def __len__(self) -> int:
+        return self.recipe.samples
+
+    def requests(self, epoch: int, batch: int, process: int = 0, processes: int = 1) -> list[Request]:
+        """One epoch's batches of one process; see `requests_of`."""
+        return requests_of(len(self), self.recipe.seed, epoch, batch, process, processes)
+
+    def __getitem__(self, request: Request) -> PropagationBatch | Exception:
+        try:
+            randoms = [np.random.default_rng((self.recipe.seed, request.epoch, place)) for place in request.places]
+            scale = float(randoms[0].choice(self.recipe.scales))
+            return self._batch([(self.clip(random), random) for random in randoms], scale)
+        except (TrainingError, MaskInterchangeError) as error:
+            return error
+
+    def clip(self, random: np.random.Generator) -> LabelledClip:
+        """Some frames of any video, forwards or backwards, plain or mirrored; the first one shows an object.
+
+        Raises:
+            TrainingError: no such clip is found.
+            DatasetError: a file is missing or unreadable; says which.
+        """
+        for _ in range(TRIES):
+            video = self.videos[random.integers(len(self.videos))]
+            frames = some_frames(len(video), self.recipe.frames, self.recipe.longest_step, random)
+            if len(_objects(self.store.read(video, frames[0])[1])):
+                break
+        else:
+            raise TrainingError(f"{TRIES} clips in a row begin without any object; are there masks of all videos?")
+        images, labels = zip(*(self.store.read(video, frame) for frame in frames), strict=True)
+        side = slice(None, None, -1 if random.random() < 0.5 else 1)
+        name = f"video {video.id}, frames {', '.join(video.frame_names[frame] for frame in frames)}"
+        return LabelledClip(name, np.stack(images)[:, :, side], np.stack(labels)[:, :, side])
+
+    def _batch(self, drawn: list[tuple[LabelledClip, np.random.Generator]], scale: float) -> PropagationBatch:
+        sizes = {clip.labels.shape[1:] for clip, _ in drawn}
+        if len(sizes) > 1:
+            raise TrainingError(f"videos of one size can be trained on together, found {sorted(sizes)}; use --batch 1")
+        size = network_size(sizes.pop(), scale, self.limits, self.config.align_corners)
+        slots = [_slots(clip.labels, self.config.max_objects, random) for clip, random in drawn]
+        labels = torch.stack([labels for labels, _ in slots])
+        return PropagationBatch(
+            frames=torch.stack([torch.cat([network_image(f, size) for f in clip.frames]) for clip, _ in drawn]),
+            labels=labels,
+            active=torch.stack([active for _, active in slots]),
+            names=tuple(clip.name for clip, _ in drawn),
+        )
+
+
+def some_frames(count: int, length: int, longest_step: int, random: np.random.Generator) -> tuple[int, ...]:
+    """`length` of `count` frames equally far apart, in either direction; an end is repeated where there are too few."""
+    most = max(1, min(longest_step, (count - 1) // (length - 1)))
+    step = int(random.integers(1, most + 1))
+    first = int(random.integers(max(1, count - step * (length - 1))))
+    frames = [min(first + step * i, count - 1) for i in range(length)]
+    return tuple(frames if random.random() < 0.5 else frames[::-1])
+
+
+def _objects(labels: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Ids of the objects that are large enough to be followed."""
+    sizes = np.bincount(labels.ravel())
+    return np.flatnonzero(sizes[1:] >= LEAST_PIXELS) + 1
+
+
+def _slots(labels: NDArray[np.uint8], slots: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Object ids [T, H, W] to any slots int64, other objects to 0; and which of the slots + 1 hold something."""
+    objects = random.permutation(_objects(labels[0]))
+    followed = objects[:1] if random.random() < ALONE else objects[:slots]
+    chosen = 1 + random.permutation(slots)[: len(followed)]
+    table = np.zeros(256, np.int64)
+    table[followed] = chosen
+    active = torch.zeros(slots + 1, dtype=torch.bool)
+    active[[0, *chosen.tolist()]] = True
+    return torch.from_numpy(table[labels]), active
