@@ -24,9 +24,9 @@ ARROWS = {
     "soc": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange"},
     "mutr": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange"},
     "referformer": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange"},
-    "uninext": {"msda-ops", "mask-interchange", "detectron2"},
+    "uninext": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "detectron2"},
     "aot-deaot": {"mask-interchange"},
-    "fusion-core": {"mask-interchange"},
+    "fusion-core": {"mask-interchange", "rvos-synthetic"},
     "rvos-synthetic": set(),
 }
 

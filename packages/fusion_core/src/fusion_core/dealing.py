@@ -27,13 +27,13 @@ class Event:
     Attributes:
         event: `ready` (a job's runs are open; `total` videos, `done` of them were there), `started`, `progress` (`done`
             of `total` units of a video), `done`, `failed`, `retried`, `given up` (a job),
-            or `note`.
+            `preparing` (a job's program is being installed), or `note`.
         job: its name.
         video: its id.
         done: see above.
         total: see above.
         seconds: that a video took.
-        error: or note, in words.
+        error: or what else there is to say, in words.
     """
 
     event: str
@@ -198,9 +198,12 @@ class Dealer:
         return max(free, key=lambda state: len(state.ready) / (state.at_work + 1), default=None)
 
     def _task(self, state: _State) -> Task | None:
+        def tell(text: str) -> None:
+            self._tell(Event(event="preparing", job=state.job.name, error=text))
+
         if state.task is None:
             try:
-                state.task = state.job.task()
+                state.task = state.job.task(tell)
             except FusionCoreError as error:
                 self._give_up(state, str(error))
         return state.task

@@ -20,7 +20,7 @@ from mask_interchange.errors import RunBusyError
 from fusion_core.errors import MemberError, ProgramError
 from fusion_core.fusion import Fusion, file_sha256, fingerprint
 from fusion_core.ledger import Hashes, Ledger
-from fusion_core.programs import find_program
+from fusion_core.programs import Tell, find_program
 from fusion_core.recipe import (
     OWN_WEIGHTS,
     ExistingRun,
@@ -168,8 +168,11 @@ class Job(ABC):
         """Take the masks of a video that is done as they are."""
 
     @abstractmethod
-    def task(self) -> Task:
+    def task(self, tell: Tell) -> Task:
         """What a worker does.
+
+        Args:
+            tell: is called with what is done to make it ready, in words.
 
         Raises:
             ProgramError: its program is missing or cannot be made ready.
@@ -262,10 +265,10 @@ class ProgramJob(Job):
         sources = {name: file_sha256(self.place.masks(name, video)) for name in self.nodes[run].inputs}
         return {"frames": self.place.frames(video), **sources}
 
-    def task(self) -> ProgramTask:
+    def task(self, tell: Tell) -> ProgramTask:
         """Start nothing yet, but bring the program's environment up to date."""
         program = find_program(self.model.program)
-        program.make_ready()
+        program.make_ready(tell)
         return ProgramTask(command=self._command(program.command), log=self.place.ledger.log(self.runs[0]))
 
     def command(self, video: str) -> list[str]:
@@ -348,7 +351,7 @@ class VoteJob(Job):
     def keep(self, video: str) -> None:
         """Nothing: the record is there."""
 
-    def task(self) -> VoteTask:
+    def task(self, tell: Tell) -> VoteTask:
         """The vote."""
         members = tuple(self.place.run(name).absolute() for name in self.vote.members)
         out = self.place.run(self.name).absolute()

@@ -66,7 +66,7 @@ class Lines:
                 self._say(f"{event.job} {event.video}: another worker tries: {first_line(event.error)}")
             case "given up":
                 self._say(f"{event.job}: given up: {first_line(event.error)}")
-            case "note":
+            case "preparing" | "note":
                 self._say(f"{event.job}: {event.error}")
 
     def _say(self, text: str) -> None:
@@ -115,7 +115,10 @@ class LiveTable:
             match event.event:
                 case "ready":
                     row.done, row.total = event.done or 0, event.total or 0
+                case "preparing":
+                    row.working[""] = first_line(event.error)
                 case "started":
+                    row.working.pop("", None)
                     row.working[video] = video
                 case "progress":
                     row.working[video] = f"{video} {event.done}/{event.total}"
@@ -129,6 +132,7 @@ class LiveTable:
                 case "retried":
                     row.working.pop(video, None)
                 case "given up" | "note":
+                    row.working.pop("", None)
                     row.note = first_line(event.error)
 
     def draw(self) -> Table:

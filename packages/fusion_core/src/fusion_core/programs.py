@@ -10,12 +10,17 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from fusion_core.errors import ProgramError
+
+Tell = Callable[[str], None]
+
+# What uv says of every environment, also of one that is up to date, and its list of packages.
+_NO_NEWS = ("Resolved", "Audited", "Checked", "+", "-", "~", "warning:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +51,12 @@ class Member:
     def _sync(self) -> tuple[str, ...]:
         return "sync", "--frozen", "--inexact", "--no-default-groups", "--package", self.distribution
 
-    def sync(self, *more: str) -> subprocess.CompletedProcess[str]:
+    def sync(self, *more: str, tell: Tell = lambda line: None) -> subprocess.CompletedProcess[str]:
         """Let uv bring the environment up to date, or, with `--dry-run`, tell what is out of date.
+
+        Args:
+            more: options of `uv sync`.
+            tell: is called with each line that uv says, when it says it.
 
         Raises:
             ProgramError: uv is not there.
@@ -58,13 +67,20 @@ class Member:
                 f"the environment of {self.distribution} is made by uv, which is not on the PATH;"
                 " see https://docs.astral.sh/uv"
             )
-        return subprocess.run(
+        said: list[str] = []
+        with subprocess.Popen(
             [uv, *self._sync, *more],
             cwd=self.folder,
             env=_without_environment() | {"UV_PROJECT_ENVIRONMENT": str(self.environment)},
-            capture_output=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
-        )
+        ) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                said.append(line)
+                tell(line.strip())
+        return subprocess.CompletedProcess(process.args, process.returncode, stderr="".join(said))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +95,18 @@ class Program:
     command: tuple[str, ...]
     member: Member | None = None
 
-    def make_ready(self) -> None:
+    def make_ready(self, tell: Tell = lambda line: None) -> None:
         """Bring the environment of a workspace's program up to date; quick if it is so already.
+
+        Args:
+            tell: is called with what is done meanwhile, in words: the first time this is a download of minutes.
 
         Raises:
             ProgramError: uv is not there, or could not do it.
         """
         if self.member is None:
             return
-        result = self.member.sync()
+        result = self.member.sync(tell=lambda line: None if line.startswith(_NO_NEWS) else tell(line))
         if result.returncode:
             raise ProgramError(
                 f"the environment of {self.member.distribution} could not be made in {self.member.environment}; if this"

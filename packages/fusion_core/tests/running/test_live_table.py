@@ -40,6 +40,15 @@ def test_a_row_shows_what_is_done_and_left():
     assert "and more" not in shown(table)
 
 
+def test_an_installation_is_seen_until_the_program_is_at_work():
+    table = LiveTable(a_plan())
+    table(Event(event="ready", job="a", done=0, total=4))
+    table(Event(event="preparing", job="a", error="Downloading torch"))
+    assert "Downloading torch" in shown(table)
+    table(Event(event="started", job="a", video="v1"))
+    assert "Downloading torch" not in shown(table)
+
+
 def test_before_anything_is_done_the_plan_tells_what_is_left():
     table = LiveTable(a_plan(seconds=3725.0))
     table(Event(event="ready", job="a", done=0, total=4))
@@ -55,6 +64,7 @@ def test_lines_tell_each_video_once(capsys):
     lines = Lines()
     for event in (
         Event(event="ready", job="a", done=1, total=3),
+        Event(event="preparing", job="a", error="Downloading torch"),
         Event(event="started", job="a", video="v2"),
         Event(event="progress", job="a", video="v2", done=1, total=2),
         Event(event="done", job="a", video="v2", seconds=1.25),
@@ -66,6 +76,7 @@ def test_lines_tell_each_video_once(capsys):
         lines(event)
     assert capsys.readouterr().err.splitlines() == [
         "a: 1 of 3 videos are there already",
+        "a: Downloading torch",
         "a [2/3] v2: done in 1.2 s",
         "a v3: another worker tries: killed",
         "a v3: failed",

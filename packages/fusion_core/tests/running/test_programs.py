@@ -70,3 +70,11 @@ def test_an_environment_that_cannot_be_made_is_told(tmp_path, member, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(ProgramError, match="is made by uv, which is not on the PATH"):
         Program(command=("x",), member=member).make_ready()
+
+
+def test_what_uv_does_for_minutes_is_told_and_what_it_always_says_is_not(tmp_path, member, monkeypatch):
+    said = ["Creating virtual environment", "Resolved 9 packages", " Downloading torch (800MiB)", " + torch==2", "Done"]
+    monkeypatch.setenv("UV", str(executable(tmp_path / "uv", "\n".join(f"echo '{line}' >&2" for line in said))))
+    told = []
+    Program(command=("x",), member=member).make_ready(told.append)
+    assert told == ["Creating virtual environment", "Downloading torch (800MiB)", "Done"]

@@ -1,6 +1,7 @@
 """The same recipe on a real Ray cluster of two machines, which here are two nodes on this one."""
 
 import os
+import socket
 
 import pytest
 from fusion_core.errors import FusionCoreError
@@ -38,6 +39,15 @@ def test_a_cluster_that_is_not_there_is_named():
     assert not ray.is_initialized(), "runs before the cluster of the others is there"
     with pytest.raises(FusionCoreError, match="--address auto: no Ray cluster there"):
         RayExecutor("auto").__enter__()
+
+
+def test_an_address_that_does_not_answer_is_an_error_soon(monkeypatch):
+    """Something listens there, but it is no cluster; Ray itself would ask for minutes."""
+    monkeypatch.setattr("fusion_core.executors.ray._PATIENCE", 3.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(FusionCoreError, match=f"no Ray cluster answers at {address} within 3 s"):
+            RayExecutor(address).__enter__()
 
 
 def test_two_nodes_share_the_videos_and_make_the_same(cluster, stage, undisturbed):

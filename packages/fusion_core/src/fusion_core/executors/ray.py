@@ -4,6 +4,8 @@ Ray places the actors, gives each its GPU, and starts one anew elsewhere when it
 """
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -17,6 +19,7 @@ from fusion_core.worker import Report
 _GIB = 2**30
 _CLOSING = 30.0  # seconds that workers get to end by themselves
 _ASK_EVERY = 1.0  # seconds
+_PATIENCE = 15.0  # seconds that a cluster gets to answer at all; Ray itself asks an address for many minutes
 
 
 class RayExecutor:
@@ -43,9 +46,10 @@ class RayExecutor:
         """Raises FusionCoreError: no Ray, no cluster at the address, or no machine of it is large enough."""
         ray = _ray()
         if not ray.is_initialized():
+            _check_answer(self._address)
             try:
                 ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
                 raise FusionCoreError(f"--address {self._address}: no Ray cluster there: {error}") from error
             self._connected = True
         slots = self._slots()
@@ -147,6 +151,21 @@ class _RaySlot:
 def _machines() -> list[dict[str, float]]:
     """What each machine of the cluster has."""
     return [node["Resources"] for node in _ray().nodes() if node["Alive"]]
+
+
+def _check_answer(address: str | None) -> None:
+    """Raise FusionCoreError if nothing answers where a cluster should be; what else may be wrong Ray says at once."""
+    given = [] if address is None else ["--address", address]
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "ray.scripts.scripts", "status", *given], capture_output=True, timeout=_PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        where = address or "the address that RAY_ADDRESS or an earlier `ray start` gives"
+        raise FusionCoreError(
+            f"--executor ray: no Ray cluster answers at {where} within {_PATIENCE:.0f} s; start one with"
+            " `ray start --head`, which prints the address, or give another --address"
+        ) from None
 
 
 def _ray() -> Any:
