@@ -131,7 +131,8 @@ def _configs(family: Family) -> dict[str, NetworkConfig]:
             memory_heads=4,
             feed_forward=128,
             radius=3,
-            long_term_gap=3,
+            max_objects=6,
+            long_term_gap=2,
             short_side=144,
         ),
     }
