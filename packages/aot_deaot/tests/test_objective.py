@@ -1,0 +1,68 @@
+"""What propagated masks are corrected by, against calculations by hand."""
+
+import math
+
+import pytest
+import torch
+from aot_deaot.objective import PropagationCriterion, hard_cross_entropy, soft_jaccard
+
+
+def logits_of(probabilities):
+    """[..., S, H, W] from the probability of slot 1 at each pixel; the other slot is the background."""
+    p = torch.tensor(probabilities)[None]
+    return torch.stack([1 - p, p], dim=-3).log()
+
+
+def test_the_cross_entropy_counts_the_worst_pixels_only():
+    logits = logits_of([[0.9, 0.5], [0.2, 0.1]])
+    labels = torch.tensor([[[1, 1], [1, 0]]])
+    worst, second = -math.log(0.2), -math.log(0.5)
+    assert hard_cross_entropy(logits, labels, 0.25).tolist() == pytest.approx([worst])
+    assert hard_cross_entropy(logits, labels, 0.5).tolist() == pytest.approx([(worst + second) / 2])
+    everything = -(math.log(0.9) + math.log(0.5) + math.log(0.2) + math.log(0.9)) / 4
+    assert hard_cross_entropy(logits, labels, 1.0).tolist() == pytest.approx([everything])
+
+
+def test_overlap_of_one_object():
+    logits = logits_of([[0.9, 0.5], [0.2, 0.1]])
+    labels = torch.tensor([[[1, 1], [0, 0]]])
+    shared, union = 0.9 + 0.5, 1.7 + 2 - 1.4
+    assert soft_jaccard(logits, labels).tolist() == pytest.approx([1 - shared / union])
+
+
+def test_overlap_is_the_mean_of_the_objects_that_are_seen():
+    """Slot 2 has no pixel and slot 3 no object: neither counts, and minus infinity makes no NaN."""
+    logits = torch.zeros(1, 4, 1, 2)
+    logits[:, 3] = -torch.inf
+    labels = torch.tensor([[[1, 0]]])
+    third = 1 / 3
+    assert soft_jaccard(logits, labels).tolist() == pytest.approx([1 - third / (1 + 2 * third - third)])
+    assert soft_jaccard(logits, torch.zeros(1, 1, 2, dtype=torch.int64)).tolist() == [0]
+
+
+def test_the_given_frame_has_a_weight_of_its_own():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 3, 4, 6, 8), torch.randint(0, 4, (2, 3, 6, 8))
+    without, with_it = (PropagationCriterion(hardest=1, reference=weight)(logits, labels) for weight in (0, 2))
+    later = without.terms["cross_entropy"], without.terms["jaccard"]
+    torch.testing.assert_close(without.total, sum(later) / 2)
+    torch.testing.assert_close(with_it.total, sum(later) / 2 + 2 * without.terms["reference"])
+    expected = torch.nn.functional.cross_entropy(logits[:, 1:].flatten(0, 1), labels[:, 1:].flatten(0, 1))
+    torch.testing.assert_close(later[0], expected)
+
+
+def test_slots_without_an_object_get_no_gradient():
+    logits = torch.randn(1, 2, 3, 4, 4, requires_grad=True)
+    active = torch.tensor([True, True, False])
+    masked = logits.masked_fill(~active[:, None, None], -torch.inf)
+    PropagationCriterion(hardest=0.5, reference=1)(masked, torch.randint(0, 2, (1, 2, 4, 4))).total.backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert not logits.grad[:, :, 2].any()
+    assert logits.grad[:, :, :2].any()
+
+
+@pytest.mark.parametrize(("change", "name"), [({"hardest": 0}, "hardest"), ({"reference": -1}, "reference")])
+def test_weights_are_checked(change, name):
+    with pytest.raises(ValueError, match=name):
+        PropagationCriterion(**{"hardest": 1, "reference": 0, **change})

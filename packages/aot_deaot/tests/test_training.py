@@ -1,0 +1,248 @@
+"""Clips, the way of training through them, and the whole training of a miniature."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from aot_deaot.checkpoint import load_network, random_network
+from aot_deaot.config import named_config
+from aot_deaot.first_masks import first_masks
+from aot_deaot.memory import MemoryPolicy
+from aot_deaot.network import resize_logits
+from aot_deaot.objective import PropagationCriterion
+from aot_deaot.preprocess import network_image
+from aot_deaot.propagate import Job, Propagator, corrected
+from aot_deaot.recipes import FallingRates, PropagationRecipe
+from aot_deaot.rollout import roll_out
+from aot_deaot.train import CACHE, PropagationLearner, PropagationRequest, train
+from aot_deaot.training_clips import PropagationBatch, PropagationData, some_frames
+from hypothesis import given
+from hypothesis import strategies as st
+from mask_interchange import open_dataset
+from PIL import Image
+from rvos_training.data_parts import AnnotatedVideos
+from rvos_training.errors import TrainingError
+
+from .drawn_videos import FRAMES, SIZE, draw_split, labels_of
+
+FAMILIES = ["aot", "deaot"]
+RECIPE = PropagationRecipe(
+    epochs=2,
+    samples=4,
+    batch=2,
+    frames=3,
+    scales=(1.0, 1.5),
+    hardest=0.5,
+    reference=0.1,
+    optimisation=FallingRates(rate=1e-2, encoder=1, falling=2),
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = draw_split(tmp_path_factory.mktemp("data"), "train")
+    return draw_split(root, "valid")
+
+
+@pytest.fixture(scope="module")
+def videos(root):
+    return AnnotatedVideos(open_dataset(root, "train"), root / "train" / "Annotations")
+
+
+def data_of(videos, family="aot", recipe=RECIPE, cache=CACHE):
+    return PropagationData(videos, recipe, named_config(family, "tiny"), cache)
+
+
+def batch_of(videos, family="aot", recipe=RECIPE, epoch=0) -> PropagationBatch:
+    data = data_of(videos, family, recipe)
+    batch = data[data.requests(epoch, recipe.batch)[0]]
+    assert isinstance(batch, PropagationBatch)
+    return batch
+
+
+def test_clips_depend_on_the_seed_alone_and_caching_changes_nothing(videos):
+    for epoch in range(4):
+        first, again = batch_of(videos, epoch=epoch), batch_of(videos, epoch=epoch)
+        data = data_of(videos, cache=0)
+        uncached = data[data.requests(epoch, RECIPE.batch)[0]]
+        for other in (again, uncached):
+            assert torch.equal(first.frames, other.frames)
+            assert torch.equal(first.labels, other.labels)
+            assert first.names == other.names
+
+
+def test_objects_of_the_first_frame_get_any_slots_and_the_others_are_background(videos):
+    slots = set()
+    for epoch in range(40):
+        batch = batch_of(videos, epoch=epoch)
+        assert batch.frames.shape[-2:] in {(32, 48), (48, 64), (48, 80)}
+        for labels, active in zip(batch.labels, batch.active, strict=True):
+            assert active[0]
+            assert set(labels.unique().tolist()) <= set(active.nonzero().flatten().tolist())
+            for slot in active.nonzero().flatten().tolist():
+                assert (labels[0] == slot).any(), "every active slot is shown by the first frame"
+            slots |= set(active.nonzero().flatten().tolist())
+    assert slots == set(range(11))
+
+
+@given(st.integers(1, 40), st.integers(2, 6), st.integers(1, 4), st.integers(0, 10**6))
+def test_frames_are_equally_far_apart(count, length, longest, seed):
+    frames = some_frames(count, length, longest, np.random.default_rng(seed))
+    assert len(frames) == length
+    assert min(frames) >= 0
+    assert max(frames) < count
+    steps = set(np.diff(frames).tolist())
+    assert len(steps) == 1 or count < length
+    assert all(abs(step) <= longest for step in steps)
+
+
+def test_a_data_set_without_masks_is_an_error(videos, tmp_path):
+    for name, video in videos.dataset.videos.items():
+        (tmp_path / name).mkdir()
+        for frame in video.frame_names:
+            Image.new("L", SIZE[::-1]).save(tmp_path / name / f"{frame}.png")
+    data = data_of(AnnotatedVideos(videos.dataset, tmp_path))
+    found = data[data.requests(0, 1)[0]]
+    assert isinstance(found, TrainingError)
+    assert "without any object" in str(found)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rolling_out_a_clip_is_propagating_it(family, videos):
+    """The same network gives the same logits frame by frame, through the memory that inference uses."""
+    network = random_network(3, named_config(family, "tiny"))
+    labels = labels_of("a")
+    images = np.stack(list(videos.dataset.videos["a"].frames()))
+    seen: list[torch.Tensor] = []
+
+    class Recorded(Propagator):
+        def _probabilities(self, logits, tasks, seen_views, view):
+            seen.append(resize_logits(logits[0, :3][None], SIZE, network.config.align_corners)[0])
+            return super()._probabilities(logits, tasks, seen_views, view)
+
+    class Clip:
+        size = SIZE
+
+        def __len__(self):
+            return FRAMES
+
+        def read_frame(self, i):
+            return images[i]
+
+        def frames(self, start=0):
+            return iter(images[start:])
+
+    settings = replace(corrected(network.config), scales=(1.0,), flip=False)
+    assert settings.memory == MemoryPolicy(long_term_gap=2), "so that a frame enters the long-term memory"
+    list(Recorded(network, settings).propagate(Clip(), [Job(0, labels[0])]))
+
+    numbers = torch.from_numpy(np.searchsorted([0, 1, 5], labels))
+    active = torch.tensor([[True, True, True] + [False] * 8])
+    frames = torch.cat([network_image(image, SIZE) for image in images])[None]
+    with torch.no_grad():
+        logits = roll_out(network, frames, numbers[:1], active)
+    assert logits.shape == (1, FRAMES, 11, *SIZE)
+    assert torch.isinf(logits[:, :, 3:]).all()
+    for t in range(1, FRAMES):
+        torch.testing.assert_close(logits[0, t, :3], seen[t - 1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_clips_of_a_batch_do_not_disturb_each_other(family, videos):
+    network = random_network(3, named_config(family, "tiny"))
+    batch = batch_of(videos, family)
+    with torch.no_grad():
+        together = roll_out(network, batch.frames, batch.labels[:, 0], batch.active)
+        for index in range(2):
+            part = slice(index, index + 1)
+            alone = roll_out(network, batch.frames[part], batch.labels[part, 0], batch.active[part])
+            torch.testing.assert_close(together[part], alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_steps_on_a_batch_lower_its_loss_and_reach_every_parameter(family, videos):
+    network = random_network(0, named_config(family, "tiny")).requires_grad_(True).train()
+    learner = PropagationLearner(network, PropagationCriterion(hardest=0.5, reference=0.1))
+    optimizer = FallingRates(rate=3e-3, encoder=1, falling=2).optimizer(network)
+    batch = batch_of(videos, family, replace(RECIPE, frames=4))
+    losses = []
+    for _ in range(6):
+        loss = learner(batch).total
+        loss.backward()
+        losses.append(loss.item())
+        if len(losses) == 1:
+            silent = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+            assert not silent
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def run(root, out, family="aot", **changes):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    request = PropagationRequest(family=family, config="tiny", data=root, out=out, device="cpu", save_every=1)
+    return train(request, replace(RECIPE, **changes))
+
+
+def log_of(out):
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_training_stopped_and_resumed_equals_one_that_was_not(family, root, tmp_path):
+    run(root, tmp_path / "whole", family)
+    run(root, tmp_path / "stopped", family, steps=3)
+    run(root, tmp_path / "stopped", family)
+    whole, stopped = log_of(tmp_path / "whole"), log_of(tmp_path / "stopped")
+    trained = [line for line in whole if line["event"] == "train"]
+    assert len(trained) == 4
+    assert trained == [line for line in stopped if line["event"] == "train"]
+    assert [line["step"] for line in whole if line["event"] == "validation"] == [2, 4]
+    network = load_network(tmp_path / "whole" / "last.safetensors", named_config(family, "tiny"))
+    other = load_network(tmp_path / "stopped" / "last.safetensors", named_config(family, "tiny"))
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_another_family_does_not_go_on_with_a_training(root, tmp_path):
+    run(root, tmp_path, "aot", steps=1)
+    with pytest.raises(TrainingError, match="family is 'aot' there and 'deaot' now"):
+        run(root, tmp_path, "deaot")
+
+
+def test_first_masks_are_those_of_the_first_frame_that_shows_the_object(videos):
+    masks = first_masks(videos.annotations, videos.dataset.videos["b"])
+    red, blue = masks.tracks
+    assert (red.key_frame, blue.key_frame) == (0, 2)
+    assert np.array_equal(blue.mask(2), labels_of("b")[2] == 5)
+    assert not any(blue.mask(frame).any() for frame in (0, 1, 3, 4))
+
+
+def test_rates_rise_then_fall_to_the_floor():
+    rates = FallingRates(rate=1.0, floor=0.1, rising=1, falling=5)
+    shares = [rates.share(epoch) for epoch in range(8)]
+    assert shares[0] == pytest.approx(0.5)
+    assert shares[1] == pytest.approx(1.0)
+    assert shares[1:6] == sorted(shares[1:6], reverse=True)
+    assert shares[5:] == pytest.approx([0.1] * 3)
+
+
+def test_weight_decay_leaves_out_biases_and_norms_and_the_encoder_has_a_rate_of_its_own():
+    network = random_network(0, named_config("aot", "tiny"))
+    groups = FallingRates(rate=1.0, encoder=0.1, falling=5, weight_decay=0.07).optimizer(network).param_groups
+    assert {(group["lr"], group["weight_decay"]) for group in groups} == {(1, 0.07), (1, 0), (0.1, 0.07), (0.1, 0)}
+    for group in groups:
+        assert all((parameter.ndim > 1) == (group["weight_decay"] > 0) for parameter in group["params"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"frames": 1}, "frames"), ({"samples": 0}, "samples"), ({"scales": ()}, "scales"), ({"epochs": 0}, "epochs")],
+)
+def test_recipes_are_checked(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(RECIPE, **change)
