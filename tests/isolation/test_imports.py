@@ -25,7 +25,7 @@ ARROWS = {
     "mutr": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange"},
     "referformer": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange"},
     "uninext": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "detectron2"},
-    "aot-deaot": {"mask-interchange"},
+    "aot-deaot": {"rvos-training", "mask-interchange"},
     "fusion-core": {"mask-interchange", "rvos-synthetic"},
     "rvos-synthetic": set(),
 }
