@@ -29,8 +29,9 @@ class Program:
 
     @property
     def shipped(self) -> Path | None:
-        """The weights that its package ships, where it does."""
-        return next(self.member.glob("src/*/demo.safetensors"), None)
+        """The weights that its package ships for it, where it does."""
+        own = f"src/*/demo_{self.name.split('-')[0]}.safetensors"
+        return next((path for name in (own, "src/*/demo.safetensors") for path in self.member.glob(name)), None)
 
     def command(self, *arguments: object) -> list[str]:
         assert self.executable.exists(), f"{self.executable} is missing: `uv run nox -s contracts` makes it"

@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from aot_deaot import cli
+from aot_deaot.checkpoint import random_network, save_network
 from aot_deaot.cli import propagator_app
+from aot_deaot.config import named_config
 from golden_cases import find_cases
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
+from mask_interchange.program import Demo
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -265,3 +269,24 @@ def test_a_run_over_the_real_data_set(davis, tmp_path):
     masks = MaskRun.open(tmp_path / "out").read("dog")
     assert len({track.masks for track in masks.tracks}) == 1  # equal jobs, equal results
     np.testing.assert_array_equal(masks.tracks[0].mask(len(truth) - 2), truth[-2])
+
+
+def test_shipped_weights_are_used_when_none_are_chosen(dataset, tmp_path, monkeypatch):
+    shipped = Demo(weights=tmp_path / "demo.safetensors", config="tiny")
+    save_network(shipped.weights, random_network(5, named_config("aot", "tiny")), "tiny")
+    monkeypatch.setattr(cli, "DEMOS", {"aot": shipped, "deaot": shipped})
+    source, quick = write_run(dataset, tmp_path / "source"), ["--device", "cpu", "--scales", "1.0"]
+
+    def masks(out, *weights):
+        result = call("--dataset", dataset, "--masks", source, "--out", out, *weights, smoke=quick)
+        assert result.exit_code == 0, result.output
+        assert ("weights: demo" in result.output) == (not weights)
+        return MaskRun.open(out)
+
+    by_default = masks(tmp_path / "default")
+    chosen = masks(tmp_path / "chosen", "--checkpoint", shipped.weights, "--config", "tiny")
+    assert by_default.manifest == chosen.manifest
+    assert by_default.read("aa11").tracks == chosen.read("aa11").tracks
+    other = call("--dataset", dataset, "--masks", source, "--out", tmp_path / "x", "--config", "aott", smoke=quick)
+    assert other.exit_code == 2
+    assert "ships weights of tiny only" in other.output

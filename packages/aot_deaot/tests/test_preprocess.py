@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from aot_deaot.config import named_config
 from aot_deaot.errors import ConfigError
 from aot_deaot.preprocess import SizeLimits, augmentations, network_image, network_labels, network_size
 from hypothesis import given
@@ -17,6 +18,8 @@ SIDES = st.integers(8, 3000)
         ((720, 1280), SizeLimits(), [(464, 832), (592, 1040), (704, 1248)]),
         ((720, 1280), SizeLimits(short_edge=624.0), [(464, 832), (576, 1040), (704, 1248)]),
         ((480, 854), SizeLimits(), [(384, 688), (480, 848), (576, 1024)]),
+        ((96, 160), SizeLimits(short_edge=144, enlarge=True), [(112, 192), (144, 240), (176, 288)]),
+        ((720, 1280), SizeLimits(short_edge=144, enlarge=True), [(112, 208), (144, 256), (176, 304)]),
     ],
 )
 def test_sizes_of_common_videos(size, limits, expected):
@@ -30,6 +33,14 @@ def test_sizes_fit_the_stride(height, width, scale, align_corners):
     for side, original in zip(found, (height, width), strict=True):
         assert (side - extra) % 16 == 0
         assert 16 + extra <= side <= max(original * scale, 16) + 16 + extra
+
+
+def test_only_a_network_with_a_size_of_its_own_enlarges_frames():
+    assert SizeLimits.of(named_config("aot", "swinl_aotl")) == SizeLimits()
+    demo = named_config("aot", "demo")
+    assert SizeLimits.of(demo) == SizeLimits(short_edge=demo.short_side, enlarge=True)
+    with pytest.raises(ConfigError, match="short_edge"):
+        SizeLimits(enlarge=True)
 
 
 def test_an_image_of_network_size_is_only_normalised():
