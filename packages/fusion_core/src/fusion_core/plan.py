@@ -1,6 +1,6 @@
 """What a recipe would do now: its graph, what is done, what is missing, and about how long that takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from mask_interchange import DatasetError, MaskInterchangeError, MaskRun
@@ -75,9 +75,11 @@ def make_plan(place: Place) -> Plan:
     videos = videos_of(place)
     looks: dict[str, NodePlan] = {}
     made = given_runs(place)
+    notes = lacking(made, videos)
     for name, there in made.items():
         done = tuple(video for video in videos if video in there)
-        looks[name] = NodePlan(node=place.recipe.node(name), done=done, missing=(), frames=0, seconds=0.0)
+        node = place.recipe.node(name)
+        looks[name] = NodePlan(node=node, done=done, missing=(), frames=0, seconds=0.0, note=notes.get(name))
     speeds = place.ledger.speeds()
     for job in jobs_of(place):
         done, note = _done(job, list(videos), made)
@@ -106,6 +108,17 @@ def given_runs(place: Place) -> dict[str, set[str]]:
     """
     nodes = [node for node in place.recipe.nodes if isinstance(node, ExistingRun)]
     return {node.name: set(MaskRun.open(node.path).videos()) for node in nodes}
+
+
+def lacking(given: Mapping[str, set[str]], videos: Collection[str]) -> dict[str, str]:
+    """What existing runs do not have of some videos, in words; empty if they have all."""
+    found = {}
+    for name, there in given.items():
+        absent = [video for video in videos if video not in there]
+        if absent:
+            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+            found[name] = f"the run has no masks of {', '.join(absent[:3])}{more}, which nothing here can make"
+    return found
 
 
 def without_weights(place: Place, plan: Plan) -> list[str]:

@@ -11,7 +11,7 @@ from fusion_core.executors.local import LocalExecutor
 from fusion_core.executors.slot import Executor
 from fusion_core.jobs import Place, jobs_of
 from fusion_core.ledger import Ledger, Speed
-from fusion_core.plan import Plan, given_runs, make_plan, videos_of, without_weights
+from fusion_core.plan import Plan, given_runs, lacking, make_plan, videos_of, without_weights
 from fusion_core.recipe import Recipe
 from fusion_core.source import Source
 
@@ -23,7 +23,7 @@ class Summary:
     Attributes:
         place: the recipe, what it was carried out on, and where the runs are.
         failures: videos that a job could not do.
-        given_up: jobs that were given up, and why.
+        given_up: jobs that were given up, and existing runs that lack videos, and why.
         blocked: by job, videos that could not be begun because something before them failed, or the job was given up.
         seconds: that it took.
     """
@@ -104,7 +104,10 @@ def run_recipe(
                 given_up[event.job] = event.error or ""
             listener(event)
 
-        dealer = Dealer(list(jobs.values()), list(frames), given_runs(place), listen)
+        given = given_runs(place)
+        for name, error in lacking(given, frames).items():
+            listen(Event(event="given up", job=name, error=error))
+        dealer = Dealer(list(jobs.values()), list(frames), given, listen)
         try:
             with executor or default_executor(place) as slots:
                 dealer.run(slots)

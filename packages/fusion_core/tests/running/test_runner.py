@@ -223,6 +223,15 @@ def test_an_existing_run_is_a_member(stage, tmp_path):
     nodes = tuple(ExistingRun(name="b", path=elsewhere) if node.name == "b" else node for node in recipe.nodes)
     assert stage.carry_out(replace(recipe, nodes=nodes))[0].complete
     assert not stage.computed()
+    (elsewhere / "videos" / "v2.masks").unlink()
+    lacking = replace(recipe, nodes=nodes)
+    assert "no masks of v2" in next(
+        look.note for look in make_plan(stage.place(lacking)).nodes if look.node.name == "b"
+    )
+    (stage.runs / "early" / "votes" / "v2.json").unlink()
+    summary, _ = stage.carry_out(lacking)
+    assert summary.given_up == {"b": "the run has no masks of v2, which nothing here can make"}
+    assert summary.blocked["early"] == ("v2",)
     missing = tuple(ExistingRun(name="b", path=tmp_path / "nowhere") if n.name == "b" else n for n in recipe.nodes)
     with pytest.raises(Exception, match="nowhere: not a run"):
         stage.carry_out(replace(recipe, nodes=missing))

@@ -192,7 +192,9 @@ def tell_failures(summary: "Summary") -> None:
     for job, error in summary.given_up.items():
         typer.echo(f"given up: {job}: {error}", err=True)
     for failure in summary.failures:
-        typer.echo(f"failed: {failure.job}: {failure.video}: {failure.error}", err=True)
+        again = failure.error == summary.given_up.get(failure.job)
+        error = "as above" if again else failure.error
+        typer.echo(f"failed: {failure.job}: {failure.video}: {error}", err=True)
         typer.echo(f"    to look at it: {shlex.join(failure.command)}", err=True)
     for job, videos in summary.blocked.items():
         typer.echo(f"not begun: {job}: {_some(videos)}", err=True)
