@@ -158,7 +158,7 @@ def shipping(tmp_path):
         return example.load(request)
 
     demo = Demo(weights=path, config="tiny", short_side=96)
-    return rvos_app(replace(example.PROGRAM, short_side=360, demo=demo, load=load)), requests
+    return rvos_app(replace(example.PROGRAM, short_side=360, demos=(demo,), load=load)), requests
 
 
 def test_shipped_weights_are_used_when_none_are_asked_for(dataset, tmp_path, shipping):

@@ -192,7 +192,7 @@ def test_faithful_reaches_transform_and_losses(faithful):
     request = TrainingRequest(data=Path(), out=Path(), recipe="joint", config="tiny", changes={"faithful": faithful})
     recipe = program.recipe(request)
     assert program.transform(recipe).faithful is faithful
-    assert program.criterion(recipe.faithful).matcher.faithful is faithful
+    assert program.learner(nn.Module(), recipe.faithful).criterion.matcher.faithful is faithful
 
 
 def test_dropout_is_where_the_published_model_has_it():

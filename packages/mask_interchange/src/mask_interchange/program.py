@@ -121,11 +121,14 @@ class Demo:
     Attributes:
         weights: the file.
         config: the configuration that they are of.
+        stands_for: the published configuration that this is a small version of, where a program ships several; who asks
+            for it and has no weights gets these.
         short_side: of the frames that they were trained on, in pixels; None for a program without the option.
     """
 
     weights: Path
     config: str = "demo"
+    stands_for: str | None = None
     short_side: int | None = None
 
     @property
@@ -228,7 +231,8 @@ class RVOSProgram:
         configs: names of its configurations, the default first.
         config_options: names of the option that chooses one.
         short_side: the default of the option `--short-side`; None if the program does not have it.
-        demo: the weights that it ships, used when neither a checkpoint nor random weights are asked for; may be None.
+        demos: the weights that it ships, used when neither a checkpoint nor random weights are asked for, the default
+            first.
         tokenizer: the tokenizer taken by default.
         error: base of the errors that are the user's to mend; shown without a traceback.
         load: make the model. Heavy libraries are imported inside, so that `--help` stays quick.
@@ -245,7 +249,7 @@ class RVOSProgram:
     convert: Callable[[Path, Path, str], None]
     config_options: tuple[str, ...] = ("--config",)
     short_side: int | None = None
-    demo: Demo | None = None
+    demos: tuple[Demo, ...] = ()
 
     def choice(self, config: str | None, checkpoint: Path | None, weights: str | None) -> tuple[str, Weights]:
         """Configuration and weights of the options `--config`, `--checkpoint` and `--weights`.
@@ -253,15 +257,20 @@ class RVOSProgram:
         Raises:
             typer.BadParameter: as `Weights.chosen`; or no such configuration, or none that weights are shipped of.
         """
-        chosen = Weights.chosen(checkpoint, weights, self.demo)
-        if not chosen.shipped or self.demo is None:
-            return self.known(config or self.configs[0]), chosen
-        if config is not None and self.known(config) != self.demo.config:
+        known = self.known(config or self.configs[0])
+        demo = self._demo_for(config) if checkpoint is None and weights is None else None
+        return known if demo is None else demo.config, Weights.chosen(checkpoint, weights, demo)
+
+    def _demo_for(self, config: str | None) -> Demo | None:
+        """The shipped weights for a configuration; None where the program ships none at all."""
+        there = [demo for demo in self.demos if demo.available]
+        fitting = [demo for demo in there if config in (None, demo.config, demo.stands_for)]
+        if there and not fitting:
             raise typer.BadParameter(
-                f"--config {config}: this program ships weights of {self.demo.config} only; give --checkpoint PATH or "
-                "--weights random:SEED"
+                f"--config {config}: this program ships weights of {', '.join(demo.config for demo in there)} only; "
+                "give --checkpoint PATH or --weights random:SEED"
             )
-        return self.demo.config, chosen
+        return next(iter(fitting), None)
 
     def known(self, config: str) -> str:
         """`config`, if there is one of this name.
@@ -275,7 +284,7 @@ class RVOSProgram:
 
     def usual_short_side(self, config: str) -> int | None:
         """The default of the option `--short-side` for a configuration."""
-        return self.demo.short_side if self.demo is not None and config == self.demo.config else self.short_side
+        return next((demo.short_side for demo in self.demos if demo.config == config), self.short_side)
 
 
 def rvos_app(program: RVOSProgram) -> typer.Typer:
@@ -284,7 +293,8 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
     checkpoint_app = plain_app(help="Checkpoint files.", no_args_is_help=True)
     app.add_typer(checkpoint_app, name="checkpoint")
     usual_config = program.configs[0]
-    shipped = "" if program.demo is None else f"; {program.demo.config} for the weights that the program ships"
+    demos = program.demos
+    shipped = f"; {' or '.join(demo.config for demo in demos)} for the weights that the program ships" if demos else ""
     config_option = typer.Option(
         *program.config_options,
         metavar="|".join(program.configs),
@@ -297,8 +307,9 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
         min=1,
         hidden=program.short_side is None,
         help="Short side of the frames that the network sees.",
-        show_default=f"{program.short_side}"
-        + ("" if program.demo is None else f"; {program.demo.short_side} for {program.demo.config}"),
+        show_default="; ".join(
+            [f"{program.short_side}", *(f"{demo.short_side} for {demo.config}" for demo in program.demos)]
+        ),
     )
 
     @app.callback()

@@ -48,7 +48,7 @@ def model_app(
             about=about,
             configs=configs,
             short_side=short_side,
-            demo=demo,
+            demos=() if demo is None else (demo,),
             tokenizer="auto",
             error=RVOSLayersError,
             load=load,

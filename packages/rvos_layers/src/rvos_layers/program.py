@@ -89,6 +89,17 @@ class ModelProgram(Generic[C]):
         load_weights(model, weights, self.table(self.configs[config]), name=self.name, config=config)
         return model
 
+    def save(self, target: Path, network: nn.Module, config: str) -> None:
+        """Write trained weights as safetensors."""
+        save_converted(target, network, name=self.name, config=config, source_sha256="")
+
+    def predictor(
+        self, network: nn.Module, tokenizer: Tokenizer, resize: ResizeRule, device: torch.device
+    ) -> VideoPredictor:
+        """A network, on `device`, as it segments videos with frames of a size."""
+        segmenter: Any = network
+        return VideoPredictor(segmenter, tokenizer, resize, device=device)
+
     def convert(self, source: Path, target: Path, config: str) -> None:
         """Write a published checkpoint as safetensors with our names."""
         weights = read_checkpoint(source)

@@ -13,6 +13,7 @@ from rvos_training.clips import ClipSource
 from rvos_training.data_parts import DataParts
 from rvos_training.grounded_objective import answers, criterion
 from rvos_training.image_clips import ImageClips
+from rvos_training.learner import learner_of
 from rvos_training.object_presence import Presence
 from rvos_training.program import TrainingProgram
 from rvos_training.recipe import Recipe
@@ -26,8 +27,7 @@ def grounded_program(model: ModelProgram[Any], recipes: Mapping[str, Recipe]) ->
     return TrainingProgram(
         model=model,
         recipes=recipes,
-        answers=answers,
-        criterion=criterion,
+        learner=learner_of(answers, criterion),
         sources=anchors_and_images,
         transform=augmentation,
         set_up=repeat_faults,

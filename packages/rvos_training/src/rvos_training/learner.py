@@ -40,14 +40,14 @@ class Batch:
     Attributes:
         frames: float32[B, T, 3, H, W], normalised, padded at the bottom and the right.
         padding_mask: bool[B, T, H, W], True where padded; None when nothing is.
-        tokens: of B sentences.
+        tokens: of B sentences, as the network takes them.
         targets: of B clips.
         names: of the clips, for messages.
     """
 
     frames: Tensor
     padding_mask: Tensor | None
-    tokens: Tokens
+    tokens: Any
     targets: Targets
     names: tuple[str, ...]
 
@@ -83,3 +83,13 @@ class Learner(TrainingModule):
         video = network.encode_video(batch.frames, batch.padding_mask)
         layers = self.answers(network, video, network.encode_text(batch.tokens))
         return self.criterion([layer.float() for layer in layers], batch.targets)
+
+
+def learner_of(answers: Answers, criterion: Callable[[bool], Criterion]) -> Callable[[nn.Module, bool], Learner]:
+    """How a `Learner` is made of a network, faithful or not.
+
+    Args:
+        answers: as of `Learner`.
+        criterion: gets `Recipe.faithful`.
+    """
+    return lambda network, faithful: Learner(network, answers, criterion(faithful))

@@ -4,30 +4,26 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from rvos_layers.checkpoint import save_converted
-from rvos_layers.predictor import VideoPredictor
-from rvos_layers.program import ModelProgram
-from rvos_layers.tokenizer import Tokenizer
+from rvos_layers.preprocess import ResizeRule
 from torch import nn
 
 from rvos_training.clips import ClipSource
+from rvos_training.contract import TrainingModule
 from rvos_training.data_parts import AnnotatedVideos, DataParts, open_parts
 from rvos_training.image_clips import ImageClips
 from rvos_training.initial_weights import load_backbone, load_relative, load_text_encoder
-from rvos_training.learner import Answers, Learner
-from rvos_training.losses import Criterion
 from rvos_training.object_presence import Presence, object_presence
 from rvos_training.recipe import Recipe
 from rvos_training.referring_clips import ReferringClips
 from rvos_training.request import RANDOM, TrainingRequest
 from rvos_training.trainer import Trainer
-from rvos_training.training_data import TrainingData
+from rvos_training.training_data import Tokenize, TrainingData
 from rvos_training.transforms import FlipAndResize, Transform
-from rvos_training.validation import Validation
+from rvos_training.validation import Predictor, Validation
 
 Sources = Callable[[DataParts, Presence, Recipe], list[ClipSource]]
 PRESENCE_FILE = "object_presence.json"
@@ -51,6 +47,31 @@ def as_it_is(network: nn.Module, faithful: bool) -> None:
     """Nothing in SOC's network is made ready."""
 
 
+class TrainableModel(Protocol):
+    """How one kind of model is made, kept and used; `rvos_layers.program.ModelProgram` is one."""
+
+    @property
+    def configs(self) -> Mapping[str, Any]:
+        """Configurations by name; the text encoder's is called `text`."""
+        ...
+
+    def filled(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
+        """The network with the weights of a file, or random ones drawn from `seed`."""
+        ...
+
+    def tokenizer(self, source: str, text: Any, random: bool) -> Tokenize:
+        """The tokenizer of a name; `random` weights decide what `auto` means."""
+        ...
+
+    def save(self, target: Path, network: nn.Module, config: str) -> None:
+        """Write weights for inference."""
+        ...
+
+    def predictor(self, network: nn.Module, tokenizer: Any, resize: ResizeRule, device: torch.device) -> Predictor:
+        """The network as it segments videos, with frames of a size."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingProgram:
     """How one kind of model is trained.
@@ -58,18 +79,16 @@ class TrainingProgram:
     Attributes:
         model: how it is made for inference.
         recipes: by name.
-        answers: what its decoder layers say in training.
-        criterion: its losses; gets `Recipe.faithful`.
+        learner: a network with its losses; gets `Recipe.faithful`.
         sources: where its clips come from.
         transform: what is done with them.
         set_up: readies a network for training; gets `Recipe.faithful`.
         multiple: batches are padded to this many pixels.
     """
 
-    model: ModelProgram[Any]
+    model: TrainableModel
     recipes: Mapping[str, Recipe]
-    answers: Answers
-    criterion: Callable[[bool], Criterion]
+    learner: Callable[[Any, bool], TrainingModule]
     sources: Sources = windows_and_images
     transform: Callable[[Recipe], Transform] = flip_and_resize
     set_up: Callable[[Any, bool], None] = as_it_is
@@ -99,7 +118,7 @@ class TrainingProgram:
         self.set_up(network, recipe.faithful)
         tokenizer = self.tokenizer(request)
         trainer = Trainer(
-            Learner(network, self.answers, self.criterion(recipe.faithful)),
+            self.learner(network, recipe.faithful),
             self._data(request, parts, recipe, tokenizer, accelerator),
             recipe,
             request.out,
@@ -109,8 +128,8 @@ class TrainingProgram:
                 "tokenizer": request.tokenizer,
                 "data": parts.videos.dataset.identity,
             },
-            save_weights=lambda path: self._save_weights(path, network, request.config),
-            validate=_validation(parts.validation, network, tokenizer, recipe, request.out, accelerator),
+            save_weights=lambda path: self.model.save(path, network, request.config),
+            validate=self._validation(parts.validation, network, tokenizer, recipe, request.out, accelerator),
             workers=request.workers,
             save_every=request.save_every,
         )
@@ -130,7 +149,7 @@ class TrainingProgram:
                 load_text_encoder(network.text, request.text_encoder)
         return network
 
-    def tokenizer(self, request: TrainingRequest) -> Tokenizer:
+    def tokenizer(self, request: TrainingRequest) -> Tokenize:
         """The tokenizer of the text encoder that training starts from."""
         untrained = request.checkpoint is None and request.text_encoder == RANDOM
         return self.model.tokenizer(request.tokenizer, self.model.configs[request.config].text, untrained)
@@ -140,7 +159,7 @@ class TrainingProgram:
         request: TrainingRequest,
         parts: DataParts,
         recipe: Recipe,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenize,
         accelerator: Accelerator,
     ) -> TrainingData:
         with accelerator.main_process_first():  # the others find what it has counted
@@ -150,23 +169,19 @@ class TrainingProgram:
         sources = self.sources(parts, presence, recipe)
         return TrainingData(sources, self.transform(recipe), tokenizer, recipe.seed, self.multiple)
 
-    def _save_weights(self, path: Path, network: nn.Module, config: str) -> None:
-        save_converted(path, network, name=self.model.name, config=config, source_sha256="")
-
-
-def _validation(
-    videos: AnnotatedVideos | None,
-    network: nn.Module,
-    tokenizer: Tokenizer,
-    recipe: Recipe,
-    out: Path,
-    accelerator: Accelerator,
-) -> Validation | None:
-    if videos is None:
-        return None
-    segmenter: Any = network
-    predictor = VideoPredictor(segmenter, tokenizer, recipe.resize, device=accelerator.device)
-    return Validation(videos, predictor, out / "validation")
+    def _validation(
+        self,
+        videos: AnnotatedVideos | None,
+        network: nn.Module,
+        tokenizer: Tokenize,
+        recipe: Recipe,
+        out: Path,
+        accelerator: Accelerator,
+    ) -> Validation | None:
+        if videos is None:
+            return None
+        predictor = self.model.predictor(network, tokenizer, recipe.resize, accelerator.device)
+        return Validation(videos, predictor, out / "validation")
 
 
 def _say_progress(done: int, total: int) -> None:

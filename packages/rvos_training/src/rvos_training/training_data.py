@@ -7,12 +7,12 @@ training that is resumed goes on with the very samples that would have come.
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
 from mask_interchange import MaskInterchangeError
 from rvos_layers.errors import RVOSLayersError
-from rvos_layers.tokenizer import Tokenizer, Tokens
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.data import Dataset
@@ -24,6 +24,7 @@ from rvos_training.sample_order import Request, requests_of
 from rvos_training.targets import Targets
 from rvos_training.transforms import Sample, Transform
 
+Tokenize = Callable[[Sequence[str]], Any]  # sentences to what the network takes as tokens, movable by `to(device)`
 EXPECTED = (TrainingError, MaskInterchangeError, RVOSLayersError)
 
 
@@ -42,7 +43,7 @@ class TrainingData(Dataset[Batch | Exception]):
         self,
         sources: Sequence[ClipSource],
         transform: Transform,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenize,
         seed: int,
         multiple: int = 1,
     ) -> None:
@@ -78,7 +79,7 @@ class TrainingData(Dataset[Batch | Exception]):
             return error
 
 
-def collate(samples: Sequence[Sample], tokenizer: Callable[[Sequence[str]], Tokens], multiple: int = 1) -> Batch:
+def collate(samples: Sequence[Sample], tokenizer: Tokenize, multiple: int = 1) -> Batch:
     """One batch of samples of any sizes, padded to the largest."""
     sizes = torch.tensor([sample.masks.shape[1:] for sample in samples])
     height, width = (-(-int(side) // multiple) * multiple for side in sizes.amax(0))

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
 
 def program() -> "TrainingProgram":
     """How SOC is trained; importing it takes a while."""
+    from rvos_training.learner import learner_of
     from rvos_training.program import TrainingProgram
 
     from soc.objective import answers, criterion
     from soc.predict import SOCPredictor
     from soc.recipes import RECIPES
 
-    return TrainingProgram(model=SOCPredictor.program, recipes=RECIPES, answers=answers, criterion=criterion)
+    return TrainingProgram(model=SOCPredictor.program, recipes=RECIPES, learner=learner_of(answers, criterion))
 
 
 main = training_app(

@@ -131,7 +131,9 @@ class TrainingContract:
         transform = self.program.transform(recipe)
         assert isinstance(transform, Augmentation)
         assert transform.faithful == faithful
-        assert self.program.criterion(faithful).matcher.faithful == faithful
+        learner = self.program.learner(model, faithful)
+        assert isinstance(learner, Learner)
+        assert learner.criterion.matcher.faithful == faithful
         self.program.set_up(model, faithful)
         assert model.faithful == faithful
 
