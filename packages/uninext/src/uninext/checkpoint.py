@@ -320,10 +320,19 @@ def convert_file(source: Path, target: Path, config: UninextConfig) -> None:
     check_weights(weights, expected, str(source))
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    metadata = {"format": FORMAT, "config": config.name, "source_sha256": digest}
+    save_weights(target, weights, config, digest)
+
+
+def save_weights(target: Path, weights: Mapping[str, Tensor], config: UninextConfig, source_sha256: str = "") -> None:
+    """Write weights (our names) as safetensors in float32, whole or not at all.
+
+    Raises:
+        CheckpointError: the target cannot be written.
+    """
+    metadata = {"format": FORMAT, "config": config.name, "source_sha256": source_sha256}
     partial = target.with_name(f".{target.name}.partial")
     try:
-        save_file({name: tensor.float().contiguous() for name, tensor in weights.items()}, partial, metadata)
+        save_file({name: tensor.float().cpu().contiguous() for name, tensor in weights.items()}, partial, metadata)
         partial.replace(target)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mask_interchange.program import ModelRequest, RVOSProgram, rvos_app
 
 from uninext.config import CONFIGS, PUBLISHED_SHORT_SIDE, named_config
+from uninext.demo import DEMOS
 from uninext.errors import UninextError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def load(request: ModelRequest) -> "VideoPredictor":
         cfg.INPUT.MIN_SIZE_TEST = request.short_side
     if request.weights.checkpoint is not None:
         cfg.MODEL.WEIGHTS = str(request.weights.checkpoint)
-    encode = named_encoder(request.tokenizer, random_weights=request.weights.seed is not None)
+    usual = named_config(request.config).text.tokenizer
+    encode = named_encoder(request.tokenizer, usual=usual, random_weights=request.weights.seed is not None)
     network = build_network(cfg, request.weights.seed)
     return VideoPredictor(network, Tokenizer(encode, network.config.text), request.soft_masks)
 
@@ -55,6 +57,7 @@ app = rvos_app(
         config_options=("--backbone", "--config"),
         tokenizer="auto",
         short_side=PUBLISHED_SHORT_SIDE,
+        demos=tuple(DEMOS.values()),
         error=UninextError,
         load=load,
         convert=convert,

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from uninext.errors import ConfigError
 
+PUBLISHED_TOKENIZER = "bert-base-uncased"  # on the Hugging Face hub
+DEMO_TOKENIZER = "demo"  # that of all demo configurations, see `rvos_layers.tokenizer`
 LEVELS = 4  # feature levels: three of the backbone (strides 8, 16, 32) and one more (64)
 STRIDES = (8, 16, 32, 64)
 SIZE_DIVISIBILITY = 32
@@ -71,6 +73,7 @@ class TextConfig:
     hidden_act: str = "gelu"
     layer_norm_eps: float = 1e-12
     max_tokens: int = 256  # longer expressions are truncated
+    tokenizer: str = PUBLISHED_TOKENIZER  # the one that trained weights expect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,11 +158,62 @@ def _tiny(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
     )
 
 
+def demo_convnext() -> UninextConfig:
+    """The network with ConvNeXt whose weights the package ships."""
+    return _demo("demo-convnext", ConvNeXtConfig(depths=(1, 1, 2, 1), dims=(24, 48, 96, 96), layer_scale=False))
+
+
+def demo_vit() -> UninextConfig:
+    """The network with ViT whose weights the package ships; its four blocks are windowed and global by turns."""
+    backbone = ViTConfig(
+        embed_dim=96,
+        depth=4,
+        num_heads=4,
+        mlp_ratio=2.0,
+        img_size=320,
+        pretrain_img_size=192,
+        window_size=5,
+        window_block_indexes=(0, 2),
+    )
+    return _demo("demo-vit", backbone)
+
+
+def _demo(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
+    """The same behind either backbone, so that what one has learned is a start for the other."""
+    return UninextConfig(
+        name=name,
+        backbone=backbone,
+        text=TextConfig(
+            vocab_size=564,
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=128,
+            max_position_embeddings=64,
+            max_tokens=64,
+            tokenizer=DEMO_TOKENIZER,
+        ),
+        image=ImageConfig(short_side=192),
+        hidden_dim=64,
+        num_heads=4,
+        feedforward_dim=128,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_points=2,
+        decoder_points=2,
+        num_queries=8,
+        fusion_dim=128,
+        fusion_heads=4,
+    )
+
+
 CONFIGS: dict[str, Callable[[], UninextConfig]] = {
     "convnext-l": convnext_l,
     "vit-h": vit_h,
     "tiny-vit": tiny_vit,
     "tiny-convnext": tiny_convnext,
+    "demo-convnext": demo_convnext,
+    "demo-vit": demo_vit,
 }
 
 

@@ -23,7 +23,7 @@ class Decoded:
     Attributes:
         queries: one [E, Q, C] a layer.
         references: boxes [E, Q, 4] (cx, cy, w, h) in 0..1 of the unpadded frame; the first is the proposal, then one
-            after each layer.
+            after each layer. In training a box's gradient reaches the layer that made it and the one before.
     """
 
     queries: list[Tensor]
@@ -68,13 +68,16 @@ class Decoder(nn.Module):
         queries = self.content.weight.expand(len(references), -1, -1)
         to_levels = torch.cat([geometry.valid_ratios, geometry.valid_ratios], -1)  # [L, 4]
         decoded = Decoded([], [references])
+        references = references.detach()
         for layer, box_head in zip(self.layers, self.box_heads, strict=True):
-            boxes = references[:, :, None] * to_levels
+            known = references.detach()
+            boxes = known[:, :, None] * to_levels
             positions = self.position_head(self._box_codes(boxes[:, :, 0]))
             queries = layer(queries, positions, boxes, memory, geometry)
-            references = (box_head(queries) + inverse_sigmoid(references)).sigmoid()
+            change = box_head(queries)
             decoded.queries.append(queries)
-            decoded.references.append(references)
+            decoded.references.append((change + inverse_sigmoid(references)).sigmoid())
+            references = (change + inverse_sigmoid(known)).sigmoid()  # DINO's "look forward twice"
         return decoded
 
     def _box_codes(self, boxes: Tensor) -> Tensor:

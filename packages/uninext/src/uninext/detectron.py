@@ -255,7 +255,7 @@ class UninextPredictor:
         self.cfg = cfg.clone()
         self.model = build_network(self.cfg)
         text = self.model.config.text
-        self.tokenizer = tokenizer or Tokenizer(named_encoder(cfg.MODEL.UNINEXT.TOKENIZER), text)
+        self.tokenizer = tokenizer or Tokenizer(named_encoder(cfg.MODEL.UNINEXT.TOKENIZER, usual=text.tokenizer), text)
         self.aug = ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
 
     def __call__(self, original_image: npt.NDArray[np.uint8], expressions: Sequence[str]) -> dict[str, Instances]:

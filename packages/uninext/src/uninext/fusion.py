@@ -16,6 +16,8 @@ LOGIT_LIMIT = 50000.0
 class FusionImage:
     """The image's part in fusion; depends on no expression.
 
+    In training every expression has an image of its own, and E comes first in every shape.
+
     Attributes:
         tokens: [S, C] normed image tokens.
         queries: [H, S, K] what the image asks (and is asked) with.
@@ -48,13 +50,13 @@ class EarlyFusion(nn.Module):
         self.text_gate = nn.Parameter(torch.full((text_dim,), 1 / 8))
 
     def prepare_image(self, tokens: Tensor) -> FusionImage:
-        """The half of the work that all expressions share; `tokens` is [S, C]."""
+        """The half of the work that all expressions share; `tokens` is [S, C], or [E, S, C] in training."""
         tokens = self.image_norm(tokens)
         queries = self._heads(self.image_query(tokens))
         return FusionImage(tokens, queries * queries.shape[-1] ** -0.5, self._heads(self.image_value(tokens)))
 
     def forward(self, image: FusionImage, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Fuse one image with every expression.
+        """Fuse one image with every expression, or in training each with its own.
 
         Args:
             image: what `prepare_image` returned.

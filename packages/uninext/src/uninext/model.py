@@ -93,8 +93,16 @@ class Uninext(nn.Module):
 
     def encode_frame(self, image: Tensor, geometry: FrameGeometry) -> FrameFeatures:
         """Encode a frame once for all expressions: [3, H, W] normalised and padded to `geometry.padded_size`."""
-        maps = self.pyramid(list(self.backbone(image[None]).values()))
-        tokens = flatten_levels(maps)[0]
+        return self._features(self._tokens(image[None])[0], geometry)
+
+    def encode_frames(self, images: Tensor, geometry: FrameGeometry) -> FrameFeatures:
+        """Encode E frames [E, 3, H, W] of one size, each for an expression of its own; for training."""
+        return self._features(self._tokens(images), geometry)
+
+    def _tokens(self, images: Tensor) -> Tensor:
+        return flatten_levels(self.pyramid(list(self.backbone(images).values())))
+
+    def _features(self, tokens: Tensor, geometry: FrameGeometry) -> FrameFeatures:
         return FrameFeatures(self.fusion.prepare_image(tokens), self.pyramid.positions(geometry), geometry)
 
     def candidates(self, frame: FrameFeatures, text: EncodedText) -> Candidates:
@@ -111,13 +119,14 @@ class Uninext(nn.Module):
         On a processor one expression after the other, whose maps stay in its cache: 1.1 times as fast as in a batch.
         """
         at_once = len(text) if text.words.is_cuda else 1
-        parts = []
-        for start in range(0, len(text), at_once):
-            asked = text[start : start + at_once]
-            tokens, words = self.fusion(frame.fusion, asked.words, asked.mask)
-            parts.append((self.encoder(tokens, frame.positions, frame.geometry), words))
+        parts = [self.read_at_once(frame, text[start : start + at_once]) for start in range(0, len(text), at_once)]
         memory, words = (torch.cat(part) for part in zip(*parts, strict=True))
         return memory, words
+
+    def read_at_once(self, frame: FrameFeatures, text: EncodedText) -> tuple[Tensor, Tensor]:
+        """As `read`, all expressions in one batch."""
+        tokens, words = self.fusion(frame.fusion, text.words, text.mask)
+        return self.encoder(tokens, frame.positions, frame.geometry), words
 
     def judge(self, decoded: Decoded, pooled_text: Tensor, memory: Tensor, geometry: FrameGeometry) -> Candidates:
         """Read the last decoder layer's queries; masks are relative to the boxes that this layer started from."""

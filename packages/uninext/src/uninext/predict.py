@@ -21,6 +21,7 @@ from mask_interchange import (
 )
 from torch import Tensor
 
+from uninext.config import ImageConfig
 from uninext.errors import InputError
 from uninext.geometry import FrameGeometry, frame_geometry
 from uninext.model import FrameFeatures, Uninext
@@ -73,14 +74,21 @@ class VideoPredictor:
         network: on the device where it is to run, in evaluation mode.
         tokenizer: for expressions.
         soft_masks: longer side in pixels of the probabilities to keep, or None.
+        image: how frames become network input; by default as the network's configuration says.
     """
 
-    def __init__(self, network: Uninext, tokenizer: Tokenizer, soft_masks: int | None = None) -> None:
+    def __init__(
+        self, network: Uninext, tokenizer: Tokenizer, soft_masks: int | None = None, image: ImageConfig | None = None
+    ) -> None:
         self.network = network
         self.tokenizer = tokenizer
         self.soft_masks = soft_masks
-        self.preprocess = FramePreprocessor(network.config.image)
-        self.device = next(network.parameters()).device
+        self.preprocess = FramePreprocessor(image or network.config.image)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
 
     @torch.inference_mode()
     def predict(self, video: Video, report: Report = lambda done, total: None) -> VideoMasks:

@@ -49,19 +49,34 @@ class ProposalHead(nn.Module):
         Raises:
             InputError: the frame has fewer tokens than there are queries.
         """
+        return self.choose(self.describe(memory, geometry), geometry)
+
+    def describe(self, memory: Tensor, geometry: FrameGeometry) -> Tensor:
+        """What scores and boxes are read from, [E, S, C]; zero before the norm where nothing may be proposed."""
+        return self.norm(self.project(memory.masked_fill(~geometry.proposable[:, None], 0.0)))
+
+    def boxes(self, described: Tensor, anchors: Tensor) -> Tensor:
+        """Boxes [..., 4] of described tokens [..., C] and their anchors' logits [..., 4], see `anchor_logits`."""
+        return (self.box(described) + anchors).sigmoid()
+
+    def choose(self, described: Tensor, geometry: FrameGeometry) -> Proposals:
+        """The Q best of described tokens; see `forward`."""
         if geometry.tokens < self.queries:
             height, width = geometry.image_size
             raise InputError(
                 f"a frame resized to {height}x{width} has {geometry.tokens} image tokens, "
                 f"the network chooses {self.queries}; use a larger short side (the published one is 480)"
             )
-        blanked = memory.masked_fill(~geometry.proposable[:, None], 0.0)
-        described = self.norm(self.project(blanked))
         scores = self.score(described).squeeze(-1)
         ranked = scores.topk(self.queries, dim=1).indices
-        anchors = geometry.anchors.logit().masked_fill(~geometry.proposable[:, None], float("inf"))
+        anchors = anchor_logits(geometry)
         chosen = described.gather(1, ranked[..., None].expand(-1, -1, described.shape[-1]))
-        return Proposals(scores, ranked, (self.box(chosen) + anchors[ranked]).sigmoid())
+        return Proposals(scores, ranked, self.boxes(chosen, anchors[ranked]))
+
+
+def anchor_logits(geometry: FrameGeometry) -> Tensor:
+    """Logits [S, 4] of the anchors; infinite where nothing may be proposed, as in the published model."""
+    return geometry.anchors.logit().masked_fill(~geometry.proposable[:, None], float("inf"))
 
 
 def inverse_sigmoid(x: Tensor, limit: float = 1e-5) -> Tensor:

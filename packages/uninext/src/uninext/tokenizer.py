@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from rvos_layers.tokenizer import pretrained_encoder
 from tokenizers import BertWordPieceTokenizer
 from torch import Tensor
 
-from uninext.config import TextConfig
+from uninext.config import DEMO_TOKENIZER, PUBLISHED_TOKENIZER, TextConfig
 from uninext.errors import TokenizerError
 from uninext.preprocess import clean_expression
 
@@ -22,7 +23,7 @@ WHAT_TO_PASS = (
     "(https://huggingface.co/google-bert/bert-base-uncased), or a hub id while online"
 )
 
-AUTO, BYTES, PUBLISHED = "auto", "bytes", "bert-base-uncased"  # names of tokenizers, beside folders and hub ids
+AUTO, BYTES = "auto", "bytes"  # names of tokenizers, beside `demo`, folders and hub ids
 
 Encode = Callable[[str, int], list[int]]  # cleaned sentence, most tokens allowed -> ids with BEGIN and END
 
@@ -79,25 +80,40 @@ class Tokenizer:
         return ids
 
 
-def named_encoder(name: str, *, random_weights: bool = False) -> Encode:
+def named_encoder(name: str, *, usual: str = PUBLISHED_TOKENIZER, random_weights: bool = False) -> Encode:
     """The encoder of a name.
 
     Args:
-        name: a folder with `vocab.txt`; an id on the Hugging Face hub; `bytes` for one token a byte; `auto` for
-            `bert-base-uncased`, and for `bytes` with random weights, which no vocabulary can make meaningful.
+        name: a folder with `vocab.txt`; an id on the Hugging Face hub; `bytes` for one token a byte; `demo` for the
+            tokenizer of demo configurations; `auto` for the usual one, and for `bytes` with random weights, which no
+            vocabulary can make meaningful.
+        usual: the configuration's tokenizer.
         random_weights: whether the network is untrained.
 
     Raises:
         TokenizerError: it cannot be had.
     """
     if name == AUTO:
-        name = BYTES if random_weights else PUBLISHED
+        name = BYTES if random_weights else usual
+    if name == DEMO_TOKENIZER:
+        return demo_encoder()
     return encode_bytes if name == BYTES else wordpiece_encoder(name)
 
 
 def encode_bytes(sentence: str, longest: int) -> list[int]:
     """One token for each UTF-8 byte, longest sequence `longest`."""
     return [BEGIN, *(FIRST_BYTE + byte for byte in sentence.encode()[: longest - 2]), END]
+
+
+def demo_encoder() -> Encode:
+    """The words of the drawn videos as one token each, others in pieces; shared by all demo configurations."""
+    encode = pretrained_encoder(DEMO_TOKENIZER)
+
+    def cut(sentence: str, longest: int) -> list[int]:
+        ids = encode(sentence)
+        return ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]
+
+    return cut
 
 
 def wordpiece_encoder(source: str) -> Encode:

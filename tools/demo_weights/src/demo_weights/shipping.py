@@ -18,6 +18,7 @@ from demo_weights.errors import DemoWeightsError
 from demo_weights.propagators import first_masks_run, is_propagator
 from demo_weights.stages import SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage
 from demo_weights.training import best_weights, shipped
+from demo_weights.variants import variant
 
 LARGEST = 4_000_000  # bytes that a package may ship
 SENTENCES = """Sentences are made of the closed vocabulary of these videos; other words are
@@ -104,9 +105,13 @@ def score(model: str, data: Path, work: Path) -> Means:
     dataset = open_dataset(data, "test")
     sha256 = read_checkpoint(shipped(model).weights).sha256
     out = work / "test" / f"{model}-{sha256[:8]}"
-    command = [f"{model}-infer", "--dataset", data, "--split", "test", "--out", out]
+    network = variant(model)
+    source = ["--dataset", data, "--split", "test", "--out", out]
     if is_propagator(model):
-        command = [f"{model}-propagate", *command[1:], "--masks", first_masks_run(data, "test", work / "first_masks")]
+        masks = first_masks_run(data, "test", work / "first_masks")
+        command = [f"{model}-propagate", *source, "--masks", masks]
+    else:
+        command = [f"{network.package}-infer", *source, "--config", network.config]
     subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], check=True)
     return evaluate_run(MaskRun.open(out), open_annotations(data / "test" / "Annotations"), dataset=dataset).overall
 
@@ -117,8 +122,9 @@ def card(model: str, facts: list[StageFacts], test: Means, size: int) -> str:
     input_, rates = (MASKS, FALLING) if is_propagator(model) else (SENTENCES, DROPPING)
     return f"""# {model}: demo weights
 
-`{shipped(model).weights.name}` ({size / 1e6:.1f} MB, half precision) holds a small network, configuration `demo`. It shows that the
-program works, on drawn videos. It has never seen a photograph: on real videos its masks mean nothing.
+`{shipped(model).weights.name}` ({size / 1e6:.1f} MB, half precision) holds a small network, configuration
+`{variant(model).config}`. It shows that the program works, on drawn videos. It has never seen a photograph: on real
+videos its masks mean nothing.
 
 - Data: {VIDEOS["train"]} training videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames.
   No other data, no weights to start from. {input_}

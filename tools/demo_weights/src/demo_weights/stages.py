@@ -110,11 +110,17 @@ REFERRING = (
 # Two frames are enough to learn what belongs to what; then the network's own answers are fed back.
 PROPAGATING = (
     PropagationStage(
-        name="pairs", frames=2, batch=8, samples=8_000, epochs=8, rate=1e-3, floor=0.5, hardest=0.3, reference=0.3
+        name="pairs", frames=2, batch=8, samples=3_840, epochs=4, rate=2e-3, floor=0.5, hardest=0.3, reference=0.3
     ),
     PropagationStage(
-        name="clips", frames=4, batch=4, samples=10_000, epochs=16, rate=5e-4, floor=0.02, hardest=0.3, reference=0.0
+        name="clips", frames=4, batch=4, samples=4_000, epochs=10, rate=1e-3, floor=0.02, hardest=0.3, reference=0.0
     ),
+)
+# UNINEXT sees single frames only. Its masks have an eighth of the frame's resolution, so at last frames are enlarged.
+FRAME_BY_FRAME = (
+    Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3),
+    Stage(name="frames", frames=1, batch=16, samples=400_000, rate=1e-3),
+    Stage(name="large", short_side=192, frames=1, batch=16, samples=200_000, rate=5e-4),
 )
 STAGES: Mapping[str, tuple[Stage, ...] | tuple[PropagationStage, ...]] = {
     "soc": REFERRING,
@@ -122,7 +128,9 @@ STAGES: Mapping[str, tuple[Stage, ...] | tuple[PropagationStage, ...]] = {
     "mutr": REFERRING,
     "aot": PROPAGATING,
     "deaot": PROPAGATING,
+    "uninext-convnext": FRAME_BY_FRAME,
+    "uninext-vit": FRAME_BY_FRAME[1:],
 }
 
 # A network that shares most of its parts with one trained before starts from that one's shipped weights.
-RELATIVES: Mapping[str, str] = {"mutr": "referformer"}
+RELATIVES: Mapping[str, str] = {"mutr": "referformer", "uninext-vit": "uninext-convnext"}

@@ -19,8 +19,9 @@ from rvos_training.request import TrainingRequest
 from demo_weights.clips import RandomClips
 from demo_weights.propagators import train_propagator
 from demo_weights.stages import EPOCHS, RELATIVES, SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage
+from demo_weights.variants import VARIANTS, shipped_variant, variant
 
-DEMO = "demo"  # configuration and tokenizer
+DEMO = "demo"  # tokenizer
 BEST = "best.safetensors"
 
 
@@ -37,6 +38,8 @@ def split_of(root: Path, split: str) -> AnnotatedVideos:
 
 def shipped(model: str) -> Demo:
     """Where a package keeps its weights."""
+    if model in VARIANTS:
+        return shipped_variant(model)
     return DEMOS[model] if model in DEMOS else import_module(f"{model}.demo").DEMO
 
 
@@ -94,13 +97,14 @@ def _train_stage(
     def sources(parts: DataParts, presence: Presence, recipe: Recipe) -> list[ClipSource]:
         return [RandomClips(parts.videos, presence, recipe.frames, samples, stage.sentences)]
 
-    program: TrainingProgram = import_module(f"{model}.train").program()
+    network = variant(model)
+    program: TrainingProgram = import_module(f"{network.package}.train").program()
     relative = RELATIVES.get(model)
     request = TrainingRequest(
         data=data,
         out=out,
-        recipe=DEMO,
-        config=DEMO,
+        recipe=stage.name,
+        config=network.config,
         checkpoint=start,
         relative=None if relative is None else shipped(relative).weights,
         tokenizer=DEMO,

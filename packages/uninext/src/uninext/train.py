@@ -1,0 +1,73 @@
+"""How UNINEXT is trained with `rvos_training`: for the small weights that the package ships.
+
+There is no command for it: the published training goes over many tasks and data sets, of which this is one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from rvos_layers.preprocess import ResizeRule
+from rvos_training.program import TrainingProgram
+from torch import nn
+
+from uninext.checkpoint import check_weights, read_weights, save_weights
+from uninext.config import CONFIGS, SIZE_DIVISIBILITY, TextConfig, UninextConfig
+from uninext.initial import settle
+from uninext.model import Uninext, build_uninext
+from uninext.objective import FROM_NOTHING, FrameLearner
+from uninext.predict import VideoPredictor
+from uninext.tokenizer import Tokenizer, named_encoder
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedUninext:
+    """How networks are made, kept and used in training.
+
+    Attributes:
+        configs: configurations by name.
+    """
+
+    configs: Mapping[str, UninextConfig]
+
+    def filled(self, config: str, checkpoint: Path | None, seed: int | None = None) -> Uninext:
+        """The network with the weights of a file, or random ones drawn from `seed`.
+
+        Raises:
+            CheckpointError: the file cannot be read or does not fit.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed or 0)
+            network = build_uninext(self.configs[config])
+        settle(network)
+        if checkpoint is not None:
+            weights = read_weights(checkpoint, network.config)
+            check_weights(weights, network.state_dict(), str(checkpoint))
+            network.load_state_dict(weights)
+        return network
+
+    def tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
+        """The tokenizer of a name, see `named_encoder`."""
+        return Tokenizer(named_encoder(source, usual=text.tokenizer, random_weights=random), text)
+
+    def save(self, target: Path, network: nn.Module, config: str) -> None:
+        """Write weights that `uninext-infer --checkpoint` takes."""
+        save_weights(target, network.state_dict(), self.configs[config])
+
+    def predictor(
+        self, network: nn.Module, tokenizer: Tokenizer, resize: ResizeRule, device: torch.device
+    ) -> VideoPredictor:
+        """The network, on `device`, as it segments videos."""
+        assert isinstance(network, Uninext)
+        return VideoPredictor(network, tokenizer, image=replace(network.config.image, short_side=resize.short))
+
+
+def program() -> TrainingProgram:
+    """How a small UNINEXT is trained from nothing; recipes come from whoever trains."""
+    return TrainingProgram(
+        model=TrainedUninext({name: make() for name, make in CONFIGS.items()}),
+        recipes={},
+        learner=lambda network, faithful: FrameLearner(network, FROM_NOTHING),
+        multiple=SIZE_DIVISIBILITY,
+    )

@@ -1,0 +1,33 @@
+"""Models of this tool that are one of several networks of a program; every other model is a program by itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mask_interchange.program import Demo
+from uninext.demo import DEMOS
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Which network of which program.
+
+    Attributes:
+        package: of the program, `<package>-infer`.
+        config: its configuration.
+    """
+
+    package: str
+    config: str
+
+
+VARIANTS: Mapping[str, Variant] = {config.replace("demo", "uninext"): Variant("uninext", config) for config in DEMOS}
+
+
+def variant(model: str) -> Variant:
+    """The program and configuration of a model."""
+    return VARIANTS.get(model, Variant(model, "demo"))
+
+
+def shipped_variant(model: str) -> Demo:
+    """Where a program keeps the weights of one of its networks."""
+    return DEMOS[VARIANTS[model].config]
