@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState
 from aot_deaot.checkpoint import load_network, random_network
 from aot_deaot.config import named_config
 from aot_deaot.first_masks import first_masks
+from aot_deaot.initial_weights import draw_identity_bank
 from aot_deaot.memory import MemoryPolicy
 from aot_deaot.network import resize_logits
 from aot_deaot.objective import PropagationCriterion
@@ -75,17 +76,17 @@ def test_clips_depend_on_the_seed_alone_and_caching_changes_nothing(videos):
 
 
 def test_objects_of_the_first_frame_get_any_slots_and_the_others_are_background(videos):
-    slots = set()
+    slots, together = set(), set()
     for epoch in range(40):
         batch = batch_of(videos, epoch=epoch)
         assert batch.frames.shape[-2:] in {(32, 48), (48, 64), (48, 80)}
-        for labels, active in zip(batch.labels, batch.active, strict=True):
-            assert active[0]
-            assert set(labels.unique().tolist()) <= set(active.nonzero().flatten().tolist())
-            for slot in active.nonzero().flatten().tolist():
-                assert (labels[0] == slot).any(), "every active slot is shown by the first frame"
-            slots |= set(active.nonzero().flatten().tolist())
+        for labels in batch.labels:
+            first = set(labels[0].unique().tolist())
+            assert set(labels.unique().tolist()) <= first, "nothing is followed that the first frame does not show"
+            slots |= first
+            together.add(len(first) - 1)
     assert slots == set(range(11))
+    assert together == {1, 2}
 
 
 @given(st.integers(1, 40), st.integers(2, 6), st.integers(1, 4), st.integers(0, 10**6))
@@ -120,7 +121,7 @@ def test_rolling_out_a_clip_is_propagating_it(family, videos):
 
     class Recorded(Propagator):
         def _probabilities(self, logits, tasks, seen_views, view):
-            seen.append(resize_logits(logits[0, :3][None], SIZE, network.config.align_corners)[0])
+            seen.append(resize_logits(logits, SIZE, network.config.align_corners)[0])
             return super()._probabilities(logits, tasks, seen_views, view)
 
     class Clip:
@@ -135,19 +136,17 @@ def test_rolling_out_a_clip_is_propagating_it(family, videos):
         def frames(self, start=0):
             return iter(images[start:])
 
-    settings = replace(corrected(network.config), scales=(1.0,), flip=False)
+    settings = replace(corrected(network.config), scales=(1.0,), flip=False, active_ids="all")
     assert settings.memory == MemoryPolicy(long_term_gap=2), "so that a frame enters the long-term memory"
     list(Recorded(network, settings).propagate(Clip(), [Job(0, labels[0])]))
 
     numbers = torch.from_numpy(np.searchsorted([0, 1, 5], labels))
-    active = torch.tensor([[True, True, True] + [False] * 8])
     frames = torch.cat([network_image(image, SIZE) for image in images])[None]
     with torch.no_grad():
-        logits = roll_out(network, frames, numbers[:1], active)
+        logits = roll_out(network, frames, numbers[:1])
     assert logits.shape == (1, FRAMES, 11, *SIZE)
-    assert torch.isinf(logits[:, :, 3:]).all()
     for t in range(1, FRAMES):
-        torch.testing.assert_close(logits[0, t, :3], seen[t - 1], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(logits[0, t], seen[t - 1], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -155,10 +154,10 @@ def test_clips_of_a_batch_do_not_disturb_each_other(family, videos):
     network = random_network(3, named_config(family, "tiny"))
     batch = batch_of(videos, family)
     with torch.no_grad():
-        together = roll_out(network, batch.frames, batch.labels[:, 0], batch.active)
+        together = roll_out(network, batch.frames, batch.labels[:, 0])
         for index in range(2):
             part = slice(index, index + 1)
-            alone = roll_out(network, batch.frames[part], batch.labels[part, 0], batch.active[part])
+            alone = roll_out(network, batch.frames[part], batch.labels[part, 0])
             torch.testing.assert_close(together[part], alone, atol=1e-4, rtol=1e-4)
 
 
@@ -192,18 +191,17 @@ def log_of(out):
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_training_stopped_and_resumed_equals_one_that_was_not(family, root, tmp_path):
-    run(root, tmp_path / "whole", family)
-    run(root, tmp_path / "stopped", family, steps=3)
-    run(root, tmp_path / "stopped", family)
+def test_a_training_stopped_and_resumed_equals_one_that_was_not(root, tmp_path):
+    run(root, tmp_path / "whole")
+    run(root, tmp_path / "stopped", steps=3)
+    run(root, tmp_path / "stopped")
     whole, stopped = log_of(tmp_path / "whole"), log_of(tmp_path / "stopped")
     trained = [line for line in whole if line["event"] == "train"]
     assert len(trained) == 4
     assert trained == [line for line in stopped if line["event"] == "train"]
     assert [line["step"] for line in whole if line["event"] == "validation"] == [2, 4]
-    network = load_network(tmp_path / "whole" / "last.safetensors", named_config(family, "tiny"))
-    other = load_network(tmp_path / "stopped" / "last.safetensors", named_config(family, "tiny"))
+    network = load_network(tmp_path / "whole" / "last.safetensors", named_config("aot", "tiny"))
+    other = load_network(tmp_path / "stopped" / "last.safetensors", named_config("aot", "tiny"))
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
 
@@ -212,6 +210,19 @@ def test_another_family_does_not_go_on_with_a_training(root, tmp_path):
     run(root, tmp_path, "aot", steps=1)
     with pytest.raises(TrainingError, match="family is 'aot' there and 'deaot' now"):
         run(root, tmp_path, "deaot")
+
+
+def test_the_identity_bank_tells_ids_apart_whatever_their_shape():
+    network = random_network(0, named_config("aot", "tiny"))
+    torch.manual_seed(0)
+    draw_identity_bank(network)
+    labels = torch.zeros(4, 16, 16, dtype=torch.int64)
+    labels[0], labels[1, :9], labels[2], labels[3, :9] = 1, 1, 2, 2
+    with torch.no_grad():
+        whole, part, other, other_part = network.embed(labels)[:, 0] - network.embed(0 * labels)[:, 0]
+    assert torch.cosine_similarity(whole, part, dim=0) > 0.5
+    assert torch.cosine_similarity(other, other_part, dim=0) > 0.5
+    assert abs(torch.cosine_similarity(whole, other, dim=0)) < 0.9
 
 
 def test_first_masks_are_those_of_the_first_frame_that_shows_the_object(videos):

@@ -1,16 +1,22 @@
 """Weights that a propagator's training starts from, where no checkpoint is given."""
 
+import torch
 from torch import nn
 
 from aot_deaot.network import PropagationNetwork
+
+SHAPE = 0.5  # how much of an id's embedding tells where in the patch its pixels are
 
 
 def draw_identity_bank(network: PropagationNetwork) -> None:
     """Draw the identity bank anew, from torch's generator.
 
-    A patch that one id fills is embedded with unit variance, as large as the normed tokens that it is added to. The
-    published bank starts far smaller, which a long training on top of a trained encoder makes up for and a short one
-    does not.
+    Every id has a direction of its own, whatever the shape of its part of a patch; where it fills the patch, its
+    embedding is as long as the normed tokens that it is added to. The published bank starts far smaller and without such
+    directions, which a long training on top of a trained encoder makes up for and a short one does not.
     """
-    rows, columns = network.identity_bank.kernel_size
-    nn.init.normal_(network.identity_bank.weight, std=(rows * columns) ** -0.5)
+    bank = network.identity_bank
+    area = bank.kernel_size[0] * bank.kernel_size[1]
+    with torch.no_grad():
+        directions = nn.init.normal_(torch.empty_like(bank.weight[:, :, :1, :1]))
+        bank.weight.copy_(directions / area + SHAPE * area**-0.5 * torch.randn_like(bank.weight))

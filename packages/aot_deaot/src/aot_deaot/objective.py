@@ -43,7 +43,7 @@ class PropagationCriterion:
             raise ValueError(f"reference must not be negative, not {self.reference}")
 
     def __call__(self, logits: Tensor, labels: Tensor) -> PropagationLosses:
-        """Losses of logits [B, T, S, H, W], minus infinity for slots without object, and true slots [B, T, H, W]."""
+        """Losses of logits [B, T, S, H, W] and true slots int64 [B, T, H, W]."""
         entropy = hard_cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), self.hardest).view(labels.shape[:2])
         overlap = soft_jaccard(logits.flatten(0, 1), labels.flatten(0, 1)).view(labels.shape[:2])
         each = (entropy + overlap) / 2

@@ -16,26 +16,24 @@ from aot_deaot.network import FrameFeatures, PropagationNetwork, resize_logits
 from aot_deaot.preprocess import network_labels
 
 
-def roll_out(network: PropagationNetwork, frames: Tensor, given: Tensor, active: Tensor) -> Tensor:
+def roll_out(network: PropagationNetwork, frames: Tensor, given: Tensor) -> Tensor:
     """Segment B clips of T frames, all clips at once.
 
     Args:
         network: in training or not.
         frames: float32 [B, T, 3, h, w], normalised, at network size.
         given: integer [B, H, W], the slots of the first frame at video size, 0 is background.
-        active: bool [B, slots + 1], which slots compete in a clip; the background does in all.
 
     Returns:
-        Logits float32 [B, T, slots + 1, H, W], minus infinity where not active. Those of the first frame are what the
-        network makes of the given masks, which only training asks for.
+        Logits float32 [B, T, slots + 1, H, W] of all slots, whether they hold an object or not. Those of the first
+        frame are what the network makes of the given masks, which only training asks for.
     """
     clips, length, size = len(frames), frames.shape[1], (frames.shape[-2], frames.shape[-1])
     features = network.encode(rearrange(frames, "b t c h w -> (t b) c h w"))
     views = [_some(features, slice(t * clips, (t + 1) * clips)) for t in range(length)]
 
     def seen(logits: Tensor) -> Tensor:
-        resized = resize_logits(logits, (given.shape[-2], given.shape[-1]), network.config.align_corners)
-        return resized.masked_fill(~active[:, :, None, None], -torch.inf)
+        return resize_logits(logits, (given.shape[-2], given.shape[-1]), network.config.align_corners)
 
     def identity(labels: Tensor) -> Tensor:
         return network.embed(network_labels(labels, size, mirrored=False))

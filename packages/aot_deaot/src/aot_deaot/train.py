@@ -3,7 +3,7 @@
 Clips of a few frames, the first frame's masks given, the network's own labels fed back, cross entropy of the hardest
 pixels and soft Jaccard, AdamW with falling rates: as the papers describe the training on videos. Left out are the
 training on still images before it, random crops and colours, averaged weights, and the slow turn from all pixels to the
-hardest.
+hardest. Unlike there, slots without an object compete in training too: to tell slots apart is learned from every clip.
 """
 
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ class PropagationLearner(TrainingModule):
     def forward(self, batch: PropagationBatch) -> PropagationLosses:
         """Losses of a batch, computed in float32 whatever precision the network runs in."""
         network = cast(PropagationNetwork, self.network)
-        return self.criterion(roll_out(network, batch.frames, batch.labels[:, 0], batch.active), batch.labels)
+        return self.criterion(roll_out(network, batch.frames, batch.labels[:, 0]), batch.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

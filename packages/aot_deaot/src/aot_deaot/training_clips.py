@@ -33,20 +33,16 @@ class PropagationBatch:
     Attributes:
         frames: float32 [B, T, 3, h, w], normalised, at network size.
         labels: int64 [B, T, H, W], the slot of every pixel at video size; those of the first frame are given.
-        active: bool [B, slots + 1], the slots that hold an object, and the background.
         names: of the clips, for messages.
     """
 
     frames: Tensor
     labels: Tensor
-    active: Tensor
     names: tuple[str, ...]
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
-        return replace(
-            self, frames=self.frames.to(device), labels=self.labels.to(device), active=self.active.to(device)
-        )
+        return replace(self, frames=self.frames.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,12 +145,9 @@ class PropagationData:
         if len(sizes) > 1:
             raise TrainingError(f"videos of one size can be trained on together, found {sorted(sizes)}; use --batch 1")
         size = network_size(sizes.pop(), scale, self.limits, self.config.align_corners)
-        slots = [_slots(clip.labels, self.config.max_objects, random) for clip, random in drawn]
-        labels = torch.stack([labels for labels, _ in slots])
         return PropagationBatch(
             frames=torch.stack([torch.cat([network_image(f, size) for f in clip.frames]) for clip, _ in drawn]),
-            labels=labels,
-            active=torch.stack([active for _, active in slots]),
+            labels=torch.stack([_slots(clip.labels, self.config.max_objects, random) for clip, random in drawn]),
             names=tuple(clip.name for clip, _ in drawn),
         )
 
@@ -174,13 +167,10 @@ def _objects(labels: NDArray[np.uint8]) -> NDArray[np.intp]:
     return np.flatnonzero(sizes[1:] >= LEAST_PIXELS) + 1
 
 
-def _slots(labels: NDArray[np.uint8], slots: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Object ids [T, H, W] to any slots int64, other objects to 0; and which of the slots + 1 hold something."""
+def _slots(labels: NDArray[np.uint8], slots: int, random: np.random.Generator) -> Tensor:
+    """Object ids [T, H, W] to any slots int64; objects that are not followed to 0."""
     objects = random.permutation(_objects(labels[0]))
     followed = objects[:1] if random.random() < ALONE else objects[:slots]
-    chosen = 1 + random.permutation(slots)[: len(followed)]
     table = np.zeros(256, np.int64)
-    table[followed] = chosen
-    active = torch.zeros(slots + 1, dtype=torch.bool)
-    active[[0, *chosen.tolist()]] = True
-    return torch.from_numpy(table[labels]), active
+    table[followed] = 1 + random.permutation(slots)[: len(followed)]
+    return torch.from_numpy(table[labels])
