@@ -12,8 +12,8 @@ def draw_identity_bank(network: PropagationNetwork) -> None:
     """Draw the identity bank anew, from torch's generator.
 
     Every id has a direction of its own, whatever the shape of its part of a patch; where it fills the patch, its
-    embedding is as long as the normed tokens that it is added to. The published bank starts far smaller and without such
-    directions, which a long training on top of a trained encoder makes up for and a short one does not.
+    embedding is as long as the normed tokens that it is added to. The published bank starts far smaller and without
+    such directions, which a long training on top of a trained encoder makes up for and a short one does not.
     """
     bank = network.identity_bank
     area = bank.kernel_size[0] * bank.kernel_size[1]

@@ -113,7 +113,7 @@ PROPAGATING = (
         name="pairs", frames=2, batch=8, samples=2_880, epochs=3, rate=2e-3, floor=0.5, hardest=0.3, reference=1.0
     ),
     PropagationStage(
-        name="clips", frames=4, batch=4, samples=3_200, epochs=8, rate=1e-3, floor=0.02, hardest=0.3, reference=0.2
+        name="clips", frames=4, batch=4, samples=2_400, epochs=6, rate=1e-3, floor=0.02, hardest=0.3, reference=0.2
     ),
 )
 # UNINEXT sees single frames only. Its masks have an eighth of the frame's resolution, so at last frames are enlarged.
