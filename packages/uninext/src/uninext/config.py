@@ -73,6 +73,7 @@ class TextConfig:
     hidden_act: str = "gelu"
     layer_norm_eps: float = 1e-12
     max_tokens: int = 256  # longer expressions are truncated
+    dropout: float = 0.1  # in training
     tokenizer: str = PUBLISHED_TOKENIZER  # the one that trained weights expect
 
 
@@ -191,6 +192,7 @@ def _demo(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
             intermediate_size=128,
             max_position_embeddings=64,
             max_tokens=64,
+            dropout=0.0,
             tokenizer=DEMO_TOKENIZER,
         ),
         image=ImageConfig(short_side=192),

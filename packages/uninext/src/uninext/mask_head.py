@@ -56,7 +56,7 @@ class DynamicMask(nn.Module):
         Returns:
             [E, Q, 2h, 2w] logits on the padded frame at stride 4.
         """
-        batch, _, height, width = features.shape
+        height, width = features.shape[-2:]
         cells = _cell_positions(height, width, features.device)  # [2, h, w]
         offsets = centres[..., None, None] - cells  # [E, Q, 2, h, w]
         shared = features[:, None].expand(-1, queries.shape[1], -1, -1, -1)
@@ -65,8 +65,8 @@ class DynamicMask(nn.Module):
         for weight, bias in layers[:-1]:
             x = torch.relu_(weight @ x + bias)
         weight, bias = layers[-1]
-        logits = (weight @ x + bias).view(batch, -1, height, width)
-        return _double(logits)
+        logits = (weight @ x + bias).squeeze(2)
+        return _double(logits.unflatten(-1, (height, width)))
 
     def _split(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Cut [E, Q, P] into weights [E, Q, out, in] and then biases [E, Q, out, 1] of the layers."""

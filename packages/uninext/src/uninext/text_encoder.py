@@ -43,6 +43,8 @@ class TextEncoder(nn.Module):
                 type_vocab_size=config.type_vocab_size,
                 hidden_act=config.hidden_act,
                 layer_norm_eps=config.layer_norm_eps,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
             ),
             add_pooling_layer=False,
         )
