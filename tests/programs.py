@@ -18,6 +18,7 @@ class Program:
     name: str
     member: Path
     smoke: tuple[str, ...]
+    demos: tuple[str, ...] = ("demo",)
 
     @property
     def executable(self) -> Path:
@@ -32,6 +33,12 @@ class Program:
         """The weights that its package ships for it, where it does."""
         own = f"src/*/demo_{self.name.split('-')[0]}.safetensors"
         return next((path for name in (own, "src/*/demo.safetensors") for path in self.member.glob(name)), None)
+
+    @property
+    def networks(self) -> dict[str, Path]:
+        """The weights that its package ships by configuration, the default first."""
+        found = {config: f"src/*/{config.replace('-', '_')}.safetensors" for config in self.demos}
+        return {config: path for config, name in found.items() for path in self.member.glob(name)}
 
     def command(self, *arguments: object) -> list[str]:
         assert self.executable.exists(), f"{self.executable} is missing: `uv run nox -s contracts` makes it"
@@ -65,9 +72,10 @@ def programs(suffix: str) -> list[Program]:
     found = []
     for path in sorted(ROOT.glob("packages/*/pyproject.toml")):
         settings = tomllib.loads(path.read_text())
-        smoke = settings.get("tool", {}).get("rvos-fusion", {}).get("smoke-arguments", SMOKE_ARGUMENTS)
+        own = settings.get("tool", {}).get("rvos-fusion", {})
+        smoke, demos = own.get("smoke-arguments", SMOKE_ARGUMENTS), own.get("demo-configs", ["demo"])
         found += [
-            Program(name, path.parent, tuple(smoke))
+            Program(name, path.parent, tuple(smoke), tuple(demos))
             for name in settings["project"].get("scripts", {})
             if re.search(f"{suffix}$", name)
         ]

@@ -176,22 +176,26 @@ def without_weights(program, dataset, out, *more):
 
 
 def test_a_program_that_ships_weights_uses_them_when_none_are_chosen(program, dataset, tmp_path):
-    if program.shipped is None:
+    if not program.networks:
         pytest.skip(f"{program.name} ships no weights")
-    result = without_weights(program, dataset, tmp_path / "run")
-    assert result.returncode == 0, result.stderr
-    assert f"{program.name}: weights: demo" in result.stderr
-    run = MaskRun.open(tmp_path / "run")
-    assert run.videos() == ["aa11", "bb22"]
-    assert run.manifest.checkpoint_sha256 == hashlib.sha256(program.shipped.read_bytes()).hexdigest()
-    assert run.manifest.settings["config"] == "demo"
+    default = next(iter(program.networks))
+    for config, arguments in ((default, []), *((config, ["--config", config]) for config in program.networks)):
+        out = tmp_path / f"{config}{len(arguments)}"
+        result = without_weights(program, dataset, out, *arguments)
+        assert result.returncode == 0, result.stderr
+        assert f"{program.name}: weights: demo" in result.stderr
+        run = MaskRun.open(out)
+        assert run.videos() == ["aa11", "bb22"]
+        assert run.manifest.checkpoint_sha256 == hashlib.sha256(program.networks[config].read_bytes()).hexdigest()
+        assert run.manifest.settings["config"] == config
 
 
 def test_shipped_weights_are_small_and_have_a_card(program):
-    if program.shipped is None:
+    if not program.networks:
         pytest.skip(f"{program.name} ships no weights")
-    assert program.shipped.stat().st_size <= 4_000_000
-    assert "J&F" in program.shipped.with_suffix(".md").read_text(encoding="utf-8")
+    for path in program.networks.values():
+        assert path.stat().st_size <= 4_000_000
+        assert "J&F" in path.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_weights_that_are_not_shipped_must_be_chosen(program, dataset, tmp_path):

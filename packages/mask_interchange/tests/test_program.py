@@ -191,6 +191,49 @@ def test_what_goes_with_shipped_weights(dataset, tmp_path, shipping, arguments, 
     assert (requests[0].config, requests[0].short_side) == (config, short_side)
 
 
+@pytest.fixture
+def shipping_two(tmp_path, shipping):
+    """The example program with two networks' weights, the second of which stands for `base`, and its requests."""
+    _, requests = shipping
+    first = Demo(weights=tmp_path / "demo.weights", config="tiny", short_side=96)
+    second = Demo(weights=tmp_path / "second.weights", config="small", stands_for="base", short_side=48)
+    second.weights.write_bytes(b"good weights")
+
+    def load(request):
+        requests.append(request)
+        return example.load(request)
+
+    program = replace(example.PROGRAM, configs=("base", "tiny", "small"), demos=(first, second), short_side=360)
+    return rvos_app(replace(program, load=load)), requests
+
+
+@pytest.mark.parametrize(
+    ("arguments", "weights", "short_side"),
+    [
+        ([], "demo.weights", 96),
+        (["--config", "tiny"], "demo.weights", 96),
+        (["--config", "small"], "second.weights", 48),
+        (["--config", "base"], "second.weights", 48),
+    ],
+)
+def test_the_configuration_chooses_among_shipped_weights(
+    dataset, tmp_path, shipping_two, arguments, weights, short_side
+):
+    app, requests = shipping_two
+    result = CliRunner().invoke(app, ["--dataset", str(dataset), "--out", str(tmp_path / "run"), *arguments])
+    assert result.exit_code == 0, result.stderr
+    assert requests[0].weights.checkpoint == tmp_path / weights
+    assert requests[0].short_side == short_side
+
+
+def test_a_configuration_whose_weights_are_not_there_is_told_which_are(dataset, tmp_path, shipping_two):
+    app, _ = shipping_two
+    (tmp_path / "second.weights").unlink()
+    result = CliRunner().invoke(app, ["--dataset", str(dataset), "--out", str(tmp_path / "run"), "--config", "base"])
+    assert result.exit_code == 2
+    assert "ships weights of tiny only" in result.stderr
+
+
 def test_weights_that_are_not_there_are_not_shipped(dataset, tmp_path, shipping):
     app, _ = shipping
     (tmp_path / "demo.weights").unlink()
