@@ -27,6 +27,8 @@ class Stage:
         batch: clips to a step.
         samples: clips in all.
         rate: learning rate of everything.
+        relative: for a first stage, `<model>/<stage>`: a stage of another model, with whose best weights it starts as
+            far as they fit.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Stage:
     batch: int
     samples: int
     rate: float
+    relative: str | None = None
 
     def recipe(self, seed: int) -> Recipe:
         """As the trainer takes it."""
@@ -122,6 +125,19 @@ FRAME_BY_FRAME = (
     Stage(name="frames", frames=1, batch=16, samples=400_000, rate=1e-3),
     Stage(name="large", short_side=192, frames=1, batch=16, samples=200_000, rate=5e-4),
 )
+# Behind the other backbone, the same parts know already what words mean.
+BEHIND_VIT = (
+    Stage(
+        name="easy",
+        sentences=EASY,
+        frames=1,
+        batch=16,
+        samples=200_000,
+        rate=1e-3,
+        relative="uninext-convnext/small",
+    ),
+    *FRAME_BY_FRAME[1:],
+)
 STAGES: Mapping[str, tuple[Stage, ...] | tuple[PropagationStage, ...]] = {
     "soc": REFERRING,
     "referformer": REFERRING,
@@ -129,8 +145,8 @@ STAGES: Mapping[str, tuple[Stage, ...] | tuple[PropagationStage, ...]] = {
     "aot": PROPAGATING,
     "deaot": PROPAGATING,
     "uninext-convnext": FRAME_BY_FRAME,
-    "uninext-vit": FRAME_BY_FRAME[1:],
+    "uninext-vit": BEHIND_VIT,
 }
 
 # A network that shares most of its parts with one trained before starts from that one's shipped weights.
-RELATIVES: Mapping[str, str] = {"mutr": "referformer", "uninext-vit": "uninext-convnext"}
+RELATIVES: Mapping[str, str] = {"mutr": "referformer"}

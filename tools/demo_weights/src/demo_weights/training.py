@@ -99,14 +99,16 @@ def _train_stage(
 
     network = variant(model)
     program: TrainingProgram = import_module(f"{network.package}.train").program()
-    relative = RELATIVES.get(model)
+    relative = None if model not in RELATIVES else shipped(RELATIVES[model]).weights
+    if stage.relative is not None:
+        relative = out.parents[1] / stage.relative / BEST
     request = TrainingRequest(
         data=data,
         out=out,
         recipe=stage.name,
         config=network.config,
         checkpoint=start,
-        relative=None if relative is None else shipped(relative).weights,
+        relative=relative,
         tokenizer=DEMO,
         device=device,
         save_every=100,
