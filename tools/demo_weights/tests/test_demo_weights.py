@@ -8,20 +8,27 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
+from aot_deaot.config import named_config
+from aot_deaot.demo import DEMOS
+from aot_deaot.network import PropagationNetwork
 from demo_weights.clips import RandomClips
 from demo_weights.errors import DemoWeightsError
+from demo_weights.propagators import first_masks_run, is_propagator
 from demo_weights.shipping import LARGEST, StageFacts, card, table, write_half
 from demo_weights.stages import EASY, STAGES
-from demo_weights.training import best_weights, split_of
+from demo_weights.training import best_weights, shipped, split_of
+from demo_weights.variants import VARIANTS
 from demo_weights.vocabulary import write_tokenizer
 from fusion_core.evaluation import Means
+from mask_interchange import MaskRun
 from rvos_layers.checkpoint import read_checkpoint
 from rvos_layers.tokenizer import DEMO, SHIPPED, pretrained_encoder
 from rvos_synthetic import plan_video, vocabulary, write_dataset
-from rvos_training.object_presence import object_presence
+from rvos_training.object_presence import object_presence, read_labels
 from safetensors.torch import save_file
 
-MODELS = list(STAGES)
+MODELS = [model for model in STAGES if not is_propagator(model) and model not in VARIANTS]
+PROPAGATORS = [model for model in STAGES if is_propagator(model)]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +96,38 @@ def test_what_is_shipped_is_small_enough(model):
     network = program.build(program.configs["demo"])
     assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
     assert program.demo == import_module(f"{model}.demo").DEMO
+
+
+@pytest.mark.parametrize("model", PROPAGATORS)
+def test_what_propagators_ship_is_small_enough(model):
+    network = PropagationNetwork(named_config(model, shipped(model).config))
+    assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
+    assert shipped(model) == DEMOS[model]
+
+
+def test_propagators_are_scored_from_true_masks(tmp_path):
+    write_dataset(tmp_path / "data", "test", 2, size=(48, 80), frames=6)
+    run = MaskRun.open(first_masks_run(tmp_path / "data", "test", tmp_path / "masks"))
+    truth = split_of(tmp_path / "data", "test")
+    assert run.videos() == list(truth.dataset.videos)
+    for name, video in truth.dataset.videos.items():
+        labels = np.stack([read_labels(truth.annotations, video, frame) for frame in range(6)])
+        for track in run.read(name).tracks:
+            shown = (labels == int(track.expression.group)).any(axis=(1, 2))
+            assert track.key_frame == shown.argmax()
+            np.testing.assert_array_equal(
+                track.mask(track.key_frame), labels[track.key_frame] == int(track.expression.group)
+            )
+            assert sum(track.mask(frame).any() for frame in range(6)) == 1
+    first_masks_run(tmp_path / "data", "test", tmp_path / "masks")  # again, nothing to do
+
+
+@pytest.mark.parametrize("model", PROPAGATORS)
+def test_stages_of_propagators_are_recipes(model):
+    for stage in STAGES[model]:
+        recipe = stage.recipe(share=0.5, seed=3)
+        assert recipe.samples * recipe.epochs == stage.samples // 2
+        assert recipe.optimisation.falling == recipe.epochs
 
 
 def test_half_precision(tmp_path):

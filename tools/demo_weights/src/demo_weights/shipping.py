@@ -23,8 +23,8 @@ from demo_weights.variants import variant
 LARGEST = 4_000_000  # bytes that a package may ship
 SENTENCES = """Sentences are made of the closed vocabulary of these videos; other words are
   accepted but unknown."""
-MASKS = """Given are the true masks of the frames on which objects are first seen, in
-  training as in the scores; in training no others are seen than those of the first frame of a clip."""
+MASKS = """Given is the true mask of every object on the frame that first shows it;
+  in training, of every object on the first frame of a clip."""
 DROPPING = "every rate a tenth in the last third of a stage"
 FALLING = "rates that fall from epoch to epoch"
 LARGEST_HALF = torch.finfo(torch.float16).max
@@ -171,7 +171,7 @@ def table(scores: dict[str, Means]) -> str:
     return f"""# What the demo weights score
 
 On {VIDEOS["test"]} test videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames. They were
-used for no choice. Each program ran with its shipped weights; how these were trained stands in `demo.md` beside them.
+used for no choice. Each program ran with its shipped weights; how these were trained stands in a file beside them.
 AOT and DeAOT were given the true mask of each object on the frame that first shows it, which counts as one of its 12.
 
 | program | J&F | J | F |
