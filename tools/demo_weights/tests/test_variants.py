@@ -1,0 +1,36 @@
+"""Networks that are one of several of a program, and stages that start from another model's."""
+
+import json
+from importlib import import_module
+
+import pytest
+from demo_weights.shipping import LARGEST
+from demo_weights.stages import STAGES
+from demo_weights.training import shipped
+from demo_weights.variants import VARIANTS, Variant, variant
+from rvos_layers.tokenizer import DEMO, SHIPPED
+from uninext.demo import DEMOS
+
+
+def test_a_model_is_a_program_unless_it_is_a_variant():
+    assert variant("soc") == Variant("soc", "demo")
+    assert variant("uninext-vit") == Variant("uninext", "demo-vit")
+
+
+@pytest.mark.parametrize("model", list(VARIANTS))
+def test_variants_fit_the_tokenizer_and_are_small_enough(model):
+    chosen = variant(model)
+    made = import_module(f"{chosen.package}.train").program().model
+    words = len(json.loads((SHIPPED[DEMO] / "vocab.json").read_text()))
+    assert (made.configs[chosen.config].text.vocab_size, made.configs[chosen.config].text.tokenizer) == (words, DEMO)
+    network = made.filled(chosen.config, None)
+    assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
+    assert shipped(model) == DEMOS[chosen.config]
+
+
+def test_relatives_are_stages_that_there_are():
+    named = [stage.relative for stages in STAGES.values() for stage in stages if getattr(stage, "relative", None)]
+    assert named
+    for relative in named:
+        model, name = relative.split("/")
+        assert name in [stage.name for stage in STAGES[model]]
