@@ -11,6 +11,7 @@ from aot_deaot.recipes import PropagationRecipe
 from aot_deaot.train import PropagationRequest
 from aot_deaot.train import train as train_network
 from mask_interchange import MaskRun, RunManifest, open_dataset
+from mask_interchange.program import Demo
 
 CONFIG = "demo"
 
@@ -18,6 +19,11 @@ CONFIG = "demo"
 def is_propagator(model: str) -> bool:
     """Whether a model carries masks on rather than finding them."""
     return model in DEMOS
+
+
+def shipped_propagator(model: str) -> Demo:
+    """Where the package keeps a model's weights."""
+    return DEMOS[cast(Family, model)]
 
 
 def train_propagator(

@@ -5,7 +5,6 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from aot_deaot.demo import DEMOS
 from mask_interchange import open_dataset
 from mask_interchange.program import Demo
 from rvos_synthetic import write_dataset
@@ -17,7 +16,7 @@ from rvos_training.recipe import Recipe
 from rvos_training.request import TrainingRequest
 
 from demo_weights.clips import RandomClips
-from demo_weights.propagators import train_propagator
+from demo_weights.propagators import is_propagator, shipped_propagator, train_propagator
 from demo_weights.stages import EPOCHS, RELATIVES, SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage
 from demo_weights.variants import VARIANTS, shipped_variant, variant
 
@@ -40,7 +39,7 @@ def shipped(model: str) -> Demo:
     """Where a package keeps its weights."""
     if model in VARIANTS:
         return shipped_variant(model)
-    return DEMOS[model] if model in DEMOS else import_module(f"{model}.demo").DEMO
+    return shipped_propagator(model) if is_propagator(model) else import_module(f"{model}.demo").DEMO
 
 
 def best_weights(out: Path, stages: Sequence[Stage | PropagationStage]) -> Path | None:
