@@ -1,7 +1,7 @@
 """What each demo model is trained on, and for how long, as data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aot_deaot.recipes import FallingRates, PropagationRecipe
 from rvos_layers.preprocess import ResizeRule
@@ -110,6 +110,8 @@ REFERRING = (
     Stage(name="frames", frames=1, batch=16, samples=200_000, rate=1e-3),
     Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4),
 )
+# MUTR is ReferFormer with two parts more, which have to be learned.
+AFTER_REFERFORMER = (replace(REFERRING[1], relative="referformer/frames"), REFERRING[2])
 # Two frames are enough to learn what belongs to what; then the network's own answers are fed back.
 PROPAGATING = (
     PropagationStage(
@@ -141,12 +143,9 @@ BEHIND_VIT = (
 STAGES: Mapping[str, tuple[Stage, ...] | tuple[PropagationStage, ...]] = {
     "soc": REFERRING,
     "referformer": REFERRING,
-    "mutr": REFERRING,
+    "mutr": AFTER_REFERFORMER,
     "aot": PROPAGATING,
     "deaot": PROPAGATING,
     "uninext-convnext": FRAME_BY_FRAME,
     "uninext-vit": BEHIND_VIT,
 }
-
-# A network that shares most of its parts with one trained before starts from that one's shipped weights.
-RELATIVES: Mapping[str, str] = {"mutr": "referformer"}

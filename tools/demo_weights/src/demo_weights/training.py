@@ -17,7 +17,7 @@ from rvos_training.request import TrainingRequest
 
 from demo_weights.clips import RandomClips
 from demo_weights.propagators import is_propagator, shipped_propagator, train_propagator
-from demo_weights.stages import EPOCHS, RELATIVES, SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage
+from demo_weights.stages import EPOCHS, SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage
 from demo_weights.variants import VARIANTS, shipped_variant, variant
 
 DEMO = "demo"  # tokenizer
@@ -98,9 +98,7 @@ def _train_stage(
 
     network = variant(model)
     program: TrainingProgram = import_module(f"{network.package}.train").program()
-    relative = None if model not in RELATIVES else shipped(RELATIVES[model]).weights
-    if stage.relative is not None:
-        relative = out.parents[1] / stage.relative / BEST
+    relative = None if stage.relative is None else out.parents[1] / stage.relative / BEST
     request = TrainingRequest(
         data=data,
         out=out,
