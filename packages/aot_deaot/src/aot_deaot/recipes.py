@@ -1,9 +1,8 @@
-"""How a propagator is trained, as data.
+"""How a propagator is trained, as data. What has a default has the published one, of the training on videos.
 
 Section 5.1 of the AOT paper; `configs/default.py` of the published code.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rvos_training.recipe import Course
@@ -99,9 +98,3 @@ class PropagationRecipe(Course):
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"scales must be one or more positive numbers, not {self.scales}")
-
-
-RECIPES: Mapping[str, PropagationRecipe] = {
-    # Rates, batch, clip length and losses of the published training on videos.
-    "videos": PropagationRecipe(epochs=100, samples=16_000, batch=16, optimisation=FallingRates(falling=100), frames=5),
-}
