@@ -57,11 +57,18 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
+def in_parallel(member: Path) -> list[str]:
+    """Options of pytest: a process a core for members that develop with pytest-xdist; a file's tests stay together."""
+    groups = tomllib.loads((member / "pyproject.toml").read_text()).get("dependency-groups", {})
+    is_wanted = any(one.startswith("pytest-xdist") for one in groups.get("dev", []) if isinstance(one, str))
+    return ["-n", "auto", "--dist", "loadfile"] if is_wanted else []
+
+
 def _package_session(member: Path) -> None:
     @nox.session(name=member.name)
     def package(session: nox.Session) -> None:
         sync(session, member)
-        in_environment(session, member, "pytest", str(member / "tests"), *session.posargs)
+        in_environment(session, member, "pytest", *in_parallel(member), str(member / "tests"), *session.posargs)
 
 
 for _member in TESTED:
@@ -101,7 +108,7 @@ def pipeline(session: nox.Session) -> None:
     for member in MEMBERS:
         if project(member).get("scripts"):
             sync(session, member)
-    session.run("pytest", "tests/pipeline", *session.posargs)
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", "tests/pipeline", *session.posargs)
 
 
 @nox.session(default=False)
