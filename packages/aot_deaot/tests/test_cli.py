@@ -115,7 +115,7 @@ def test_switches_reach_the_procedure(dataset, tmp_path):
     call("--dataset", dataset, "--masks", source, "--out", tmp_path / "out", *options, family="deaot")
     procedure = MaskRun.open(tmp_path / "out").manifest.settings["procedure"]
     assert (procedure["active_ids"], procedure["feedback"], procedure["flip"]) == ("all", "own", False)
-    assert procedure["limits"] == {"short_edge": 624.0, "long_edge": 1040.0}
+    assert procedure["limits"] == {"short_edge": 624.0, "long_edge": 1040.0, "enlarge": False}
     assert procedure["scales"] == [1.0]
 
 
