@@ -19,8 +19,8 @@ from fusion_core.errors import ProgramError
 
 Tell = Callable[[str], None]
 
-# What uv says of every environment, also of one that is up to date, and its list of packages.
-_NO_NEWS = ("Resolved", "Audited", "Checked", "+", "-", "~", "warning:")
+# How lines of uv begin that tell what takes time; one about an environment that is up to date has none of them.
+_NEWS = ("Creating", "Downloading", "Downloaded", "Building", "Built", "Prepared", "Installed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ class Program:
         """
         if self.member is None:
             return
-        result = self.member.sync(tell=lambda line: None if line.startswith(_NO_NEWS) else tell(line))
+        result = self.member.sync(tell=lambda line: tell(line) if line.startswith(_NEWS) else None)
         if result.returncode:
             raise ProgramError(
                 f"the environment of {self.member.distribution} could not be made in {self.member.environment}; if this"
