@@ -13,6 +13,7 @@ from typing import cast
 from accelerate import Accelerator
 from rvos_training.contract import TrainingModule
 from rvos_training.data_parts import AnnotatedVideos, open_parts
+from rvos_training.initial_weights import load_relative
 from rvos_training.random_state import seed_everything
 from rvos_training.trainer import Trainer
 from rvos_training.validation import Validation
@@ -20,7 +21,7 @@ from rvos_training.validation import Validation
 from aot_deaot.checkpoint import load_state, save_network
 from aot_deaot.config import Family, named_config
 from aot_deaot.first_masks import FirstMaskPropagator
-from aot_deaot.initial_weights import draw_identity_bank
+from aot_deaot.initial_weights import prepare
 from aot_deaot.network import PropagationNetwork
 from aot_deaot.objective import PropagationCriterion, PropagationLosses
 from aot_deaot.propagate import Propagator, corrected
@@ -55,6 +56,7 @@ class PropagationRequest:
         data: folder of the data set, see `rvos_training.data_parts`.
         out: folder for checkpoints, logs and weights; a training that is there goes on.
         checkpoint: network to start from; None for random weights.
+        relative: weights of a network of the other family; what fits by name and shape replaces random ones.
         device: `auto` or `cpu`.
         save_every: steps between checkpoints.
     """
@@ -64,6 +66,7 @@ class PropagationRequest:
     data: Path
     out: Path
     checkpoint: Path | None = None
+    relative: Path | None = None
     device: str = "auto"
     save_every: int = 500
 
@@ -103,7 +106,9 @@ def starting_network(request: PropagationRequest, seed: int) -> PropagationNetwo
     seed_everything(seed)
     network = PropagationNetwork(config)
     if request.checkpoint is None:
-        draw_identity_bank(network)
+        prepare(network)
+        if request.relative is not None:
+            load_relative(network, request.relative)
     else:
         network.load_state_dict(load_state(request.checkpoint, config))
     return network

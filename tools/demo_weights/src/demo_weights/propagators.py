@@ -27,11 +27,24 @@ def shipped_propagator(model: str) -> Demo:
 
 
 def train_propagator(
-    model: str, recipe: PropagationRecipe, start: Path | None, data: Path, out: Path, device: str
+    model: str,
+    recipe: PropagationRecipe,
+    start: Path | None,
+    relative: Path | None,
+    data: Path,
+    out: Path,
+    device: str,
 ) -> None:
     """One stage; a training that is there goes on."""
     request = PropagationRequest(
-        family=cast(Family, model), config=CONFIG, data=data, out=out, checkpoint=start, device=device, save_every=100
+        family=cast(Family, model),
+        config=CONFIG,
+        data=data,
+        out=out,
+        checkpoint=start,
+        relative=relative,
+        device=device,
+        save_every=100,
     )
     train_network(request, recipe)
 

@@ -127,7 +127,7 @@ def card(model: str, facts: list[StageFacts], test: Means, size: int) -> str:
 videos its masks mean nothing.
 
 - Data: {VIDEOS["train"]} training videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames.
-  No other data, no weights to start from. {input_}
+  No other data. Training started from {_origin(facts)}. {input_}
 - Training: seed {SEED}, the program's own trainer and losses, {rates}. The
   weights are those of the best score on {VIDEOS["valid"]} validation videos.
 
@@ -144,6 +144,12 @@ Scores on the {VIDEOS["test"]} videos of the test split, which were used for no 
 Made by `uv run --package demo-weights demo-weights train {model}`, with `--stages` and `--share` where not all
 stages or clips are listed above. License as of the program.
 """
+
+
+def _origin(facts: list[StageFacts]) -> str:
+    """What the weights were before the first stage that was trained."""
+    relative = facts[0].stage.relative if facts else None
+    return "random weights" if relative is None else f"what it has in common with `{relative}` of this tool"
 
 
 def _row(model: str, facts: StageFacts) -> str:

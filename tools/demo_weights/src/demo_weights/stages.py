@@ -73,6 +73,7 @@ class PropagationStage:
         floor: share of it that is left at the end.
         hardest: share of a frame's pixels that the cross entropy counts.
         reference: weight of reading out the first frame's own masks.
+        relative: as of `Stage`.
     """
 
     name: str
@@ -84,6 +85,7 @@ class PropagationStage:
     floor: float
     hardest: float
     reference: float
+    relative: str | None = None
 
     def recipe(self, share: float, seed: int) -> PropagationRecipe:
         """As the trainer takes it, for a part of the samples."""
@@ -121,6 +123,11 @@ PROPAGATING = (
         name="clips", frames=4, batch=4, samples=2_400, epochs=6, rate=1e-3, floor=0.02, hardest=0.3, reference=0.2
     ),
 )
+# DeAOT needs longer for a step and has to learn its propagation only: encoder, identity bank and decoder are AOT's.
+AFTER_AOT = (
+    replace(PROPAGATING[0], samples=1_280, epochs=2, relative="aot/pairs"),
+    replace(PROPAGATING[1], samples=1_280, epochs=4),
+)
 # UNINEXT sees single frames only. Its masks have an eighth of the frame's resolution, so at last frames are enlarged.
 FRAME_BY_FRAME = (
     Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3),
@@ -145,7 +152,7 @@ STAGES: Mapping[str, tuple[Stage, ...] | tuple[PropagationStage, ...]] = {
     "referformer": REFERRING,
     "mutr": AFTER_REFERFORMER,
     "aot": PROPAGATING,
-    "deaot": PROPAGATING,
+    "deaot": AFTER_AOT,
     "uninext-convnext": FRAME_BY_FRAME,
     "uninext-vit": BEHIND_VIT,
 }

@@ -48,6 +48,11 @@ def best_weights(out: Path, stages: Sequence[Stage | PropagationStage]) -> Path 
     return next((path for path in reversed(found) if path.is_file()), None)
 
 
+def relative_weights(out: Path, stage: Stage | PropagationStage) -> Path | None:
+    """The weights of another model that a stage starts with; `out` is the folder of the stage's model."""
+    return None if stage.relative is None else out.parent / stage.relative / BEST
+
+
 def train(
     model: str,
     data: Path,
@@ -80,7 +85,8 @@ def train(
         if stages is None or stage.name in stages:
             start = best_weights(out, STAGES[model][:place])
             if isinstance(stage, PropagationStage):
-                train_propagator(model, stage.recipe(share, seed), start, data, out / stage.name, device)
+                relative = relative_weights(out, stage)
+                train_propagator(model, stage.recipe(share, seed), start, relative, data, out / stage.name, device)
             else:
                 _train_stage(model, stage, start, data, out / stage.name, share, device, seed)
     best = best_weights(out, STAGES[model])
@@ -98,14 +104,13 @@ def _train_stage(
 
     network = variant(model)
     program: TrainingProgram = import_module(f"{network.package}.train").program()
-    relative = None if stage.relative is None else out.parents[1] / stage.relative / BEST
     request = TrainingRequest(
         data=data,
         out=out,
         recipe=stage.name,
         config=network.config,
         checkpoint=start,
-        relative=relative,
+        relative=relative_weights(out.parent, stage),
         tokenizer=DEMO,
         device=device,
         save_every=100,
