@@ -107,7 +107,7 @@ def test_terms_add_up_with_their_weights() -> None:
 def test_losses_of_the_last_layer_by_hand() -> None:
     """Focal, L1, GIoU, cross entropy of overlap and dice written out in full for the stand-ins that were chosen."""
     module, given = learner(), batch()
-    network = module.network
+    network = module.uninext
     geometry = frame_geometry((96, 160), network.config.hidden_dim)
     with torch.no_grad():
         text = network.encode_text(given.tokens.input_ids, given.tokens.mask)
@@ -191,7 +191,7 @@ def test_what_it_does_not_learn_from_is_told() -> None:
 
 
 def test_a_network_begins_with_boxes_at_their_anchors_and_few_proposals() -> None:
-    network = learner().network
+    network = learner().uninext
     geometry = frame_geometry((96, 160), network.config.hidden_dim)
     memory = torch.randn(1, geometry.tokens, network.config.hidden_dim)
     with torch.no_grad():

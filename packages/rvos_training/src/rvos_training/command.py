@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from mask_interchange import MaskInterchangeError
@@ -110,7 +110,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start(checkpoint: Path | None, backbone: str | None, text_encoder: str | None) -> dict[str, str]:
+def _start(checkpoint: Path | None, backbone: str | None, text_encoder: str | None) -> dict[str, Any]:
     """The weights to start from; they must be chosen."""
     if checkpoint is not None:
         if backbone is not None or text_encoder is not None:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from uninext.mlp import MLP
 from uninext.model import Uninext
 
 PRIOR = 0.01  # how likely any token is to be the object
@@ -18,6 +19,7 @@ def settle(network: Uninext) -> None:
     first, to spare what image and text encoder know; as here they know nothing, it is open.
     """
     for head in (network.proposals.box, *network.decoder.box_heads):
+        assert isinstance(head, MLP)
         last = head[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)

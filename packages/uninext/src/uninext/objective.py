@@ -78,12 +78,16 @@ class FrameLearner(TrainingModule):
         weights: of the losses, by name.
     """
 
-    network: Uninext
-
     def __init__(self, network: Uninext, weights: Mapping[str, float] = PUBLISHED) -> None:
         super().__init__()
         self.network = network
         self.weights = weights
+
+    @property
+    def uninext(self) -> Uninext:
+        """The network."""
+        assert isinstance(self.network, Uninext)
+        return self.network
 
     def forward(self, batch: Batch) -> FrameLosses:
         """Losses of B clips of one frame each, all of one size.
@@ -91,7 +95,7 @@ class FrameLearner(TrainingModule):
         Raises:
             TrainingError: clips of several frames, or frames of different sizes.
         """
-        network = self.network
+        network = self.uninext
         geometry = geometry_of(_image_size(batch), network.config.hidden_dim, batch.frames.device)
         text = network.encode_text(batch.tokens.input_ids, batch.tokens.mask)
         memory, words = network.read_at_once(network.encode_frames(batch.frames[:, 0], geometry), text)
@@ -105,7 +109,7 @@ class FrameLearner(TrainingModule):
 
     def answers(self, memory: Tensor, pooled_text: Tensor, geometry: FrameGeometry) -> Iterator[Answer]:
         """What all tokens propose, then what each decoder layer says, the last one last."""
-        network, head = self.network, self.network.proposals
+        network, head = self.uninext, self.uninext.proposals
         described = head.describe(memory, geometry)
         chosen = head.choose(described, geometry)
         yield Answer(
@@ -150,7 +154,7 @@ class FrameLearner(TrainingModule):
             terms["overlap"] = binary_cross_entropy_with_logits(said, reached, reduction="sum") / count
         if answer.queries is not None:
             height, width = geometry.image_size
-            drawn = self.network.dynamic_mask(
+            drawn = self.uninext.dynamic_mask(
                 answer.queries[images, places, None],
                 candidates.centres[images, places, None] * boxes.new_tensor([width, height]),
                 features[images],
