@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from aot_deaot.checkpoint import load_network, random_network
+from aot_deaot.checkpoint import load_network, random_network, save_network
 from aot_deaot.config import named_config
 from aot_deaot.first_masks import first_masks
-from aot_deaot.initial_weights import draw_identity_bank
+from aot_deaot.initial_weights import prepare
 from aot_deaot.memory import MemoryPolicy
 from aot_deaot.network import resize_logits
 from aot_deaot.objective import PropagationCriterion
@@ -18,7 +18,7 @@ from aot_deaot.preprocess import network_image
 from aot_deaot.propagate import Job, Propagator, corrected
 from aot_deaot.recipes import FallingRates, PropagationRecipe
 from aot_deaot.rollout import roll_out
-from aot_deaot.train import CACHE, PropagationLearner, PropagationRequest, train
+from aot_deaot.train import CACHE, PropagationLearner, PropagationRequest, starting_network, train
 from aot_deaot.training_clips import PropagationBatch, PropagationData, some_frames
 from hypothesis import given
 from hypothesis import strategies as st
@@ -215,7 +215,7 @@ def test_another_family_does_not_go_on_with_a_training(root, tmp_path):
 def test_the_identity_bank_tells_ids_apart_whatever_their_shape():
     network = random_network(0, named_config("aot", "tiny"))
     torch.manual_seed(0)
-    draw_identity_bank(network)
+    prepare(network)
     labels = torch.zeros(4, 16, 16, dtype=torch.int64)
     labels[0], labels[1, :9], labels[2], labels[3, :9] = 1, 1, 2, 2
     with torch.no_grad():
@@ -223,6 +223,30 @@ def test_the_identity_bank_tells_ids_apart_whatever_their_shape():
     assert torch.cosine_similarity(whole, part, dim=0) > 0.5
     assert torch.cosine_similarity(other, other_part, dim=0) > 0.5
     assert abs(torch.cosine_similarity(whole, other, dim=0)) < 0.9
+
+
+def test_deaot_begins_with_what_it_finds_where_it_finds_it():
+    network = random_network(0, named_config("deaot", "tiny"))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    prepare(network)
+    changed = [name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert changed == ["identity_bank.weight", *(name for name in before if name.endswith("blend.weight"))]
+    for name in changed[1:]:
+        difference = network.state_dict()[name] - before[name]
+        torch.testing.assert_close(difference[:, 0, 2, 2], torch.ones(len(difference)))
+        assert difference.count_nonzero() == len(difference)
+
+
+def test_one_family_starts_with_what_it_has_in_common_with_the_other(root, tmp_path):
+    other = random_network(9, named_config("aot", "tiny"))
+    save_network(tmp_path / "aot.safetensors", other, "tiny")
+    request = PropagationRequest(
+        family="deaot", config="tiny", data=root, out=tmp_path, relative=tmp_path / "aot.safetensors"
+    )
+    own, theirs = starting_network(request, seed=0).state_dict(), other.state_dict()
+    same = {name for name in own if name in theirs and torch.equal(own[name], theirs[name])}
+    assert {"encoder.features.0.0.weight", "projector.weight", "identity_bank.weight", "decoder.logits.weight"} <= same
+    assert not any(name.startswith("layers.0.long_output") for name in same)
 
 
 def test_first_masks_are_those_of_the_first_frame_that_shows_the_object(videos):
