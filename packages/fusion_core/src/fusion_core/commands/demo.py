@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typer import Typer
 
 MARKER = "demo.json"  # a folder with this file was made by a demo, and may be emptied for another one
+WORKERS = 2  # small networks: most of the time programs start, which takes one core
 SPLIT = "test"  # no weights were trained, chosen or stopped with its videos
 
 
@@ -34,7 +35,7 @@ def demo(
     dataset, runs, result, page = out / "dataset", out / "runs", out / "result", out / "report.html"
     drawn = ("--dataset", dataset, "--split", SPLIT)
     _run(drawing, "rvos-synthetic", "--split", SPLIT, "--videos", videos, "--out", dataset)
-    _run(app, "fusion-core", "run", "--recipe", "demo", *drawn, "--runs", runs, "--out", result)
+    _run(app, "fusion-core", "run", "--recipe", "demo", *drawn, "--runs", runs, "--out", result, "--workers", WORKERS)
     _run(app, "fusion-core", "check-submission", result / "submission.zip", *drawn)
     shown = ("--annotations", dataset / SPLIT / "Annotations", "--out", page)
     _run(app, "fusion-core", "report", "--recipe", "demo", *drawn, "--runs", runs, *shown)
