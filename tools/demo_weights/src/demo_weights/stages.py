@@ -132,7 +132,7 @@ AFTER_AOT = (
 FRAME_BY_FRAME = (
     Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3),
     Stage(name="frames", frames=1, batch=16, samples=400_000, rate=1e-3),
-    Stage(name="large", short_side=192, frames=1, batch=16, samples=200_000, rate=5e-4),
+    Stage(name="large", short_side=192, frames=1, batch=8, samples=200_000, rate=5e-4),
 )
 # Behind the other backbone, the same parts know already what words mean.
 BEHIND_VIT = (
