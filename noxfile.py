@@ -6,7 +6,11 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tomllib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import nox
@@ -15,6 +19,7 @@ ROOT = Path(__file__).parent
 WORKSPACE = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
 MEMBERS = sorted(path.parent for pattern in WORKSPACE for path in ROOT.glob(f"{pattern}/pyproject.toml"))
 TESTED = [member for member in MEMBERS if any(member.glob("tests/test_*.py"))]
+AT_A_TIME = 2  # members; each has its share of the cores, and a few GB of memory at full size
 
 nox.options.default_venv_backend = "none"  # uv makes the environments, one a package
 nox.options.error_on_missing_interpreters = True
@@ -44,9 +49,33 @@ def sync(session: nox.Session, member: Path) -> None:
     )
 
 
-def in_environment(session: nox.Session, member: Path, *command: str) -> None:
-    """Run a command in the member's environment as it stands."""
-    session.run("uv", "run", "--no-sync", "--package", project(member)["name"], *command, env=environment(member))
+def in_environment(member: Path, *command: str) -> list[str]:
+    """The command line that runs a command in the member's environment as it stands."""
+    return ["uv", "run", "--no-sync", "--package", project(member)["name"], *command]
+
+
+def for_each(session: nox.Session, members: Sequence[Path], command: Callable[[Path], list[str]]) -> None:
+    """Run a command for every member, some at a time; what each says is shown when it has ended."""
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // AT_A_TIME))}
+
+    def run(member: Path) -> subprocess.CompletedProcess[str]:
+        variables = os.environ | environment(member) | threads
+        return subprocess.run(
+            command(member), env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    failed = []
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        running = {pool.submit(run, member): member for member in members}
+        try:
+            for future in as_completed(running):
+                name, result = running[future].name, future.result()
+                print(f"\n{name}: exit code {result.returncode}\n{result.stdout}", flush=True)
+                failed += [name] if result.returncode else []
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C nothing more is begun
+    if failed:
+        session.error(f"failed: {', '.join(sorted(failed))}")
 
 
 @nox.session
@@ -64,11 +93,16 @@ def in_parallel(member: Path) -> list[str]:
     return ["-n", "auto", "--dist", "loadfile"] if is_wanted else []
 
 
+def suite(member: Path) -> list[str]:
+    """The command line of a member's tests."""
+    return in_environment(member, "pytest", *in_parallel(member), str(member / "tests"))
+
+
 def _package_session(member: Path) -> None:
-    @nox.session(name=member.name)
+    @nox.session(name=member.name, default=False)
     def package(session: nox.Session) -> None:
         sync(session, member)
-        in_environment(session, member, "pytest", *in_parallel(member), str(member / "tests"), *session.posargs)
+        session.run(*suite(member), *session.posargs, env=environment(member))
 
 
 for _member in TESTED:
@@ -76,15 +110,29 @@ for _member in TESTED:
 
 
 @nox.session
+def packages(session: nox.Session) -> None:
+    """The tests of all packages, those of programs first, which take longest."""
+    for member in TESTED:
+        sync(session, member)
+    in_order = sorted(TESTED, key=lambda member: not project(member).get("scripts"))
+    for_each(session, in_order, lambda member: [*suite(member), *session.posargs])
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """Static types of every package against the libraries of its own environment."""
-    for member in MEMBERS:
-        if not (member / "src").exists():  # detectron2 only builds another distribution
-            continue
+    checked = [member for member in MEMBERS if (member / "src").exists()]  # detectron2 only builds another distribution
+    for member in checked:
         sync(session, member)
+
+    session.run("uv", "sync", "--locked", "--inexact", "--quiet", "--group", "types")
+    checker = Path(sys.executable).with_name("basedpyright")
+
+    def check(member: Path) -> list[str]:
         python = ROOT / ".venvs" / member.name / "bin" / "python"
-        checker = ["uv", "run", "--locked", "--group", "types", "basedpyright", "--level", "error"]
-        session.run(*checker, "--pythonpath", str(python), str(member / "src"))
+        return [str(checker), "--level", "error", "--pythonpath", str(python), str(member / "src")]
+
+    for_each(session, checked, check)
 
 
 @nox.session
