@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from mask_interchange import DatasetError, MaskInterchangeError, MaskRun
 
-from fusion_core.errors import FusionCoreError, RecipeError
+from fusion_core.errors import FusionCoreError, ProgramError, RecipeError
 from fusion_core.jobs import Job, Place, ProgramJob, jobs_of
+from fusion_core.programs import find_program
 from fusion_core.recipe import ExistingRun, Node
 
 
@@ -83,6 +84,7 @@ def make_plan(place: Place) -> Plan:
     speeds = place.ledger.speeds()
     for job in jobs_of(place):
         done, note = _done(job, list(videos), made)
+        note = _without_program(job) or note
         missing = tuple(video for video in videos if video not in done)
         frames = sum(videos[video] for video in missing)
         speed = speeds.get(job.loads)
@@ -126,6 +128,16 @@ def without_weights(place: Place, plan: Plan) -> list[str]:
     missing = {look.node.name for look in plan.nodes if look.missing}
     jobs = (job for job in jobs_of(place) if isinstance(job, ProgramJob) and missing & set(job.runs))
     return list(dict.fromkeys(job.model.name for job in jobs if not job.has_weights))
+
+
+def _without_program(job: Job) -> str | None:
+    """Why a job has no program to start, None if it has one."""
+    if isinstance(job, ProgramJob):
+        try:
+            find_program(job.model.program)
+        except ProgramError as error:
+            return str(error)
+    return None
 
 
 def _done(job: Job, videos: Sequence[str], made: Mapping[str, set[str]]) -> tuple[set[str], str | None]:

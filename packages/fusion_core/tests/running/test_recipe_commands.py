@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 import zipfile
 
 import pytest
@@ -99,6 +100,14 @@ def test_a_plan_says_why_a_run_would_be_made_anew(stage):
     recipe.write_text(recipe.read_text().replace("seed = 1", "seed = 5"))
     result = call("plan", stage, recipe=recipe)
     assert "made anew: a: options.seed was 1 and is 5 now" in " ".join(result.stdout.split())
+
+
+def test_a_plan_names_a_program_that_is_not_there(stage):
+    recipe = stage.write_recipe()
+    recipe.write_text(recipe.read_text().replace(sys.executable, "no-such-program", 1))
+    result = call("plan", stage, recipe=recipe)
+    assert result.exit_code == 0
+    assert "a: no program 'no-such-program' on the PATH" in " ".join(result.stdout.split())
 
 
 def test_wrong_use(stage, tmp_path):
