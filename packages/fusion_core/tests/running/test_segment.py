@@ -51,6 +51,7 @@ def test_every_form_of_the_result(clip, recipe, tmp_path):
     result = segment(clip, recipe, out, "--weights", "random:0", "--fps", "12")
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in out.iterdir()) == ["masks", "masks.json", "overlay", "rgba", "runs"]
+    assert "the man in red: on 3 of 3 frames" in result.stdout
     voted = MaskRun.open(out / "runs" / "voted").read("clip")
     assert [track.expression.text for track in voted.tracks] == list(SENTENCES)
     with av.open(str(out / "overlay" / "clip.mp4")) as container:

@@ -71,6 +71,7 @@ def segment(
         typer.echo(f"{out}: not complete; the same command tries again what is missing", err=True)
         raise typer.Exit(1)
     _render(summary, out, Fraction(fps).limit_denominator(1001), font)
+    _tell_found(summary)
 
 
 def _check_out(out: Path) -> None:
@@ -121,3 +122,14 @@ def _render(summary: "Summary", out: Path, rate: Fraction, font: Path | None) ->
             typer.echo(out / name)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _tell_found(summary: "Summary") -> None:
+    """On how many frames each sentence has a mask."""
+    from mask_interchange import MaskRun
+
+    for video in summary.place.dataset.videos:
+        masks = MaskRun.open(summary.result).read(video)
+        for track in masks.tracks:
+            found = int((track.runs.areas() > 0).sum())
+            typer.echo(f"{track.expression.text}: on {found} of {len(masks.frame_names)} frames")
