@@ -25,7 +25,7 @@ SENTENCES = """Sentences are made of the closed vocabulary of these videos; othe
   accepted but unknown."""
 MASKS = """Given is the true mask of every object on the frame that first shows it;
   in training, of every object on the first frame of a clip."""
-DROPPING = "every rate a tenth in the last third of a stage"
+DROPPING = "every rate a tenth in the last third of a stage, unless it was ended before"
 FALLING = "rates that fall from epoch to epoch"
 LARGEST_HALF = torch.finfo(torch.float16).max
 
