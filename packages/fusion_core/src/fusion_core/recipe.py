@@ -438,8 +438,20 @@ FAITHFUL = replace(
 )
 
 # The same graph with the small weights that come with the programs. They were trained for one size of frames, so MUTR's
-# second size is left out.
+# second run has the size of the first. Drawn videos say one to three sentences of an object, so neighbours are pooled
+# only where the members agree that they mean the same.
 _DEMO_CONFIGS = {"vit_huge": "demo-vit", "convnext": "demo-convnext"}
+
+
+def _for_demo(node: Node) -> Node:
+    match node:
+        case Predict():
+            return replace(node, options={})
+        case Vote():
+            return replace(node, pairing=Pairing.AGREEMENT)
+    return node
+
+
 DEMO = replace(
     ICCV2023,
     name="demo",
@@ -447,7 +459,7 @@ DEMO = replace(
         replace(model, options={"config": _DEMO_CONFIGS.get(model.name, "demo")}, weights=OWN_WEIGHTS, memory=1.0)
         for model in ICCV2023.models
     ),
-    nodes=tuple(replace(node, options={}) if isinstance(node, Predict) else node for node in ICCV2023.nodes),
+    nodes=tuple(_for_demo(node) for node in ICCV2023.nodes),
     ablation=tuple(replace(step, published={}) for step in ICCV2023.ablation),
 )
 

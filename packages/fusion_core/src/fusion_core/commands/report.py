@@ -49,7 +49,8 @@ def report(
             report=progress,
         )
     typer.echo(
-        f"{out}: {written.expressions} expressions, {written.size / 1e6:.1f} MB, pictures of at most {written.side} pixels"
+        f"{out}: {written.expressions} expressions, {written.size / 1e6:.1f} MB,"
+        f" pictures of at most {written.side} pixels"
     )
     for problem in written.problems:
         typer.echo(f"not shown: {problem}", err=True)
