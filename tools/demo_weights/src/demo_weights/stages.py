@@ -105,15 +105,21 @@ class PropagationStage:
 
 
 # What one frame and one word tell, in small frames, which are cheap; then all sentences in single frames, which show
-# sixteen scenes for the work of four clips; then clips, as they teach motion.
+# sixteen scenes for the work of four clips; then clips, as they teach motion. Masks have a quarter of the frame's
+# resolution (an eighth in UNINEXT), so at last frames are enlarged, twice: after the drop the rate goes up once more.
 EASY = rf"\b({'|'.join(COLOURS)})\b|on the (left|right)|at the (top|bottom)|in the (upper|lower) half"
+SMALL = Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3)
+LARGE = Stage(name="large", short_side=2 * SIZE[0], frames=1, batch=8, samples=200_000, rate=5e-4)
+AGAIN = replace(LARGE, name="again")
 REFERRING = (
-    Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3),
+    SMALL,
     Stage(name="frames", frames=1, batch=16, samples=200_000, rate=1e-3),
     Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4),
+    LARGE,
+    AGAIN,
 )
 # MUTR is ReferFormer with two parts more, which have to be learned.
-AFTER_REFERFORMER = (replace(REFERRING[1], relative="referformer/frames"), REFERRING[2])
+AFTER_REFERFORMER = (replace(REFERRING[1], relative="referformer/frames"), *REFERRING[2:])
 # Two frames are enough to learn what belongs to what; then the network's own answers are fed back.
 PROPAGATING = (
     PropagationStage(
@@ -128,11 +134,12 @@ AFTER_AOT = (
     replace(PROPAGATING[0], samples=1_280, epochs=2, relative="aot/pairs"),
     replace(PROPAGATING[1], samples=1_280, epochs=4),
 )
-# UNINEXT sees single frames only. Its masks have an eighth of the frame's resolution, so at last frames are enlarged.
+# UNINEXT sees single frames only.
 FRAME_BY_FRAME = (
-    Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3),
+    SMALL,
     Stage(name="frames", frames=1, batch=16, samples=400_000, rate=1e-3),
-    Stage(name="large", short_side=192, frames=1, batch=8, samples=200_000, rate=5e-4),
+    LARGE,
+    AGAIN,
 )
 # Behind the other backbone, the same parts know already what words mean.
 BEHIND_VIT = (
