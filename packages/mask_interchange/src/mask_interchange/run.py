@@ -274,7 +274,7 @@ def _start(path: Path, manifest: RunManifest) -> None:
 
 @contextmanager
 def lock_folder(path: Path, *, shared: bool) -> Iterator[None]:
-    """Hold the advisory lock of a folder that a run or a training writes to; it ends with the process, however that ends.
+    """Hold the advisory lock of a folder that a run or a training writes to; it ends when the process does.
 
     Raises:
         RunBusyError: another process holds it.
