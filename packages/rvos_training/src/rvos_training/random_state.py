@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils import deterministic
+
+deterministic: Any = torch.utils.deterministic  # its properties are set on the module, where type checkers miss them
 
 
 def seed_everything(seed: int) -> None:

@@ -45,18 +45,18 @@ class RandomClips:
         video, expression = self.sentences[random.integers(len(self.sentences))]
         labels = labels_of(expression, video.id)
         seen = frozenset[int]().union(*(self.presence[video.id][label] for label in labels))
-        frames: tuple[int, ...] = ()
-        while seen.isdisjoint(frames):
-            frames = _some_frames(len(video), self.length, random)
-        decoded, some = self.decoded[video.id], list(frames)
-        name = f"video {video.id}, expression {expression.id}, frames {frames[0]} to {frames[-1]}"
+        some: list[int] = []
+        while seen.isdisjoint(some):
+            some = _some_frames(len(video), self.length, random)
+        decoded = self.decoded[video.id]
+        name = f"video {video.id}, expression {expression.id}, frames {some[0]} to {some[-1]}"
         masks = np.isin(decoded.labels[some], [int(label) for label in labels])
         return Clip.of(name, expression.text or "", decoded.frames[some], masks)
 
 
-def _some_frames(count: int, length: int, random: np.random.Generator) -> tuple[int, ...]:
+def _some_frames(count: int, length: int, random: np.random.Generator) -> list[int]:
     """`length` of `count` frames in order, equally far apart; the last one again and again where there are too few."""
     most = min(LONGEST_STEP, (count - 1) // (length - 1)) if length > 1 else 1
     step = int(random.integers(1, max(most, 1) + 1))
     first = int(random.integers(max(count - step * (length - 1), 1)))
-    return tuple(min(first + step * i, count - 1) for i in range(length))
+    return [min(first + step * i, count - 1) for i in range(length)]
