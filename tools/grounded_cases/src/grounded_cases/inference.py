@@ -116,7 +116,8 @@ def _compare_outputs(
     expected = case.arrays
     report.add(f"{prefix}pred_logits{how}", found.logits[row, None], expected[prefix + "pred_logits"], LOGITS)
     report.add(f"{prefix}pred_boxes{how}", found.boxes[row, None], expected[prefix + "pred_boxes"], BOXES)
-    report.add(f"{prefix}pred_masks{how}", masks[row, None], expected[prefix + "pred_masks"], masks_within(case, prefix))
+    near = masks_within(case, prefix)
+    report.add(f"{prefix}pred_masks{how}", masks[row, None], expected[prefix + "pred_masks"], near)
 
 
 def masks_within(case: GoldenCase, prefix: str) -> float:
