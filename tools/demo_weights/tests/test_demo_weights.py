@@ -14,7 +14,7 @@ from aot_deaot.network import PropagationNetwork
 from demo_weights.clips import RandomClips
 from demo_weights.errors import DemoWeightsError
 from demo_weights.propagators import first_masks_run, is_propagator
-from demo_weights.shipping import LARGEST, StageFacts, card, table, write_half
+from demo_weights.shipping import LARGEST, StageFacts, card, results, write_half
 from demo_weights.stages import EASY, STAGES
 from demo_weights.training import best_weights, shipped, split_of
 from demo_weights.variants import VARIANTS
@@ -176,4 +176,6 @@ def test_card_and_table_tell_what_was_measured(tmp_path):
     text = card("soc", [facts], Means(j=0.5, f=0.6), 3_700_000)
     assert f"| small | 48 | 1 | 8 | 3 | 24 of {stage.samples} | {stage.rate:g} | 0 min | 41.0 |" in text
     assert "| 55.0 | 50.0 | 60.0 |" in text
-    assert "| soc | 55.0 | 50.0 | 60.0 |" in table({"soc": Means(j=0.5, f=0.6)})
+    page = results({"soc": Means(j=0.5, f=0.6)}, "| final | 60.0 |\n")
+    assert "| soc | 55.0 | 50.0 | 60.0 |" in page
+    assert "| final | 60.0 |" in page

@@ -50,14 +50,16 @@ def ship(models: ModelsArgument = None, work: WorkOption = WORK) -> None:
 def score(
     work: WorkOption = WORK, results: Annotated[Path, typer.Option(help="Markdown file to write.")] = RESULTS
 ) -> None:
-    """Score every program that ships weights on the test videos, and write the table."""
+    """Score every program that ships weights, and the recipe of them all, on the test videos; write the tables."""
     with _errors():
-        from demo_weights.shipping import score, shipped, table
+        from demo_weights.shipping import ablation, score, shipped
+        from demo_weights.shipping import results as page
         from demo_weights.training import write_data
 
         write_data(work / "data")
         found = [model for model in _known(None) if shipped(model).weights.is_file()]
-        results.write_text(table({model: score(model, work / "data", work) for model in found}), encoding="utf-8")
+        scores = {model: score(model, work / "data", work) for model in found}
+        results.write_text(page(scores, ablation(work / "data", work)), encoding="utf-8")
 
 
 def _known(models: list[str] | None) -> list[str]:

@@ -116,6 +116,15 @@ def score(model: str, data: Path, work: Path) -> Means:
     return evaluate_run(MaskRun.open(out), open_annotations(data / "test" / "Annotations"), dataset=dataset).overall
 
 
+def ablation(data: Path, work: Path) -> str:
+    """What each part of the recipe `demo` adds on the test videos, in Markdown."""
+    source = ["--dataset", data, "--split", "test", "--runs", work / "test" / "recipe"]
+    out = work / "test" / "result"
+    program = Path(sys.executable).with_name("fusion-core")
+    subprocess.run([program, "run", "--recipe", "demo", *source, "--out", out], check=True)
+    return (out / "ablation.md").read_text(encoding="utf-8")
+
+
 def card(model: str, facts: list[StageFacts], test: Means, size: int) -> str:
     """The model card, in Markdown."""
     rows = "\n".join(_row(model, one) for one in facts)
@@ -169,8 +178,8 @@ def _row(model: str, facts: StageFacts) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def table(scores: dict[str, Means]) -> str:
-    """Scores of all programs that ship weights, in Markdown."""
+def results(scores: dict[str, Means], gains: str) -> str:
+    """Scores of all programs that ship weights, and the recipe's `ablation`, in Markdown."""
     rows = "\n".join(
         f"| {model} | {100 * m.jf:.1f} | {100 * m.j:.1f} | {100 * m.f:.1f} |" for model, m in scores.items()
     )
@@ -183,6 +192,11 @@ AOT and DeAOT were given the true mask of each object on the frame that first sh
 | program | J&F | J | F |
 | --- | --- | --- | --- |
 {rows}
+
+The recipe `demo`, from predictions to the last vote:
+
+{gains}
+Both tables are made by
 
     uv run --package demo-weights demo-weights score
 """
