@@ -4,4 +4,4 @@ from pathlib import Path
 
 from mask_interchange.program import Demo
 
-DEMO = Demo(weights=Path(__file__).with_name("demo.safetensors"), short_side=96)
+DEMO = Demo(weights=Path(__file__).with_name("demo.safetensors"), short_side=192)
