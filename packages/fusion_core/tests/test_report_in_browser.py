@@ -86,7 +86,7 @@ def current(page):
 
 
 def test_opens_at_the_worst_disagreement(page, drawn):
-    shown = page.locator("#entries button .number").all_inner_texts()
+    shown = page.locator("#entries button .number").all_text_contents()
     values = [float(text.split("·")[0]) for text in shown]
     assert values == sorted(values, reverse=True)
     assert len(values) > 6
@@ -129,14 +129,14 @@ def test_keys_move_through_frames_expressions_and_runs(page):
 
 
 def test_keys_typed_into_a_field_stay_there(page):
-    first = current(page).inner_text()
+    first = current(page).text_content()
     page.keyboard.press("/")
     page.keyboard.type("jk h")
     assert page.get_by_label("Find").input_value() == "jk h"
     assert page.locator("#entries button").count() == 0
     page.get_by_label("Find").fill("")
     assert page.locator("#entries button").count() > 6
-    assert current(page).inner_text() == first
+    assert current(page).text_content() == first
 
 
 def test_every_control_has_a_name_and_can_be_reached_by_key(page):
@@ -167,7 +167,7 @@ def test_mouse_chooses_tiles_nodes_and_frames(page):
     page.locator("#previous").click()
     expect(page.locator("#where")).to_contain_text("(5 of 6)")
     page.get_by_label("Sort by").select_option("order")
-    assert page.locator("#entries .name").first.inner_text() == "drawn00 / 0"
+    expect(page.locator("#entries .name").first).to_have_text("drawn00 / 0")  # the list is laid out a moment later
     assert page.locator("svg .node.missing").get_attribute("data-run") == "b_aot"
 
 
@@ -187,7 +187,7 @@ def test_heat_map_shows_votes_and_the_rule(page):
     page.keyboard.press("h")
     assert page.get_by_label("votes as heat map").is_checked()
     assert page.locator("#legend span").count() == 6
-    assert page.locator("#legend .needed").inner_text() == "3"
+    expect(page.locator("#legend .needed")).to_have_text("3")
     page.locator(".tile[data-layer=a]").click()
     expect(page.locator("#legend span")).to_have_count(0)
     assert not page.get_by_label("votes as heat map").is_visible()
@@ -200,7 +200,7 @@ def test_the_address_leads_back_to_the_place(page, browser, report):
     other = browser.new_page()
     other.goto(page.url)
     ready(other)
-    assert current(other).inner_text() == current(page).inner_text()
+    assert current(other).text_content() == current(page).text_content()
     expect(other.locator("#where")).to_contain_text("(6 of 6)")
     other.close()
 
@@ -243,5 +243,5 @@ def test_a_damaged_block_is_said_in_the_page(browser, report, tmp_path):
     page = browser.new_page()
     page.goto(damaged.as_uri() + "#drawn00/0")
     page.wait_for_selector("#failure:not([hidden])")
-    assert "drawn00 cannot be shown" in page.locator("#failure").inner_text()
+    expect(page.locator("#failure")).to_contain_text("drawn00 cannot be shown")
     page.close()
