@@ -21,10 +21,9 @@ from demo_weights.training import best_weights, shipped
 from demo_weights.variants import variant
 
 LARGEST = 4_000_000  # bytes that a package may ship
-SENTENCES = """Sentences are made of the closed vocabulary of these videos; other words are
-  accepted but unknown."""
-MASKS = """Given is the true mask of every object on the frame that first shows it;
-  in training, of every object on the first frame of a clip."""
+SENTENCES = "sentences of the closed vocabulary of these videos; other words are accepted but unknown."
+MASKS = """the true mask of every object on the frame that first shows it; in training, of every object on the first
+  frame of a clip."""
 DROPPING = "every rate a tenth in the last third of a stage, unless it was ended before"
 FALLING = "rates that fall from epoch to epoch"
 LARGEST_HALF = torch.finfo(torch.float16).max
@@ -136,9 +135,10 @@ def card(model: str, facts: list[StageFacts], test: Means, size: int) -> str:
 videos its masks mean nothing.
 
 - Data: {VIDEOS["train"]} training videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames.
-  No other data. Training started from {_origin(facts)}. {input_}
-- Training: seed {SEED}, the program's own trainer and losses, {rates}. The
-  weights are those of the best score on {VIDEOS["valid"]} validation videos.
+  No other data. Training started from {_origin(facts)}.
+- Given beside frames: {input_}
+- Training: seed {SEED}, the program's own trainer and losses; {rates}.
+  The weights are those of the best score on {VIDEOS["valid"]} validation videos.
 
 | stage | short side | frames | batch | steps | clips seen, of the recipe's | rate | time | J&F, validation |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
