@@ -20,6 +20,7 @@ from mask_interchange.program import (
     Weights,
     WeightsOption,
     checked_device,
+    chosen_network,
     expected_errors,
     limit_threads,
     open_source,
@@ -212,7 +213,7 @@ def propagator_app(family: Family) -> typer.Typer:
                 f"give one --out RUN for each --masks, in the same order: "
                 f"expected {max(1, len(masks or ()))}, found {len(out or ())}"
             )
-        network, chosen = _choice(family, config, checkpoint, weights)
+        network, chosen = chosen_network(configs, (DEMOS[family],), config, checkpoint, weights)
         limit_threads(threads)
         request = Request(
             family=family,
@@ -334,22 +335,6 @@ def _sentences(run: "MaskRun") -> list[str]:
     except MaskInterchangeError:
         return []  # the same error is raised again, and reported, where the video is processed
     return [track.expression.text for track in tracks if track.expression.text is not None]
-
-
-def _choice(family: Family, config: str | None, checkpoint: Path | None, weights: str | None) -> tuple[str, Weights]:
-    """Network and weights of the options `--config`, `--checkpoint` and `--weights`."""
-    demo, configs = DEMOS[family], list(CONFIGS[family])
-    if config is not None and config not in configs:
-        raise typer.BadParameter(f"--config {config}: expected one of {', '.join(configs)}")
-    chosen = Weights.chosen(checkpoint, weights, demo)
-    if not chosen.shipped:
-        return config or configs[0], chosen
-    if config not in (None, demo.config):
-        raise typer.BadParameter(
-            f"--config {config}: this program ships weights of {demo.config} only; give --checkpoint PATH or "
-            "--weights random:SEED"
-        )
-    return demo.config, chosen
 
 
 def _scales(text: str) -> tuple[float, ...]:

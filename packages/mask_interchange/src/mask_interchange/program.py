@@ -152,14 +152,12 @@ class Weights:
     shipped: bool = False
 
     @classmethod
-    def chosen(cls, checkpoint: Path | None, weights: str | None, demo: Demo | None = None) -> "Weights":
-        """The weights of the options `--checkpoint` and `--weights`, or without both those that the program ships.
+    def chosen(cls, checkpoint: Path | None, weights: str | None) -> "Weights":
+        """The weights of the options `--checkpoint` and `--weights`.
 
         Raises:
-            typer.BadParameter: both, or neither of a program that ships none, or not of the form `random:SEED`.
+            typer.BadParameter: both or neither, or not of the form `random:SEED`.
         """
-        if checkpoint is None and weights is None and demo is not None and demo.available:
-            return cls(checkpoint=demo.weights, shipped=True)
         if (checkpoint is None) == (weights is None):
             raise typer.BadParameter("give either --checkpoint PATH or --weights random:SEED")
         if checkpoint is not None:
@@ -220,6 +218,43 @@ class Predictor(Protocol):
         ...
 
 
+def known_config(configs: Sequence[str], config: str) -> str:
+    """`config`, if there is one of this name.
+
+    Raises:
+        typer.BadParameter: there is none; names those that there are.
+    """
+    if config not in configs:
+        raise typer.BadParameter(f"--config {config}: expected one of {', '.join(configs)}")
+    return config
+
+
+def chosen_network(
+    configs: Sequence[str], demos: Sequence[Demo], config: str | None, checkpoint: Path | None, weights: str | None
+) -> tuple[str, Weights]:
+    """Configuration and weights of the options `--config`, `--checkpoint` and `--weights`.
+
+    Args:
+        configs: names of a program's configurations, the default first.
+        demos: the weights that it ships, the default first.
+        config, checkpoint, weights: the options.
+
+    Raises:
+        typer.BadParameter: as `Weights.chosen`; or no such configuration, or none that weights are shipped of.
+    """
+    known = known_config(configs, config or configs[0])
+    there = [demo for demo in demos if demo.available]
+    if checkpoint is not None or weights is not None or not there:
+        return known, Weights.chosen(checkpoint, weights)
+    for demo in there:
+        if config in (None, demo.config, demo.stands_for):
+            return demo.config, Weights(checkpoint=demo.weights, shipped=True)
+    raise typer.BadParameter(
+        f"--config {config}: this program ships weights of {', '.join(demo.config for demo in there)} only; "
+        "give --checkpoint PATH or --weights random:SEED"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RVOSProgram:
     """A referring segmentation program.
@@ -250,37 +285,6 @@ class RVOSProgram:
     config_options: tuple[str, ...] = ("--config",)
     short_side: int | None = None
     demos: tuple[Demo, ...] = ()
-
-    def choice(self, config: str | None, checkpoint: Path | None, weights: str | None) -> tuple[str, Weights]:
-        """Configuration and weights of the options `--config`, `--checkpoint` and `--weights`.
-
-        Raises:
-            typer.BadParameter: as `Weights.chosen`; or no such configuration, or none that weights are shipped of.
-        """
-        known = self.known(config or self.configs[0])
-        demo = self._demo_for(config) if checkpoint is None and weights is None else None
-        return known if demo is None else demo.config, Weights.chosen(checkpoint, weights, demo)
-
-    def _demo_for(self, config: str | None) -> Demo | None:
-        """The shipped weights for a configuration; None where the program ships none at all."""
-        there = [demo for demo in self.demos if demo.available]
-        fitting = [demo for demo in there if config in (None, demo.config, demo.stands_for)]
-        if there and not fitting:
-            raise typer.BadParameter(
-                f"--config {config}: this program ships weights of {', '.join(demo.config for demo in there)} only; "
-                "give --checkpoint PATH or --weights random:SEED"
-            )
-        return next(iter(fitting), None)
-
-    def known(self, config: str) -> str:
-        """`config`, if there is one of this name.
-
-        Raises:
-            typer.BadParameter: there is none; names those that there are.
-        """
-        if config not in self.configs:
-            raise typer.BadParameter(f"--config {config}: expected one of {', '.join(self.configs)}")
-        return config
 
     def usual_short_side(self, config: str) -> int | None:
         """The default of the option `--short-side` for a configuration."""
@@ -337,7 +341,7 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
             raise typer.BadParameter("give --out RUN, the folder for the masks")
         if short_side is not None and program.short_side is None:
             raise typer.BadParameter(f"--short-side: {program.name} chooses the size of frames by itself")
-        config, chosen = program.choice(config, checkpoint, weights)
+        config, chosen = chosen_network(program.configs, program.demos, config, checkpoint, weights)
         request = ModelRequest(
             config=config,
             weights=chosen,
@@ -366,7 +370,7 @@ def rvos_app(program: RVOSProgram) -> typer.Typer:
     ) -> None:
         """Write a published checkpoint as safetensors with this program's names."""
         with expected_errors(program.name, program.error):
-            program.convert(source, target, program.known(config or usual_config))
+            program.convert(source, target, known_config(program.configs, config or usual_config))
 
     return app
 
