@@ -18,14 +18,13 @@ from aot_deaot.preprocess import network_image
 from aot_deaot.propagate import Job, Propagator, corrected
 from aot_deaot.recipes import FallingRates, PropagationRecipe
 from aot_deaot.rollout import roll_out
-from aot_deaot.train import CACHE, PropagationLearner, PropagationRequest, starting_network, train
-from aot_deaot.training_clips import PropagationBatch, PropagationData, some_frames
-from hypothesis import given
-from hypothesis import strategies as st
+from aot_deaot.train import PropagationLearner, PropagationRequest, starting_network, train
+from aot_deaot.training_clips import PropagationBatch, PropagationData
 from mask_interchange import open_dataset
 from PIL import Image
 from rvos_training.data_parts import AnnotatedVideos
 from rvos_training.errors import TrainingError
+from rvos_training.frame_store import FrameStore
 
 from .drawn_videos import FRAMES, SIZE, draw_split, labels_of
 
@@ -53,8 +52,8 @@ def videos(root):
     return AnnotatedVideos(open_dataset(root, "train"), root / "train" / "Annotations")
 
 
-def data_of(videos, family="aot", recipe=RECIPE, cache=CACHE):
-    return PropagationData(videos, recipe, named_config(family, "tiny"), cache)
+def data_of(videos, family="aot", recipe=RECIPE):
+    return PropagationData(videos, recipe, named_config(family, "tiny"))
 
 
 def batch_of(videos, family="aot", recipe=RECIPE, epoch=0) -> PropagationBatch:
@@ -67,7 +66,8 @@ def batch_of(videos, family="aot", recipe=RECIPE, epoch=0) -> PropagationBatch:
 def test_clips_depend_on_the_seed_alone_and_caching_changes_nothing(videos):
     for epoch in range(4):
         first, again = batch_of(videos, epoch=epoch), batch_of(videos, epoch=epoch)
-        data = data_of(videos, cache=0)
+        data = data_of(videos)
+        data.store = FrameStore(videos, budget=0)
         uncached = data[data.requests(epoch, RECIPE.batch)[0]]
         for other in (again, uncached):
             assert torch.equal(first.frames, other.frames)
@@ -87,17 +87,6 @@ def test_objects_of_the_first_frame_get_any_slots_and_the_others_are_background(
             together.add(len(first) - 1)
     assert slots == set(range(11))
     assert together == {1, 2}
-
-
-@given(st.integers(1, 40), st.integers(2, 6), st.integers(1, 4), st.integers(0, 10**6))
-def test_frames_are_equally_far_apart(count, length, longest, seed):
-    frames = some_frames(count, length, longest, np.random.default_rng(seed))
-    assert len(frames) == length
-    assert min(frames) >= 0
-    assert max(frames) < count
-    steps = set(np.diff(frames).tolist())
-    assert len(steps) == 1 or count < length
-    assert all(abs(step) <= longest for step in steps)
 
 
 def test_a_data_set_without_masks_is_an_error(videos, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rvos_layers.preprocess import ResizeRule
-from rvos_training.clip_windows import clip_windows
+from rvos_training.clip_windows import any_window, clip_windows
 from rvos_training.clips import Clip, box_of
 from rvos_training.transforms import FlipAndResize, swap_sides
 
@@ -21,6 +21,17 @@ def test_windows_cover_the_video(frames, length):
     if frames >= length:
         assert len(windows) == -(-frames // length)
         assert all(len(set(window)) == length for window in windows)
+
+
+@given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 4), st.integers(0, 10**6))
+def test_frames_of_any_window_are_equally_far_apart(count, length, longest, seed):
+    frames = any_window(count, length, longest, np.random.default_rng(seed))
+    assert len(frames) == length
+    assert min(frames) >= 0
+    assert max(frames) < count
+    steps = set(np.diff(frames).tolist())
+    assert len(steps) <= 1 or count < length
+    assert all(0 <= step <= longest for step in steps)
 
 
 def a_clip() -> Clip:

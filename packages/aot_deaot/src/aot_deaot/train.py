@@ -29,8 +29,6 @@ from aot_deaot.recipes import PropagationRecipe
 from aot_deaot.rollout import roll_out
 from aot_deaot.training_clips import PropagationBatch, PropagationData
 
-CACHE = 2 * 2**30  # bytes of decoded frames
-
 
 class PropagationLearner(TrainingModule):
     """Network and losses."""
@@ -83,7 +81,7 @@ def train(request: PropagationRequest, recipe: PropagationRecipe) -> Trainer:
     network = starting_network(request, recipe.seed)
     trainer = Trainer(
         PropagationLearner(network, PropagationCriterion(hardest=recipe.hardest, reference=recipe.reference)),
-        PropagationData(parts.videos, recipe, network.config, CACHE),
+        PropagationData(parts.videos, recipe, network.config),
         recipe,
         request.out,
         accelerator,

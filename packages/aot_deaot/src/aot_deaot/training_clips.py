@@ -9,11 +9,12 @@ from typing import Self
 
 import numpy as np
 import torch
-from mask_interchange import MaskInterchangeError, Video
+from mask_interchange import MaskInterchangeError
 from numpy.typing import NDArray
+from rvos_training.clip_windows import any_window
 from rvos_training.data_parts import AnnotatedVideos
 from rvos_training.errors import TrainingError
-from rvos_training.object_presence import read_labels
+from rvos_training.frame_store import FrameStore
 from rvos_training.sample_order import Request, requests_of
 from torch import Tensor
 
@@ -60,31 +61,6 @@ class LabelledClip:
     labels: NDArray[np.uint8]
 
 
-class FrameStore:
-    """Frames and labels of annotated videos, each decoded once as long as they fit in a budget of bytes."""
-
-    def __init__(self, videos: AnnotatedVideos, budget: int) -> None:
-        self.videos = videos
-        self.budget = budget
-        self._kept: dict[tuple[str, int], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
-
-    def read(self, video: Video, frame: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """RGB [H, W, 3] and object ids [H, W] of a frame.
-
-        Raises:
-            DatasetError: a file is missing or unreadable; says which.
-        """
-        key = (video.id, frame)
-        if key in self._kept:
-            return self._kept[key]
-        found = video.read_frame(frame), read_labels(self.videos.annotations, video, frame)
-        size = sum(part.nbytes for part in found)
-        if size <= self.budget:
-            self.budget -= size
-            self._kept[key] = found
-        return found
-
-
 class PropagationData:
     """Random clips; each is drawn from (seed, epoch, place) alone, the size of a batch from its first place.
 
@@ -92,17 +68,14 @@ class PropagationData:
         videos: what to draw from.
         recipe: length of clips, sizes, how many.
         config: of the network.
-        cache_bytes: budget for decoded frames.
     """
 
-    def __init__(
-        self, videos: AnnotatedVideos, recipe: PropagationRecipe, config: NetworkConfig, cache_bytes: int
-    ) -> None:
+    def __init__(self, videos: AnnotatedVideos, recipe: PropagationRecipe, config: NetworkConfig) -> None:
         self.videos = list(videos.dataset.videos.values())
         self.recipe = recipe
         self.config = config
         self.limits = SizeLimits.of(config)
-        self.store = FrameStore(videos, cache_bytes)
+        self.store = FrameStore(videos)
         if not self.videos:
             raise TrainingError("there is nothing to train on: the data set has no video")
 
@@ -130,7 +103,8 @@ class PropagationData:
         """
         for _ in range(TRIES):
             video = self.videos[random.integers(len(self.videos))]
-            frames = some_frames(len(video), self.recipe.frames, self.recipe.longest_step, random)
+            frames = any_window(len(video), self.recipe.frames, self.recipe.longest_step, random)
+            frames = frames if random.random() < 0.5 else frames[::-1]
             if len(_objects(self.store.read(video, frames[0])[1])):
                 break
         else:
@@ -150,15 +124,6 @@ class PropagationData:
             labels=torch.stack([_slots(clip.labels, self.config.max_objects, random) for clip, random in drawn]),
             names=tuple(clip.name for clip, _ in drawn),
         )
-
-
-def some_frames(count: int, length: int, longest_step: int, random: np.random.Generator) -> tuple[int, ...]:
-    """`length` of `count` frames equally far apart, in either direction; an end is repeated where there are too few."""
-    most = max(1, min(longest_step, (count - 1) // (length - 1)))
-    step = int(random.integers(1, most + 1))
-    first = int(random.integers(max(1, count - step * (length - 1))))
-    frames = [min(first + step * i, count - 1) for i in range(length)]
-    return tuple(frames if random.random() < 0.5 else frames[::-1])
 
 
 def _objects(labels: NDArray[np.uint8]) -> NDArray[np.intp]:

@@ -3,11 +3,11 @@
 import re
 
 import numpy as np
+from rvos_training.clip_windows import any_window
 from rvos_training.clips import Clip
 from rvos_training.data_parts import AnnotatedVideos
+from rvos_training.frame_store import FrameStore
 from rvos_training.object_presence import Presence, labels_of
-
-from demo_weights.decoded import DecodedVideos
 
 LONGEST_STEP = 3  # frames from one frame of a clip to the next
 
@@ -26,7 +26,7 @@ class RandomClips:
     def __init__(
         self, videos: AnnotatedVideos, presence: Presence, length: int, samples: int, pattern: str = ""
     ) -> None:
-        self.decoded = DecodedVideos(videos)
+        self.store = FrameStore(videos)
         self.presence = presence
         self.length = length
         self.samples = samples
@@ -45,18 +45,10 @@ class RandomClips:
         video, expression = self.sentences[random.integers(len(self.sentences))]
         labels = labels_of(expression, video.id)
         seen = frozenset[int]().union(*(self.presence[video.id][label] for label in labels))
-        some: list[int] = []
-        while seen.isdisjoint(some):
-            some = _some_frames(len(video), self.length, random)
-        decoded = self.decoded[video.id]
-        name = f"video {video.id}, expression {expression.id}, frames {some[0]} to {some[-1]}"
-        masks = np.isin(decoded.labels[some], [int(label) for label in labels])
-        return Clip.of(name, expression.text or "", decoded.frames[some], masks)
-
-
-def _some_frames(count: int, length: int, random: np.random.Generator) -> list[int]:
-    """`length` of `count` frames in order, equally far apart; the last one again and again where there are too few."""
-    most = min(LONGEST_STEP, (count - 1) // (length - 1)) if length > 1 else 1
-    step = int(random.integers(1, max(most, 1) + 1))
-    first = int(random.integers(max(count - step * (length - 1), 1)))
-    return [min(first + step * i, count - 1) for i in range(length)]
+        frames: list[int] = []
+        while seen.isdisjoint(frames):
+            frames = any_window(len(video), self.length, LONGEST_STEP, random)
+        images, found = zip(*(self.store.read(video, frame) for frame in frames), strict=True)
+        name = f"video {video.id}, expression {expression.id}, frames {frames[0]} to {frames[-1]}"
+        masks = np.isin(np.stack(found), [int(label) for label in labels])
+        return Clip.of(name, expression.text or "", np.stack(images), masks)
