@@ -14,7 +14,7 @@ from aot_deaot.network import PropagationNetwork
 from demo_weights.clips import RandomClips
 from demo_weights.errors import DemoWeightsError
 from demo_weights.propagators import first_masks_run, is_propagator
-from demo_weights.shipping import LARGEST, StageFacts, card, results, write_half
+from demo_weights.shipping import LARGEST, StageFacts, best_course, card, results, write_half
 from demo_weights.stages import EASY, STAGES
 from demo_weights.training import best_weights, shipped, split_of
 from demo_weights.variants import VARIANTS
@@ -164,6 +164,19 @@ def test_the_last_stage_that_was_scored_counts(tmp_path):
         (tmp_path / stage.name).mkdir()
         (tmp_path / stage.name / "best.safetensors").touch()
         assert best_weights(tmp_path, stages) == tmp_path / stage.name / "best.safetensors"
+
+
+def test_the_stage_that_scored_best_is_shipped(tmp_path):
+    assert best_course("soc", tmp_path) == []
+    scores = {"small": 0.3, "frames": 0.5, "large": 0.4}
+    for name, score in scores.items():
+        folder = tmp_path / "soc" / name
+        folder.mkdir(parents=True)
+        (folder / "best.safetensors").touch()
+        entries = [{"event": "train", "step": 1, "seconds": 2}, {"event": "validation", "step": 1, "J&F": score}]
+        (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    course = best_course("soc", tmp_path)
+    assert [(facts.stage.name, facts.best) for facts in course] == [("small", 0.3), ("frames", 0.5)]
 
 
 def test_card_and_table_tell_what_was_measured(tmp_path):

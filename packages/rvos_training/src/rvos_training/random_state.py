@@ -25,7 +25,7 @@ def fixed_order(device: torch.device) -> Iterator[None]:
     filled = deterministic.fill_uninitialized_memory
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
-        deterministic.fill_uninitialized_memory = False  # nothing reads it, and filling takes a tenth of a small step
+        deterministic.fill_uninitialized_memory = False  # nothing reads it, and filling took 7 % of a small step
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from demo_weights.errors import DemoWeightsError
 from demo_weights.propagators import first_masks_run, is_propagator
 from demo_weights.stages import SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage
-from demo_weights.training import best_weights, shipped
+from demo_weights.training import BEST, shipped
 from demo_weights.variants import variant
 
 LARGEST = 4_000_000  # bytes that a package may ship
@@ -61,20 +61,22 @@ def ship(model: str, data: Path, work: Path) -> Means:
     Raises:
         DemoWeightsError: nothing is trained yet, or the weights are too large.
     """
-    stages = STAGES[model]
-    source = best_weights(work / model, stages)
-    if source is None:
+    facts = best_course(model, work)
+    if not facts:
         raise DemoWeightsError(f"{work / model}: nothing is trained and scored yet; run `demo-weights train {model}`")
     target = shipped(model).weights
-    write_half(source, target)
+    write_half(work / model / facts[-1].stage.name / BEST, target)
     means = score(model, data, work)
-    facts = [StageFacts.read(stage, work / model / stage.name) for stage in stages if _has_weights(work, model, stage)]
     target.with_suffix(".md").write_text(card(model, facts, means, target.stat().st_size), encoding="utf-8")
     return means
 
 
-def _has_weights(work: Path, model: str, stage: Stage | PropagationStage) -> bool:
-    return best_weights(work / model, [stage]) is not None
+def best_course(model: str, work: Path) -> list[StageFacts]:
+    """The stages that were trained and scored, up to the one whose weights scored best on the validation videos."""
+    folders = {stage: work / model / stage.name for stage in STAGES[model]}
+    facts = [StageFacts.read(stage, folder) for stage, folder in folders.items() if (folder / BEST).is_file()]
+    best = max(facts, key=lambda one: one.best, default=None)
+    return [] if best is None else facts[: facts.index(best) + 1]
 
 
 def write_half(source: Path, target: Path) -> None:

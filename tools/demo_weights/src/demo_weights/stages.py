@@ -106,7 +106,7 @@ class PropagationStage:
 
 # What one frame and one word tell, in small frames, which are cheap; then all sentences in single frames, which show
 # sixteen scenes for the work of four clips; then clips, as they teach motion. Masks have a quarter of the frame's
-# resolution (an eighth in UNINEXT), so at last frames are enlarged, twice: after the drop the rate goes up once more.
+# resolution, so at last frames are enlarged, twice: after the drop the rate goes up once more.
 EASY = rf"\b({'|'.join(COLOURS)})\b|on the (left|right)|at the (top|bottom)|in the (upper|lower) half"
 SMALL = Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3)
 LARGE = Stage(name="large", short_side=2 * SIZE[0], frames=1, batch=8, samples=200_000, rate=5e-4)

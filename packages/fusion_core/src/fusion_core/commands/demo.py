@@ -39,7 +39,8 @@ def demo(
     _run(app, "fusion-core", "check-submission", result / "submission.zip", *drawn)
     shown = ("--annotations", dataset / SPLIT / "Annotations", "--out", page)
     _run(app, "fusion-core", "report", "--recipe", "demo", *drawn, "--runs", runs, *shown)
-    typer.echo(f"\nto look at in a browser: {page.absolute()}")
+    typer.echo("\nscores of so few videos vary a lot; docs/demo_results.md has those of 40")
+    typer.echo(f"to look at in a browser: {page.absolute()}")
 
 
 def _open_folder(out: Path, videos: int) -> None:
