@@ -29,16 +29,17 @@ class Program:
         return self.executable.with_name("python")
 
     @property
-    def shipped(self) -> Path | None:
-        """The weights that its package ships for it, where it does."""
-        own = f"src/*/demo_{self.name.split('-')[0]}.safetensors"
-        return next((path for name in (own, "src/*/demo.safetensors") for path in self.member.glob(name)), None)
-
-    @property
     def networks(self) -> dict[str, Path]:
-        """The weights that its package ships by configuration, the default first."""
-        found = {config: f"src/*/{config.replace('-', '_')}.safetensors" for config in self.demos}
-        return {config: path for config, name in found.items() for path in self.member.glob(name)}
+        """The weights that its package ships for it by configuration, the default first: `demo.safetensors`, or
+        `demo_aot.safetensors` where programs share a package."""
+        stems = {config: config.replace("-", "_") for config in self.demos}
+        files = {config: (stem, f"{stem}_{self.name.split('-')[0]}") for config, stem in stems.items()}
+        return {
+            config: path
+            for config, names in files.items()
+            for name in names
+            for path in self.member.glob(f"src/*/{name}.safetensors")
+        }
 
     def command(self, *arguments: object) -> list[str]:
         assert self.executable.exists(), f"{self.executable} is missing: `uv run nox -s contracts` makes it"

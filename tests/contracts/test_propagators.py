@@ -130,24 +130,15 @@ def test_plain_video_object_segmentation(program, dataset, tmp_path):
     np.testing.assert_array_equal(masks.track("2").mask(0), labels == 2)
 
 
-def test_a_program_that_ships_weights_uses_them_when_none_are_chosen(program, dataset, tmp_path):
-    if program.shipped is None:
-        pytest.skip(f"{program.name} ships no weights")
+def test_shipped_weights_are_used_when_none_are_chosen(program, dataset, tmp_path):
     source = write_run(dataset, tmp_path / "source")
     result = program.run("--dataset", dataset, "--masks", source, "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert f"{program.name}: weights: demo" in result.stderr
     run = MaskRun.open(tmp_path / "out")
     assert run.videos() == ["aa11", "bb22"]
-    assert run.manifest.checkpoint_sha256 == hashlib.sha256(program.shipped.read_bytes()).hexdigest()
+    assert run.manifest.checkpoint_sha256 == hashlib.sha256(program.networks["demo"].read_bytes()).hexdigest()
     assert run.manifest.settings["config"] == "demo"
-
-
-def test_shipped_weights_are_small_and_have_a_card(program):
-    if program.shipped is None:
-        pytest.skip(f"{program.name} ships no weights")
-    assert program.shipped.stat().st_size <= 4_000_000
-    assert "J&F" in program.shipped.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_weights_that_are_not_shipped_must_be_chosen(program, dataset, tmp_path):

@@ -106,20 +106,17 @@ class PropagationStage:
 
 # What one frame and one word tell, in small frames, which are cheap; then all sentences in single frames, which show
 # sixteen scenes for the work of four clips; then clips, as they teach motion. Masks have a quarter of the frame's
-# resolution, so at last frames are enlarged, twice: after the drop the rate goes up once more.
+# resolution, so then frames are enlarged. Which object is meant is learned slowly, and as well from small frames: both
+# once more.
 EASY = rf"\b({'|'.join(COLOURS)})\b|on the (left|right)|at the (top|bottom)|in the (upper|lower) half"
 SMALL = Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3)
 LARGE = Stage(name="large", short_side=2 * SIZE[0], frames=1, batch=8, samples=200_000, rate=5e-4)
+FRAMES = Stage(name="frames", frames=1, batch=16, samples=200_000, rate=1e-3)
+MORE = replace(FRAMES, name="more")
 AGAIN = replace(LARGE, name="again")
-REFERRING = (
-    SMALL,
-    Stage(name="frames", frames=1, batch=16, samples=200_000, rate=1e-3),
-    Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4),
-    LARGE,
-    AGAIN,
-)
+REFERRING = (SMALL, FRAMES, Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4), LARGE, MORE, AGAIN)
 # MUTR is ReferFormer with two parts more, which have to be learned.
-AFTER_REFERFORMER = (replace(REFERRING[1], relative="referformer/frames"), *REFERRING[2:])
+AFTER_REFERFORMER = (replace(MORE, relative="referformer/more"), AGAIN)
 # Two frames are enough to learn what belongs to what; then the network's own answers are fed back.
 PROPAGATING = (
     PropagationStage(
@@ -135,12 +132,7 @@ AFTER_AOT = (
     replace(PROPAGATING[1], samples=1_280, epochs=4),
 )
 # UNINEXT sees single frames only.
-FRAME_BY_FRAME = (
-    SMALL,
-    Stage(name="frames", frames=1, batch=16, samples=400_000, rate=1e-3),
-    LARGE,
-    AGAIN,
-)
+FRAME_BY_FRAME = (SMALL, replace(FRAMES, samples=400_000), LARGE, MORE, AGAIN)
 # Behind the other backbone, the same parts know already what words mean.
 BEHIND_VIT = (
     Stage(
