@@ -76,6 +76,14 @@ def test_the_loss_falls(data, tmp_path):
     assert sum(values[-6:]) < 0.8 * sum(values[:6])
 
 
+def test_bfloat16_changes_the_loss_little(data, trained, tmp_path):
+    arguments = command("--data", data, "--out", tmp_path, *SMALL[:-1], "1", "--precision", "bf16")
+    subprocess.run(arguments, check=True)  # a process keeps the precision it began with
+    [half, *_], [whole, *_] = losses(tmp_path), losses(trained)
+    assert half != whole
+    assert half[2] == pytest.approx(whole[2], rel=0.02)
+
+
 def test_killed_at_any_moment_it_goes_on_with_the_same_losses(data, trained, tmp_path):
     process = subprocess.Popen(command("--data", data, "--out", tmp_path, *SMALL), stderr=subprocess.PIPE)
     log = tmp_path / "log.jsonl"

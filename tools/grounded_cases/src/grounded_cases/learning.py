@@ -80,6 +80,16 @@ class TrainingContract:
         parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         assert [name for name, parameter in parameters.items() if parameter.grad is None] == []
 
+    def test_bfloat16_changes_losses_little(self, model: GroundedSegmenter) -> None:
+        """Every operation of the network takes it, the kernel as well; its error is that of three digits."""
+        whole = losses(model, batch(2))
+        with torch.autocast("cpu", torch.bfloat16):
+            half = losses(model, batch(2))
+        assert half.total != whole.total
+        torch.testing.assert_close(half.total.float(), whole.total, rtol=0.02, atol=0)
+        half.total.backward()
+        assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
     def test_masks_of_all_layers_are_drawn_on_features_made_once(
         self, model: GroundedSegmenter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
