@@ -26,7 +26,9 @@ class Stage:
         frames: of a clip.
         batch: clips to a step.
         samples: clips in all.
-        rate: learning rate of everything.
+        rate: learning rate of everything but the text encoder.
+        text_rate: its learning rate; the same by default.
+        new_words: the text encoder begins anew, everything else where the stage before ended.
         relative: for a first stage, `<model>/<stage>`: a stage of another model, with whose best weights it starts as
             far as they fit.
     """
@@ -38,6 +40,8 @@ class Stage:
     batch: int
     samples: int
     rate: float
+    text_rate: float | None = None
+    new_words: bool = False
     relative: str | None = None
 
     def recipe(self, seed: int) -> Recipe:
@@ -50,7 +54,7 @@ class Stage:
             optimisation=Optimisation(
                 rate=self.rate,
                 backbone_rate=self.rate,
-                text_rate=self.rate,
+                text_rate=self.text_rate or self.rate,
                 weight_decay=1e-4,
                 gradient_norm=1.0,
                 drops=(EPOCHS - 1,),
@@ -107,16 +111,18 @@ class PropagationStage:
 # What one frame and one word tell, in small frames, which are cheap; then all sentences in single frames, which show
 # sixteen scenes for the work of four clips; then clips, as they teach motion. Masks have a quarter of the frame's
 # resolution, so then frames are enlarged. Which object is meant is learned slowly, and as well from small frames: both
-# once more.
+# once more. At high rates the words of a sentence become alike; then the text encoder begins anew, and learns slowly.
 EASY = rf"\b({'|'.join(COLOURS)})\b|on the (left|right)|at the (top|bottom)|in the (upper|lower) half"
 SMALL = Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3)
 LARGE = Stage(name="large", short_side=2 * SIZE[0], frames=1, batch=8, samples=200_000, rate=5e-4)
 FRAMES = Stage(name="frames", frames=1, batch=16, samples=200_000, rate=1e-3)
 MORE = replace(FRAMES, name="more")
+WORDS = replace(FRAMES, name="words", text_rate=1e-4, new_words=True)
 AGAIN = replace(LARGE, name="again")
-REFERRING = (SMALL, FRAMES, Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4), LARGE, MORE, AGAIN)
+CLIPS = Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4)
+REFERRING = (SMALL, FRAMES, CLIPS, LARGE, MORE, WORDS, AGAIN)
 # MUTR is ReferFormer with two parts more, which have to be learned.
-AFTER_REFERFORMER = (replace(MORE, relative="referformer/more"), AGAIN)
+AFTER_REFERFORMER = (replace(AGAIN, relative="referformer/again"),)
 # Two frames are enough to learn what belongs to what; then the network's own answers are fed back.
 PROPAGATING = (
     PropagationStage(
