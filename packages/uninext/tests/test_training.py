@@ -7,6 +7,7 @@ import pytest
 import torch
 from rvos_training.errors import TrainingError
 from rvos_training.learner import Batch
+from rvos_training.optimisation import Optimisation
 from rvos_training.targets import Targets
 from rvos_training.terms import Weights
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -236,3 +237,12 @@ def test_both_demo_networks_share_everything_but_the_backbone() -> None:
     own = ("backbone.", "pyramid.projections.")
     one, other = ({name: shape for name, shape in some.items() if not name.startswith(own)} for some in shapes)
     assert one == other
+
+
+def test_backbone_and_text_encoder_have_rates_of_their_own() -> None:
+    network = build_uninext(tiny_convnext())
+    how = Optimisation(rate=3, backbone_rate=2, text_rate=1, weight_decay=0, gradient_norm=1, drops=())
+    rates = {id(p): group["lr"] for group in how.optimizer(network).param_groups for p in group["params"]}
+    expected = {"backbone": 2, "text_encoder": 1}
+    for name, parameter in network.named_parameters():
+        assert rates[id(parameter)] == expected.get(name.split(".")[0], 3), name

@@ -9,7 +9,9 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-BACKBONE, TEXT_ENCODER = "video.backbone.", "text.roberta."  # names of parameters begin so in all three models
+# Names of parameters begin so: the first in SOC, ReferFormer and MUTR, the second in UNINEXT.
+BACKBONE, TEXT_ENCODER = ("video.backbone.", "backbone."), ("text.roberta.", "text_encoder.")
+REST = ("",)
 
 
 class Rates(Protocol):
@@ -63,17 +65,15 @@ class Optimisation:
 
     def optimizer(self, model: nn.Module) -> AdamW:
         """AdamW over three groups: the rest, backbone, text encoder. A frozen text encoder gets no gradients."""
-        rates = {"": self.rate, BACKBONE: self.backbone_rate, TEXT_ENCODER: self.text_rate}
-        groups: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in rates}
+        rates = {REST: self.rate, BACKBONE: self.backbone_rate, TEXT_ENCODER: self.text_rate}
+        groups: dict[tuple[str, ...], list[nn.Parameter]] = {part: [] for part in rates}
         for name, parameter in model.named_parameters():
-            groups[next((prefix for prefix in (BACKBONE, TEXT_ENCODER) if name.startswith(prefix)), "")].append(
-                parameter
-            )
+            groups[next(part for part in (BACKBONE, TEXT_ENCODER, REST) if name.startswith(part))].append(parameter)
         if self.text_rate is None:
             for parameter in groups[TEXT_ENCODER]:
                 parameter.requires_grad_(False)
         return AdamW(
-            [{"params": groups[prefix], "lr": rate} for prefix, rate in rates.items() if rate is not None],
+            [{"params": groups[part], "lr": rate} for part, rate in rates.items() if rate is not None],
             weight_decay=self.weight_decay,
         )
 

@@ -119,8 +119,9 @@ FRAMES = Stage(name="frames", frames=1, batch=16, samples=200_000, rate=1e-3)
 MORE = replace(FRAMES, name="more")
 WORDS = replace(FRAMES, name="words", text_rate=1e-4, new_words=True)
 AGAIN = replace(LARGE, name="again")
+LAST = replace(LARGE, name="last", rate=3e-4, text_rate=1e-4)
 CLIPS = Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4)
-REFERRING = (SMALL, FRAMES, CLIPS, LARGE, MORE, WORDS, AGAIN)
+REFERRING = (SMALL, FRAMES, CLIPS, LARGE, MORE, WORDS, AGAIN, LAST)
 # MUTR is ReferFormer with two parts more, which have to be learned.
 AFTER_REFERFORMER = (replace(AGAIN, relative="referformer/again"),)
 # Two frames are enough to learn what belongs to what; then the network's own answers are fed back.
@@ -138,7 +139,7 @@ AFTER_AOT = (
     replace(PROPAGATING[1], samples=1_280, epochs=4),
 )
 # UNINEXT sees single frames only.
-FRAME_BY_FRAME = (SMALL, replace(FRAMES, samples=400_000), LARGE, MORE, AGAIN)
+FRAME_BY_FRAME = (SMALL, replace(FRAMES, samples=400_000), LARGE, MORE, AGAIN, LAST)
 # Behind the other backbone, the same parts know already what words mean.
 BEHIND_VIT = (
     Stage(
