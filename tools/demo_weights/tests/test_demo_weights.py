@@ -16,7 +16,7 @@ from demo_weights.errors import DemoWeightsError
 from demo_weights.propagators import first_masks_run, is_propagator
 from demo_weights.shipping import LARGEST, StageFacts, best_course, card, results, write_half
 from demo_weights.stages import EASY, STAGES
-from demo_weights.training import best_weights, shipped, split_of, starting_point
+from demo_weights.training import best_weights, shipped, split_of
 from demo_weights.variants import VARIANTS
 from demo_weights.vocabulary import write_tokenizer
 from fusion_core.evaluation import Means
@@ -25,7 +25,6 @@ from rvos_layers.checkpoint import read_checkpoint
 from rvos_layers.tokenizer import DEMO, SHIPPED, pretrained_encoder
 from rvos_synthetic import plan_video, vocabulary, write_dataset
 from rvos_training.object_presence import object_presence, read_labels
-from rvos_training.request import TrainingRequest
 from safetensors.torch import save_file
 
 MODELS = [model for model in STAGES if not is_propagator(model) and model not in VARIANTS]
@@ -104,22 +103,6 @@ def test_what_propagators_ship_is_small_enough(model):
     network = PropagationNetwork(named_config(model, shipped(model).config))
     assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
     assert shipped(model) == DEMOS[model]
-
-
-def test_a_stage_with_new_words_keeps_everything_else(tmp_path):
-    program = import_module("soc.train").program()
-    before = program.model.filled("demo", None, seed=1)
-    start = tmp_path / "best.safetensors"
-    program.model.save(start, before, "demo")
-    [stage] = [stage for stage in STAGES["soc"] if stage.new_words]
-    request = TrainingRequest(
-        data=tmp_path, out=tmp_path, recipe=stage.name, config="demo", **starting_point(stage, start, None)
-    )
-    after = program.network(request, seed=2)
-    assert stage.recipe(0).optimisation.text_rate < stage.rate
-    for name, tensor in after.named_parameters():
-        if tensor.ndim > 1:  # others begin as zeros or ones
-            assert torch.equal(tensor, before.get_parameter(name)) is not name.startswith("text."), name
 
 
 def test_propagators_are_scored_from_true_masks(tmp_path):

@@ -63,7 +63,7 @@ def load_text_encoder(encoder: TextEncoder, source: str) -> None:
         raise TrainingError(f"text encoder {source!r} has other sizes than the configuration: {error}") from error
 
 
-def load_relative(network: nn.Module, path: Path, drawn: tuple[str, ...] = ()) -> None:
+def load_relative(network: nn.Module, path: Path) -> None:
     """Fill a network with what it has in common with another: parameters of the same name and shape.
 
     MUTR is ReferFormer with two parts more, UNINEXT has the same parts behind either backbone: what one has learned
@@ -72,7 +72,6 @@ def load_relative(network: nn.Module, path: Path, drawn: tuple[str, ...] = ()) -
     Args:
         network: the rest of it stays as it is.
         path: the other one's weights, in our names.
-        drawn: beginnings of the names of parameters that stay as they are all the same.
 
     Raises:
         CheckpointError: the file cannot be read.
@@ -80,11 +79,7 @@ def load_relative(network: nn.Module, path: Path, drawn: tuple[str, ...] = ()) -
     """
     own = network.state_dict()
     state = read_checkpoint(path).state
-    common = {
-        name: tensor
-        for name, tensor in state.items()
-        if name in own and own[name].shape == tensor.shape and not name.startswith(drawn)
-    }
+    common = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
     if not common:
         raise TrainingError(f"{path}: none of its {len(state)} parameters has name and shape of one of this network's")
     network.load_state_dict(common, strict=False)

@@ -140,7 +140,7 @@ class TrainingProgram:
         """The network with the weights that training starts from."""
         network: Any = self.model.filled(request.config, request.checkpoint, seed)
         if request.checkpoint is None and request.relative is not None:
-            load_relative(network, request.relative, request.drawn)
+            load_relative(network, request.relative)
         if request.checkpoint is None and request.backbone != RANDOM:
             load_backbone(network.video.backbone, Path(request.backbone))
         if request.checkpoint is None and request.text_encoder != RANDOM:

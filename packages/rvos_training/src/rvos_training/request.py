@@ -20,7 +20,6 @@ class TrainingRequest:
         backbone: file of a Video-Swin trained on Kinetics, or `random`.
         text_encoder: folder or hub id of RoBERTa, or `random`.
         relative: weights of another network, in our names; what fits by name and shape replaces random ones.
-        drawn: beginnings of the names of parameters that stay random, whatever `relative` holds.
         tokenizer: as in inference.
         device: `auto` or `cpu`.
         workers: processes that read samples ahead.
@@ -36,7 +35,6 @@ class TrainingRequest:
     backbone: str = RANDOM
     text_encoder: str = RANDOM
     relative: Path | None = None
-    drawn: tuple[str, ...] = ()
     tokenizer: str = "auto"
     device: str = "auto"
     workers: int = 0

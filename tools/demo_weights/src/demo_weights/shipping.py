@@ -173,11 +173,17 @@ def _row(model: str, facts: StageFacts) -> str:
         stage.batch,
         facts.steps,
         f"{facts.steps * stage.batch} of {stage.samples}",
-        f"{stage.rate:g}",
+        _rates(stage),
         f"{facts.seconds / 60:.0f} min",
         f"{100 * facts.best:.1f}",
     )
     return f"| {' | '.join(map(str, cells))} |"
+
+
+def _rates(stage: Stage | PropagationStage) -> str:
+    if isinstance(stage, Stage) and stage.text_rate is not None:
+        return f"{stage.rate:g}, text encoder {stage.text_rate:g}"
+    return f"{stage.rate:g}"
 
 
 def results(scores: dict[str, Means], gains: str) -> str:

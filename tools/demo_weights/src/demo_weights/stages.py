@@ -28,7 +28,6 @@ class Stage:
         samples: clips in all.
         rate: learning rate of everything but the text encoder.
         text_rate: its learning rate; the same by default.
-        new_words: the text encoder begins anew, everything else where the stage before ended.
         relative: for a first stage, `<model>/<stage>`: a stage of another model, with whose best weights it starts as
             far as they fit.
     """
@@ -41,7 +40,6 @@ class Stage:
     samples: int
     rate: float
     text_rate: float | None = None
-    new_words: bool = False
     relative: str | None = None
 
     def recipe(self, seed: int) -> Recipe:
@@ -111,19 +109,18 @@ class PropagationStage:
 # What one frame and one word tell, in small frames, which are cheap; then all sentences in single frames, which show
 # sixteen scenes for the work of four clips; then clips, as they teach motion. Masks have a quarter of the frame's
 # resolution, so then frames are enlarged. Which object is meant is learned slowly, and as well from small frames: both
-# once more. At high rates the words of a sentence become alike; then the text encoder begins anew, and learns slowly.
+# once more. At high rates the words of a sentence become ever more alike, so at last the text encoder gets a lower one.
 EASY = rf"\b({'|'.join(COLOURS)})\b|on the (left|right)|at the (top|bottom)|in the (upper|lower) half"
 SMALL = Stage(name="small", short_side=48, sentences=EASY, frames=1, batch=32, samples=800_000, rate=1e-3)
 LARGE = Stage(name="large", short_side=2 * SIZE[0], frames=1, batch=8, samples=200_000, rate=5e-4)
 FRAMES = Stage(name="frames", frames=1, batch=16, samples=200_000, rate=1e-3)
 MORE = replace(FRAMES, name="more")
-WORDS = replace(FRAMES, name="words", text_rate=1e-4, new_words=True)
 AGAIN = replace(LARGE, name="again")
 LAST = replace(LARGE, name="last", rate=3e-4, text_rate=1e-4)
 CLIPS = Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4)
-REFERRING = (SMALL, FRAMES, CLIPS, LARGE, MORE, WORDS, AGAIN, LAST)
+REFERRING = (SMALL, FRAMES, CLIPS, LARGE, MORE, AGAIN, LAST)
 # MUTR is ReferFormer with two parts more, which have to be learned.
-AFTER_REFERFORMER = (replace(AGAIN, relative="referformer/again"),)
+AFTER_REFERFORMER = (replace(AGAIN, relative="referformer/again"), LAST)
 # Two frames are enough to learn what belongs to what; then the network's own answers are fed back.
 PROPAGATING = (
     PropagationStage(

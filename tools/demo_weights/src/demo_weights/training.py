@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from mask_interchange import open_dataset
 from mask_interchange.program import Demo
@@ -23,7 +22,6 @@ from demo_weights.variants import VARIANTS, shipped_variant, variant
 
 DEMO = "demo"  # tokenizer
 BEST = "best.safetensors"
-TEXT = "text."  # names of the text encoder's parameters begin so
 
 
 def write_data(root: Path, videos: Mapping[str, int] = VIDEOS) -> None:
@@ -111,16 +109,10 @@ def _train_stage(
         out=out,
         recipe=stage.name,
         config=network.config,
-        **starting_point(stage, start, relative_weights(out.parent, stage)),
+        checkpoint=start,
+        relative=relative_weights(out.parent, stage),
         tokenizer=DEMO,
         device=device,
         save_every=100,
     )
     replace(program, sources=sources, transform=flip_and_resize).train(request, stage.recipe(seed))
-
-
-def starting_point(stage: Stage, start: Path | None, relative: Path | None) -> dict[str, Any]:
-    """Fields of a `TrainingRequest`: where a stage begins that comes after `start`, or first and has a `relative`."""
-    if stage.new_words and start is not None:
-        return {"relative": start, "drawn": (TEXT,)}
-    return {"checkpoint": start, "relative": relative}
