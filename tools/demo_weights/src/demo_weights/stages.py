@@ -117,8 +117,9 @@ FRAMES = Stage(name="frames", frames=1, batch=16, samples=200_000, rate=1e-3)
 MORE = replace(FRAMES, name="more")
 AGAIN = replace(LARGE, name="again")
 LAST = replace(LARGE, name="last", rate=3e-4, text_rate=1e-4)
+LONGER = replace(LAST, name="longer")
 CLIPS = Stage(name="clips", frames=4, batch=4, samples=40_000, rate=3e-4)
-REFERRING = (SMALL, FRAMES, CLIPS, LARGE, MORE, AGAIN, LAST)
+REFERRING = (SMALL, FRAMES, CLIPS, LARGE, MORE, AGAIN, LAST, LONGER)
 # MUTR is ReferFormer with two parts more, which have to be learned.
 AFTER_REFERFORMER = (replace(AGAIN, relative="referformer/again"), LAST)
 # Two frames are enough to learn what belongs to what; then the network's own answers are fed back.
