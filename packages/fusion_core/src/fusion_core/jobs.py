@@ -208,6 +208,8 @@ class ProgramJob(Job):
             "weights": self.model.weights,
             "dataset": self.place.dataset.identity,
         }
+        if self.model.weights == OWN_WEIGHTS and program.member:  # in a checkout they change without a new version
+            settings["own_weights"] = {path.name: _checkpoint_sha256(path) for path in program.member.weights}
         return settings | {"sources": self._sources(run)}
 
     def _sources(self, run: str) -> dict[str, str]:

@@ -43,6 +43,11 @@ class Member:
         return self.folder.parents[1] / ".venvs" / self.folder.name
 
     @property
+    def weights(self) -> list[Path]:
+        """The weights that the package ships."""
+        return sorted(self.folder.glob("src/*/*.safetensors"))
+
+    @property
     def sync_by_hand(self) -> str:
         """The command line that brings the environment up to date."""
         return f"UV_PROJECT_ENVIRONMENT={self.environment} uv {' '.join(self._sync)}"

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fusion_core import jobs
 from fusion_core.errors import FusionCoreError, RecipeError
 from fusion_core.executors.local import LocalExecutor
 from fusion_core.ledger import Ledger
 from fusion_core.plan import make_plan
-from fusion_core.recipe import ExistingRun, Model, Pairing, Predict, Recipe
+from fusion_core.programs import Member, Program, find_program
+from fusion_core.recipe import OWN_WEIGHTS, ExistingRun, Model, Pairing, Predict, Recipe
 from fusion_core.runner import prepare, run_recipe
 from fusion_core.source import VideoSource
 from fusion_core.weights import with_weights
@@ -133,6 +135,23 @@ def test_other_weights_or_settings_make_the_run_and_what_follows_anew(stage, tmp
     fresh = stage.files()
     assert "b/run.json" in fresh
     assert make_plan(stage.place(replace(recipe, models=(a, b, p)))).missing == 0
+
+
+def test_weights_that_a_program_brings_itself_are_known_by_what_they_hold(stage, tmp_path, monkeypatch):
+    """In a checkout they change without a new version of the package."""
+
+    def carry_out(checkout, content):
+        shipped = tmp_path / checkout / "src" / "some" / "demo.safetensors"
+        shipped.parent.mkdir(parents=True)
+        shipped.write_bytes(content)
+        member = Member(folder=tmp_path / checkout, distribution="some", version="1")
+        monkeypatch.setattr(jobs, "find_program", lambda command: replace(find_program(command), member=member))
+        alone = stage.alone()
+        stage.carry_out(replace(alone, models=tuple(replace(m, weights=OWN_WEIGHTS) for m in alone.models)))
+        return sum(stage.computed().values())
+
+    monkeypatch.setattr(Program, "make_ready", lambda program, tell: None)
+    assert [carry_out("first", b"one"), carry_out("copy", b"one"), carry_out("trained", b"two")] == [3, 0, 3]
 
 
 def test_a_moved_checkpoint_is_the_same_checkpoint(stage, tmp_path):
