@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.lock import ROOT, Lock
+
+LOCK = Lock(ROOT / "uv.lock")
 MEMBERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 
 # Import names that differ from the name of the distribution that holds them.
@@ -113,21 +115,11 @@ def test_every_dependency_has_a_lower_bound_and_no_exact_pin(member):
 
 
 def test_the_root_environment_has_no_torch():
-    lock = tomllib.loads((ROOT / "uv.lock").read_text())
-    packages: dict[str, set[str]] = {}
-    for entry in lock["package"]:
-        packages.setdefault(entry["name"], set()).update(d["name"] for d in entry.get("dependencies", []))
-    reached, queue = set(), ["rvos-fusion"]
-    while queue:
-        name = queue.pop()
-        if name not in reached:
-            reached.add(name)
-            queue += packages[name]
-    assert "fusion-core" in reached
-    assert "torch" not in reached
+    environment = LOCK.whole_environment("rvos-fusion")
+    assert "fusion-core" in environment
+    assert "torch" not in environment
 
 
 def test_the_lock_file_names_one_public_registry():
-    lock = tomllib.loads((ROOT / "uv.lock").read_text())
-    registries = {entry["source"]["registry"] for entry in lock["package"] if "registry" in entry["source"]}
+    registries = {entry["source"]["registry"] for entry in LOCK.document["package"] if "registry" in entry["source"]}
     assert registries == {"https://pypi.org/simple"}
