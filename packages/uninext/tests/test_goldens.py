@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from golden_cases import GoldenCase, StageReport, find_cases
+from uninext.backbone import flatten_levels
 from uninext.config import ImageConfig
 from uninext.geometry import FrameGeometry, frame_geometry
 from uninext.heads import pool_text
 from uninext.model import Candidates, Uninext
-from uninext.postprocess import best_queries, mask_probabilities, query_scores
+from uninext.predict import best_queries, mask_probabilities, query_scores
 from uninext.preprocess import FramePreprocessor, as_pixels, clean_expression
-from uninext.pyramid import flatten_levels
 from uninext.text_encoder import EncodedText
 
 CASES = find_cases("uninext", local=Path(__file__).parent / "goldens")

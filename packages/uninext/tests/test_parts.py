@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn import functional
 from uninext.config import ViTConfig, named_config, tiny_vit
+from uninext.deformable_transformer import ProposalHead, inverse_sigmoid
 from uninext.errors import ConfigError, InputError
 from uninext.fusion import EarlyFusion
 from uninext.geometry import frame_geometry
-from uninext.mask_head import DynamicMask
-from uninext.postprocess import best_queries, mask_probabilities, query_scores
-from uninext.proposals import ProposalHead, inverse_sigmoid
+from uninext.heads import DynamicMask
+from uninext.predict import best_queries, mask_probabilities, query_scores
 
 
 def test_dynamic_mask_is_a_small_network_of_each_query() -> None:

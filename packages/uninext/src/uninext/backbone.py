@@ -1,17 +1,20 @@
-"""Image backbones: a frame to feature maps at strides 8, 16 and 32.
+"""From frames to image tokens: a backbone gives maps at strides 8, 16 and 32, the pyramid makes one sequence of them.
 
-Both are detectron2 backbones (they return `res3`, `res4`, `res5`), so that its registry can build them.
+Both backbones are detectron2's kind (they return `res3`, `res4`, `res5`), so that its registry can build them.
+Letters: B frames, S tokens of all levels, C hidden channels.
 """
 
 from functools import partial
 
+import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone, ViT
 from timm.layers.norm import LayerNorm2d
 from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 
-from uninext.config import SIZE_DIVISIBILITY, STRIDES, ConvNeXtConfig, ViTConfig
+from uninext.config import LEVELS, SIZE_DIVISIBILITY, STRIDES, ConvNeXtConfig, ViTConfig
+from uninext.geometry import FrameGeometry
 
 FEATURES = ("res3", "res4", "res5")
 
@@ -99,3 +102,29 @@ class ViTBackbone(PyramidBackbone):
 def build_backbone(config: ConvNeXtConfig | ViTConfig) -> PyramidBackbone:
     """The backbone that a configuration describes."""
     return ConvNeXtBackbone(config) if isinstance(config, ConvNeXtConfig) else ViTBackbone(config)
+
+
+class FeaturePyramid(nn.Module):
+    """A 1x1 convolution and a group norm a level; the fourth level is made from the raw third one by stride 2."""
+
+    def __init__(self, backbone_channels: tuple[int, int, int], channels: int) -> None:
+        super().__init__()
+        convolutions = [nn.Conv2d(given, channels, 1) for given in backbone_channels]
+        convolutions.append(nn.Conv2d(backbone_channels[-1], channels, 3, stride=2, padding=1))
+        self.projections = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(32, channels)) for conv in convolutions)
+        self.level_codes = nn.Parameter(torch.randn(LEVELS, channels))
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """Maps [B, C_i, H_i, W_i] at strides 8, 16, 32 to maps [B, C, H_i, W_i] at strides 8, 16, 32, 64."""
+        return [project(x) for project, x in zip(self.projections, [*maps, maps[-1]], strict=True)]
+
+    def positions(self, geometry: FrameGeometry) -> Tensor:
+        """Position codes [S, C]: the sine codes of the place and the learned code of the level."""
+        sizes = [height * width for height, width in geometry.level_sizes]
+        levels = torch.cat([code.expand(size, -1) for code, size in zip(self.level_codes, sizes, strict=True)])
+        return geometry.position_codes + levels
+
+
+def flatten_levels(maps: list[Tensor]) -> Tensor:
+    """Maps [B, C, H_i, W_i] of all levels to tokens [B, S, C]."""
+    return torch.cat([x.flatten(2).mT for x in maps], 1)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from uninext.mlp import MLP
+from uninext.deformable_transformer import MLP
 from uninext.model import Uninext
 
 PRIOR = 0.01  # how likely any token is to be the object

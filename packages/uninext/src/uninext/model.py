@@ -10,16 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from uninext.backbone import PyramidBackbone, build_backbone
+from uninext.backbone import FeaturePyramid, PyramidBackbone, build_backbone, flatten_levels
 from uninext.config import LEVELS, UninextConfig
-from uninext.decoder import Decoded, Decoder, DecoderLayer
-from uninext.encoder import Encoder, EncoderLayer
+from uninext.deformable_transformer import Decoded, Decoder, DecoderLayer, Encoder, EncoderLayer, ProposalHead
 from uninext.fusion import EarlyFusion, FusionImage
 from uninext.geometry import FrameGeometry
-from uninext.heads import TextAgreement, pool_text
-from uninext.mask_head import DynamicMask, MaskFeatures
-from uninext.proposals import ProposalHead
-from uninext.pyramid import FeaturePyramid, flatten_levels
+from uninext.heads import DynamicMask, MaskFeatures, TextAgreement, pool_text
 from uninext.text_encoder import EncodedText, TextEncoder
 
 

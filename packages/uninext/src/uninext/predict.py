@@ -20,16 +20,17 @@ from mask_interchange import (
     support_from_probabilities,
 )
 from torch import Tensor
+from torch.nn import functional
 
 from uninext.config import ImageConfig
 from uninext.errors import InputError
 from uninext.geometry import FrameGeometry, frame_geometry
 from uninext.model import FrameFeatures, Uninext
-from uninext.postprocess import best_queries, mask_probabilities, query_scores
 from uninext.preprocess import FramePreprocessor
 from uninext.text_encoder import EncodedText
 from uninext.tokenizer import Tokenizer
 
+MASK_STRIDE = 4
 EXPRESSIONS_AT_ONCE = 4  # in one batch through encoder and decoder: bounds memory, changes no result
 Report = Callable[[int, int], None]
 
@@ -172,3 +173,27 @@ class _GrowingTrack:
             support=tuple(self.support),
             soft=np.stack(self.soft) if self.soft else None,
         )
+
+
+def query_scores(class_logits: Tensor, iou_logits: Tensor) -> Tensor:
+    """Scores 0..1 of queries: geometric mean of agreement and predicted overlap; any shape."""
+    return (class_logits.sigmoid() * iou_logits.sigmoid()).sqrt()
+
+
+def best_queries(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Best query of each expression and its score, [E] each, from scores [E, Q]."""
+    best = scores.max(-1)
+    return best.indices, best.values
+
+
+def mask_probabilities(logits: Tensor, image_size: tuple[int, int], output_size: tuple[int, int]) -> Tensor:
+    """Probabilities [E, H, W] at full size from logits [E, h, w] at stride 4 of the padded frame.
+
+    Upsampled by 4 before the sigmoid, cropped to the unpadded `image_size`, then taken to `output_size` by nearest
+    neighbour: outlines are blocky, as in the published results.
+    """
+    at_input = functional.interpolate(
+        logits[:, None], scale_factor=MASK_STRIDE, mode="bilinear", align_corners=False
+    ).sigmoid()
+    cropped = at_input[..., : image_size[0], : image_size[1]]
+    return functional.interpolate(cropped, output_size, mode="nearest")[:, 0]
