@@ -18,7 +18,7 @@ import nox
 ROOT = Path(__file__).parent
 WORKSPACE = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
 MEMBERS = sorted(path.parent for pattern in WORKSPACE for path in ROOT.glob(f"{pattern}/pyproject.toml"))
-TESTED = [member for member in MEMBERS if any(member.glob("tests/test_*.py"))]
+TESTED = [member for member in MEMBERS if any((member / "tests").rglob("test_*.py"))]
 AT_A_TIME = 2  # members; each has its share of the cores, and a few GB of memory at full size
 
 nox.options.default_venv_backend = "none"  # uv makes the environments, one a package

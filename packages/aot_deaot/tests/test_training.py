@@ -22,9 +22,9 @@ from aot_deaot.train import PropagationLearner, PropagationRequest, starting_net
 from aot_deaot.training_clips import PropagationBatch, PropagationData
 from mask_interchange import open_dataset
 from PIL import Image
-from rvos_training.data_parts import AnnotatedVideos
+from rvos_training.data.data_parts import AnnotatedVideos
+from rvos_training.data.frame_store import FrameStore
 from rvos_training.errors import TrainingError
-from rvos_training.frame_store import FrameStore
 
 from .drawn_videos import FRAMES, SIZE, draw_split, labels_of
 

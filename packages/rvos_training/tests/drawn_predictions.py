@@ -1,7 +1,7 @@
 """Predictions and targets with random content."""
 
 import torch
-from rvos_training.targets import Predictions, Targets
+from rvos_training.losses.targets import Predictions, Targets
 from torch import Tensor
 
 CLIPS, FRAMES, QUERIES, SIDE = 2, 3, 4, 6

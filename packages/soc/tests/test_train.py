@@ -15,7 +15,7 @@ from rvos_layers.attention import Attention
 from rvos_layers.checkpoint import read_checkpoint
 from rvos_layers.mlp import MLP
 from rvos_synthetic.dataset import write_dataset
-from rvos_training.request import TrainingRequest
+from rvos_training.command.trainer_factory import TrainingRequest
 from soc import cli, train
 from soc.config import CONFIGS
 from soc.model import SOC

@@ -11,13 +11,12 @@ from golden_cases import GoldenCase, StageReport, find_cases
 from rvos_layers.attention import Attention
 from rvos_layers.checkpoint import our_name
 from rvos_layers.preprocess import ResizeRule
-from rvos_training.clip_windows import clip_windows
-from rvos_training.clips import Clip
-from rvos_training.losses import Criterion, Losses
-from rvos_training.optimisation import Optimisation
-from rvos_training.targets import Predictions, Targets
-from rvos_training.terms import Weights
-from rvos_training.transforms import FlipAndResize
+from rvos_training.data.clips import Clip, clip_windows
+from rvos_training.data.transforms import FlipAndResize
+from rvos_training.loop.optimizer import Optimisation
+from rvos_training.losses.criterion import Criterion, Losses
+from rvos_training.losses.targets import Predictions, Targets
+from rvos_training.losses.terms import Weights
 from soc.checkpoint import published_table
 from soc.model import SOC
 from soc.objective import answers, criterion

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from rvos_training.data.batches import Batch
 from rvos_training.errors import TrainingError
-from rvos_training.learner import Batch
-from rvos_training.optimisation import Optimisation
-from rvos_training.targets import Targets
-from rvos_training.terms import Weights
+from rvos_training.loop.optimizer import Optimisation
+from rvos_training.losses.targets import Targets
+from rvos_training.losses.terms import Weights
 from torch.nn.functional import binary_cross_entropy_with_logits
 from uninext.checkpoint import read_weights
 from uninext.config import named_config, tiny_convnext

@@ -24,7 +24,7 @@ from mask_interchange import MaskRun
 from rvos_layers.checkpoint import read_checkpoint
 from rvos_layers.tokenizer import DEMO, SHIPPED, pretrained_encoder
 from rvos_synthetic import plan_video, vocabulary, write_dataset
-from rvos_training.object_presence import object_presence, read_labels
+from rvos_training.data.object_presence import object_presence, read_labels
 from safetensors.torch import save_file
 
 MODELS = [model for model in STAGES if not is_propagator(model) and model not in VARIANTS]

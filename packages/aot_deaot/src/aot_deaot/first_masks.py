@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from mask_interchange import MaskTrack, Video, VideoMasks
-from rvos_training.object_presence import labels_of, read_labels
+from rvos_training.data.object_presence import labels_of, read_labels
 
 from aot_deaot.predict import propagate_tracks
 from aot_deaot.propagate import Propagator

@@ -5,7 +5,7 @@ Section 5.1 of the AOT paper; `configs/default.py` of the published code.
 
 from dataclasses import dataclass
 
-from rvos_training.recipe import Course
+from rvos_training.loop.train_config import Course
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler

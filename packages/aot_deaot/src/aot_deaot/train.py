@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import cast
 
 from accelerate import Accelerator
-from rvos_training.contract import TrainingModule
-from rvos_training.data_parts import AnnotatedVideos, open_parts
-from rvos_training.initial_weights import load_relative
-from rvos_training.random_state import seed_everything
-from rvos_training.trainer import Trainer
-from rvos_training.validation import Validation
+from rvos_training.data.data_parts import AnnotatedVideos, open_parts
+from rvos_training.loop.contract import TrainingModule
+from rvos_training.loop.initial_weights import load_relative
+from rvos_training.loop.random_state import seed_everything
+from rvos_training.loop.trainer import Trainer
+from rvos_training.loop.validation import Validation
 
 from aot_deaot.checkpoint import load_state, save_network
 from aot_deaot.config import Family, named_config
@@ -51,7 +51,7 @@ class PropagationRequest:
     Attributes:
         family: `aot` or `deaot`.
         config: name of the network.
-        data: folder of the data set, see `rvos_training.data_parts`.
+        data: folder of the data set, see `rvos_training.data.data_parts`.
         out: folder for checkpoints, logs and weights; a training that is there goes on.
         checkpoint: network to start from; None for random weights.
         relative: weights of a network of the other family; what fits by name and shape replaces random ones.

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from mask_interchange import MaskInterchangeError
 from numpy.typing import NDArray
-from rvos_training.clip_windows import any_window
-from rvos_training.data_parts import AnnotatedVideos
+from rvos_training.data.batches import Request, requests_of
+from rvos_training.data.clips import any_window
+from rvos_training.data.data_parts import AnnotatedVideos
+from rvos_training.data.frame_store import FrameStore
 from rvos_training.errors import TrainingError
-from rvos_training.frame_store import FrameStore
-from rvos_training.sample_order import Request, requests_of
 from torch import Tensor
 
 from aot_deaot.config import NetworkConfig

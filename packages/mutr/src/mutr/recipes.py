@@ -5,8 +5,8 @@ Source: `train.py`, `opts.py` and `scripts/` of OpenGVLab/MUTR; there with 8 pro
 
 from dataclasses import replace
 
-from rvos_training.optimisation import Optimisation
-from rvos_training.recipe import Recipe
+from rvos_training.loop.optimizer import Optimisation
+from rvos_training.loop.train_config import Recipe
 
 from mutr.preprocess import RESIZE
 

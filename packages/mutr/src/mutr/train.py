@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from rvos_training.command import training_app
+from rvos_training.command.training_app import training_app
 
 if TYPE_CHECKING:
-    from rvos_training.program import TrainingProgram
+    from rvos_training.command.trainer_factory import TrainingProgram
 
 
 def program() -> "TrainingProgram":
     """How MUTR is trained; importing it takes a while."""
-    from rvos_training.grounded_program import grounded_program
+    from rvos_training.command.grounded_trainer import grounded_program
 
     from mutr.predict import MUTRPredictor
     from mutr.recipes import RECIPES

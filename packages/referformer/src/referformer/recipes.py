@@ -5,8 +5,8 @@ Source: `scripts/` and `opts.py` of wjn922/ReferFormer, there with 8 processes; 
 
 from dataclasses import replace
 
-from rvos_training.optimisation import Optimisation
-from rvos_training.recipe import Recipe
+from rvos_training.loop.optimizer import Optimisation
+from rvos_training.loop.train_config import Recipe
 
 from referformer.preprocess import RESIZE
 

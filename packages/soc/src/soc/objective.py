@@ -5,11 +5,11 @@ Source: `MTTR.forward` in training mode, `models/matcher.py` and `models/criteri
 
 from rvos_layers.text_encoder import TextFeatures
 from rvos_layers.video_features import VideoFeatures
-from rvos_training.losses import Criterion, all_frames
-from rvos_training.mask_views import frames_at_full_size
-from rvos_training.matcher import Matcher
-from rvos_training.targets import Predictions
-from rvos_training.terms import Weights
+from rvos_training.losses.criterion import Criterion, all_frames
+from rvos_training.losses.mask_views import frames_at_full_size
+from rvos_training.losses.matcher import Matcher
+from rvos_training.losses.targets import Predictions
+from rvos_training.losses.terms import Weights
 
 from soc.model import SOC, FoundObjects
 

@@ -5,8 +5,8 @@ Source: `configs/joint.yaml`, `main_joint.py` and `jointtrainer.py` of the chall
 
 from dataclasses import replace
 
-from rvos_training.optimisation import Optimisation
-from rvos_training.recipe import Recipe
+from rvos_training.loop.optimizer import Optimisation
+from rvos_training.loop.train_config import Recipe
 
 from soc.preprocess import RESIZE
 

@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from rvos_training.command import training_app
+from rvos_training.command.training_app import training_app
 
 if TYPE_CHECKING:
-    from rvos_training.program import TrainingProgram
+    from rvos_training.command.trainer_factory import TrainingProgram
 
 
 def program() -> "TrainingProgram":
     """How SOC is trained; importing it takes a while."""
-    from rvos_training.learner import learner_of
-    from rvos_training.program import TrainingProgram
+    from rvos_training.command.trainer_factory import TrainingProgram
+    from rvos_training.loop.model_with_loss import learner_of
 
     from soc.objective import answers, criterion
     from soc.predict import SOCPredictor

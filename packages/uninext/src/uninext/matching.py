@@ -7,8 +7,7 @@ Letters: B images, each with one object, N queries or tokens.
 from dataclasses import dataclass
 
 import torch
-from rvos_training.boxes import box_distance, giou
-from rvos_training.terms import Weights, label_cost
+from rvos_training.losses.terms import Weights, box_distance, giou, label_cost
 from torch import Tensor
 
 MOST = 10  # of the best overlaps, whose sum says how many stand for an object

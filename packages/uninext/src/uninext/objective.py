@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from rvos_training.boxes import box_distance, giou
-from rvos_training.contract import TrainingModule
+from rvos_training.data.batches import Batch
 from rvos_training.errors import TrainingError
-from rvos_training.learner import Batch
-from rvos_training.mask_views import THINNED
-from rvos_training.targets import Targets
-from rvos_training.terms import ALPHA, GAMMA, Weights, dice_coefficient, mask_focal
+from rvos_training.loop.contract import TrainingModule
+from rvos_training.losses.mask_views import THINNED
+from rvos_training.losses.targets import Targets
+from rvos_training.losses.terms import ALPHA, GAMMA, Weights, box_distance, dice_coefficient, giou, mask_focal
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.ops import sigmoid_focal_loss

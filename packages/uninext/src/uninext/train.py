@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from rvos_layers.preprocess import ResizeRule
-from rvos_training.program import TrainingProgram
+from rvos_training.command.trainer_factory import TrainingProgram
 from torch import nn
 
 from uninext.checkpoint import check_weights, read_weights, save_weights

@@ -3,11 +3,10 @@
 import re
 
 import numpy as np
-from rvos_training.clip_windows import any_window
-from rvos_training.clips import Clip
-from rvos_training.data_parts import AnnotatedVideos
-from rvos_training.frame_store import FrameStore
-from rvos_training.object_presence import Presence, labels_of
+from rvos_training.data.clips import Clip, any_window
+from rvos_training.data.data_parts import AnnotatedVideos
+from rvos_training.data.frame_store import FrameStore
+from rvos_training.data.object_presence import Presence, labels_of
 
 LONGEST_STEP = 3  # frames from one frame of a clip to the next
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from aot_deaot.recipes import FallingRates, PropagationRecipe
 from rvos_layers.preprocess import ResizeRule
 from rvos_synthetic.textures import COLOURS
-from rvos_training.optimisation import Optimisation
-from rvos_training.recipe import Recipe
+from rvos_training.loop.optimizer import Optimisation
+from rvos_training.loop.train_config import Recipe
 
 SIZE = (96, 160)  # of the drawn videos
 VIDEOS = {"train": 1200, "valid": 16, "test": 40}

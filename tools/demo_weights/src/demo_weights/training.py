@@ -8,12 +8,11 @@ from pathlib import Path
 from mask_interchange import open_dataset
 from mask_interchange.program import Demo
 from rvos_synthetic import write_dataset
-from rvos_training.clips import ClipSource
-from rvos_training.data_parts import AnnotatedVideos, DataParts
-from rvos_training.object_presence import Presence
-from rvos_training.program import TrainingProgram, flip_and_resize
-from rvos_training.recipe import Recipe
-from rvos_training.request import TrainingRequest
+from rvos_training.command.trainer_factory import TrainingProgram, TrainingRequest, flip_and_resize
+from rvos_training.data.clips import ClipSource
+from rvos_training.data.data_parts import AnnotatedVideos, DataParts
+from rvos_training.data.object_presence import Presence
+from rvos_training.loop.train_config import Recipe
 
 from demo_weights.clips import RandomClips
 from demo_weights.propagators import is_propagator, shipped_propagator, train_propagator

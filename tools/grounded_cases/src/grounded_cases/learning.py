@@ -13,12 +13,13 @@ from rvos_layers.grounded_segmenter import GroundedSegmenter
 from rvos_layers.program import ModelPredictor
 from rvos_layers.tokenizer import PAD, Tokens
 from rvos_synthetic.dataset import write_dataset
-from rvos_training.augmentation import Augmentation
-from rvos_training.grounded_objective import answers, criterion
-from rvos_training.learner import Batch, Learner
-from rvos_training.losses import Losses
-from rvos_training.program import TrainingProgram
-from rvos_training.targets import Predictions, Targets
+from rvos_training.command.trainer_factory import TrainingProgram
+from rvos_training.data.augmentation import Augmentation
+from rvos_training.data.batches import Batch
+from rvos_training.loop.model_with_loss import Learner
+from rvos_training.losses.criterion import Losses
+from rvos_training.losses.grounded_objective import answers, criterion
+from rvos_training.losses.targets import Predictions, Targets
 from typer.testing import CliRunner
 
 from grounded_cases.training import without_dropout

@@ -9,12 +9,11 @@ from rvos_layers.attention import Attention
 from rvos_layers.checkpoint import Rule, our_name
 from rvos_layers.grounded_segmenter import GroundedSegmenter
 from rvos_layers.preprocess import normalise
-from rvos_training.grounded_objective import answers, criterion
-from rvos_training.learner import Batch
-from rvos_training.losses import Losses
-from rvos_training.targets import Predictions
-from rvos_training.training_data import collate
-from rvos_training.transforms import Sample
+from rvos_training.data.batches import Batch, collate
+from rvos_training.data.transforms import Sample
+from rvos_training.losses.criterion import Losses
+from rvos_training.losses.grounded_objective import answers, criterion
+from rvos_training.losses.targets import Predictions
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 

@@ -1,0 +1,144 @@
+"""The command line of a training program. Nothing heavy is imported before there is work to do."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from mask_interchange import MaskInterchangeError
+from mask_interchange.program import plain_app
+
+from rvos_training.command.trainer_factory import TrainingRequest
+from rvos_training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from rvos_training.command.trainer_factory import TrainingProgram
+
+DEVICES = ("auto", "cpu")
+WORKERS = 4
+
+
+def training_app(
+    name: str,
+    about: str,
+    *,
+    configs: tuple[str, ...],
+    recipes: tuple[str, ...],
+    program: "Callable[[], TrainingProgram]",
+) -> typer.Typer:
+    """The command `name`.
+
+    Args:
+        name: of the command.
+        about: one sentence for `--help`.
+        configs, recipes: names, the default first.
+        program: imports what is trained.
+    """
+    app = plain_app(help=about)
+
+    @app.command(help=about)
+    def train(
+        data: Annotated[Path, typer.Option(metavar="ROOT", help="Folder of the training data.")],
+        out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and weights; what is there goes on.")],
+        recipe: Annotated[str, typer.Option(metavar="|".join(recipes), help="What is trained on, and how.")] = recipes[
+            0
+        ],
+        config: Annotated[str, typer.Option(metavar="|".join(configs), help="Configuration of the model.")] = configs[
+            0
+        ],
+        backbone: Annotated[
+            str | None, typer.Option(metavar="FILE|random", help="Video-Swin weights from Kinetics to start from.")
+        ] = None,
+        text_encoder: Annotated[
+            str | None, typer.Option(metavar="FOLDER|ID|random", help="RoBERTa to start from, e.g. roberta-base.")
+        ] = None,
+        checkpoint: Annotated[
+            Path | None, typer.Option(metavar="FILE", help="A whole network to start from instead of these two.")
+        ] = None,
+        tokenizer: Annotated[str, typer.Option(help="Folder or hub name of the tokenizer.")] = "auto",
+        epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
+        steps: Annotated[int | None, typer.Option(min=1, help="End after so many steps.")] = None,
+        batch: Annotated[int | None, typer.Option(min=1, help="Clips of one process at a time.")] = None,
+        accumulation: Annotated[int | None, typer.Option(min=1, help="Batches to one step.")] = None,
+        short_side: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Short side of frames.")] = None,
+        precision: Annotated[str | None, typer.Option(metavar="no|bf16|fp16", help="Mixed precision.")] = None,
+        faithful: Annotated[bool, typer.Option("--faithful", help="Keep what looks like faults as published.")] = False,
+        seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
+        device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
+        workers: Annotated[
+            int | None, typer.Option(min=0, help="Processes that read samples ahead; by default 4, if there are cores.")
+        ] = None,
+        save_every: Annotated[int, typer.Option(min=1, metavar="STEPS", help="Steps between checkpoints.")] = 500,
+    ) -> None:
+        for option, value, known in (
+            ("config", config, configs),
+            ("recipe", recipe, recipes),
+            ("device", device, DEVICES),
+        ):
+            if value not in known:
+                raise typer.BadParameter(f"--{option} {value}: expected one of {', '.join(known)}")
+        request = TrainingRequest(
+            data=data,
+            out=out,
+            recipe=recipe,
+            config=config,
+            checkpoint=checkpoint,
+            **_start(checkpoint, backbone, text_encoder),
+            tokenizer=tokenizer,
+            device=device,
+            workers=min(WORKERS, _cores()) if workers is None else workers,
+            save_every=save_every,
+            changes={
+                "epochs": epochs,
+                "steps": steps,
+                "batch": batch,
+                "accumulation": accumulation,
+                "short_side": short_side,
+                "precision": precision,
+                "faithful": faithful or None,
+                "seed": seed,
+            },
+        )
+        _run(name, request, program)
+
+    return app
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start(checkpoint: Path | None, backbone: str | None, text_encoder: str | None) -> dict[str, Any]:
+    """The weights to start from; they must be chosen."""
+    if checkpoint is not None:
+        if backbone is not None or text_encoder is not None:
+            raise typer.BadParameter("--checkpoint holds the whole network; leave --backbone and --text-encoder away")
+        return {}
+    if backbone is None or text_encoder is None:
+        raise typer.BadParameter(
+            "give the weights to start from: --backbone FILE and --text-encoder FOLDER (either may be `random`), or "
+            "--checkpoint FILE"
+        )
+    return {"backbone": backbone, "text_encoder": text_encoder}
+
+
+def _run(name: str, request: TrainingRequest, program: "Callable[[], TrainingProgram]") -> None:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # reading processes are forked
+    from fusion_core.errors import FusionCoreError
+    from rvos_layers.errors import RVOSLayersError
+
+    try:
+        chosen = program()
+        recipe = chosen.recipe(request)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    try:
+        chosen.train(request, recipe)
+    except (TrainingError, MaskInterchangeError, RVOSLayersError, FusionCoreError, OSError) as error:
+        typer.echo(f"{name}: error: {error}", err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as interrupt:
+        typer.echo(f"{name}: interrupted; the same command goes on from the last checkpoint", err=True)
+        raise typer.Exit(130) from interrupt

@@ -1,0 +1,188 @@
+"""Pseudo-clips from images: RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO.
+
+A clip is the image and augmented copies of it, shuffled. Files are those that MDETR prepared: COCO's format, with one
+entry in `images` for each expression (its `caption`) and exactly one object in `annotations` for each entry.
+
+Source: `datasets/coco/ref2seq.py` of SOC, whose augmentations are imgaug's, a library that no longer works with
+present numpy. Here they are kornia's, with the same ranges. What differs: perspective, rotation and shift are one
+resampling instead of two; perspective never folds the image over (a corner moves by 0.45 of a side at most); the
+kernel of the motion blur is kornia's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from kornia.filters import motion_blur
+from kornia.geometry.transform import get_perspective_transform, warp_perspective
+from mask_interchange import DatasetError, MaskInterchangeError, Size, decode_mask, runs_to_counts
+from mask_interchange.images import read_rgb
+from mask_interchange.json_files import Place, read_json
+from numpy.typing import NDArray
+from pycocotools import mask as polygons
+from torch import Tensor
+
+from rvos_training.data.clips import Clip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """How copies of an image differ from it; every copy draws its own.
+
+    Attributes:
+        brightness: largest number added to or taken from all pixels, of 255.
+        perspective: standard deviation of how far corners move inwards, of a side.
+        shift: largest one, of a side.
+        rotation: largest one, in degrees.
+        blur_probability: of motion blur in any direction.
+        blur_kernels: sizes of its kernel, in pixels.
+    """
+
+    brightness: float = 40.0
+    perspective: float = 0.08
+    shift: float = 0.1
+    rotation: float = 20.0
+    blur_probability: float = 0.25
+    blur_kernels: tuple[int, ...] = (9, 11)
+
+    def __call__(
+        self, image: NDArray[np.uint8], mask: NDArray[np.bool_], random: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """An altered copy of an image [H, W, 3] and the same object's mask [H, W] in it."""
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+        pixels = (pixels + random.uniform(-self.brightness, self.brightness)).clamp(0, 255)
+        warp, size = self._warp(mask.shape, random), mask.shape
+        pixels = warp_perspective(pixels, warp, size)
+        moved = warp_perspective(torch.from_numpy(mask)[None, None].float(), warp, size)[0, 0] > 0.5
+        if random.random() < self.blur_probability:
+            kernel = int(random.choice(self.blur_kernels))
+            pixels = motion_blur(pixels, kernel, float(random.uniform(0, 360)), float(random.uniform(-1, 1)))
+        return pixels[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy(), moved.numpy()
+
+    def _warp(self, size: tuple[int, ...], random: np.random.Generator) -> Tensor:
+        """The homography [1, 3, 3] that brings places in the image to places in the copy."""
+        height, width = size
+        side = np.array((width, height), np.float64)
+        corners = np.array(((0, 0), (1, 0), (1, 1), (0, 1)), np.float64)
+        inwards = np.minimum(np.abs(random.normal(0, self.perspective, (4, 2))), 0.45)
+        seen = corners + inwards * (1 - 2 * corners)  # what these places show, the copy's corners will
+        angle = np.deg2rad(random.uniform(-self.rotation, self.rotation))
+        turn = np.array(((np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))))
+        shift = random.uniform(-self.shift, self.shift, 2) * side
+        placed = (corners - 0.5) * side @ turn.T + side / 2 + shift
+        source, target = (torch.from_numpy(points).float()[None] for points in (seen * side, placed))
+        return get_perspective_transform(source, target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    image: Path
+    caption: str
+    size: Size
+    segmentation: object
+    place: Place
+
+
+class ImageClips:
+    """One pseudo-clip for each expression about an image.
+
+    Args:
+        file: the JSON file.
+        images: folder of the image files.
+        length: frames of a clip.
+        augmentation: of the copies.
+
+    Raises:
+        DatasetError: the file is not as described above; says where in it.
+    """
+
+    def __init__(self, file: Path, images: Path, length: int, augmentation: Augmentation | None = None) -> None:
+        self.file = file
+        self.length = length
+        self.augmentation = augmentation or Augmentation()
+        self.entries = _read_entries(file, images)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def clip(self, index: int, random: np.random.Generator) -> Clip:
+        """The image of entry `index` and altered copies of it, in random order."""
+        entry = self.entries[index]
+        image = read_rgb(entry.image)
+        if image.shape[:2] != entry.size:
+            raise DatasetError(
+                f"{entry.image}: expected {entry.size[1]}x{entry.size[0]} pixels as {entry.place} says, "
+                f"found {image.shape[1]}x{image.shape[0]}"
+            )
+        mask = _mask_of(entry)
+        frames = [(image, mask), *(self.augmentation(image, mask, random) for _ in range(self.length - 1))]
+        order = random.permutation(self.length)
+        return Clip.of(
+            f"{self.file.name}, image {entry.image.name}, {entry.caption!r}",
+            entry.caption,
+            np.stack([frames[i][0] for i in order]),
+            np.stack([frames[i][1] for i in order]),
+        )
+
+
+def _read_entries(file: Path, images: Path) -> list[_Entry]:
+    at, tree = read_json(file)
+    objects: dict[int, list[tuple[Place, object]]] = {}
+    for number, one in enumerate(at.get(tree, "annotations", list)):
+        place = at / f"annotations.{number}"
+        objects.setdefault(place.get(one, "image_id", int), []).append((place, one))
+    entries = []
+    for number, image in enumerate(at.get(tree, "images", list)):
+        place = at / f"images.{number}"
+        identity = place.get(image, "id", int)
+        found = objects.get(identity, [])
+        if len(found) != 1:
+            raise DatasetError(f"{place}: expected exactly one annotation of image id {identity}, found {len(found)}")
+        [(where, one)] = found
+        entries.append(
+            _Entry(
+                image=images / Path(place.get(image, "file_name", str)).name,
+                caption=place.get(image, "caption", str),
+                size=(place.get(image, "height", int), place.get(image, "width", int)),
+                segmentation=where.typed(one, dict).get("segmentation"),
+                place=where / "segmentation",
+            )
+        )
+    if not entries:
+        raise DatasetError(f"{at / 'images'}: expected at least one image, found none")
+    return entries
+
+
+def _mask_of(entry: _Entry) -> NDArray[np.bool_]:
+    """The object's mask [H, W], from polygons or run lengths."""
+    height, width = entry.size
+    match entry.segmentation:
+        case [*outlines] if outlines and all(_is_polygon(outline) for outline in outlines):
+            return polygons.decode(polygons.merge(polygons.frPyObjects(outlines, height, width))).astype(bool)
+        case {"counts": str(counts)}:
+            return _decoded(entry, counts.encode())
+        case {"counts": [*runs]} if all(isinstance(run, int) and run >= 0 for run in runs):
+            return _decoded(entry, runs_to_counts(np.array(runs)))
+        case _:
+            raise DatasetError(
+                f"{entry.place}: expected polygons [[x, y, x, y, x, y, ...], ...] or run lengths "
+                f"{{counts, size}}, found {entry.segmentation!r:.80}"
+            )
+
+
+def _decoded(entry: _Entry, counts: bytes) -> NDArray[np.bool_]:
+    try:
+        return decode_mask(counts, entry.size)
+    except MaskInterchangeError as error:
+        raise DatasetError(f"{entry.place}: {error}") from error
+
+
+def _is_polygon(outline: object) -> bool:
+    return (
+        isinstance(outline, Sequence)
+        and len(outline) >= 6
+        and len(outline) % 2 == 0
+        and all(isinstance(number, int | float) for number in outline)
+    )

@@ -1,0 +1,129 @@
+"""Clips as SOC is trained on them: flipped now and then, resized, normalised.
+
+Source: `A2dSentencesTransforms` of the challenge code, used for every data set.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Protocol
+
+import numpy as np
+import torch
+from rvos_layers.preprocess import ResizeRule, normalise, resize_frame
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torchvision.ops import box_convert
+
+from rvos_training.data.clips import Clip
+
+FLIP_PROBABILITY = 0.5
+PUBLISHED_FLIP_PROBABILITY = NormalDist().cdf(-0.5)  # a standard normal number is compared with 0.5
+SIDES = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A clip as a network takes it.
+
+    Attributes:
+        name: for messages.
+        text: the sentence.
+        frames: float32[T, 3, h, w], normalised.
+        masks: bool[T, h, w].
+        boxes: float32[T, 4] as (cx, cy, w, h) in fractions of the frame.
+        visible: bool[T].
+    """
+
+    name: str
+    text: str
+    frames: Tensor
+    masks: Tensor
+    boxes: Tensor
+    visible: Tensor
+
+
+class Transform(Protocol):
+    """Makes a sample of a clip; a model has its own."""
+
+    def __call__(self, clip: Clip, random: np.random.Generator) -> Sample:
+        """Draw what is left to chance from `random` alone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlipAndResize:
+    """Mirrors the whole clip with probability one half, sentence included, and resizes it.
+
+    Attributes:
+        resize: size of the frames.
+        faithful: as published, flips come with probability 0.309, and the empty box of a frame without the object
+            moves to the right edge when flipped.
+    """
+
+    resize: ResizeRule
+    faithful: bool = False
+
+    @property
+    def flip_probability(self) -> float:
+        """How often clips are flipped."""
+        return PUBLISHED_FLIP_PROBABILITY if self.faithful else FLIP_PROBABILITY
+
+    def __call__(self, clip: Clip, random: np.random.Generator) -> Sample:
+        """The clip, flipped or not."""
+        return self.apply(clip, flip=random.random() < self.flip_probability)
+
+    def apply(self, clip: Clip, flip: bool) -> Sample:
+        """The clip with the choice made."""
+        clip = mirrored(clip, self.faithful) if flip else clip
+        return sample_of(rescaled(clip, self.resize.size(clip.size)))
+
+
+def mirrored(clip: Clip, move_empty_boxes: bool = False) -> Clip:
+    """The clip with left and right exchanged, in the sentence too.
+
+    Args:
+        clip: to be mirrored.
+        move_empty_boxes: boxes of frames without the object go to the right edge.
+    """
+    boxes = clip.boxes.copy()
+    boxes[:, [0, 2]] = clip.size[1] - clip.boxes[:, [2, 0]]
+    if not move_empty_boxes:
+        boxes = np.where(clip.visible[:, None], boxes, clip.boxes)
+    return replace(
+        clip, frames=clip.frames[:, :, ::-1], masks=clip.masks[:, :, ::-1], boxes=boxes, text=swap_sides(clip.text)
+    )
+
+
+def rescaled(clip: Clip, size: tuple[int, int]) -> Clip:
+    """The clip with frames of (height, width); what was visible still counts as visible."""
+    factors = np.array(size[::-1] * 2, np.float32) / np.array(clip.size[::-1] * 2, np.float32)
+    return replace(
+        clip,
+        frames=np.stack([resize_frame(frame, size) for frame in clip.frames]),
+        masks=resize_masks(torch.from_numpy(clip.masks.copy()), size).numpy(),
+        boxes=clip.boxes * factors,
+    )
+
+
+def sample_of(clip: Clip) -> Sample:
+    """The clip as a network takes it."""
+    height, width = clip.size
+    return Sample(
+        name=clip.name,
+        text=clip.text,
+        frames=normalise(torch.from_numpy(clip.frames)),
+        masks=torch.from_numpy(clip.masks),
+        boxes=box_convert(torch.from_numpy(clip.boxes / np.array((width, height) * 2, np.float32)), "xyxy", "cxcywh"),
+        visible=torch.from_numpy(clip.visible),
+    )
+
+
+def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize bool[T, H, W] to bool[T, *size]; a pixel takes the value at its upper left corner, as published."""
+    return interpolate(masks[:, None].byte(), size=size, mode="nearest")[:, 0].bool()
+
+
+def swap_sides(text: str) -> str:
+    """Exchange left and right, also in `leftmost` but not in `upright`."""
+    return re.sub(r"\b(left|right|Left|Right)", lambda found: SIDES[found[0]], text)

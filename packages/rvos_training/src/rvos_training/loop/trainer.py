@@ -1,0 +1,244 @@
+"""The training loop. It can be stopped at any moment and goes on where its last checkpoint stands.
+
+`accelerate` brings devices, mixed precision and several processes. What is drawn comes from seeds (`training_data`) or
+from generators that checkpoints hold, so that a training that was stopped gives the same losses as one that was not.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from multiprocessing import get_all_start_methods
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from mask_interchange.run import lock_folder
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from rvos_training.data.batches import Request
+from rvos_training.errors import TrainingError
+from rvos_training.loop.checkpoints import Checkpoints, Position, TrainingState
+from rvos_training.loop.contract import BatchSource, TrainingBatch, TrainingLosses, TrainingModule
+from rvos_training.loop.random_state import fixed_order, random_state, restore_random_state, seed_everything
+from rvos_training.loop.train_config import Course
+from rvos_training.loop.training_log import TrainingLog
+from rvos_training.loop.validation import Validate
+
+FORK = "fork"
+
+
+class Trainer:
+    """Trains one network.
+
+    Args:
+        learner: network and losses.
+        data: what to train on.
+        recipe: how.
+        out: folder for checkpoints, logs and weights.
+        accelerator: devices and processes.
+        settings: what must be the same when training goes on, beside the recipe's.
+        save_weights: writes the network's weights for inference.
+        validate: scores the network; None without annotated videos, then the best network is that of the epoch with the
+            lowest loss, as published.
+        workers: processes that read samples ahead; 0 reads them in between, as does a system that cannot fork.
+        save_every: steps between checkpoints.
+        keep: how many of the latest checkpoints stay.
+    """
+
+    def __init__(
+        self,
+        learner: TrainingModule,
+        data: BatchSource[TrainingBatch],
+        recipe: Course,
+        out: Path,
+        accelerator: Accelerator,
+        *,
+        settings: Mapping[str, Any],
+        save_weights: Callable[[Path], None],
+        validate: Validate | None = None,
+        workers: int = 0,
+        save_every: int = 500,
+        keep: int = 3,
+    ) -> None:
+        self.data = data
+        self.recipe = recipe
+        self.out = out
+        self.accelerator = accelerator
+        self.save_weights = save_weights
+        self.validate = validate
+        self.workers = workers
+        self.save_every = save_every
+        self.checkpoints = Checkpoints(out / "checkpoints", keep)
+        self.settings = {**recipe.settings, **settings, "processes": accelerator.num_processes}
+        self.position = Position()
+        self.learner = learner.to(accelerator.device)
+        optimizer = recipe.optimisation.optimizer(learner.network)
+        self.schedule = recipe.optimisation.schedule(optimizer)
+        self.parallel, self.optimizer = accelerator.prepare(self.learner, optimizer)
+        self.batches = len(data.requests(0, recipe.batch, processes=accelerator.num_processes))
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimizer in all."""
+        full = self.recipe.epochs * -(-self.batches // self.recipe.accumulation)
+        return full if self.recipe.steps is None else min(full, self.recipe.steps)
+
+    def run(self) -> Position:
+        """Train to the end, from the latest checkpoint if there is one.
+
+        Raises:
+            TrainingError: the checkpoint does not fit, or the loss is not finite.
+            RunBusyError: another training writes to the same folder.
+        """
+        with self._alone():
+            return self._run()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """The folder's lock, held by the main process: two trainings in one folder would lose each other's steps."""
+        if not self.accelerator.is_main_process:
+            return nullcontext()
+        self.out.mkdir(parents=True, exist_ok=True)
+        return lock_folder(self.out, shared=False)
+
+    def _run(self) -> Position:
+        self._resume()
+        position = self.position
+        with fixed_order(self.accelerator.device), self._logging() as log:
+            if position.validated < position.step and (position.batches == 0 or position.step >= self.steps):
+                self._validate(log)  # it was stopped there
+            while position.step < self.steps:
+                self._train_epoch(log)
+                self._save()  # before the validation, which may take long
+                self._validate(log)
+            if log is not None:
+                self.save_weights(self.out / "last.safetensors")
+                log.say(f"finished after step {position.step}; best.safetensors and last.safetensors are in {self.out}")
+        return position
+
+    def _logging(self) -> AbstractContextManager[TrainingLog | None]:
+        """The log, in the main process."""
+        if not self.accelerator.is_main_process:
+            return nullcontext()
+        position = self.position
+        return TrainingLog(self.out, step=position.step, total=self.steps, validated=position.validated)
+
+    def _train_epoch(self, log: TrainingLog | None) -> None:
+        """Train to the end of the epoch and turn to the next, or to the last step."""
+        position, recipe, accelerator = self.position, self.recipe, self.accelerator
+        requests = self.data.requests(
+            position.epoch, recipe.batch, accelerator.process_index, accelerator.num_processes
+        )[position.batches :]
+        batches = iter(self._loader(requests))
+        self.learner.train()
+        while position.batches < self.batches and position.step < self.steps:
+            began = time.monotonic()
+            some = [next(batches) for _ in range(min(recipe.accumulation, self.batches - position.batches))]
+            values = self._step([self._checked(batch) for batch in some])
+            position.batches += len(some)
+            position.step += 1
+            position.loss_sum += values["loss"]
+            position.loss_count += 1
+            if log is not None:
+                log.step(position.step, position.epoch, {**values, "seconds": time.monotonic() - began})
+            if position.step % self.save_every == 0:
+                self._save()
+        if position.batches == self.batches:
+            position.epoch += 1
+            position.batches = 0
+            self.schedule.step()
+
+    def _loader(self, requests: list[Request]) -> DataLoader[TrainingBatch | Exception]:
+        workers = min(self.workers, len(requests)) if FORK in get_all_start_methods() else 0  # data sets hold functions
+        return DataLoader(
+            cast(Dataset[TrainingBatch | Exception], self.data),
+            batch_size=None,
+            sampler=requests,
+            num_workers=workers,
+            multiprocessing_context=FORK if workers else None,
+            generator=torch.Generator(),  # or the loader would draw from the generator that checkpoints hold
+        )
+
+    def _checked(self, batch: TrainingBatch | Exception) -> TrainingBatch:
+        if isinstance(batch, Exception):
+            raise batch
+        return batch.to(self.accelerator.device)
+
+    def _step(self, batches: list[TrainingBatch]) -> dict[str, float]:
+        """One step of the optimizer from some batches; what was measured, mean over batches and processes."""
+        measured: list[dict[str, Tensor]] = []
+        for number, batch in enumerate(batches, start=1):
+            if number < len(batches):
+                with self.accelerator.no_sync(self.parallel):
+                    measured.append(self._backward(batch, len(batches)))
+            else:
+                measured.append(self._backward(batch, len(batches)))
+        parameters = [parameter for parameter in self.learner.parameters() if parameter.requires_grad]
+        norm = self.accelerator.clip_grad_norm_(parameters, self.recipe.optimisation.gradient_norm)
+        assert norm is not None
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        means = torch.stack([torch.stack([one[name] for one in measured]).mean() for name in measured[0]])
+        means = self.accelerator.reduce(means, "mean")
+        assert isinstance(means, Tensor)
+        values = dict(zip(measured[0], means.tolist(), strict=True))
+        return {**values, "gradient_norm": float(norm), "rate": rate}
+
+    def _backward(self, batch: TrainingBatch, share: int) -> dict[str, Tensor]:
+        losses: TrainingLosses = self.parallel(batch)
+        if not losses.total.isfinite():
+            raise TrainingError(
+                f"the loss of step {self.position.step + 1} is {losses.total.item()}, on {'; '.join(batch.names)}; "
+                "lower the learning rates, or train in float32"
+            )
+        self.accelerator.backward(losses.total / share)
+        return {"loss": losses.total.detach(), **{name: term.detach() for name, term in losses.terms.items()}}
+
+    def _validate(self, log: TrainingLog | None) -> None:
+        """Score the network, keep its weights if it is the best so far, and save that this is done."""
+        position = self.position
+        if self.validate is None:
+            loss = position.loss_sum / position.loss_count
+            values, score = {"epoch_loss": loss}, -loss
+        else:
+            self.learner.eval()
+            means = self.validate(position.step, self.accelerator)
+            values, score = {"J&F": means.jf, "J": means.j, "F": means.f}, means.jf
+        best = position.best is None or score > position.best
+        if best:
+            position.best = score
+        if log is not None:
+            log.validation(position.step, position.epoch - (position.batches == 0), values)
+            if best:
+                self.save_weights(self.out / "best.safetensors")
+        position.validated = position.step
+        position.loss_sum, position.loss_count = 0.0, 0
+        self._save()
+
+    def _save(self) -> None:
+        random = gather_object([random_state()])
+        if self.accelerator.is_main_process:
+            parts = {name: part.state_dict() for name, part in self._parts().items()}
+            self.checkpoints.save(
+                TrainingState(settings=self.settings, position=self.position, parts=parts, random=random)
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> None:
+        process = self.accelerator.process_index
+        state = self.checkpoints.latest(self.settings)
+        if state is None:
+            seed_everything(self.recipe.seed + process)
+            return
+        for name, part in self._parts().items():
+            part.load_state_dict(state.parts[name])
+        self.position = state.position
+        restore_random_state(state.random[process])
+
+    def _parts(self) -> dict[str, Any]:
+        """Everything with a state."""
+        parts = {"network": self.learner.network, "optimizer": self.optimizer, "schedule": self.schedule}
+        return parts if self.accelerator.scaler is None else {**parts, "scaler": self.accelerator.scaler}

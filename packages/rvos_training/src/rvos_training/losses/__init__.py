@@ -1,0 +1,1 @@
+"""Matching and losses of networks that answer with queries."""

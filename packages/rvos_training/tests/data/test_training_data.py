@@ -1,0 +1,299 @@
+"""Data sets on disk, what is missing or wrong in them, and the order of samples."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from drawn_data import HEIGHT, WIDTH, draw_split
+from mask_interchange import DatasetError
+from PIL import Image
+from pycocotools import mask as coco
+from rvos_layers.preprocess import ResizeRule
+from rvos_layers.tokenizer import Tokenizer, encode_bytes
+from rvos_training.data.batches import Request, collate
+from rvos_training.data.data_parts import open_parts
+from rvos_training.data.image_clips import Augmentation, ImageClips
+from rvos_training.data.object_presence import object_presence
+from rvos_training.data.referring_clips import ReferringClips
+from rvos_training.data.training_data import TrainingData
+from rvos_training.data.transforms import FlipAndResize
+from rvos_training.errors import TrainingError
+
+TOKENIZER = Tokenizer(encode_bytes, vocabulary=320, longest=200)
+TRANSFORM = FlipAndResize(resize=ResizeRule(short=32, longest=None))
+
+
+@pytest.fixture
+def root(tmp_path):
+    draw_split(tmp_path / "data", "train", {"a": 9, "b": 4, "c": 12}, hidden={"c": set(range(8))})
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def clips(root, tmp_path):
+    return referring(root, tmp_path)
+
+
+def referring(root, tmp_path):
+    videos = open_parts(root, ()).videos
+    presence = object_presence(videos.dataset, videos.annotations, tmp_path / "presence.json")
+    return ReferringClips(videos.dataset, videos.annotations, presence, length=8)
+
+
+def data(sources, seed=3, multiple=1):
+    return TrainingData(sources, TRANSFORM, TOKENIZER, seed, multiple)
+
+
+# ---- videos
+
+
+def test_only_windows_that_show_the_object_are_samples(clips):
+    found = [(place.video, place.expression.id, place.frames[0]) for place in clips.places]
+    assert found == [("a", "0", 0), ("a", "0", 1), ("a", "1", 0), ("a", "1", 1), ("b", "0", 0), ("b", "1", 0),
+                     ("c", "0", 0), ("c", "0", 4), ("c", "1", 4)]  # fmt: skip
+
+
+def test_a_clip_has_the_masks_of_its_own_object(clips):
+    clip = clips.clip(8, np.random.default_rng(0))  # object 2 of video c, frames 4 to 11, seen from 8 on
+    assert clip.visible.tolist() == [False] * 4 + [True] * 4
+    assert clip.text == "the blue square"
+    blue = clip.frames[clip.masks]
+    assert (blue[:, 2] > 150).mean() > 0.9
+    assert (blue[:, 0] < 110).mean() > 0.9
+    assert clip.masks[-1].sum() == 16 * 16
+
+
+def test_sentences_are_lower_case_with_single_spaces(clips):
+    assert clips.clip(0, np.random.default_rng(0)).text == "the red square on the left"
+
+
+def test_a_short_video_repeats_its_last_frame(clips):
+    clip = clips.clip(4, np.random.default_rng(0))
+    assert (clip.frames[3:] == clip.frames[3]).all()
+
+
+def test_annotations_are_counted_once(root, tmp_path):
+    first = referring(root, tmp_path).places
+    shutil.rmtree(root / "train" / "Annotations" / "a")  # nobody looks again
+    assert referring(root, tmp_path).places == first
+
+
+def test_a_stranger_in_the_cache_is_counted_anew(root, tmp_path):
+    (tmp_path / "presence.json").write_text('{"fingerprint": "other", "videos": {}}')
+    assert len(referring(root, tmp_path)) == 9
+
+
+def test_a_missing_annotation_is_named(root, tmp_path):
+    (root / "train" / "Annotations" / "b" / "00010.png").unlink()
+    with pytest.raises(DatasetError, match=r"b/00010\.png"):
+        referring(root, tmp_path)
+
+
+def test_an_annotation_of_another_size_is_named(root, tmp_path):
+    Image.new("L", (5, 5)).save(root / "train" / "Annotations" / "b" / "00010.png")
+    with pytest.raises(DatasetError, match=r"b/00010\.png: expected 64x48 .* found 5x5"):
+        referring(root, tmp_path)
+
+
+def test_an_expression_without_an_object_is_named(root, tmp_path):
+    file = root / "meta_expressions" / "train" / "meta_expressions.json"
+    meta = json.loads(file.read_text())
+    del meta["videos"]["b"]["expressions"]["1"]["obj_id"]
+    file.write_text(json.dumps(meta))
+    with pytest.raises(TrainingError, match="video 'b', expression '1': expected an obj_id"):
+        referring(root, tmp_path)
+
+
+def test_all_missing_parts_are_listed(tmp_path):
+    with pytest.raises(TrainingError) as error:
+        open_parts(tmp_path, ("refcoco", "refcocog"))
+    for part in (
+        "coco/instances_refcoco_train.json",
+        "coco/instances_refcocog_train.json",
+        "coco/train2014",
+        "ref-youtube-vos/meta_expressions/train/meta_expressions.json",
+        "ref-youtube-vos/train/JPEGImages",
+        "ref-youtube-vos/train/Annotations",
+    ):
+        assert part in str(error.value)
+
+
+def test_images_alone_need_no_videos(tmp_path):
+    with pytest.raises(TrainingError) as error:
+        open_parts(tmp_path, ("refcoco",), videos_too=False)
+    assert "ref-youtube-vos" not in str(error.value)
+    (tmp_path / "coco" / "train2014").mkdir(parents=True)
+    (tmp_path / "coco" / "instances_refcoco_train.json").touch()
+    parts = open_parts(tmp_path, ("refcoco",), videos_too=False)
+    assert not parts.videos.dataset.videos
+    assert object_presence(parts.videos.dataset, parts.videos.annotations, tmp_path / "presence.json") == {}
+
+
+def test_validation_needs_annotations(root):
+    assert open_parts(root, ()).validation is None
+    draw_split(root, "valid", {"v": 3})
+    validation = open_parts(root, ()).validation
+    assert validation is not None
+    assert list(validation.dataset.videos) == ["v"]
+
+
+# ---- images
+
+
+def entry(number: int, segmentation: object, **changes: object) -> tuple[dict, dict]:
+    image = {"id": number, "file_name": f"{number}.jpg", "height": HEIGHT, "width": WIDTH, "caption": "The Dog  left"}
+    return image | changes, {"id": number, "image_id": number, "segmentation": segmentation}
+
+
+SQUARE = np.zeros((HEIGHT, WIDTH), bool)
+SQUARE[16:32, 20:40] = True
+POLYGON = [[20, 16, 40, 16, 40, 32, 20, 32]]
+
+
+@pytest.fixture
+def image_set(tmp_path):
+    def make(*entries: tuple[dict, dict]) -> ImageClips:
+        folder = tmp_path / "coco" / "train2014"
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = np.full((HEIGHT, WIDTH, 3), (60, 90, 60), np.uint8)
+        picture[SQUARE] = (200, 60, 60)
+        for image, _ in entries:
+            Image.fromarray(picture).save(folder / image["file_name"], quality=98)
+        file = tmp_path / "coco" / "instances_refcoco_train.json"
+        images, annotations = zip(*entries, strict=True)
+        file.write_text(json.dumps({"images": images, "annotations": [a for a in annotations if a]}))
+        return ImageClips(file, folder, length=8)
+
+    return make
+
+
+def run_lengths() -> list[int]:
+    column_major = SQUARE.T.ravel()
+    edges = np.flatnonzero(np.diff(column_major)) + 1
+    return np.diff([0, *edges, SQUARE.size]).tolist()
+
+
+def compressed() -> dict:
+    counts = coco.encode(np.asfortranarray(SQUARE.astype(np.uint8)))["counts"]
+    return {"counts": counts.decode(), "size": [HEIGHT, WIDTH]}
+
+
+@pytest.mark.parametrize("segmentation", [POLYGON, {"counts": run_lengths(), "size": [HEIGHT, WIDTH]}, compressed()])
+def test_an_image_becomes_a_clip_that_holds_it_once(image_set, segmentation):
+    clip = image_set(entry(7, segmentation)).clip(0, np.random.default_rng(0))
+    assert clip.text == "The Dog  left"  # not cleaned, as published
+    unchanged = [(mask == SQUARE).all() for mask in clip.masks]
+    assert sum(unchanged) == 1
+    assert clip.frames.shape == (8, HEIGHT, WIDTH, 3)
+
+
+def test_masks_move_with_the_pixels(image_set):
+    clips = image_set(entry(7, POLYGON))
+    clips.augmentation = Augmentation(blur_probability=0)  # blur smears the colours
+    for seed in range(5):
+        clip = clips.clip(0, np.random.default_rng(seed))
+        red = clip.frames[..., 0].astype(int) > clip.frames[..., 1].astype(int) + 60
+        agreement = (red & clip.masks).sum((1, 2)) / np.maximum(1, (red | clip.masks).sum((1, 2)))
+        assert (agreement > 0.85).all(), agreement
+
+
+def test_augmentation_stays_within_its_ranges():
+    image, mask = np.full((HEIGHT, WIDTH, 3), 128, np.uint8), np.ones((HEIGHT, WIDTH), bool)
+    still = Augmentation(perspective=0, shift=0, rotation=0, blur_probability=0)
+    values = [int(still(image, mask, np.random.default_rng(seed))[0][5, 5, 0]) - 128 for seed in range(60)]
+    assert min(values) < -25
+    assert max(values) > 25
+    assert max(np.abs(values)) <= 40
+    shifted = Augmentation(brightness=0, perspective=0, rotation=0, blur_probability=0, shift=0.1)
+    seen = [shifted(image, SQUARE, np.random.default_rng(seed))[1] for seed in range(30)]
+    places = np.array([np.argwhere(one).mean(0) for one in seen]) - np.argwhere(SQUARE).mean(0)
+    assert (np.abs(places) <= (0.1 * HEIGHT + 1, 0.1 * WIDTH + 1)).all()
+    assert (np.abs(places).max(0) > (0.05 * HEIGHT, 0.05 * WIDTH)).all()
+
+
+def test_an_image_may_not_have_two_objects(image_set):
+    first, second = entry(1, POLYGON), entry(2, POLYGON)
+    second[1]["image_id"] = 1
+    with pytest.raises(DatasetError, match=r"images\.0: expected exactly one annotation of image id 1, found 2"):
+        image_set(first, second)
+
+
+@pytest.mark.parametrize("segmentation", [[], [[1, 2, 3]], "dog", {"counts": [4, -2]}, {"counts": [7]}, None])
+def test_a_broken_segmentation_is_named(image_set, segmentation):
+    clips = image_set(entry(1, segmentation))
+    with pytest.raises(DatasetError, match=r"annotations\.0\.segmentation"):
+        clips.clip(0, np.random.default_rng(0))
+
+
+def test_an_image_of_another_size_is_named(image_set):
+    clips = image_set(entry(1, POLYGON, height=10**7))
+    with pytest.raises(DatasetError, match=r"1\.jpg: expected 64x10000000 pixels"):
+        clips.clip(0, np.random.default_rng(0))
+
+
+def test_images_cannot_be_read_from_elsewhere(image_set, tmp_path):
+    clips = image_set(entry(1, POLYGON))
+    assert clips.entries[0].image.parent == tmp_path / "coco" / "train2014"
+    outside = image_set(entry(1, POLYGON, file_name="1.jpg"))
+    content = json.loads(outside.file.read_text())
+    content["images"][0]["file_name"] = "../../../etc/passwd"
+    outside.file.write_text(json.dumps(content))
+    assert ImageClips(outside.file, tmp_path / "coco" / "train2014", 8).entries[0].image.parent.name == "train2014"
+
+
+# ---- order and batches
+
+
+def same(a, b) -> bool:
+    return torch.equal(a.frames, b.frames) and torch.equal(a.boxes, b.boxes) and a.text == b.text
+
+
+def test_a_sample_depends_on_seed_epoch_and_place_alone(clips, image_set):
+    images = image_set(entry(7, POLYGON))
+    one, other = data([clips, images]), data([clips, images])
+    other.sample(0, 3)
+    image = len(clips)
+    assert same(one.sample(2, image), other.sample(2, image))
+    assert not same(one.sample(2, image), one.sample(3, image))
+    assert not same(one.sample(2, image), data([clips, images], seed=4).sample(2, image))
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_an_epoch_is_shared_among_processes(clips, processes):
+    shares = [data([clips]).requests(1, 2, process, processes) for process in range(processes)]
+    assert len({len(share) for share in shares}) == 1
+    seen = [place for share in shares for request in share for place in request.places]
+    assert set(seen) == set(range(len(clips)))
+    assert len(seen) == -(-len(clips) // processes) * processes
+
+
+def test_epochs_have_orders_of_their_own(clips):
+    assert data([clips]).requests(0, 1) == data([clips]).requests(0, 1)
+    assert data([clips]).requests(0, 1) != [Request(0, r.places) for r in data([clips]).requests(1, 1)]
+
+
+def test_a_batch_is_padded_to_its_largest_clip(clips, image_set):
+    small = data([clips]).sample(0, 0)
+    wide = TrainingData([image_set(entry(7, POLYGON))], FlipAndResize(resize=ResizeRule(short=40)), TOKENIZER, 0)
+    batch = collate([small, wide.sample(0, 0)], TOKENIZER, multiple=32)
+    assert batch.frames.shape == (2, 8, 3, 64, 64)
+    assert batch.padding_mask is not None
+    assert (~batch.padding_mask[0, 0]).sum() == small.masks[0].numel()
+    assert not batch.frames[0, :, :, 32:].any()
+    assert not batch.targets.masks[0, :, 32:].any()
+    alone = collate([small], TOKENIZER)
+    assert alone.padding_mask is None
+
+
+def test_what_is_wrong_with_a_file_is_handed_out(root, clips):
+    (root / "train" / "JPEGImages" / "b" / "00005.jpg").write_bytes(b"no image")
+    found = data([clips])[Request(0, (4,))]
+    assert isinstance(found, DatasetError)
+    assert "00005.jpg" in str(found)
+
+
+def test_there_must_be_something_to_train_on():
+    with pytest.raises(TrainingError, match="nothing to train on"):
+        data([])
