@@ -21,14 +21,15 @@ ARROWS = {
     "mask-interchange": set(),
     "msda-ops": set(),
     "detectron2": set(),
+    "rvos-evaluation": {"mask-interchange"},
     "rvos-layers": {"msda-ops", "mask-interchange"},
-    "rvos-training": {"rvos-layers", "mask-interchange", "fusion-core"},
+    "rvos-training": {"rvos-layers", "mask-interchange", "rvos-evaluation"},
     "soc": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange"},
     "mutr": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange"},
     "referformer": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange"},
     "uninext": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "detectron2"},
     "aot-deaot": {"rvos-training", "mask-interchange"},
-    "fusion-core": {"mask-interchange", "rvos-synthetic"},
+    "fusion-core": {"mask-interchange", "rvos-evaluation", "rvos-synthetic"},
     "rvos-synthetic": set(),
 }
 

@@ -1,4 +1,4 @@
-"""Time of F per frame: `fusion_core.metrics` against the definition carried out on whole images.
+"""Time of F per frame: `rvos_evaluation.metrics` against the definition carried out on whole images.
 
     uv run --package fusion-core python tools/bench/evaluate.py [--data DAVIS16_EVAL] [--repeat 5]
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from fusion_core.metrics import contour_accuracy, tolerance_in_pixels
 from PIL import Image
+from rvos_evaluation.metrics import contour_accuracy, tolerance_in_pixels
 
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920)}
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_core.annotations import open_annotations
 from fusion_core.cli import app
 from fusion_core.recipe import Model, Predict, Propagate, Recipe, Vote
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
 from PIL import Image
+from rvos_evaluation.annotations import open_annotations
 from rvos_synthetic import draw_video
 
 EVIL = "</script><script>document.title='broken'</script> \"quoted\" & 'single' <img src=x onerror=alert(1)>"

@@ -10,9 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fusion_core.annotations import open_annotations
 from fusion_core.cli import app
-from fusion_core.evaluation import evaluate_run
 from fusion_core.recipe import RECIPES, ExistingRun, Recipe, Vote
 from fusion_core.report.content import Gatherer, as_block
 from fusion_core.report.disagreement import frame_ious
@@ -25,6 +23,8 @@ from hypothesis.extra.numpy import arrays
 from mask_interchange import Expression, MaskRun, MaskTrack, decode_mask, open_dataset
 from mask_interchange.rle import check_runs
 from PIL import Image
+from rvos_evaluation.annotations import open_annotations
+from rvos_evaluation.evaluation import evaluate_run
 from typer.testing import CliRunner
 
 ROOM = 5_000_000

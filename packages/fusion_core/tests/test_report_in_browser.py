@@ -6,9 +6,9 @@ import shutil
 
 import numpy as np
 import pytest
-from fusion_core.annotations import open_annotations
 from fusion_core.report.page import write_report
 from mask_interchange import MaskRun, open_dataset
+from rvos_evaluation.annotations import open_annotations
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_core.annotations import open_annotations
-from fusion_core.evaluation import evaluate_run
-from fusion_core.protocols import Protocol
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
 from PIL import Image
+from rvos_evaluation.annotations import open_annotations
+from rvos_evaluation.evaluation import evaluate_run
+from rvos_evaluation.protocols import Protocol
 from rvos_synthetic import SyntheticError, draw_video, write_dataset
 
 SIZE, FRAMES = (48, 80), 3

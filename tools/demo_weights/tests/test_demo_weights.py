@@ -19,8 +19,8 @@ from demo_weights.stages import EASY, STAGES
 from demo_weights.training import best_weights, shipped, split_of
 from demo_weights.variants import VARIANTS
 from demo_weights.vocabulary import write_tokenizer
-from fusion_core.evaluation import Means
 from mask_interchange import MaskRun
+from rvos_evaluation.evaluation import Means
 from rvos_layers.checkpoint import read_checkpoint
 from rvos_layers.tokenizer import DEMO, SHIPPED, pretrained_encoder
 from rvos_synthetic import plan_video, vocabulary, write_dataset

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fusion_core.evaluation import Evaluation
+from rvos_evaluation.evaluation import Evaluation
+
 from fusion_core.recipe import Recipe
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mask_interchange.program import expected_errors, plain_app
+from rvos_evaluation.errors import EvaluationError
 from typer.core import TyperGroup
 
 from fusion_core.commands import (
@@ -45,7 +46,7 @@ class _Commands(TyperGroup):
     """Commands whose expected errors are shown without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        with expected_errors("fusion-core", FusionCoreError):
+        with expected_errors("fusion-core", FusionCoreError, EvaluationError):
             return super().invoke(ctx)
 
 

@@ -8,10 +8,6 @@ class FusionCoreError(Exception):
     """
 
 
-class EvaluationError(FusionCoreError):
-    """Masks and annotations that cannot be compared."""
-
-
 class SubmissionError(FusionCoreError):
     """A submission that cannot be written or read at all (faults inside a readable one are findings, not errors)."""
 

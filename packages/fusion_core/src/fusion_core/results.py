@@ -12,12 +12,12 @@ from pathlib import Path
 
 from mask_interchange import MaskRun
 from mask_interchange.codec import write_whole
+from rvos_evaluation.annotations import open_annotations
+from rvos_evaluation.evaluation import Evaluation, evaluate_run
+from rvos_evaluation.scoreboard import write_files
 
 from fusion_core.ablation import Row, ablation, as_markdown, scored_runs
-from fusion_core.annotations import open_annotations
-from fusion_core.evaluation import Evaluation, evaluate_run
 from fusion_core.jobs import Place
-from fusion_core.scoreboard import write_files
 from fusion_core.source import DatasetSource
 from fusion_core.submission import write_submission
 

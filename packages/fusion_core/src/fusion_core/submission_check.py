@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from mask_interchange import Dataset, DatasetError, natural_key
 from PIL import Image
+from rvos_evaluation.threads import in_threads
 
 from fusion_core.errors import SubmissionError
 from fusion_core.submission import TOP
-from fusion_core.threads import in_threads
 
 MAX_DIRECTORY = 64 * 2**20  # bytes of the zip file's table of contents: about half a million masks
 MAX_PNG = 16 * 2**20  # bytes of one mask's file

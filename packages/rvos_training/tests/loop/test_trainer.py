@@ -9,9 +9,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from drawn_data import draw_split
-from fusion_core.evaluation import Means
 from mask_interchange.errors import RunBusyError
 from mask_interchange.run import lock_folder
+from rvos_evaluation.evaluation import Means
 from rvos_layers.preprocess import ResizeRule
 from rvos_layers.tokenizer import Tokenizer, encode_bytes
 from rvos_training.data.data_parts import open_parts

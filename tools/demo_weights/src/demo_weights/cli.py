@@ -83,15 +83,15 @@ def _stages(model: str, names: str) -> list[str]:
 @contextmanager
 def _errors() -> Iterator[None]:
     """One line for what a user can mend."""
-    from fusion_core.errors import FusionCoreError
     from mask_interchange import MaskInterchangeError
+    from rvos_evaluation.errors import EvaluationError
     from rvos_layers.errors import RVOSLayersError
     from rvos_synthetic import SyntheticError
     from rvos_training.errors import TrainingError
 
     from demo_weights.errors import DemoWeightsError
 
-    mendable = (DemoWeightsError, TrainingError, SyntheticError, RVOSLayersError, MaskInterchangeError, FusionCoreError)
+    mendable = (DemoWeightsError, TrainingError, SyntheticError, RVOSLayersError, MaskInterchangeError, EvaluationError)
     try:
         yield
     except (*mendable, OSError) as error:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from fusion_core.annotations import open_annotations
-from fusion_core.evaluation import Means, evaluate_run
 from mask_interchange import MaskRun, open_dataset
+from rvos_evaluation.annotations import open_annotations
+from rvos_evaluation.evaluation import Means, evaluate_run
 from rvos_layers.checkpoint import read_checkpoint
 from rvos_synthetic import EDITION
 from safetensors.torch import save_file

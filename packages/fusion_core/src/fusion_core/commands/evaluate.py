@@ -27,12 +27,11 @@ def evaluate(
     """Score a run against true masks: J, F and J&F per frame, expression and video, and their means."""
     from mask_interchange import MaskRun, open_dataset
     from rich.console import Console
-
-    from fusion_core import scoreboard
-    from fusion_core.annotations import open_annotations
-    from fusion_core.errors import EvaluationError
-    from fusion_core.evaluation import evaluate_run
-    from fusion_core.protocols import Protocol
+    from rvos_evaluation import scoreboard
+    from rvos_evaluation.annotations import open_annotations
+    from rvos_evaluation.errors import EvaluationError
+    from rvos_evaluation.evaluation import evaluate_run
+    from rvos_evaluation.protocols import Protocol
 
     if json and csv:
         raise typer.BadParameter("--json and --csv both print to the terminal; choose one, or --out for files")

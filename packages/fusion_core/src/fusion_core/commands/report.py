@@ -30,7 +30,8 @@ def report(
 
     The file needs no network and no other file. Exit code 1: something could not be shown; the page says what.
     """
-    from fusion_core.annotations import open_annotations
+    from rvos_evaluation.annotations import open_annotations
+
     from fusion_core.recipe_file import find_recipe
     from fusion_core.report.page import write_report
 

@@ -20,14 +20,15 @@ from mask_interchange import (
     encode_runs,
 )
 from mask_interchange.rle import decode_runs
+from rvos_evaluation.annotations import VideoAnnotation
+from rvos_evaluation.errors import EvaluationError
+from rvos_evaluation.evaluation import Evaluation
+from rvos_evaluation.protocols import Target
 
 from fusion_core.alignment import fitting
-from fusion_core.annotations import VideoAnnotation
 from fusion_core.errors import FusionCoreError
-from fusion_core.evaluation import Evaluation
 from fusion_core.fusion import aligned
 from fusion_core.pairing import pools
-from fusion_core.protocols import Target
 from fusion_core.recipe import Node, Pairing, Vote
 from fusion_core.report.disagreement import Values, disagreement
 from fusion_core.report.thumbnails import small_frame, small_masks, small_size
@@ -151,7 +152,7 @@ class Gatherer:
                 if frame.name in numbers and frame.labels.shape == video.size:
                     frames.append(numbers[frame.name])
                     masks.append(encode_mask(frame.labels == target.label))
-        except FusionCoreError as error:
+        except EvaluationError as error:
             problems.append(str(error))
         return TrueMasks(frames=tuple(frames), runs=decode_runs(masks)) if masks else None
 

@@ -14,14 +14,15 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from mask_interchange import Dataset, DatasetError, MaskInterchangeError, MaskRun, RunError
 from mask_interchange.codec import write_whole
+from rvos_evaluation.annotations import VideoAnnotation
+from rvos_evaluation.errors import EvaluationError
+from rvos_evaluation.evaluation import Evaluation, Means, evaluate_run
+from rvos_evaluation.threads import in_threads
 
-from fusion_core.annotations import VideoAnnotation
-from fusion_core.errors import EvaluationError, FusionCoreError
-from fusion_core.evaluation import Evaluation, Means, evaluate_run
+from fusion_core.errors import FusionCoreError
 from fusion_core.recipe import ExistingRun, Node, Recipe
 from fusion_core.report.content import Gatherer, VideoContent, as_block
 from fusion_core.report.graph import Drawing, draw
-from fusion_core.threads import in_threads
 
 SIDES = (400, 320, 256, 192, 128, 96, 64)  # longer sides of pictures to choose from, in pixels
 SAMPLED = 4  # videos that are packed to see which side fits

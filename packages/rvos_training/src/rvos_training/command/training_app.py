@@ -126,7 +126,7 @@ def _start(checkpoint: Path | None, backbone: str | None, text_encoder: str | No
 
 def _run(name: str, request: TrainingRequest, program: "Callable[[], TrainingProgram]") -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # reading processes are forked
-    from fusion_core.errors import FusionCoreError
+    from rvos_evaluation.errors import EvaluationError
     from rvos_layers.errors import RVOSLayersError
 
     try:
@@ -136,7 +136,7 @@ def _run(name: str, request: TrainingRequest, program: "Callable[[], TrainingPro
         raise typer.BadParameter(str(error)) from error
     try:
         chosen.train(request, recipe)
-    except (TrainingError, MaskInterchangeError, RVOSLayersError, FusionCoreError, OSError) as error:
+    except (TrainingError, MaskInterchangeError, RVOSLayersError, EvaluationError, OSError) as error:
         typer.echo(f"{name}: error: {error}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt as interrupt:

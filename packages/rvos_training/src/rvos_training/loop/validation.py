@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from fusion_core.annotations import open_annotations
-from fusion_core.evaluation import Means, evaluate_run
 from mask_interchange import MaskRun, RunManifest, Video, VideoMasks
+from rvos_evaluation.annotations import open_annotations
+from rvos_evaluation.evaluation import Means, evaluate_run
 
 from rvos_training.data.data_parts import AnnotatedVideos
 

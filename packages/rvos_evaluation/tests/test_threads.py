@@ -1,7 +1,7 @@
 import threading
 
 import pytest
-from fusion_core.threads import in_threads
+from rvos_evaluation.threads import in_threads
 
 
 def test_results_come_in_the_order_of_the_items():

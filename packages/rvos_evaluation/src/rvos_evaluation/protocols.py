@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 from mask_interchange import Expression, MaskTrack, VideoMasks
 
-from fusion_core.annotations import VOID, LabelFrame, VideoAnnotation, objects_in
-from fusion_core.errors import EvaluationError
-from fusion_core.metrics import Mask, Statistics, contour_accuracy, region_similarity, statistics
+from rvos_evaluation.annotations import VOID, LabelFrame, VideoAnnotation, objects_in
+from rvos_evaluation.errors import EvaluationError
+from rvos_evaluation.metrics import Mask, Statistics, contour_accuracy, region_similarity, statistics
 
 ANNOTATORS = 4  # Ref-DAVIS17: two people, each with a description of the first frame and one of the whole video
 MAX_PROPOSALS = 20  # the most predictions that one video may have in the unsupervised DAVIS task

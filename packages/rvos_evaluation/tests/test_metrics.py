@@ -2,11 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from fusion_core.errors import EvaluationError
-from fusion_core.metrics import boundary_map, contour_accuracy, region_similarity, statistics, tolerance_in_pixels
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from rvos_evaluation.errors import EvaluationError
+from rvos_evaluation.metrics import boundary_map, contour_accuracy, region_similarity, statistics, tolerance_in_pixels
 
 SIZES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)
 

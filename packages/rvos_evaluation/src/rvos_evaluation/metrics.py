@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion_core.errors import EvaluationError
+from rvos_evaluation.errors import EvaluationError
 
 Mask = npt.NDArray[np.bool_]
 

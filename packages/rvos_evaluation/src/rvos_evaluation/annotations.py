@@ -19,7 +19,7 @@ import numpy.typing as npt
 from mask_interchange import natural_key
 from PIL import Image
 
-from fusion_core.errors import EvaluationError
+from rvos_evaluation.errors import EvaluationError
 
 Labels = npt.NDArray[np.uint8]
 

@@ -1,18 +1,22 @@
+"""Runs against annotations, by every protocol."""
+
 import csv
+import io
 import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_core.annotations import open_annotations
-from fusion_core.cli import app
-from fusion_core.errors import EvaluationError
-from fusion_core.evaluation import evaluate_run
-from fusion_core.protocols import Protocol
 from mask_interchange import Expression, MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
+from mask_interchange.convert import import_annotations
 from PIL import Image
-from typer.testing import CliRunner
+from rich.console import Console
+from rvos_evaluation.annotations import open_annotations
+from rvos_evaluation.errors import EvaluationError
+from rvos_evaluation.evaluation import evaluate_run
+from rvos_evaluation.protocols import Protocol
+from rvos_evaluation.scoreboard import as_json, as_table, write_files
 
 SIZE = (24, 32)
 FRAMES = ("00000", "00005", "00010", "00015")
@@ -277,45 +281,34 @@ def test_grey_pictures_of_one_object_cannot_turn_into_labels(annotate, predict):
         scores(predict(masks={"1": LEFT}), root)
 
 
-# --- the command ----------------------------------------------------------------------------------------------------
+# --- tables and files -----------------------------------------------------------------------------------------------
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def test_table_files_json_and_csv_agree(annotate, predict, tmp_path):
+def test_files_hold_every_score(annotate, predict, tmp_path):
     root = annotate(masks={"0": LEFT, "1": RIGHT})
-    run = predict(masks={"0": LEFT, "1": LEFT}, text="a, b")
-    arguments = ["evaluate", run.path, "--annotations", root]
-    table = invoke(*arguments, "--out", tmp_path / "scores")
-    assert table.exit_code == 0, table.output
-    assert "mean over targets" in table.output
-    tree = json.loads(invoke(*arguments, "--json").stdout)
-    assert tree == json.loads((tmp_path / "scores" / "scores.json").read_text())
+    evaluation = scores(predict(masks={"0": LEFT, "1": LEFT}, text="a, b"), root)
+    written = write_files(evaluation, tmp_path / "scores")
+    assert [path.name for path in written] == ["scores.json", "videos.csv", "expressions.csv", "frames.csv"]
+    tree = json.loads(written[0].read_text())
     assert tree["overall"] == {"J": 0.5, "F": 0.5, "J&F": 0.5, "targets": 2}
     assert tree["videos"]["dog"]["targets"][1]["frames"]["00005"] == {"J": 0, "F": 0}
-    text = invoke(*arguments, "--csv").stdout
-    assert text == (tmp_path / "scores" / "expressions.csv").read_text()
-    rows = list(csv.DictReader(text.splitlines()))
-    assert [(row["expression"], row["text"], float(row["J&F"])) for row in rows] == [("0", "a, b", 1), ("1", "a, b", 0)]
-    frames = list(csv.DictReader((tmp_path / "scores" / "frames.csv").read_text().splitlines()))
+    videos, expressions, frames = (list(csv.DictReader(path.read_text().splitlines())) for path in written[1:])
+    assert [(row["video"], float(row["J&F"])) for row in videos] == [("dog", 0.5)]
+    assert [(row["expression"], row["text"], float(row["J&F"])) for row in expressions] == [
+        ("0", "a, b", 1),
+        ("1", "a, b", 0),
+    ]
     assert [row["frame"] for row in frames] == [*FRAMES, *FRAMES]
 
 
-def test_a_folder_of_png_masks_is_sent_to_import(annotate, tmp_path):
-    root = annotate(masks={"0": LEFT})
-    result = invoke("evaluate", root, "--annotations", root)
-    assert result.exit_code == 2
-    assert f"fusion-core import --annotations {root}" in result.output
-
-
-@pytest.mark.parametrize(("arguments", "words"), [(["--json", "--csv"], "choose one"), (["--protocol", "x"], "rvos")])
-def test_wrong_options_are_explained(annotate, predict, arguments, words):
-    root = annotate(masks={"0": LEFT})
-    result = invoke("evaluate", predict(masks={"0": LEFT}).path, "--annotations", root, *arguments)
-    assert result.exit_code == 2
-    assert words in result.output
+def test_the_table_lists_what_is_missing_and_what_is_not_scored(annotate, predict):
+    root = annotate(masks={"0": LEFT, "1": RIGHT})
+    console = Console(file=io.StringIO(), width=100)
+    console.print(as_table(scores(predict(masks={"0": LEFT, "9": LEFT}), root)))
+    text = console.file.getvalue()
+    assert "50.0" in text
+    assert "missing in the run: 1\n  video dog, expression 1\n" in text
+    assert "not scored, no annotation asks for it: 1\n  video dog, expression 9\n" in text
 
 
 # --- real data ------------------------------------------------------------------------------------------------------
@@ -326,12 +319,13 @@ DATA = Path(os.environ.get("RVOS_DATA", "no such folder"))
 @pytest.mark.skipif(not (DATA / "davis16_eval").is_dir(), reason="set RVOS_DATA to the folder that holds davis16_eval")
 def test_scores_of_a_published_result_equal_the_official_ones(tmp_path):
     folder = DATA / "davis16_eval"
-    imported = invoke("import", "--annotations", folder / "predictions_stm", "--out", tmp_path / "stm")
-    assert imported.exit_code == 0, imported.output
-    arguments = ["--annotations", folder / "Annotations", "--protocol", "davis", "--json"]
-    result = invoke("evaluate", tmp_path / "stm", *arguments)
-    assert result.exit_code == 0, result.output
-    ours = json.loads(result.stdout)["videos"]
+    manifest = RunManifest(
+        producer="STM", producer_version="1", dataset={"name": "davis16", "split": None, "fingerprint": None}
+    )
+    run = MaskRun.create(tmp_path / "stm", manifest)
+    for masks in import_annotations(folder / "predictions_stm"):
+        run.write(masks)
+    ours = json.loads(as_json(scores(run, folder / "Annotations", "davis")))["videos"]
     official = json.loads((folder / "official_scores.json").read_text())["sequences"]
     assert ours.keys() == official.keys()
     for video, numbers in official.items():

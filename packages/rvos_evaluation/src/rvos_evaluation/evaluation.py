@@ -12,10 +12,10 @@ from statistics import fmean
 
 from mask_interchange import Dataset, MaskRun
 
-from fusion_core.annotations import VideoAnnotation
-from fusion_core.errors import EvaluationError
-from fusion_core.protocols import Protocol, TargetScores, VideoScores, score_video
-from fusion_core.threads import in_threads
+from rvos_evaluation.annotations import VideoAnnotation
+from rvos_evaluation.errors import EvaluationError
+from rvos_evaluation.protocols import Protocol, TargetScores, VideoScores, score_video
+from rvos_evaluation.threads import in_threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
