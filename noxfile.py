@@ -30,19 +30,27 @@ def project(member: Path) -> dict:
     return tomllib.loads((member / "pyproject.toml").read_text())["project"]
 
 
+def test_tools(member: Path) -> list[str]:
+    """What the tests of a workspace member need besides its own requirements."""
+    settings = tomllib.loads((member / "pyproject.toml").read_text())
+    return settings.get("dependency-groups", {}).get("test", [])
+
+
 def environment(member: Path) -> dict[str, str]:
     """Variables under which uv works in the member's own environment."""
     return {"UV_PROJECT_ENVIRONMENT": str(ROOT / ".venvs" / member.name)}
 
 
 def sync(session: nox.Session, member: Path) -> None:
-    """Install exactly what the lock file says this member needs, and nothing else."""
+    """Install exactly what the lock file says this member, its extras and its tests need, and nothing else."""
     session.run(
         "uv",
         "sync",
         "--locked",
         "--exact",
         "--quiet",
+        "--all-extras",
+        *(["--group", "test"] if test_tools(member) else []),
         "--package",
         project(member)["name"],
         env=environment(member),
@@ -87,9 +95,8 @@ def lint(session: nox.Session) -> None:
 
 
 def in_parallel(member: Path) -> list[str]:
-    """Options of pytest: a process a core for members that develop with pytest-xdist; a file's tests stay together."""
-    groups = tomllib.loads((member / "pyproject.toml").read_text()).get("dependency-groups", {})
-    is_wanted = any(one.startswith("pytest-xdist") for one in groups.get("dev", []) if isinstance(one, str))
+    """Options of pytest: a process a core for members that test with pytest-xdist; a file's tests stay together."""
+    is_wanted = any(tool.startswith("pytest-xdist") for tool in test_tools(member))
     return ["-n", "auto", "--dist", "loadfile"] if is_wanted else []
 
 

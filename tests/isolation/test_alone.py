@@ -30,7 +30,7 @@ def test_package_works_alone(member):
     environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
     # One folder for all, made exact for each: what two packages share need not be compiled to byte code twice.
     environment["UV_PROJECT_ENVIRONMENT"] = str(ROOT / ".venvs" / "alone")
-    run = ["uv", "run", "--locked", "--exact", "--no-default-groups", "--quiet", "--package", name]
+    run = ["uv", "run", "--locked", "--exact", "--quiet", "--package", name]
     forbidden = ["torch"] if member.name in LIGHT else []
     result = subprocess.run(
         [*run, "python", "-c", IMPORT_ALL, member.name, *forbidden],

@@ -87,11 +87,17 @@ def test_source_imports_only_what_is_declared(member):
 
 
 def test_tests_import_only_what_is_declared(member):
-    group = names_of(settings(member).get("dependency-groups", {}).get("dev", []))
+    group = names_of(settings(member).get("dependency-groups", {}).get("test", []))
     local = {normalised(path.stem) for path in (member / "tests").rglob("*.py")}
     allowed = declared(member) | group | {own_name(member)} | local
     undeclared = {name: files for name, files in imported(member / "tests").items() if name not in allowed}
-    assert not undeclared, f"{member.name}: tests import what neither dependencies nor the dev group name: {undeclared}"
+    assert not undeclared, f"{member.name}: tests import what its pyproject.toml does not name: {undeclared}"
+
+
+def test_users_get_no_test_tools(member):
+    """uv installs the group `dev` without being asked."""
+    assert set(settings(member).get("dependency-groups", {})) <= {"test"}
+    assert "default-groups" not in settings(member).get("tool", {}).get("uv", {})
 
 
 def test_nothing_is_declared_in_vain(member):

@@ -1,7 +1,8 @@
 """Size and opening time of a report on many videos.
 
-    uv run --package fusion-core python tools/bench/report.py [--videos 50] [--frames 30] [--opened 5] [--keep FILE]
-    uv run --package fusion-core python tools/bench/report.py --page FILE     # only open one that was kept
+    uv run --package fusion-core --group test python tools/bench/report.py [--videos 50] [--frames 30] [--opened 5]
+    uv run --package fusion-core --group test python tools/bench/report.py --keep FILE
+    uv run --package fusion-core --group test python tools/bench/report.py --page FILE     # only open one that was kept
 
 Every run of the published recipe, drawn: 50 videos of 720p with 30 frames and two objects of two expressions each,
 outlines about as long as those of real masks, pictures of noise in several sizes, most of it coarse as in photographs.
