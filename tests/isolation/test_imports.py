@@ -19,17 +19,18 @@ DISTRIBUTION_OF = {"cv2": "opencv-python-headless", "PIL": "pillow"}
 # The only ways workspace members may lean on each other (docs/architecture.md).
 ARROWS = {
     "mask-interchange": set(),
+    "program-kit": {"mask-interchange"},
     "msda-ops": set(),
     "detectron2": set(),
     "rvos-evaluation": {"mask-interchange"},
-    "rvos-layers": {"msda-ops", "mask-interchange"},
-    "rvos-training": {"rvos-layers", "mask-interchange", "rvos-evaluation"},
-    "soc": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange"},
-    "mutr": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange"},
-    "referformer": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange"},
-    "uninext": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "detectron2"},
-    "aot-deaot": {"rvos-training", "mask-interchange"},
-    "fusion-core": {"mask-interchange", "rvos-evaluation", "rvos-synthetic"},
+    "rvos-layers": {"msda-ops", "mask-interchange", "program-kit"},
+    "rvos-training": {"rvos-layers", "mask-interchange", "rvos-evaluation", "program-kit"},
+    "soc": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "program-kit"},
+    "mutr": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "program-kit"},
+    "referformer": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "program-kit"},
+    "uninext": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "detectron2", "program-kit"},
+    "aot-deaot": {"rvos-training", "mask-interchange", "program-kit"},
+    "fusion-core": {"mask-interchange", "rvos-evaluation", "rvos-synthetic", "program-kit"},
     "rvos-synthetic": set(),
 }
 

@@ -15,8 +15,8 @@ from aot_deaot.cli import propagator_app
 from aot_deaot.config import named_config
 from golden_cases import find_cases
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
-from mask_interchange.program import Demo
 from PIL import Image
+from program_kit.weights import BundledWeights
 from typer.testing import CliRunner
 
 from .published import published_state
@@ -272,9 +272,9 @@ def test_a_run_over_the_real_data_set(davis, tmp_path):
 
 
 def test_shipped_weights_are_used_when_none_are_chosen(dataset, tmp_path, monkeypatch):
-    shipped = Demo(weights=tmp_path / "demo.safetensors", config="tiny")
-    save_network(shipped.weights, random_network(5, named_config("aot", "tiny")), "tiny")
-    monkeypatch.setattr(cli, "DEMOS", {"aot": shipped, "deaot": shipped})
+    shipped = BundledWeights(path=tmp_path / "demo.safetensors", config="tiny")
+    save_network(shipped.path, random_network(5, named_config("aot", "tiny")), "tiny")
+    monkeypatch.setattr(cli, "BUNDLED", {"aot": shipped, "deaot": shipped})
     source, quick = write_run(dataset, tmp_path / "source"), ["--device", "cpu", "--scales", "1.0"]
 
     def masks(out, *weights):
@@ -284,7 +284,7 @@ def test_shipped_weights_are_used_when_none_are_chosen(dataset, tmp_path, monkey
         return MaskRun.open(out)
 
     by_default = masks(tmp_path / "default")
-    chosen = masks(tmp_path / "chosen", "--checkpoint", shipped.weights, "--config", "tiny")
+    chosen = masks(tmp_path / "chosen", "--checkpoint", shipped.path, "--config", "tiny")
     assert by_default.manifest == chosen.manifest
     assert by_default.read("aa11").tracks == chosen.read("aa11").tracks
     other = call("--dataset", dataset, "--masks", source, "--out", tmp_path / "x", "--config", "aott", smoke=quick)

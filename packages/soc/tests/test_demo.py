@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from mask_interchange import Expression
+from program_kit.errors import WeightsError
 from rvos_layers.checkpoint import read_checkpoint
 from rvos_synthetic import draw_video
 from soc import SOCPredictor
-from soc.demo import DEMO
+from soc.bundled import BUNDLED
 
 VIDEOS = 6
 LEAST = 0.2  # far below what the card says, far above what untrained weights reach
@@ -48,12 +49,12 @@ def test_any_sentence_is_accepted(predictor):
 
 
 def test_the_file():
-    weights = read_checkpoint(DEMO.weights)
-    assert DEMO.weights.stat().st_size <= 4_000_000
+    weights = read_checkpoint(BUNDLED.path)
+    assert BUNDLED.path.stat().st_size <= 4_000_000
     assert {t.dtype for t in weights.state.values() if t.is_floating_point()} == {torch.float16}
-    assert (weights.metadata["model"], weights.metadata["config"]) == ("soc", DEMO.config)
+    assert (weights.metadata["model"], weights.metadata["config"]) == ("soc", BUNDLED.config)
 
 
 def test_other_configurations_have_no_weights():
-    with pytest.raises(ValueError, match="a checkpoint or a seed"):
+    with pytest.raises(WeightsError, match="ships weights of demo only"):
         SOCPredictor.load(config="tiny")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mask_interchange import Expression, MaskRun, open_dataset, open_video, soft_from_probabilities
+from program_kit.errors import WeightsError
 from rvos_layers import grounded_queries
 from rvos_layers.errors import RVOSLayersError, TokenizerError
 from rvos_layers.preprocess import ResizeRule
@@ -187,7 +188,7 @@ def test_random_weights_are_drawn_from_the_seed(frames):
 
 
 def test_weights_must_be_chosen():
-    with pytest.raises(ValueError, match="checkpoint or a seed"):
+    with pytest.raises(WeightsError, match="give either --checkpoint"):
         SOCPredictor.load(config="tiny")
     with pytest.raises(RVOSLayersError, match="--device cuda:99"):
         SOCPredictor.load(seed=0, config="tiny", device="cuda:99")

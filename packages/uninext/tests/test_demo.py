@@ -3,24 +3,25 @@
 import numpy as np
 import pytest
 from mask_interchange import Expression, open_dataset
-from mask_interchange.program import Demo, ModelRequest, Weights
+from program_kit.segmenter_app import ModelRequest
+from program_kit.weights import BundledWeights, WeightsChoice
 from rvos_layers.checkpoint import read_checkpoint
 from rvos_synthetic import draw_video, write_dataset
 from typer.testing import CliRunner
+from uninext.bundled import BUNDLED
 from uninext.cli import app, load
 from uninext.config import CONFIGS
-from uninext.demo import DEMOS
 from uninext.predict import VideoPredictor
 
 VIDEOS, FRAMES = 5, 3
 LEAST = 0.25  # far below what the cards say, far above what untrained weights reach
 
 
-@pytest.fixture(params=list(DEMOS), scope="module")
-def demo(request) -> Demo:
-    if not DEMOS[request.param].available:
+@pytest.fixture(params=list(BUNDLED), scope="module")
+def demo(request) -> BundledWeights:
+    if not BUNDLED[request.param].available:
         pytest.skip(f"weights of {request.param} are not trained yet")
-    return DEMOS[request.param]
+    return BUNDLED[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def videos(tmp_path_factory):
     return root
 
 
-def predictor(demo: Demo, weights: Weights) -> VideoPredictor:
+def predictor(demo: BundledWeights, weights: WeightsChoice) -> VideoPredictor:
     return load(
         ModelRequest(
             config=demo.config,
@@ -55,11 +56,11 @@ def overlap(made: VideoPredictor, root) -> float:
 
 
 def test_they_segment_what_sentences_mean(demo, videos):
-    assert overlap(predictor(demo, Weights(checkpoint=demo.weights)), videos) > LEAST
+    assert overlap(predictor(demo, WeightsChoice(checkpoint=demo.path)), videos) > LEAST
 
 
 def test_untrained_weights_do_not(demo, videos):
-    assert overlap(predictor(demo, Weights(seed=0)), videos) < LEAST / 2
+    assert overlap(predictor(demo, WeightsChoice(seed=0)), videos) < LEAST / 2
 
 
 def test_any_sentence_is_accepted(demo, videos):
@@ -70,13 +71,13 @@ def test_any_sentence_is_accepted(demo, videos):
         expressions=tuple(Expression(id=str(i), text=text) for i, text in enumerate(sentences)),
         source=video.source,
     )
-    tracks = predictor(demo, Weights(checkpoint=demo.weights)).predict(asked).tracks
+    tracks = predictor(demo, WeightsChoice(checkpoint=demo.path)).predict(asked).tracks
     assert all(np.isfinite(track.scores).all() for track in tracks)
 
 
 def test_the_file(demo):
-    weights = read_checkpoint(demo.weights)
-    assert demo.weights.stat().st_size <= 4_000_000
+    weights = read_checkpoint(demo.path)
+    assert demo.path.stat().st_size <= 4_000_000
     assert {t.dtype.itemsize for t in weights.state.values()} == {2}
     assert weights.metadata["config"] == demo.config
 
@@ -86,12 +87,12 @@ def test_who_asks_for_a_published_network_without_weights_gets_its_small_version
     arguments = ["--backbone", demo.stands_for, "--video", video, "-e", "the red star", "--out", tmp_path / "run"]
     result = CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    assert "weights: demo (a small network trained on drawn videos" in result.stderr
+    assert "weights: demo (a small network trained on synthetic videos" in result.stderr
     assert f'"config": "{demo.config}"' in (tmp_path / "run" / "run.json").read_text()
 
 
 def test_every_shipped_network_is_a_configuration_that_stands_for_another():
-    for config, demo in DEMOS.items():
+    for config, demo in BUNDLED.items():
         assert demo.config == config
         assert {config, demo.stands_for} <= set(CONFIGS)
         assert CONFIGS[config]().image.short_side == demo.short_side

@@ -8,8 +8,8 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
+from aot_deaot.bundled import BUNDLED
 from aot_deaot.config import named_config
-from aot_deaot.demo import DEMOS
 from aot_deaot.network import PropagationNetwork
 from demo_weights.clips import RandomClips
 from demo_weights.errors import DemoWeightsError
@@ -95,14 +95,14 @@ def test_what_is_shipped_is_small_enough(model):
     program = import_module(f"{model}.train").program().model
     network = program.build(program.configs["demo"])
     assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
-    assert program.demo == import_module(f"{model}.demo").DEMO
+    assert program.bundled == import_module(f"{model}.bundled").BUNDLED
 
 
 @pytest.mark.parametrize("model", PROPAGATORS)
 def test_what_propagators_ship_is_small_enough(model):
     network = PropagationNetwork(named_config(model, shipped(model).config))
     assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
-    assert shipped(model) == DEMOS[model]
+    assert shipped(model) == BUNDLED[model]
 
 
 def test_propagators_are_scored_from_true_masks(tmp_path):

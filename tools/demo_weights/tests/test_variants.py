@@ -9,7 +9,7 @@ from demo_weights.stages import STAGES
 from demo_weights.training import shipped
 from demo_weights.variants import VARIANTS, Variant, variant
 from rvos_layers.tokenizer import DEMO, SHIPPED
-from uninext.demo import DEMOS
+from uninext.bundled import BUNDLED
 
 
 def test_a_model_is_a_program_unless_it_is_a_variant():
@@ -25,7 +25,7 @@ def test_variants_fit_the_tokenizer_and_are_small_enough(model):
     assert (made.configs[chosen.config].text.vocab_size, made.configs[chosen.config].text.tokenizer) == (words, DEMO)
     network = made.filled(chosen.config, None)
     assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
-    assert shipped(model) == DEMOS[chosen.config]
+    assert shipped(model) == BUNDLED[chosen.config]
 
 
 def test_relatives_are_stages_that_there_are():

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from mask_interchange.errors import MaskInterchangeError
-from mask_interchange.program import (
+from program_kit.app import plain_app, user_errors
+from program_kit.options import (
     CheckpointOption,
     DatasetOption,
     DeviceOption,
@@ -17,24 +18,21 @@ from mask_interchange.program import (
     ThreadsOption,
     VideoOption,
     VideosOption,
-    Weights,
     WeightsOption,
     checked_device,
-    chosen_network,
-    expected_errors,
     limit_threads,
     open_source,
-    plain_app,
-    run_videos,
 )
+from program_kit.run_loop import run_videos
+from program_kit.weights import WeightsChoice, choose_network, parse_seed
 
+from aot_deaot.bundled import BUNDLED
 from aot_deaot.config import CONFIGS, Family, named_config
-from aot_deaot.demo import DEMOS
 from aot_deaot.errors import ConfigError, InputError, PropagationError
 
 if TYPE_CHECKING:
     from mask_interchange import Dataset, MaskRun, RunManifest, Video
-    from mask_interchange.program import Report
+    from program_kit.progress import ProgressCallback
 
     from aot_deaot.predict import PropagatedVideo
     from aot_deaot.propagate import Propagator, Settings
@@ -52,7 +50,7 @@ class Request:
 
     family: Family
     config: str
-    weights: Weights
+    weights: WeightsChoice
     device: str
     faithful: bool
     active_ids: str | None
@@ -142,7 +140,7 @@ def propagator_app(family: Family) -> typer.Typer:
     checkpoint_app = plain_app(help="Checkpoint files.", no_args_is_help=True)
     app.add_typer(checkpoint_app, name="checkpoint")
     configs = list(CONFIGS[family])
-    usual = f"{configs[0]}; {DEMOS[family].config} for the weights that the program ships"
+    usual = f"{configs[0]}; {BUNDLED[family].config} for the weights that the program ships"
     config_option = typer.Option("--config", metavar="|".join(configs), help="Which network.", show_default=usual)
 
     @app.callback()
@@ -213,7 +211,8 @@ def propagator_app(family: Family) -> typer.Typer:
                 f"give one --out RUN for each --masks, in the same order: "
                 f"expected {max(1, len(masks or ()))}, found {len(out or ())}"
             )
-        network, chosen = chosen_network(configs, (DEMOS[family],), config, checkpoint, weights)
+        with user_errors(f"{family}-propagate"):
+            network, chosen = choose_network(configs, (BUNDLED[family],), config, checkpoint, parse_seed(weights))
         limit_threads(threads)
         request = Request(
             family=family,
@@ -233,7 +232,7 @@ def propagator_app(family: Family) -> typer.Typer:
             batch=batch,
             soft_masks=soft_masks,
         )
-        with expected_errors(request.program, PropagationError):
+        with user_errors(request.program, PropagationError):
             typer.echo(f"{request.program}: weights: {request.weights}", err=True)
             if mask is not None:
                 code = _segment_video(request, open_source(None, split, video), mask, frame, more_objects, out or [])
@@ -248,7 +247,7 @@ def propagator_app(family: Family) -> typer.Typer:
         config: Annotated[str | None, config_option] = None,
     ) -> None:
         """Write a published checkpoint as safetensors with this package's names."""
-        with expected_errors(f"{family}-propagate", PropagationError):
+        with user_errors(f"{family}-propagate", PropagationError):
             from aot_deaot.checkpoint import convert as convert_checkpoint
 
             name = config or configs[0]
@@ -276,10 +275,10 @@ def _propagate_runs(
 
     outputs = OutputRuns([_output(request, data, path, run) for path, run in zip(out, sources, strict=True)])
 
-    def load() -> "Callable[[Video, Report], PropagatedVideo]":
+    def load() -> "Callable[[Video, ProgressCallback], PropagatedVideo]":
         propagator = request.load()
 
-        def process(video: "Video", report: "Report") -> "PropagatedVideo":
+        def process(video: "Video", report: "ProgressCallback") -> "PropagatedVideo":
             found = [run.read(video.id) for run in sources]
             return propagate_tracks(propagator, video, found, report, request.soft_masks)
 
@@ -301,7 +300,7 @@ def _segment_video(
     source = {"mask_sha256": sha256(labels.tobytes()).hexdigest(), "size": list(labels.shape), "frame": frame}
     run = MaskRun.create(out[0], request.manifest(data, source))
 
-    def load() -> "Callable[[Video, Report], VideoMasks]":
+    def load() -> "Callable[[Video, ProgressCallback], VideoMasks]":
         propagator = request.load()
         return lambda video, report: propagate_labels(propagator, video, frame, labels, report, request.soft_masks)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mask_interchange.program import expected_errors, plain_app
+from program_kit.app import plain_app, user_errors
 from rvos_evaluation.errors import EvaluationError
 from typer.core import TyperGroup
 
@@ -46,7 +46,7 @@ class _Commands(TyperGroup):
     """Commands whose expected errors are shown without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        with expected_errors("fusion-core", FusionCoreError, EvaluationError):
+        with user_errors("fusion-core", FusionCoreError, EvaluationError):
             return super().invoke(ctx)
 
 

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mask_interchange import MaskRun
-from mask_interchange.codec import write_whole
 from mask_interchange.errors import RunBusyError
-from mask_interchange.run import lock_folder
+from mask_interchange.files import lock_folder, write_whole
 
 from fusion_core.errors import FusionCoreError
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mask_interchange import MaskRun
-from mask_interchange.codec import write_whole
+from mask_interchange.files import write_whole
 from rvos_evaluation.annotations import open_annotations
 from rvos_evaluation.evaluation import Evaluation, evaluate_run
 from rvos_evaluation.scoreboard import write_files

@@ -5,11 +5,9 @@ that are really there, never with a number that a file declares.
 """
 
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_interchange.errors import MaskFileError, MaskInterchangeError
+from mask_interchange.files import write_whole
 from mask_interchange.rle import MAX_PIXELS, MAX_SIDE, Size
 from mask_interchange.track import Expression, MaskTrack, VideoMasks
 
@@ -27,7 +26,6 @@ VERSION = 1
 MAX_PAYLOAD = 2**30
 MAX_UNPACKED = 2**29  # bytes of all masks and soft masks of a file after decompression
 SUFFIX = ".masks"
-TEMPORARY_PREFIX = ".writing-"
 
 V = TypeVar("V")
 
@@ -295,30 +293,3 @@ def write_masks(path: Path | str, masks: VideoMasks) -> None:
         OSError: as the system gives it (disk full, no permission); nothing is left behind.
     """
     write_whole(Path(path), encode_video(masks))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` at `path` in one step: temporary file beside it, flushed to the disk, renamed."""
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself last through a power cut, where the system lets a folder be opened."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

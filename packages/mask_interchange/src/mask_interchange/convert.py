@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mask_interchange.codec import write_whole
 from mask_interchange.dataset import Dataset
 from mask_interchange.errors import DatasetError, MaskError, MaskInterchangeError, RunError
+from mask_interchange.files import write_whole
 from mask_interchange.images import open_image
 from mask_interchange.json_files import Place, read_json
 from mask_interchange.names import check_name, natural_key

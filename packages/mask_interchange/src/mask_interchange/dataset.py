@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
+from mask_interchange.files import file_sha256
 from mask_interchange.json_files import Place, read_json, read_utf8
 from mask_interchange.names import check_name, natural_key
 from mask_interchange.rle import Size
@@ -442,8 +443,7 @@ class FrameFolder:
         """SHA-256 over the names and bytes of the files."""
         total = hashlib.sha256()
         for i, name in enumerate(self.frame_names):
-            with open(self._path(i), "rb") as file:
-                total.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            total.update(f"{name}\0{file_sha256(self._path(i))}\n".encode())
         return total.hexdigest()
 
     def _path(self, i: int) -> Path:

@@ -5,17 +5,17 @@ runs/soc/videos/dog.masks     written whole or not at all; what is there is fini
 runs/soc/.lock                held while somebody writes
 """
 
-import errno
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
-from mask_interchange.codec import SUFFIX, TEMPORARY_PREFIX, read_masks, write_masks, write_whole
+from mask_interchange.codec import SUFFIX, read_masks, write_masks
 from mask_interchange.errors import MaskFileError, RunBusyError, RunError
+from mask_interchange.files import TEMPORARY_PREFIX, lock_folder, write_whole
 from mask_interchange.names import check_name, is_name, natural_key
 from mask_interchange.track import VideoMasks
 
@@ -270,39 +270,3 @@ def _start(path: Path, manifest: RunManifest) -> None:
             "Give another folder with --out."
         )
     write_whole(path / "run.json", manifest.to_json().encode())
-
-
-@contextmanager
-def lock_folder(path: Path, *, shared: bool) -> Iterator[None]:
-    """Hold the advisory lock of a folder that a run or a training writes to; it ends when the process does.
-
-    Raises:
-        RunBusyError: another process holds it.
-    """
-    with open(path / ".lock", "ab") as file:
-        try:
-            _lock_file(file, shared)
-        except OSError as error:
-            if error.errno not in {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}:
-                raise RunError(f"{path}: the run cannot be locked for writing: {error.strerror}") from error
-            raise RunBusyError(
-                f"{path}: another process is writing here; wait for it, or give another folder with --out"
-            ) from error
-        yield
-
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    import msvcrt
-
-    def _lock_file(file: IO[bytes], shared: bool) -> None:
-        # Windows has no shared lock of this kind; workers go without, an exclusive writer is still alone.
-        if not shared:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-
-else:
-
-    def _lock_file(file: IO[bytes], shared: bool) -> None:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

@@ -5,7 +5,6 @@ notes every frame's time stamp and checksum. Reading one frame later seeks to a 
 there is not what the first pass saw (broken indices, open groups of pictures), the file is decoded from its start.
 """
 
-import hashlib
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
+from mask_interchange.files import file_sha256
 from mask_interchange.rle import MAX_PIXELS, Size, check_size
 
 CACHE_BYTES = 256 * 2**20  # decoded frames kept for random access, one at least
@@ -98,8 +98,7 @@ class VideoFile:
 
     def fingerprint(self) -> str:
         """SHA-256 of the file."""
-        with open(self._path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(self._path)
 
     @cached_property
     def _index(self) -> _Index:

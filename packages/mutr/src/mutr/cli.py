@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rvos_layers.command import model_app
 
-from mutr.demo import DEMO
+from mutr.bundled import BUNDLED
 
 if TYPE_CHECKING:
     from mutr.predict import MUTRPredictor
@@ -20,8 +20,8 @@ def predictor() -> "type[MUTRPredictor]":
 main = model_app(
     "mutr",
     "MUTR: segment in a video what sentences refer to.",
-    configs=("video-swin-b", "video-swin-s", "video-swin-t", "resnet-50", "tiny", DEMO.config),
+    configs=("video-swin-b", "video-swin-s", "video-swin-t", "resnet-50", "tiny", BUNDLED.config),
     short_side=360,
-    demo=DEMO,
+    bundled=BUNDLED,
     predictor=predictor,
 )

@@ -9,9 +9,9 @@ tracks[0].mask(7)  # bool [H, W]
 
 from rvos_layers.program import ModelPredictor, ModelProgram
 
+from mutr.bundled import BUNDLED
 from mutr.checkpoint import published_table
 from mutr.config import CONFIGS
-from mutr.demo import DEMO
 from mutr.model import MUTR
 from mutr.preprocess import RESIZE
 
@@ -19,4 +19,6 @@ from mutr.preprocess import RESIZE
 class MUTRPredictor(ModelPredictor):
     """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
 
-    program = ModelProgram(name="mutr", configs=CONFIGS, build=MUTR, table=published_table, resize=RESIZE, demo=DEMO)
+    program = ModelProgram(
+        name="mutr", configs=CONFIGS, build=MUTR, table=published_table, resize=RESIZE, bundled=BUNDLED
+    )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rvos_layers.command import model_app
 
-from referformer.demo import DEMO
+from referformer.bundled import BUNDLED
 
 if TYPE_CHECKING:
     from referformer.predict import ReferFormerPredictor
@@ -20,8 +20,8 @@ def predictor() -> "type[ReferFormerPredictor]":
 main = model_app(
     "referformer",
     "ReferFormer: segment in a video what sentences refer to.",
-    configs=("video-swin-b", "video-swin-s", "video-swin-t", "resnet-50", "tiny", DEMO.config),
+    configs=("video-swin-b", "video-swin-s", "video-swin-t", "resnet-50", "tiny", BUNDLED.config),
     short_side=360,
-    demo=DEMO,
+    bundled=BUNDLED,
     predictor=predictor,
 )

@@ -9,9 +9,9 @@ tracks[0].mask(7)  # bool [H, W]
 
 from rvos_layers.program import ModelPredictor, ModelProgram
 
+from referformer.bundled import BUNDLED
 from referformer.checkpoint import published_table
 from referformer.config import CONFIGS
-from referformer.demo import DEMO
 from referformer.model import ReferFormer
 from referformer.preprocess import RESIZE
 
@@ -20,5 +20,5 @@ class ReferFormerPredictor(ModelPredictor):
     """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
 
     program = ModelProgram(
-        name="referformer", configs=CONFIGS, build=ReferFormer, table=published_table, resize=RESIZE, demo=DEMO
+        name="referformer", configs=CONFIGS, build=ReferFormer, table=published_table, resize=RESIZE, bundled=BUNDLED
     )

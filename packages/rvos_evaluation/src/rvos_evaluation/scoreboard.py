@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mask_interchange.codec import write_whole
+from mask_interchange.files import write_whole
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from mask_interchange.program import Demo, ModelRequest, Predictor, RVOSProgram, rvos_app
+from program_kit.segmenter_app import ModelRequest, Predictor, SegmenterProgram, segmenter_app
+from program_kit.weights import BundledWeights
 
 from rvos_layers.errors import RVOSLayersError
 
@@ -20,7 +21,7 @@ def model_app(
     *,
     configs: tuple[str, ...],
     short_side: int,
-    demo: Demo | None = None,
+    bundled: BundledWeights | None = None,
     predictor: "Callable[[], type[ModelPredictor]]",
 ) -> typer.Typer:
     """The command `<package>-infer`.
@@ -30,7 +31,7 @@ def model_app(
         about: one sentence for `--help`.
         configs: names of the predictor's configurations, the default first.
         short_side: default of `--short-side`, in pixels.
-        demo: the weights that the package ships.
+        bundled: the weights that the package ships.
         predictor: imports the predictor's class.
     """
 
@@ -41,14 +42,14 @@ def model_app(
     def convert(source: Path, target: Path, config: str) -> None:
         predictor().program.convert(source, target, config)
 
-    return rvos_app(
-        RVOSProgram(
+    return segmenter_app(
+        SegmenterProgram(
             name=f"{package}-infer",
             version=version(package),
             about=about,
             configs=configs,
             short_side=short_side,
-            demos=() if demo is None else (demo,),
+            bundled=() if bundled is None else (bundled,),
             tokenizer="auto",
             error=RVOSLayersError,
             load=load,

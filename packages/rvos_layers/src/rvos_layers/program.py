@@ -1,4 +1,4 @@
-"""What the command lines of the models share behind `mask_interchange.program`: device, weights, tokenizer."""
+"""What the command lines of the models share behind `program_kit.segmenter_app`: device, weights, tokenizer."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
-from mask_interchange.program import Demo, ModelRequest, Weights
+from program_kit.segmenter_app import ModelRequest
+from program_kit.weights import BundledWeights, choose_network
 from torch import nn
 
 from rvos_layers.checkpoint import Rule, load_weights, read_checkpoint, save_converted
@@ -43,7 +44,7 @@ class ModelProgram(Generic[C]):
         build: makes the network, with random weights.
         table: names of published weights.
         resize: size of its frames.
-        demo: the weights that its package ships.
+        bundled: the weights that its package ships.
     """
 
     name: str
@@ -51,7 +52,7 @@ class ModelProgram(Generic[C]):
     build: Callable[[C], nn.Module]
     table: Callable[[C], Sequence[Rule]]
     resize: ResizeRule
-    demo: Demo | None = None
+    bundled: BundledWeights | None = None
 
     def load(self, request: ModelRequest, kind: type[P]) -> P:
         """Make a predictor.
@@ -74,8 +75,8 @@ class ModelProgram(Generic[C]):
 
     def resize_of(self, config: str, short_side: int | None = None) -> ResizeRule:
         """Size of the frames that a configuration sees, unless `short_side` says another."""
-        if short_side is None and self.demo is not None and config == self.demo.config:
-            short_side = self.demo.short_side
+        if short_side is None and self.bundled is not None and config == self.bundled.config:
+            short_side = self.bundled.short_side
         return self.resize if short_side is None else replace(self.resize, short=short_side)
 
     def filled(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
@@ -154,17 +155,16 @@ class ModelPredictor(VideoPredictor):
             short_side: of the frames that the network sees, in pixels; None for the model's own.
 
         Raises:
+            WeightsError: no such configuration or file, or both a checkpoint and a seed.
             RVOSLayersError: a device, weights or tokenizer that cannot be had.
         """
-        demo = cls.program.demo
-        nothing_asked = checkpoint is None and seed is None
-        if nothing_asked and demo is not None and demo.available and config in (None, demo.config):
-            checkpoint, config = demo.weights, demo.config
-        if (checkpoint is None) == (seed is None):
-            raise ValueError("give either a checkpoint or a seed for random weights")
+        program = cls.program
+        file = None if checkpoint is None else Path(checkpoint)
+        bundled = () if program.bundled is None else (program.bundled,)
+        network, weights = choose_network(list(program.configs), bundled, config, file, seed)
         request = ModelRequest(
-            config=config or next(iter(cls.program.configs)),
-            weights=Weights(checkpoint=None if checkpoint is None else Path(checkpoint), seed=seed),
+            config=network,
+            weights=weights,
             tokenizer=tokenizer,
             device=device,
             soft_masks=soft_masks,

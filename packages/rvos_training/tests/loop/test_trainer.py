@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from drawn_data import draw_split
 from mask_interchange.errors import RunBusyError
-from mask_interchange.run import lock_folder
+from mask_interchange.files import lock_folder
 from rvos_evaluation.evaluation import Means
 from rvos_layers.preprocess import ResizeRule
 from rvos_layers.tokenizer import Tokenizer, encode_bytes

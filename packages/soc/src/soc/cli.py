@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rvos_layers.command import model_app
 
-from soc.demo import DEMO
+from soc.bundled import BUNDLED
 
 if TYPE_CHECKING:
     from soc.predict import SOCPredictor
@@ -20,8 +20,8 @@ def predictor() -> "type[SOCPredictor]":
 main = model_app(
     "soc",
     "SOC: segment in a video what sentences refer to.",
-    configs=("joint-base", "tiny", DEMO.config),
+    configs=("joint-base", "tiny", BUNDLED.config),
     short_side=360,
-    demo=DEMO,
+    bundled=BUNDLED,
     predictor=predictor,
 )

@@ -9,9 +9,9 @@ tracks[0].mask(7)  # bool [H, W]
 
 from rvos_layers.program import ModelPredictor, ModelProgram
 
+from soc.bundled import BUNDLED
 from soc.checkpoint import published_table
 from soc.config import CONFIGS
-from soc.demo import DEMO
 from soc.model import SOC
 from soc.preprocess import RESIZE
 
@@ -21,7 +21,9 @@ SENTENCES_AT_ONCE = 8
 class SOCPredictor(ModelPredictor):
     """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
 
-    program = ModelProgram(name="soc", configs=CONFIGS, build=SOC, table=published_table, resize=RESIZE, demo=DEMO)
+    program = ModelProgram(
+        name="soc", configs=CONFIGS, build=SOC, table=published_table, resize=RESIZE, bundled=BUNDLED
+    )
 
     def sentences_at_once(self, frames: int) -> int:
         """A fixed number: SOC gives up its encoder's memory as it goes, what it keeps of a frame is small."""

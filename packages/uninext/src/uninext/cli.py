@@ -5,10 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mask_interchange.program import ModelRequest, RVOSProgram, rvos_app
+from program_kit.segmenter_app import ModelRequest, SegmenterProgram, segmenter_app
 
+from uninext.bundled import BUNDLED
 from uninext.config import CONFIGS, PUBLISHED_SHORT_SIDE, named_config
-from uninext.demo import DEMOS
 from uninext.errors import UninextError
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def _silence_libraries() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"timm\.|torch\.jit\.")
 
 
-app = rvos_app(
-    RVOSProgram(
+app = segmenter_app(
+    SegmenterProgram(
         name="uninext-infer",
         version=version("uninext"),
         about="Masks of what sentences describe in videos, by UNINEXT (frame by frame).",
@@ -57,7 +57,7 @@ app = rvos_app(
         config_options=("--backbone", "--config"),
         tokenizer="auto",
         short_side=PUBLISHED_SHORT_SIDE,
-        demos=tuple(DEMOS.values()),
+        bundled=tuple(BUNDLED.values()),
         error=UninextError,
         load=load,
         convert=convert,

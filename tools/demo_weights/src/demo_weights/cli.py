@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from mask_interchange.program import plain_app
+from program_kit.app import plain_app
 
 app = plain_app(help="Train, score and ship the small weights of the programs.", no_args_is_help=True)
 
@@ -57,7 +57,7 @@ def score(
         from demo_weights.training import write_data
 
         write_data(work / "data")
-        found = [model for model in _known(None) if shipped(model).weights.is_file()]
+        found = [model for model in _known(None) if shipped(model).path.is_file()]
         scores = {model: score(model, work / "data", work) for model in found}
         results.write_text(page(scores, ablation(work / "data", work)), encoding="utf-8")
 

@@ -4,26 +4,26 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
+from aot_deaot.bundled import BUNDLED
 from aot_deaot.config import Family
-from aot_deaot.demo import DEMOS
 from aot_deaot.first_masks import first_masks
 from aot_deaot.recipes import PropagationRecipe
 from aot_deaot.train import PropagationRequest
 from aot_deaot.train import train as train_network
 from mask_interchange import MaskRun, RunManifest, open_dataset
-from mask_interchange.program import Demo
+from program_kit.weights import BundledWeights
 
 CONFIG = "demo"
 
 
 def is_propagator(model: str) -> bool:
     """Whether a model carries masks on rather than finding them."""
-    return model in DEMOS
+    return model in BUNDLED
 
 
-def shipped_propagator(model: str) -> Demo:
+def shipped_propagator(model: str) -> BundledWeights:
     """Where the package keeps a model's weights."""
-    return DEMOS[cast(Family, model)]
+    return BUNDLED[cast(Family, model)]
 
 
 def train_propagator(

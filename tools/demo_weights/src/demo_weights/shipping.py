@@ -64,7 +64,7 @@ def ship(model: str, data: Path, work: Path) -> Means:
     facts = best_course(model, work)
     if not facts:
         raise DemoWeightsError(f"{work / model}: nothing is trained and scored yet; run `demo-weights train {model}`")
-    target = shipped(model).weights
+    target = shipped(model).path
     write_half(work / model / facts[-1].stage.name / BEST, target)
     means = score(model, data, work)
     target.with_suffix(".md").write_text(card(model, facts, means, target.stat().st_size), encoding="utf-8")
@@ -104,7 +104,7 @@ def score(model: str, data: Path, work: Path) -> Means:
     A propagator is given the true masks of the frames on which objects are first seen.
     """
     dataset = open_dataset(data, "test")
-    sha256 = read_checkpoint(shipped(model).weights).sha256
+    sha256 = read_checkpoint(shipped(model).path).sha256
     out = work / "test" / f"{model}-{sha256[:8]}"
     network = variant(model)
     source = ["--dataset", data, "--split", "test", "--out", out]
@@ -132,7 +132,7 @@ def card(model: str, facts: list[StageFacts], test: Means, size: int) -> str:
     input_, rates = (MASKS, FALLING) if is_propagator(model) else (SENTENCES, DROPPING)
     return f"""# {model}: demo weights
 
-`{shipped(model).weights.name}` ({size / 1e6:.1f} MB, half precision) holds a small network, configuration
+`{shipped(model).path.name}` ({size / 1e6:.1f} MB, half precision) holds a small network, configuration
 `{variant(model).config}`. It shows that the program works, on drawn videos. It has never seen a photograph: on real
 videos its masks mean nothing.
 

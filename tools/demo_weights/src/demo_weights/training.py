@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mask_interchange import open_dataset
-from mask_interchange.program import Demo
+from program_kit.weights import BundledWeights
 from rvos_synthetic import write_dataset
 from rvos_training.command.trainer_factory import TrainingProgram, TrainingRequest, flip_and_resize
 from rvos_training.data.clips import ClipSource
@@ -34,11 +34,11 @@ def split_of(root: Path, split: str) -> AnnotatedVideos:
     return AnnotatedVideos(open_dataset(root, split), root / split / "Annotations")
 
 
-def shipped(model: str) -> Demo:
+def shipped(model: str) -> BundledWeights:
     """Where a package keeps its weights."""
     if model in VARIANTS:
         return shipped_variant(model)
-    return shipped_propagator(model) if is_propagator(model) else import_module(f"{model}.demo").DEMO
+    return shipped_propagator(model) if is_propagator(model) else import_module(f"{model}.bundled").BUNDLED
 
 
 def best_weights(out: Path, stages: Sequence[Stage | PropagationStage]) -> Path | None:

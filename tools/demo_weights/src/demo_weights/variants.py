@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mask_interchange.program import Demo
-from uninext.demo import DEMOS
+from program_kit.weights import BundledWeights
+from uninext.bundled import BUNDLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Variant:
     config: str
 
 
-VARIANTS: Mapping[str, Variant] = {config.replace("demo", "uninext"): Variant("uninext", config) for config in DEMOS}
+VARIANTS: Mapping[str, Variant] = {config.replace("demo", "uninext"): Variant("uninext", config) for config in BUNDLED}
 
 
 def variant(model: str) -> Variant:
@@ -28,6 +28,6 @@ def variant(model: str) -> Variant:
     return VARIANTS.get(model, Variant(model, "demo"))
 
 
-def shipped_variant(model: str) -> Demo:
+def shipped_variant(model: str) -> BundledWeights:
     """Where a program keeps the weights of one of its networks."""
-    return DEMOS[VARIANTS[model].config]
+    return BUNDLED[VARIANTS[model].config]

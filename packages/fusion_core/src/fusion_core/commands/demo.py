@@ -45,7 +45,7 @@ def demo(
 
 def _open_folder(out: Path, videos: int) -> None:
     """A folder for this demo: a new or empty one, or an earlier demo's, emptied unless that was the same."""
-    from mask_interchange.codec import write_whole
+    from mask_interchange.files import write_whole
     from rvos_synthetic import EDITION
 
     asked = {"videos": videos, "edition": EDITION}

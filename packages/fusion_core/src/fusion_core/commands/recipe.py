@@ -144,7 +144,7 @@ def prepared(
     device: str,
 ) -> "Place":
     """What the options ask for: the recipe with its weights, the source opened, and the folder of the runs."""
-    from mask_interchange.program import checked_device
+    from program_kit.options import checked_device
 
     from fusion_core.runner import prepare
     from fusion_core.weights import named_checkpoints, stored_checkpoints, with_weights

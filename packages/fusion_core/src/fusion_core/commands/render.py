@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from mask_interchange.program import DatasetOption, SplitOption, VideoOption, open_source
+from program_kit.options import DatasetOption, SplitOption, VideoOption, open_source
 
 from fusion_core.progress import counted
 

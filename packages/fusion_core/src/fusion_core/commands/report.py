@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from mask_interchange.program import DatasetOption, SplitOption, VideoOption, open_source
+from program_kit.options import DatasetOption, SplitOption, VideoOption, open_source
 
 from fusion_core.progress import counted
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from mask_interchange.program import ExpressionOption, ExpressionsOption
+from program_kit.options import ExpressionOption, ExpressionsOption
 
 from fusion_core.commands.recipe import (
     CheckpointOption,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from mask_interchange import Dataset, DatasetError, MaskInterchangeError, MaskRun, RunError
-from mask_interchange.codec import write_whole
+from mask_interchange.files import write_whole
 from rvos_evaluation.annotations import VideoAnnotation
 from rvos_evaluation.errors import EvaluationError
 from rvos_evaluation.evaluation import Evaluation, Means, evaluate_run

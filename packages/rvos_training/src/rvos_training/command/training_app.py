@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from mask_interchange import MaskInterchangeError
-from mask_interchange.program import plain_app
+from program_kit.app import plain_app
 
 from rvos_training.command.trainer_factory import TrainingRequest
 from rvos_training.errors import TrainingError

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from mask_interchange.run import lock_folder
+from mask_interchange.files import lock_folder
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 

@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mask_interchange.program import Demo
+from program_kit.weights import BundledWeights
 
 from aot_deaot.config import CONFIGS, Family
 
 
-def _demo(family: Family) -> Demo:
-    return Demo(
-        weights=Path(__file__).with_name(f"demo_{family}.safetensors"),
+def _demo(family: Family) -> BundledWeights:
+    return BundledWeights(
+        path=Path(__file__).with_name(f"demo_{family}.safetensors"),
         short_side=CONFIGS[family]["demo"].short_side,
     )
 
 
-DEMOS: Mapping[Family, Demo] = {family: _demo(family) for family in CONFIGS}
+BUNDLED: Mapping[Family, BundledWeights] = {family: _demo(family) for family in CONFIGS}

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mask_interchange import MaskRun, codec, program
-from mask_interchange.program import Demo, Weights, rvos_app
+from mask_interchange import MaskRun, files
 from PIL import Image
+from program_kit import progress
+from program_kit.segmenter_app import segmenter_app
+from program_kit.weights import BundledWeights, WeightsChoice
 from typer.testing import CliRunner
 
 EXAMPLE = Path(__file__).with_name("example_program.py")
@@ -108,7 +110,7 @@ def test_the_short_side_is_an_option_where_a_program_has_one(dataset, tmp_path):
         requests.append(request)
         return example.load(request)
 
-    sized = rvos_app(replace(example.PROGRAM, short_side=360, load=load))
+    sized = segmenter_app(replace(example.PROGRAM, short_side=360, load=load))
     for run, arguments, wanted in (("default", (), 360), ("larger", ("--short-side", "432"), 432)):
         command = ["--dataset", dataset, "--out", tmp_path / run, "--weights", "random:0", *arguments]
         assert CliRunner().invoke(sized, list(map(str, command))).exit_code == 0
@@ -157,8 +159,8 @@ def shipping(tmp_path):
         requests.append(request)
         return example.load(request)
 
-    demo = Demo(weights=path, config="tiny", short_side=96)
-    return rvos_app(replace(example.PROGRAM, short_side=360, demos=(demo,), load=load)), requests
+    demo = BundledWeights(path=path, config="tiny", short_side=96)
+    return segmenter_app(replace(example.PROGRAM, short_side=360, bundled=(demo,), load=load)), requests
 
 
 def test_shipped_weights_are_used_when_none_are_asked_for(dataset, tmp_path, shipping):
@@ -166,7 +168,8 @@ def test_shipped_weights_are_used_when_none_are_asked_for(dataset, tmp_path, shi
     result = CliRunner().invoke(app, ["--dataset", str(dataset), "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.stderr
     assert [line for line in result.stderr.splitlines() if "weights" in line] == [
-        "example-infer: weights: demo (a small network trained on drawn videos; --checkpoint PATH takes published ones)"
+        "example-infer: weights: demo (a small network trained on synthetic videos; --checkpoint PATH takes published"
+        " ones)"
     ]
     assert (requests[0].config, requests[0].short_side) == ("tiny", 96)
     manifest = MaskRun.open(tmp_path / "run").manifest
@@ -195,16 +198,16 @@ def test_what_goes_with_shipped_weights(dataset, tmp_path, shipping, arguments, 
 def shipping_two(tmp_path, shipping):
     """The example program with two networks' weights, the second of which stands for `base`, and its requests."""
     _, requests = shipping
-    first = Demo(weights=tmp_path / "demo.weights", config="tiny", short_side=96)
-    second = Demo(weights=tmp_path / "second.weights", config="small", stands_for="base", short_side=48)
-    second.weights.write_bytes(b"good weights")
+    first = BundledWeights(path=tmp_path / "demo.weights", config="tiny", short_side=96)
+    second = BundledWeights(path=tmp_path / "second.weights", config="small", stands_for="base", short_side=48)
+    second.path.write_bytes(b"good weights")
 
     def load(request):
         requests.append(request)
         return example.load(request)
 
-    program = replace(example.PROGRAM, configs=("base", "tiny", "small"), demos=(first, second), short_side=360)
-    return rvos_app(replace(program, load=load)), requests
+    program = replace(example.PROGRAM, configs=("base", "tiny", "small"), bundled=(first, second), short_side=360)
+    return segmenter_app(replace(program, load=load)), requests
 
 
 @pytest.mark.parametrize(
@@ -363,7 +366,7 @@ def test_full_disk_stops_with_a_clear_message(dataset, tmp_path, monkeypatch):
         if len(calls) > 4:  # manifest and first video, each with its folder, still fit
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(codec.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     result = infer(dataset, tmp_path / "run")
     assert result.exit_code == 1
     assert "the disk is full" in result.stderr
@@ -477,13 +480,14 @@ def test_bars_on_a_terminal(dataset, tmp_path, monkeypatch):
             return True
 
     from mask_interchange import open_dataset
-    from mask_interchange.program import ModelRequest, run_videos
     from mask_interchange.run import RunManifest
+    from program_kit.run_loop import run_videos
+    from program_kit.segmenter_app import ModelRequest
 
     broken(dataset, "refuse")
     data = open_dataset(dataset)
     run = MaskRun.create(tmp_path / "run", RunManifest(producer="x", producer_version="1", dataset=data.identity))
-    request = ModelRequest(config="base", weights=Weights(seed=0), tokenizer="t", device="cpu")
+    request = ModelRequest(config="base", weights=WeightsChoice(seed=0), tokenizer="t", device="cpu")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert run_videos(run, data, lambda: example.load(request).predict, error=example.ExampleError) == 1
@@ -493,7 +497,7 @@ def test_bars_on_a_terminal(dataset, tmp_path, monkeypatch):
 
 
 def test_a_long_video_is_heard_of_now_and_then(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(program, "_LINE_EVERY", -1)
+    monkeypatch.setattr(progress, "_LINE_EVERY", -1)
     result = infer(dataset, tmp_path / "run", "--videos", "b")
     assert "[1/1] b: 1 of 2" in result.stderr
 

@@ -7,7 +7,8 @@ the sentence "refuse" by an error of its own, and "wait" makes it report and the
 import time
 from pathlib import Path
 
-from mask_interchange.program import ModelRequest, Report, RVOSProgram, rvos_app
+from program_kit.progress import ProgressCallback
+from program_kit.segmenter_app import ModelRequest, SegmenterProgram, segmenter_app
 
 
 class ExampleError(Exception):
@@ -19,7 +20,7 @@ class Predictor:
         self.request = request
         print("a library's chatter on standard output")
 
-    def predict(self, video, report: Report):
+    def predict(self, video, report: ProgressCallback):
         from mask_interchange import MaskTrack, VideoMasks
 
         tracks = []
@@ -52,7 +53,7 @@ def convert(source: Path, target: Path, config: str) -> None:
     target.write_text(f"converted for {config}")
 
 
-PROGRAM = RVOSProgram(
+PROGRAM = SegmenterProgram(
     name="example-infer",
     version="1.2.3",
     about="Find bright things.",
@@ -63,7 +64,7 @@ PROGRAM = RVOSProgram(
     convert=convert,
 )
 
-app = rvos_app(PROGRAM)
+app = segmenter_app(PROGRAM)
 
 if __name__ == "__main__":
     app()

@@ -1,0 +1,1 @@
+"""What every program shares: command line, choice of weights, run loop, progress, worker protocol."""

@@ -1,0 +1,9 @@
+"""What can go wrong in every program, in terms the user can act on."""
+
+
+class ProgramKitError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class WeightsError(ProgramKitError):
+    """A configuration or weights that a program does not have."""

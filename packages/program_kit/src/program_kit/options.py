@@ -1,0 +1,84 @@
+"""Options that the programs share, and what they mean."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mask_interchange.dataset import Dataset
+
+DatasetOption = Annotated[
+    Path | None, typer.Option("--dataset", metavar="ROOT", help="Data set folder in the Ref-YouTube-VOS layout.")
+]
+SplitOption = Annotated[str | None, typer.Option("--split", help="Split of the data set, where there are several.")]
+VideoOption = Annotated[
+    Path | None,
+    typer.Option("--video", metavar="PATH", help="One video file or folder of frames instead of a data set."),
+]
+ExpressionOption = Annotated[
+    list[str] | None, typer.Option("--expression", "-e", metavar="TEXT", help="What to segment in --video; repeatable.")
+]
+ExpressionsOption = Annotated[
+    Path | None,
+    typer.Option("--expressions", metavar="FILE", help="UTF-8 file with one expression a line, for --video."),
+]
+VideosOption = Annotated[
+    str | None,
+    typer.Option("--videos", metavar="ID,ID|-", help="Only these videos; '-' reads ids from standard input (worker)."),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="RUN", help="Run folder to write or to continue.")]
+CheckpointOption = Annotated[Path | None, typer.Option("--checkpoint", metavar="PATH", help="Weights file.")]
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", metavar="random:SEED", help="Untrained weights, for trying things out.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
+SoftMasksOption = Annotated[
+    int | None,
+    typer.Option("--soft-masks", metavar="PIXELS", min=1, help="Also store probabilities, longer side this long."),
+]
+
+
+def open_source(
+    dataset: Path | None,
+    split: str | None,
+    video: Path | None,
+    expressions: Sequence[str] | None = None,
+    expressions_file: Path | None = None,
+) -> "Dataset":
+    """The input of the options `--dataset`, `--split`, `--video`, `--expression` and `--expressions`.
+
+    Raises:
+        typer.BadParameter: not exactly one of data set and video, or an option that does not go with the one chosen.
+        DatasetError: the input cannot be opened.
+    """
+    from mask_interchange.dataset import open_dataset, open_video, read_expressions
+
+    if (dataset is None) == (video is None):
+        raise typer.BadParameter("give either --dataset ROOT or --video PATH")
+    if video is None:
+        if expressions or expressions_file:
+            raise typer.BadParameter("--expression and --expressions go with --video; a data set brings its own")
+        assert dataset is not None
+        return open_dataset(dataset, split)
+    if split is not None:
+        raise typer.BadParameter("--split goes with --dataset")
+    return open_video(video, [*(expressions or ()), *(read_expressions(expressions_file) if expressions_file else ())])
+
+
+def checked_device(device: str) -> str:
+    """`device` if it is `auto`, `cpu`, `cuda` or `cuda:<i>`; whether it is there, the program finds out."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
+        raise typer.BadParameter(f"--device {device}: expected auto, cpu, cuda or cuda:<number>")
+    return device
+
+
+def limit_threads(threads: int | None) -> None:
+    """Limit the CPU threads of libraries that are imported later (torch, numpy, OpenMP code)."""
+    if threads is not None:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ[name] = str(threads)

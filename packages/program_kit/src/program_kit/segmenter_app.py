@@ -1,0 +1,213 @@
+"""The command line of a referring segmentation program.
+
+A program describes itself in a `SegmenterProgram` and gets its command line from `segmenter_app`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+from mask_interchange.errors import DatasetError
+
+from program_kit.app import plain_app, user_errors
+from program_kit.options import (
+    CheckpointOption,
+    DatasetOption,
+    DeviceOption,
+    ExpressionOption,
+    ExpressionsOption,
+    OutOption,
+    SoftMasksOption,
+    SplitOption,
+    ThreadsOption,
+    VideoOption,
+    VideosOption,
+    WeightsOption,
+    checked_device,
+    limit_threads,
+    open_source,
+)
+from program_kit.progress import ProgressCallback
+from program_kit.run_loop import run_videos
+from program_kit.weights import BundledWeights, WeightsChoice, choose_network, known_config, parse_seed
+
+if TYPE_CHECKING:
+    from mask_interchange.dataset import Dataset, Video
+    from mask_interchange.run import MaskRun
+    from mask_interchange.track import VideoMasks
+
+Process = Callable[["Video", ProgressCallback], "VideoMasks"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """What a program is asked to load.
+
+    Attributes:
+        config: one of the program's configurations.
+        weights: a checkpoint file or a seed.
+        tokenizer: folder or hub name of the text encoder's tokenizer.
+        device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
+        soft_masks: longer side in pixels of the probabilities to store, or None.
+        short_side: short side in pixels of the frames that the network sees; None for a program without the option.
+    """
+
+    config: str
+    weights: WeightsChoice
+    tokenizer: str
+    device: str
+    soft_masks: int | None = None
+    short_side: int | None = None
+
+
+class Predictor(Protocol):
+    """A loaded model."""
+
+    def predict(self, video: "Video", report: ProgressCallback) -> "VideoMasks":
+        """Masks of all the video's expressions in all its frames."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmenterProgram:
+    """A referring segmentation program.
+
+    Attributes:
+        name: of its command.
+        version: goes into manifests.
+        about: one sentence for `--help`.
+        configs: names of its configurations, the default first.
+        config_options: names of the option that chooses one.
+        short_side: the default of the option `--short-side`; None if the program does not have it.
+        bundled: the weights that its package ships, the default first; used when the user asks for none.
+        tokenizer: the tokenizer taken by default.
+        error: base of its user errors, which are shown without a traceback.
+        load: make the model. Heavy libraries are imported inside, so that `--help` stays quick.
+        convert: write a published checkpoint (source) of a configuration as safetensors (target).
+    """
+
+    name: str
+    version: str
+    about: str
+    configs: tuple[str, ...]
+    tokenizer: str
+    error: type[Exception]
+    load: Callable[[ModelRequest], Predictor]
+    convert: Callable[[Path, Path, str], None]
+    config_options: tuple[str, ...] = ("--config",)
+    short_side: int | None = None
+    bundled: tuple[BundledWeights, ...] = ()
+
+    def usual_short_side(self, config: str) -> int | None:
+        """The default of the option `--short-side` for a configuration."""
+        return next((weights.short_side for weights in self.bundled if weights.config == config), self.short_side)
+
+
+def segmenter_app(program: SegmenterProgram) -> typer.Typer:
+    """The command line of a program; `--help` shows it."""
+    app = plain_app(help=program.about, invoke_without_command=True)
+    checkpoint_app = plain_app(help="Checkpoint files.", no_args_is_help=True)
+    app.add_typer(checkpoint_app, name="checkpoint")
+    usual_config, bundled = program.configs[0], program.bundled
+    ours = f"; {' or '.join(weights.config for weights in bundled)} for the weights that the program ships"
+    config_option = typer.Option(
+        *program.config_options,
+        metavar="|".join(program.configs),
+        help="Configuration of the model.",
+        show_default=usual_config + (ours if bundled else ""),
+    )
+    short_side_option = typer.Option(
+        "--short-side",
+        metavar="PIXELS",
+        min=1,
+        hidden=program.short_side is None,
+        help="Short side of the frames that the network sees.",
+        show_default="; ".join(
+            [f"{program.short_side}", *(f"{weights.short_side} for {weights.config}" for weights in bundled)]
+        ),
+    )
+
+    @app.callback()
+    def infer(
+        context: typer.Context,
+        dataset: DatasetOption = None,
+        split: SplitOption = None,
+        video: VideoOption = None,
+        expression: ExpressionOption = None,
+        expressions: ExpressionsOption = None,
+        out: OutOption = None,
+        checkpoint: CheckpointOption = None,
+        weights: WeightsOption = None,
+        config: Annotated[str | None, config_option] = None,
+        tokenizer: Annotated[str, typer.Option(help="Folder or hub name of the tokenizer.")] = program.tokenizer,
+        videos: VideosOption = None,
+        soft_masks: SoftMasksOption = None,
+        short_side: Annotated[int | None, short_side_option] = None,
+        device: DeviceOption = "auto",
+        threads: ThreadsOption = None,
+    ) -> None:
+        if context.invoked_subcommand is not None:
+            return
+        if out is None:
+            raise typer.BadParameter("give --out RUN, the folder for the masks")
+        if short_side is not None and program.short_side is None:
+            raise typer.BadParameter(f"--short-side: {program.name} chooses the size of frames by itself")
+        limit_threads(threads)
+        with user_errors(program.name, program.error):
+            network, chosen = choose_network(program.configs, bundled, config, checkpoint, parse_seed(weights))
+            request = ModelRequest(
+                config=network,
+                weights=chosen,
+                tokenizer=tokenizer,
+                device=checked_device(device),
+                soft_masks=soft_masks,
+                short_side=short_side or program.usual_short_side(network),
+            )
+            source = open_source(dataset, split, video, expression, expressions)
+            if video is not None and not source.videos[source.name].expressions:
+                raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE, with --video")
+            typer.echo(f"{program.name}: weights: {request.weights}", err=True)
+            run = _create_run(program, request, source, out)
+            code = run_videos(
+                run, source, lambda: _with_expressions(program.load(request).predict), videos, program.error
+            )
+        raise typer.Exit(code)
+
+    @checkpoint_app.command("convert")
+    def convert(
+        source: Annotated[Path, typer.Argument(help="Published checkpoint file.")],
+        target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+        config: Annotated[str | None, config_option] = None,
+    ) -> None:
+        """Write a published checkpoint as safetensors with this program's names."""
+        with user_errors(program.name, program.error):
+            program.convert(source, target, known_config(program.configs, config or usual_config))
+
+    return app
+
+
+def _create_run(program: SegmenterProgram, request: ModelRequest, source: "Dataset", out: Path) -> "MaskRun":
+    from mask_interchange.run import MaskRun, RunManifest
+
+    settings = {"config": request.config, "tokenizer": request.tokenizer, "soft_masks": request.soft_masks}
+    if request.short_side is not None:
+        settings["short_side"] = request.short_side
+    manifest = RunManifest(
+        producer=program.name,
+        producer_version=program.version,
+        checkpoint_sha256=request.weights.sha256(),
+        settings=settings | request.weights.settings,
+        dataset=source.identity,
+    )
+    return MaskRun.create(out, manifest)
+
+
+def _with_expressions(predict: Process) -> Process:
+    def process(video: "Video", report: ProgressCallback) -> "VideoMasks":
+        if not video.expressions:
+            raise DatasetError(f"video {video.id!r}: has no expressions; add one to the data set")
+        return predict(video, report)
+
+    return process
