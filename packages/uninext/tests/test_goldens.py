@@ -108,8 +108,8 @@ def check_inference(case: GoldenCase, network: Uninext) -> None:
     geometry = frame_geometry(image_size, network.config.hidden_dim)
     preprocess = FramePreprocessor(network.config.image)
     images = [preprocess.normalise(as_pixels(frame)) for frame in arrays["in.frames"]]
-    ids, mask = (torch.from_numpy(arrays[f"in.{name}"]) for name in ("input_ids", "attention_mask"))
-    text = network.encode_text(ids, mask)
+    ids, is_token = (torch.from_numpy(arrays[f"in.{name}"]) for name in ("input_ids", "attention_mask"))
+    text = network.encode_text(ids, is_token == 0)
     report = StageReport(str(case))
     add_stages(report, case, network, images[0], text, geometry)
 
@@ -129,7 +129,7 @@ def add_stages(
 ) -> None:
     """Every `mid.*` array, in the order of the data flow; expression 0, frame 0 unless the array has more."""
     arrays, subsampled = case.arrays, Subsampled(case)
-    words = text.mask.numpy()
+    words = ~text.padding_mask.numpy()
     report.add("text_hidden", text.words[..., ::8].numpy()[words], arrays["mid.text_hidden"][words])
     maps = network.backbone(image[None])
     for name, value in maps.items():
@@ -143,7 +143,8 @@ def add_stages(
     report.add("pos0", positions[0][::16, ::4, ::4], arrays["mid.pos0"])
     report.add("pos3", positions[3][::16], arrays["mid.pos3"])
 
-    tokens, fused = network.fusion(network.fusion.prepare_image(flatten_levels(levels)[0]), text.words, text.mask)
+    image_inputs = network.fusion.prepare_image(flatten_levels(levels)[0])
+    tokens, fused = network.fusion(image_inputs, text.words, text.padding_mask)
     report.add("text_fused", fused[..., ::8].numpy()[words], arrays["mid.text_fused"][words])
     report.add("vl_visual", tokens[0, ::11, ::8], arrays["mid.vl_visual"])
     memory = tokens
@@ -164,7 +165,7 @@ def add_stages(
     report.add("mask_feats", features[0], arrays["mid.mask_feats"])
     parameters = network.dynamic_mask.controller(decoded.queries[-1])
     report.add("mask_params", parameters[0, ::step], arrays["mid.mask_params"])
-    judged = network.judge(decoded, pool_text(fused, text.mask), memory, geometry)
+    judged = network.judge(decoded, pool_text(fused, text.padding_mask), memory, geometry)
     sampled = torch.from_numpy(arrays["out.pred_masks_queries"]).expand(len(text), -1)
     logits = network.mask_logits(judged, sampled)
     report.add("masks of some queries", logits, arrays["out.pred_masks_sub"], 2e-4)

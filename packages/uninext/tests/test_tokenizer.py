@@ -26,8 +26,8 @@ def test_word_pieces_of_bert(bert: str) -> None:
     tokens = Tokenizer(wordpiece_encoder(bert), CONFIG)(["A person, wearing a red shirt.", "snowboarder's dog"])
     # ids of bert-base-uncased: a 1037, person 2711, wearing 4147, red 2417, shirt 3797
     assert tokens.input_ids[0].tolist() == [BEGIN, 1037, 2711, 4147, 1037, 2417, 3797, END]
-    assert tokens.mask[0].all()
-    words = tokens.mask[1].sum()
+    assert not tokens.padding_mask[0].any()
+    words = (~tokens.padding_mask[1]).sum()
     assert tokens.input_ids[1, words - 1] == END
     assert (tokens.input_ids[1, words:] == PAD).all()
 
@@ -61,9 +61,9 @@ def test_ids_beyond_the_text_encoder() -> None:
 @given(st.lists(st.text(), min_size=1, max_size=4))
 def test_any_text_becomes_tokens(expressions: list[str]) -> None:
     tokens = Tokenizer(encode_bytes, CONFIG)(expressions)
-    assert tokens.input_ids.shape == tokens.mask.shape
-    assert tokens.mask[:, :2].all()
-    assert not tokens.input_ids[~tokens.mask].any()
+    assert tokens.input_ids.shape == tokens.padding_mask.shape
+    assert not tokens.padding_mask[:, :2].any()
+    assert not tokens.input_ids[tokens.padding_mask].any()
     assert tokens.input_ids.max() < 600
 
 

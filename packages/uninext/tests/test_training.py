@@ -82,7 +82,7 @@ def batch(count: int = 2, visible: bool = True, frames: int = 1) -> Batch:
     return Batch(
         frames=pixels,
         padding_mask=None,
-        tokens=Tokens(ids, (ids > 0) | (torch.arange(4) == 0)),
+        tokens=Tokens(ids, (ids == 0) & (torch.arange(4) > 0)),
         targets=Targets(
             boxes=torch.tensor([0.375, 0.5, 0.25, 1 / 3]).expand(count, frames, 4).clone(),
             masks=masks,
@@ -111,7 +111,7 @@ def test_losses_of_the_last_layer_by_hand() -> None:
     network = module.uninext
     geometry = frame_geometry((96, 160), network.config.hidden_dim)
     with torch.no_grad():
-        text = network.encode_text(given.tokens.input_ids, given.tokens.mask)
+        text = network.encode_text(given.tokens.input_ids, given.tokens.padding_mask)
         found = []
         for at in range(2):  # one after the other, by the way that inference goes
             frame = network.encode_frame(given.frames[at, 0], geometry)

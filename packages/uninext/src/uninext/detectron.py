@@ -152,7 +152,7 @@ class ReferringUninext(Uninext):
 
                 - `image`: [3, h, w] RGB in 0..255, already resized;
                 - `height`, `width`: size of the result;
-                - `input_ids`, `mask`: int64 and bool [E, N], the tokens of E expressions.
+                - `input_ids`, `padding_mask`: int64 and bool [E, N], the tokens of E expressions.
 
         Returns:
             One record an image, with `instances`: the best instance of each expression, E in all, in their order.
@@ -166,7 +166,7 @@ class ReferringUninext(Uninext):
         geometry = frame_geometry((image.shape[-2], image.shape[-1]), self.config.hidden_dim, self.device)
         pixels = FramePreprocessor(self.config.image).normalise(image)
         frame = self.encode_frame(pixels.to(self.device), geometry)
-        text = self.encode_text(record["input_ids"].to(self.device), record["mask"].to(self.device))
+        text = self.encode_text(record["input_ids"].to(self.device), record["padding_mask"].to(self.device))
         parts = list(answer(self, frame, text, size))
         probabilities = torch.cat([part.probabilities for part in parts])
         boxes = torch.cat([part.boxes for part in parts])
@@ -273,6 +273,6 @@ class UninextPredictor:
             "height": height,
             "width": width,
             "input_ids": tokens.input_ids,
-            "mask": tokens.mask,
+            "padding_mask": tokens.padding_mask,
         }
         return self.model([record])[0]

@@ -55,13 +55,13 @@ class EarlyFusion(nn.Module):
         queries = self._heads(self.image_query(tokens))
         return FusionImage(tokens, queries * queries.shape[-1] ** -0.5, self._heads(self.image_value(tokens)))
 
-    def forward(self, image: FusionImage, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: FusionImage, text: Tensor, padding_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Fuse one image with every expression, or in training each with its own.
 
         Args:
             image: what `prepare_image` returned.
             text: [E, N, D] hidden states of the words.
-            text_mask: bool [E, N], True for words, False for padding.
+            padding_mask: bool [E, N], True where the text is padded.
 
         Returns:
             Fused image tokens [E, S, C] and fused words [E, N, D].
@@ -71,8 +71,8 @@ class EarlyFusion(nn.Module):
         logits = (image.queries @ keys.mT).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)  # [E, H, S, N]
 
         to_text = logits.mT.softmax(-1) @ image.values  # [E, H, N, K]
-        padding = ~text_mask[:, None, None, :]
-        to_image = logits.masked_fill(padding, float("-inf")).softmax(-1) @ values  # [E, H, S, K]
+        logits = logits.masked_fill(padding_mask[:, None, None, :], float("-inf"))
+        to_image = logits.softmax(-1) @ values  # [E, H, S, K]
         return (
             image.tokens + self.image_gate * self.image_output(to_image.transpose(1, 2).flatten(2)),
             text + self.text_gate * self.text_output(to_text.transpose(1, 2).flatten(2)),

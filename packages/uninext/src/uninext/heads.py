@@ -37,10 +37,10 @@ class TextAgreement(nn.Module):
         return logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 
 
-def pool_text(words: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the words [E, N, D] where mask bool [E, N] is True: [E, D]."""
-    weights = mask.to(words.dtype)
-    return (words * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+def pool_text(words: Tensor, padding_mask: Tensor) -> Tensor:
+    """Mean [E, D] of the words [E, N, D], those left out where padding_mask bool [E, N] is True."""
+    is_word = (~padding_mask).to(words.dtype)
+    return (words * is_word[..., None]).sum(1) / is_word.sum(1, keepdim=True)
 
 
 class MaskFeatures(nn.Module):

@@ -83,9 +83,9 @@ class Uninext(nn.Module):
         self.mask_features = MaskFeatures(channels, config.mask_channels)
         self.dynamic_mask = DynamicMask(channels, config.mask_channels, config.mask_layers)
 
-    def encode_text(self, input_ids: Tensor, mask: Tensor) -> EncodedText:
-        """Encode expressions once for all frames: token ids int64 [E, N], mask [E, N]."""
-        return self.text_encoder(input_ids, mask)
+    def encode_text(self, input_ids: Tensor, padding_mask: Tensor) -> EncodedText:
+        """Encode expressions once for all frames: ids int64 [E, N], padding_mask bool [E, N], True where padded."""
+        return self.text_encoder(input_ids, padding_mask)
 
     def encode_frame(self, image: Tensor, geometry: FrameGeometry) -> FrameFeatures:
         """Encode a frame once for all expressions: [3, H, W] normalised and padded to `geometry.padded_size`."""
@@ -107,7 +107,7 @@ class Uninext(nn.Module):
         memory, words = self.read(frame, text)
         proposals = self.proposals(memory, geometry)
         decoded = self.decoder(proposals.references, memory, geometry)
-        return self.judge(decoded, pool_text(words, text.mask), memory, geometry)
+        return self.judge(decoded, pool_text(words, text.padding_mask), memory, geometry)
 
     def read(self, frame: FrameFeatures, text: EncodedText) -> tuple[Tensor, Tensor]:
         """The frame as each expression makes it seen: memory [E, S, C] and fused words [E, N, D].
@@ -121,7 +121,7 @@ class Uninext(nn.Module):
 
     def read_at_once(self, frame: FrameFeatures, text: EncodedText) -> tuple[Tensor, Tensor]:
         """As `read`, all expressions in one batch."""
-        tokens, words = self.fusion(frame.fusion, text.words, text.mask)
+        tokens, words = self.fusion(frame.fusion, text.words, text.padding_mask)
         return self.encoder(tokens, frame.positions, frame.geometry), words
 
     def judge(self, decoded: Decoded, pooled_text: Tensor, memory: Tensor, geometry: FrameGeometry) -> Candidates:

@@ -96,11 +96,11 @@ class FrameLearner(TrainingModule):
         """
         network = self.uninext
         geometry = geometry_of(_image_size(batch), network.config.hidden_dim, batch.frames.device)
-        text = network.encode_text(batch.tokens.input_ids, batch.tokens.mask)
+        text = network.encode_text(batch.tokens.input_ids, batch.tokens.padding_mask)
         memory, words = network.read_at_once(network.encode_frames(batch.frames[:, 0], geometry), text)
         features = network.mask_features(geometry.split(memory)[:3])
         terms: dict[str, Tensor] = {}
-        for answer in self.answers(memory, pool_text(words, text.mask), geometry):
+        for answer in self.answers(memory, pool_text(words, text.padding_mask), geometry):
             found = self._terms(answer, features, geometry, batch.targets)
             terms |= {name + answer.suffix: value for name, value in found.items()}
         total = torch.stack([self.weights[name.split("_")[0]] * value for name, value in terms.items()]).sum()

@@ -122,7 +122,7 @@ class VideoPredictor:
     def encode_text(self, expressions: list[str]) -> EncodedText:
         """Expressions through the text encoder, once for all frames."""
         tokens = self.tokenizer(expressions).to(self.device)
-        return self.network.encode_text(tokens.input_ids, tokens.mask)
+        return self.network.encode_text(tokens.input_ids, tokens.padding_mask)
 
     def geometry(self, size: tuple[int, int]) -> FrameGeometry:
         """What follows from the frames' size (H, W), once for all frames."""

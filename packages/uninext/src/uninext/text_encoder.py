@@ -14,17 +14,17 @@ class EncodedText:
 
     Attributes:
         words: [E, N, D] hidden states, [CLS] and [SEP] among them.
-        mask: bool [E, N], False where shorter expressions are padded.
+        padding_mask: bool [E, N], True where shorter expressions are padded.
     """
 
     words: Tensor
-    mask: Tensor
+    padding_mask: Tensor
 
     def __len__(self) -> int:
         return len(self.words)
 
     def __getitem__(self, expressions: slice) -> "EncodedText":
-        return EncodedText(self.words[expressions], self.mask[expressions])
+        return EncodedText(self.words[expressions], self.padding_mask[expressions])
 
 
 class TextEncoder(nn.Module):
@@ -49,11 +49,12 @@ class TextEncoder(nn.Module):
             add_pooling_layer=False,
         )
 
-    def forward(self, input_ids: Tensor, mask: Tensor) -> EncodedText:
-        """Encode token ids int64 [E, N] with mask bool [E, N].
+    def forward(self, input_ids: Tensor, padding_mask: Tensor) -> EncodedText:
+        """Encode token ids int64 [E, N] with padding_mask bool [E, N], True where padded.
 
         Columns that are padding for every expression are cut off: no padding influences any word.
         """
-        length = int(mask.sum(1).max())
-        input_ids, mask = input_ids[:, :length], mask[:, :length].bool()
-        return EncodedText(self.bert(input_ids, attention_mask=mask.long()).last_hidden_state, mask)
+        length = int((~padding_mask).sum(1).max())
+        input_ids, padding_mask = input_ids[:, :length], padding_mask[:, :length]
+        words = self.bert(input_ids, attention_mask=(~padding_mask).long()).last_hidden_state
+        return EncodedText(words, padding_mask)

@@ -34,15 +34,15 @@ class Tokens:
 
     Attributes:
         input_ids: int64 [E, N], 0 where padded.
-        mask: bool [E, N], False where padded.
+        padding_mask: bool [E, N], True where padded.
     """
 
     input_ids: Tensor
-    mask: Tensor
+    padding_mask: Tensor
 
     def to(self, device: torch.device | str) -> "Tokens":
         """The same tokens on another device."""
-        return Tokens(self.input_ids.to(device), self.mask.to(device))
+        return Tokens(self.input_ids.to(device), self.padding_mask.to(device))
 
 
 class Tokenizer:
@@ -68,7 +68,7 @@ class Tokenizer:
         rows = [torch.tensor(self._ids(expression)) for expression in expressions]
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
         lengths = torch.tensor([len(row) for row in rows])
-        return Tokens(ids, torch.arange(ids.shape[1]) < lengths[:, None])
+        return Tokens(ids, torch.arange(ids.shape[1]) >= lengths[:, None])
 
     def _ids(self, expression: str) -> list[int]:
         ids = self.encode(clean_expression(expression), self.config.max_tokens)
