@@ -22,8 +22,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from rvos_layers.preprocess import clip_of
-from rvos_layers.program import ModelPredictor
+from rvos_layers.inference.model_factory import ModelPredictor
+from rvos_layers.inference.preprocess import clip_of
 
 SENTENCES = ["the brown dog", "a dog that turns round", "the person in red on the left", "a car driving away"]
 PREDICTORS = {"soc": "SOCPredictor", "referformer": "ReferFormerPredictor", "mutr": "MUTRPredictor"}

@@ -6,8 +6,9 @@ import pytest
 import torch
 from mutr.config import CONFIGS
 from mutr.model import MUTR
-from rvos_layers.query_masks import choose_query
-from rvos_layers.tokenizer import PAD, Tokens
+from rvos_layers.encoders.config import PAD
+from rvos_layers.encoders.tokenizer import Tokens
+from rvos_layers.inference.query_masks import choose_query
 from torch import nn
 
 SENTENCES = [[0, 17, 40, 2, PAD, PAD], [0, 99, 5, 31, 7, 2]]

@@ -12,8 +12,8 @@ from referformer.checkpoint import published_table
 from referformer.config import CONFIGS, ReferFormerConfig
 from referformer.model import ReferFormer
 from rvos_layers.checkpoint import convert, load_weights, read_checkpoint
+from rvos_layers.encoders.config import ResNetConfig
 from rvos_layers.errors import CheckpointError
-from rvos_layers.resnet import ResNetConfig
 from torchvision.models.resnet import Bottleneck, ResNet
 
 [CASE] = [case for case in find_cases("referformer", local=Path(__file__).parent / "goldens") if case.name == "tiny"]

@@ -18,10 +18,10 @@ from referformer.checkpoint import published_table
 from referformer.config import ReferFormerConfig
 from referformer.model import ReferFormer
 from referformer.preprocess import RESIZE
-from rvos_layers.dynamic_masks import DynamicMaskHead
-from rvos_layers.position_codes import sine_code_1d, sine_code_2d
-from rvos_layers.reference_boxes import inverse_sigmoid
-from rvos_layers.text_encoder import TextFeatures
+from rvos_layers.blocks.dynamic_masks import DynamicMaskHead
+from rvos_layers.blocks.heads import inverse_sigmoid
+from rvos_layers.encoders.positions import sine_code_1d, sine_code_2d
+from rvos_layers.encoders.text import TextFeatures
 
 # Relative. The published float32 itself is this far from float64: 1.3e-4 in case `train`, 1.8e-4 in `train_padded`.
 GRADIENT_NORMS = 2e-4

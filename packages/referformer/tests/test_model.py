@@ -6,7 +6,8 @@ import pytest
 import torch
 from referformer.config import CONFIGS
 from referformer.model import ReferFormer
-from rvos_layers.tokenizer import PAD, Tokens
+from rvos_layers.encoders.config import PAD
+from rvos_layers.encoders.tokenizer import Tokens
 from torch import nn
 
 SENTENCES = [[0, 17, 40, 2, PAD, PAD], [0, 99, 5, 31, 7, 2]]

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 
 import torch
 from golden_cases import GoldenCase
+from rvos_layers.blocks.config import DeformableConfig, FrameQueryConfig
 from rvos_layers.checkpoint import convert
-from rvos_layers.deformable_transformer import DeformableConfig
-from rvos_layers.frame_query_transformer import FrameQueryConfig
-from rvos_layers.grounded_queries import HEADS
-from rvos_layers.text_encoder import TextConfig
-from rvos_layers.tokenizer import PAD, Tokens
-from rvos_layers.video_swin import VideoSwinConfig
+from rvos_layers.encoders.config import PAD, TextConfig, VideoSwinConfig
+from rvos_layers.encoders.tokenizer import Tokens
+from rvos_layers.grounded.queries import HEADS
 from soc.checkpoint import published_table
 from soc.config import SOCConfig
 from soc.model import SOC

@@ -9,8 +9,9 @@ import pytest
 import torch
 from einops import rearrange
 from golden_cases import GoldenCase, StageReport, find_cases
-from rvos_layers.preprocess import ResizeRule, normalise, resize_frame
-from rvos_layers.query_masks import choose_query, full_size_logits, full_size_probabilities
+from rvos_layers.inference.config import ResizeRule
+from rvos_layers.inference.preprocess import normalise, resize_frame
+from rvos_layers.inference.query_masks import choose_query, full_size_logits, full_size_probabilities
 from soc.model import SOC
 from soc_cases import Inputs, model_of, pack, runs_of
 from torch import Tensor, nn

@@ -8,10 +8,10 @@ import pytest
 import torch
 from mask_interchange import Expression, MaskRun, open_dataset, open_video, soft_from_probabilities
 from program_kit.errors import WeightsError
-from rvos_layers import grounded_queries
 from rvos_layers.errors import RVOSLayersError, TokenizerError
-from rvos_layers.preprocess import ResizeRule
-from rvos_layers.query_masks import choose_query
+from rvos_layers.grounded import queries
+from rvos_layers.inference.config import ResizeRule
+from rvos_layers.inference.query_masks import choose_query
 from soc import SOCPredictor, cli, model, predict
 from soc.config import CONFIGS
 from typer.testing import CliRunner
@@ -156,7 +156,7 @@ def test_a_long_video_needs_no_more_than_one_group_at_a_time(soc, monkeypatch):
     [track] = small.segment((still for _ in range(40)), SENTENCES[:1])
     hook.remove()
     assert len(track) == 40
-    assert max(largest) <= grounded_queries.QUESTIONS_AT_ONCE
+    assert max(largest) <= queries.QUESTIONS_AT_ONCE
     assert sum(largest) == 40
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from golden_cases import GoldenCase, StageReport, find_cases
-from rvos_layers.attention import Attention
+from rvos_layers.blocks.attention import Attention
 from rvos_layers.checkpoint import our_name
-from rvos_layers.preprocess import ResizeRule
+from rvos_layers.inference.config import ResizeRule
 from rvos_training.data.clips import Clip, clip_windows
 from rvos_training.data.transforms import FlipAndResize
 from rvos_training.loop.optimizer import Optimisation

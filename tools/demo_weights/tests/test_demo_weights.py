@@ -22,7 +22,8 @@ from demo_weights.vocabulary import write_tokenizer
 from mask_interchange import MaskRun
 from rvos_evaluation.evaluation import Means
 from rvos_layers.checkpoint import read_checkpoint
-from rvos_layers.tokenizer import DEMO, SHIPPED, pretrained_encoder
+from rvos_layers.encoders.config import DEMO
+from rvos_layers.encoders.tokenizer import SHIPPED, pretrained_encoder
 from rvos_synthetic import plan_video, vocabulary, write_dataset
 from rvos_training.data.object_presence import object_presence, read_labels
 from safetensors.torch import save_file

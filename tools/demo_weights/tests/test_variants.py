@@ -8,7 +8,8 @@ from demo_weights.shipping import LARGEST
 from demo_weights.stages import STAGES
 from demo_weights.training import shipped
 from demo_weights.variants import VARIANTS, Variant, variant
-from rvos_layers.tokenizer import DEMO, SHIPPED
+from rvos_layers.encoders.config import DEMO
+from rvos_layers.encoders.tokenizer import SHIPPED
 from uninext.bundled import BUNDLED
 
 

@@ -1,7 +1,8 @@
 """Published checkpoints (`torch.load(path)["model"]`) into our network."""
 
-from rvos_layers.checkpoint import Rename, Rule, frame_query_rules
-from rvos_layers.grounded_names import grounded_rules
+from rvos_layers.blocks.frame_query import frame_query_rules
+from rvos_layers.checkpoint import Rename, Rule
+from rvos_layers.grounded.names import grounded_rules
 
 from mutr.config import MUTRConfig
 

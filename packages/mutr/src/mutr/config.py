@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from rvos_layers.frame_query_transformer import FrameQueryConfig
-from rvos_layers.grounded_config import GroundedConfig
+from rvos_layers.blocks.config import FrameQueryConfig
+from rvos_layers.grounded.config import GroundedConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,9 +5,9 @@ Source: Yan et al., "Referred by Multi-Modality: A Unified Temporal Transformer 
 """
 
 import torch
-from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.text_encoder import TextFeatures
-from rvos_layers.video_features import VideoFeatures
+from rvos_layers.encoders.text import TextFeatures
+from rvos_layers.encoders.video_features import VideoFeatures
+from rvos_layers.grounded.segmenter import GroundedSegmenter
 from torch import Tensor
 
 from mutr.config import MUTRConfig

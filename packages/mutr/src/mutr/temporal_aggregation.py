@@ -5,9 +5,9 @@ Source: MTA in `models/segmentation.py` of OpenGVLab/MUTR.
 
 from collections.abc import Iterator
 
-from rvos_layers.attention import AttentionLayer, FeedForward, keys_to_see
-from rvos_layers.text_encoder import TextFeatures
-from rvos_layers.video_features import VideoFeatures
+from rvos_layers.blocks.attention import AttentionLayer, FeedForward, keys_to_see
+from rvos_layers.encoders.text import TextFeatures
+from rvos_layers.encoders.video_features import VideoFeatures
 from torch import Tensor, nn
 
 HEADS = 8

@@ -3,7 +3,8 @@
 Source: MTI in `models/mti.py` of OpenGVLab/MUTR.
 """
 
-from rvos_layers.frame_query_transformer import FrameQueryConfig, FrameQueryTransformer
+from rvos_layers.blocks.config import FrameQueryConfig
+from rvos_layers.blocks.frame_query import FrameQueryTransformer
 from torch import Tensor, nn
 
 

@@ -1,7 +1,7 @@
 """Published checkpoints (`torch.load(path)["model"]`) into our network."""
 
 from rvos_layers.checkpoint import Rule
-from rvos_layers.grounded_names import grounded_rules
+from rvos_layers.grounded.names import grounded_rules
 
 from referformer.config import ReferFormerConfig
 

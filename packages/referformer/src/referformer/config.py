@@ -1,6 +1,6 @@
 """Sizes of the network, and the configurations one can choose by name."""
 
-from rvos_layers.grounded_config import GroundedConfig
+from rvos_layers.grounded.config import GroundedConfig
 
 ReferFormerConfig = GroundedConfig  # all that MUTR has beyond this is its own
 

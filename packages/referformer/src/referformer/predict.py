@@ -7,7 +7,7 @@ tracks = predictor.segment(frames, ["the brown dog", "a dog turning"])  # frames
 tracks[0].mask(7)  # bool [H, W]
 """
 
-from rvos_layers.program import ModelPredictor, ModelProgram
+from rvos_layers.inference.model_factory import ModelPredictor, ModelProgram
 
 from referformer.bundled import BUNDLED
 from referformer.checkpoint import published_table

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rvos_layers.preprocess import MEAN, STD
+from rvos_layers.inference.preprocess import MEAN, STD
 from rvos_training.data.augmentation import OF_CLIPS, OF_IMAGES, Augmentation, Distortion, cut_out
 from rvos_training.data.clips import Clip
 from torchvision.ops import box_convert, masks_to_boxes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rvos_layers.preprocess import ResizeRule
+from rvos_layers.inference.config import ResizeRule
 from rvos_training.data.clips import Clip, any_window, box_of, clip_windows
 from rvos_training.data.transforms import FlipAndResize, swap_sides
 

@@ -10,8 +10,8 @@ from drawn_data import HEIGHT, WIDTH, draw_split
 from mask_interchange import DatasetError
 from PIL import Image
 from pycocotools import mask as coco
-from rvos_layers.preprocess import ResizeRule
-from rvos_layers.tokenizer import Tokenizer, encode_bytes
+from rvos_layers.encoders.tokenizer import Tokenizer, encode_bytes
+from rvos_layers.inference.config import ResizeRule
 from rvos_training.data.batches import Request, collate
 from rvos_training.data.data_parts import open_parts
 from rvos_training.data.image_clips import Augmentation, ImageClips

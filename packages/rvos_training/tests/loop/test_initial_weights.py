@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from rvos_layers.encoders.config import ResNetConfig, TextConfig, VideoSwinConfig
+from rvos_layers.encoders.resnet import ResNet
+from rvos_layers.encoders.text import TextEncoder
+from rvos_layers.encoders.video_swin import VideoSwin
 from rvos_layers.errors import CheckpointError
-from rvos_layers.resnet import ResNet, ResNetConfig
-from rvos_layers.text_encoder import TextConfig, TextEncoder
-from rvos_layers.video_swin import VideoSwin, VideoSwinConfig
 from rvos_training.errors import TrainingError
 from rvos_training.loop.initial_weights import load_backbone, load_relative, load_text_encoder
 from safetensors.torch import save_file

@@ -12,8 +12,8 @@ from drawn_data import draw_split
 from mask_interchange.errors import RunBusyError
 from mask_interchange.files import lock_folder
 from rvos_evaluation.evaluation import Means
-from rvos_layers.preprocess import ResizeRule
-from rvos_layers.tokenizer import Tokenizer, encode_bytes
+from rvos_layers.encoders.tokenizer import Tokenizer, encode_bytes
+from rvos_layers.inference.config import ResizeRule
 from rvos_training.data.data_parts import open_parts
 from rvos_training.data.object_presence import object_presence
 from rvos_training.data.referring_clips import ReferringClips

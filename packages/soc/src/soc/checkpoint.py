@@ -3,16 +3,12 @@
 The challenge code calls the object cluster `vita`, the authors' repository `voc`; all other names are equal.
 """
 
-from rvos_layers.checkpoint import (
-    Alias,
-    Rename,
-    Rule,
-    deformable_rules,
-    frame_query_rules,
-    pyramid_rules,
-    text_encoder_rules,
-    video_swin_rules,
-)
+from rvos_layers.blocks.deformable import deformable_rules
+from rvos_layers.blocks.frame_query import frame_query_rules
+from rvos_layers.checkpoint import Alias, Rename, Rule
+from rvos_layers.encoders.pyramid import pyramid_rules
+from rvos_layers.encoders.text import text_encoder_rules
+from rvos_layers.encoders.video_swin import video_swin_rules
 
 from soc.config import SOCConfig
 

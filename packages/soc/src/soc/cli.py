@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rvos_layers.command import model_app
+from rvos_layers.inference.command import model_app
 
 from soc.bundled import BUNDLED
 

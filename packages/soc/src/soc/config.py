@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from rvos_layers.backbone import BACKBONES, BackboneConfig
-from rvos_layers.deformable_transformer import DeformableConfig
-from rvos_layers.frame_query_transformer import FrameQueryConfig
-from rvos_layers.text_encoder import DEMO_TEXT, TextConfig
-from rvos_layers.video_swin import VideoSwinConfig
+from rvos_layers.blocks.config import DeformableConfig, FrameQueryConfig
+from rvos_layers.encoders.config import BACKBONES, DEMO_TEXT, BackboneConfig, TextConfig, VideoSwinConfig
 
 from soc.mask_features import WIDTH_UNIT
 

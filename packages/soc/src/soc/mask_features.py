@@ -5,8 +5,8 @@ Source: `FPNSpatialDecoder` in `models/segmentation.py` of RobertLuo1/NeurIPS202
 
 from collections.abc import Sequence
 
+from rvos_layers.encoders.video_features import PixelGrid
 from rvos_layers.frame_groups import map_frames
-from rvos_layers.video_features import PixelGrid
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 

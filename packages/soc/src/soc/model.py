@@ -9,17 +9,15 @@ Shapes: E sentences, T frames, Q queries, C channels, h x w the frames at stride
 from dataclasses import dataclass, replace
 
 import torch
-from rvos_layers.deformable_transformer import DecodedQueries
-from rvos_layers.dynamic_masks import DynamicMaskHead
-from rvos_layers.found_queries import FoundQueries
+from rvos_layers.blocks.deformable import DecodedQueries
+from rvos_layers.blocks.dynamic_masks import DynamicMaskHead
+from rvos_layers.blocks.frame_query import FrameQueryTransformer
+from rvos_layers.blocks.heads import FoundQueries, class_head, mask_controller, refine
+from rvos_layers.encoders.text import TextEncoder, TextFeatures
+from rvos_layers.encoders.tokenizer import Tokens
+from rvos_layers.encoders.video_features import Questions, VideoEncoder, VideoFeatures
 from rvos_layers.frame_groups import groups
-from rvos_layers.frame_query_transformer import FrameQueryTransformer
-from rvos_layers.grounded_queries import QUESTIONS_AT_ONCE, GroundedQueries
-from rvos_layers.query_heads import class_head, mask_controller
-from rvos_layers.reference_boxes import refine
-from rvos_layers.text_encoder import TextEncoder, TextFeatures
-from rvos_layers.tokenizer import Tokens
-from rvos_layers.video_features import Questions, VideoEncoder, VideoFeatures
+from rvos_layers.grounded.queries import QUESTIONS_AT_ONCE, GroundedQueries
 from torch import Tensor, nn
 
 from soc.config import SOCConfig

@@ -3,8 +3,8 @@
 Source: `MTTR.forward` in training mode, `models/matcher.py` and `models/criterion.py` of the challenge code.
 """
 
-from rvos_layers.text_encoder import TextFeatures
-from rvos_layers.video_features import VideoFeatures
+from rvos_layers.encoders.text import TextFeatures
+from rvos_layers.encoders.video_features import VideoFeatures
 from rvos_training.losses.criterion import Criterion, all_frames
 from rvos_training.losses.mask_views import frames_at_full_size
 from rvos_training.losses.matcher import Matcher

@@ -4,10 +4,10 @@ Source: `lvf` in `models/mttr.py` of the challenge code.
 """
 
 from einops import rearrange
-from rvos_layers.attention import Attention, keys_to_see
-from rvos_layers.grounded_queries import HEADS
-from rvos_layers.text_encoder import TextFeatures
-from rvos_layers.video_features import VideoFeatures
+from rvos_layers.blocks.attention import Attention, keys_to_see
+from rvos_layers.encoders.text import TextFeatures
+from rvos_layers.encoders.video_features import VideoFeatures
+from rvos_layers.grounded.queries import HEADS
 from torch import Tensor, nn
 
 LEVEL = 2  # of `VideoFeatures.levels`: stride 32

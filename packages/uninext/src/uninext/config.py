@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from uninext.errors import ConfigError
 
 PUBLISHED_TOKENIZER = "bert-base-uncased"  # on the Hugging Face hub
-DEMO_TOKENIZER = "demo"  # that of all demo configurations, see `rvos_layers.tokenizer`
+DEMO_TOKENIZER = "demo"  # that of all demo configurations, see `rvos_layers.encoders.tokenizer`
 LEVELS = 4  # feature levels: three of the backbone (strides 8, 16, 32) and one more (64)
 STRIDES = (8, 16, 32, 64)
 SIZE_DIVISIBILITY = 32

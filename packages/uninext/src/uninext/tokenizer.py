@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from rvos_layers.tokenizer import pretrained_encoder
+from rvos_layers.encoders.tokenizer import pretrained_encoder
 from tokenizers import BertWordPieceTokenizer
 from torch import Tensor
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from aot_deaot.recipes import FallingRates, PropagationRecipe
-from rvos_layers.preprocess import ResizeRule
+from rvos_layers.inference.config import ResizeRule
 from rvos_synthetic.textures import COLOURS
 from rvos_training.loop.optimizer import Optimisation
 from rvos_training.loop.train_config import Recipe

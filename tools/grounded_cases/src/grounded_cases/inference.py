@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 from golden_cases import GoldenCase, StageReport
-from rvos_layers.deformable_transformer import DecodedQueries
-from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.mask_branch import GroundedFindings
-from rvos_layers.preprocess import normalise
-from rvos_layers.query_masks import ChosenQuery, choose_query, full_size_logits
-from rvos_layers.text_encoder import TextFeatures
-from rvos_layers.tokenizer import PAD, Tokens
-from rvos_layers.video_features import VideoFeatures
+from rvos_layers.blocks.deformable import DecodedQueries
+from rvos_layers.encoders.config import PAD
+from rvos_layers.encoders.text import TextFeatures
+from rvos_layers.encoders.tokenizer import Tokens
+from rvos_layers.encoders.video_features import VideoFeatures
+from rvos_layers.grounded.masks import GroundedFindings
+from rvos_layers.grounded.segmenter import GroundedSegmenter
+from rvos_layers.inference.preprocess import normalise
+from rvos_layers.inference.query_masks import ChosenQuery, choose_query, full_size_logits
 from torch import Tensor
 
 from grounded_cases.loading import LoadedCase

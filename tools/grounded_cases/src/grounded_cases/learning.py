@@ -8,10 +8,11 @@ import pytest
 import torch
 import typer
 from mask_interchange import MaskRun
-from rvos_layers.cross_modal_decoder import CrossModalDecoder
-from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.program import ModelPredictor
-from rvos_layers.tokenizer import PAD, Tokens
+from rvos_layers.encoders.config import PAD
+from rvos_layers.encoders.tokenizer import Tokens
+from rvos_layers.grounded.masks import CrossModalDecoder
+from rvos_layers.grounded.segmenter import GroundedSegmenter
+from rvos_layers.inference.model_factory import ModelPredictor
 from rvos_synthetic.dataset import write_dataset
 from rvos_training.command.trainer_factory import TrainingProgram
 from rvos_training.data.augmentation import Augmentation

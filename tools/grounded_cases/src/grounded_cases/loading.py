@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 from golden_cases import GoldenCase
+from rvos_layers.blocks.config import DeformableConfig
 from rvos_layers.checkpoint import Rule, convert
-from rvos_layers.deformable_transformer import DeformableConfig
-from rvos_layers.grounded_config import GroundedConfig
-from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.text_encoder import TextConfig
-from rvos_layers.video_swin import VideoSwinConfig
+from rvos_layers.encoders.config import TextConfig, VideoSwinConfig
+from rvos_layers.grounded.config import GroundedConfig
+from rvos_layers.grounded.segmenter import GroundedSegmenter
 from torch import Tensor
 
 EXPECTED = {  # options that our networks have built in

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rvos_layers.predictor
+import rvos_layers.inference.predictor
 import torch
 import typer
 from mask_interchange import MaskRun, MaskTrack
-from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.program import ModelPredictor
+from rvos_layers.grounded.segmenter import GroundedSegmenter
+from rvos_layers.inference.model_factory import ModelPredictor
 from typer.testing import CliRunner
 
 DATA = os.environ.get("RVOS_DATA", "")
@@ -60,7 +60,7 @@ class PredictorContract:
         self, predictor: ModelPredictor, frames: Frames, held: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         expected = predictor.segment(frames, SENTENCES)
-        monkeypatch.setattr(rvos_layers.predictor, "QUESTIONS_HELD", held)
+        monkeypatch.setattr(rvos_layers.inference.predictor, "QUESTIONS_HELD", held)
         for one, other in zip(predictor.segment(iter(frames), SENTENCES), expected, strict=True):
             agree(one, other)
 

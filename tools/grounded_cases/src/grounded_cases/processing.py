@@ -2,8 +2,9 @@
 
 import torch
 from golden_cases import GoldenCase, StageReport
-from rvos_layers.preprocess import ResizeRule, clip_of
-from rvos_layers.query_masks import THRESHOLD, choose_query, full_size_logits, full_size_probabilities
+from rvos_layers.inference.config import ResizeRule
+from rvos_layers.inference.preprocess import clip_of
+from rvos_layers.inference.query_masks import THRESHOLD, choose_query, full_size_logits, full_size_probabilities
 
 EXACT, RESIZED, PROBABILITY = 0.0, 1e-5, 1e-6
 KEPT = 9  # every ninth row and column of a resized image is in the case

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from golden_cases import GoldenCase, StageReport
-from rvos_layers.attention import Attention
+from rvos_layers.blocks.attention import Attention
 from rvos_layers.checkpoint import Rule, our_name
-from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.preprocess import normalise
+from rvos_layers.grounded.segmenter import GroundedSegmenter
+from rvos_layers.inference.preprocess import normalise
 from rvos_training.data.batches import Batch, collate
 from rvos_training.data.transforms import Sample
 from rvos_training.losses.criterion import Losses

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.program import ModelProgram
+from rvos_layers.grounded.segmenter import GroundedSegmenter
+from rvos_layers.inference.model_factory import ModelProgram
 
 from rvos_training.command.trainer_factory import TrainingProgram
 from rvos_training.data.anchored_clips import AnchoredClips

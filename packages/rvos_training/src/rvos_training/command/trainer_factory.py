@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from rvos_layers.preprocess import ResizeRule
+from rvos_layers.inference.config import ResizeRule
 from torch import nn
 
 from rvos_training.data.batches import Tokenize
@@ -84,7 +84,7 @@ def as_it_is(network: nn.Module, faithful: bool) -> None:
 
 
 class TrainableModel(Protocol):
-    """How one kind of model is made, kept and used; `rvos_layers.program.ModelProgram` is one."""
+    """How one kind of model is made, kept and used; `rvos_layers.inference.model_factory.ModelProgram` is one."""
 
     @property
     def configs(self) -> Mapping[str, Any]:

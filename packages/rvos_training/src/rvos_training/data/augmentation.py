@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rvos_layers.preprocess import ResizeRule
+from rvos_layers.inference.config import ResizeRule
 from torch import Tensor
 from torchvision.transforms.v2 import functional as colours
 

@@ -10,7 +10,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from rvos_layers.preprocess import ResizeRule, normalise, resize_frame
+from rvos_layers.inference.config import ResizeRule
+from rvos_layers.inference.preprocess import normalise, resize_frame
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.ops import box_convert

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from rvos_layers.checkpoint import Drop, Rename, Rule, convert, read_checkpoint, video_swin_rules
-from rvos_layers.text_encoder import TextEncoder
-from rvos_layers.video_swin import VideoSwin
+from rvos_layers.checkpoint import Drop, Rename, Rule, convert, read_checkpoint
+from rvos_layers.encoders.text import TextEncoder
+from rvos_layers.encoders.video_swin import VideoSwin, video_swin_rules
 from torch import nn
 from transformers import RobertaModel
 

@@ -6,9 +6,9 @@ A module, so that libraries that spread a network over devices wrap forward pass
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from rvos_layers.text_encoder import TextFeatures
-from rvos_layers.tokenizer import Tokens
-from rvos_layers.video_features import VideoFeatures
+from rvos_layers.encoders.text import TextFeatures
+from rvos_layers.encoders.tokenizer import Tokens
+from rvos_layers.encoders.video_features import VideoFeatures
 from torch import Tensor, nn
 
 from rvos_training.data.batches import Batch

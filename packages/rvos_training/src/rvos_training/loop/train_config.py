@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rvos_layers.preprocess import ResizeRule
+from rvos_layers.inference.config import ResizeRule
 
 from rvos_training.loop.optimizer import Optimisation, Rates
 

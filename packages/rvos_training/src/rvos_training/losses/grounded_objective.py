@@ -3,10 +3,10 @@
 Source: `models/criterion.py` and `models/matcher.py` of both, which are equal.
 """
 
-from rvos_layers.grounded_segmenter import GroundedSegmenter
-from rvos_layers.mask_branch import GroundedFindings
-from rvos_layers.text_encoder import TextFeatures
-from rvos_layers.video_features import VideoFeatures
+from rvos_layers.encoders.text import TextFeatures
+from rvos_layers.encoders.video_features import VideoFeatures
+from rvos_layers.grounded.masks import GroundedFindings
+from rvos_layers.grounded.segmenter import GroundedSegmenter
 
 from rvos_training.losses.criterion import Criterion, visible_frames
 from rvos_training.losses.mask_views import clip_thinned_out

@@ -1,0 +1,1 @@
+"""Layers that several models build on, in figures and out of them."""

@@ -1,0 +1,1 @@
+"""What is known of a video and of a sentence before the two meet."""

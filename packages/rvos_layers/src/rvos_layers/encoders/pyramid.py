@@ -1,0 +1,52 @@
+"""The four feature levels that the deformable transformer reads, and their padding."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from rvos_layers.checkpoint import Rename, Rule
+from rvos_layers.frame_groups import map_frames
+
+NORM_GROUPS = 32
+FRAMES_AT_ONCE = 8
+
+
+class PyramidProjection(nn.Module):
+    """Backbone maps of strides 8, 16 and 32 to one width, and a fourth level of stride 64.
+
+    The fourth level is made from the raw stride-32 map, not from its projection.
+
+    Args:
+        stage_channels: widths of the three maps.
+        channels: common width, divisible by 32.
+    """
+
+    def __init__(self, stage_channels: Sequence[int], channels: int) -> None:
+        super().__init__()
+        same_size = [nn.Conv2d(width, channels, kernel_size=1) for width in stage_channels]
+        halved = nn.Conv2d(stage_channels[-1], channels, kernel_size=3, stride=2, padding=1)
+        self.projections = nn.ModuleList(
+            nn.Sequential(convolution, nn.GroupNorm(NORM_GROUPS, channels)) for convolution in (*same_size, halved)
+        )
+        for convolution in (*same_size, halved):
+            nn.init.xavier_uniform_(convolution.weight)
+            assert convolution.bias is not None
+            nn.init.zeros_(convolution.bias)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Three maps [N, C_k, h_k, w_k] to four levels [N, channels, h_k, w_k]."""
+        return [
+            map_frames(project, x, FRAMES_AT_ONCE)
+            for project, x in zip(self.projections, (*maps, maps[-1]), strict=True)
+        ]
+
+
+def resize_padding(padding_mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Padding of a level, by nearest sampling: bool[N, H, W] to bool[N, *size]."""
+    return interpolate(padding_mask[:, None].float(), size=size)[:, 0].bool()
+
+
+def pyramid_rules(published: str, ours: str) -> list[Rule]:
+    """Rules for the projections of the feature levels."""
+    return [Rename(f"{published}.{{i}}.{{*}}", f"{ours}.projections.{{i}}.{{*}}")]

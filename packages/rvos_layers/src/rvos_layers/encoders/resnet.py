@@ -1,0 +1,41 @@
+"""ResNet backbone with frozen batch norm: torchvision's, frame by frame."""
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
+from torchvision.models.resnet import ResNet as TorchvisionResNet
+from torchvision.ops import FrozenBatchNorm2d
+
+from rvos_layers.encoders.config import ResNetConfig
+from rvos_layers.frame_groups import map_frames
+
+FRAMES_AT_ONCE = 8
+
+
+class ResNet(nn.Module):
+    """Frames to feature maps at strides 4, 8, 16 and 32; no frame sees another."""
+
+    def __init__(self, config: ResNetConfig) -> None:
+        super().__init__()
+        network = TorchvisionResNet(Bottleneck, list(config.depths), norm_layer=FrozenBatchNorm2d)
+        self.stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
+        self.stages = nn.ModuleList([network.layer1, network.layer2, network.layer3, network.layer4])
+
+    def forward(self, frames: Tensor) -> list[Tensor]:
+        """All stage outputs at once; see `stages_of`."""
+        return list(self.stages_of(frames))
+
+    def stages_of(self, frames: Tensor) -> Iterator[Tensor]:
+        """Yield the output of one stage after the other.
+
+        Args:
+            frames: [B, T, 3, H, W], normalised.
+
+        Yields:
+            [B, T, C, h, w] with h = ceil(H/4), halved and rounded up at each further stage.
+        """
+        x = map_frames(self.stem, frames.flatten(0, 1), FRAMES_AT_ONCE)
+        for stage in self.stages:
+            x = map_frames(stage, x, FRAMES_AT_ONCE)
+            yield x.unflatten(0, frames.shape[:2])

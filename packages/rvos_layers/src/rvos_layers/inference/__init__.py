@@ -1,0 +1,1 @@
+"""From weights, videos and expressions to mask tracks."""

@@ -1,0 +1,31 @@
+"""How large frames become. Importable without torch, as every `config` of this package."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResizeRule:
+    """How large a frame is for the network.
+
+    Attributes:
+        short: length of the short side.
+        longest: limit of the long side; None for no limit. Where it would be passed, the short side gives way.
+    """
+
+    short: int = 360
+    longest: int | None = 640
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Resized (height, width) of a frame of (height, width).
+
+        The long side is truncated, not rounded, so it may end one pixel below or above what one expects; a frame whose
+        short side already fits keeps its size. This is the arithmetic of the published scripts.
+        """
+        low, high = float(min(size)), float(max(size))
+        short = self.short
+        if self.longest is not None and high / low * short > self.longest:
+            short = round(self.longest * low / high)
+        if min(size) == short:
+            return size
+        height, width = size
+        return (short, int(short * width / height)) if height < width else (int(short * height / width), short)

@@ -1,0 +1,65 @@
+"""Who exchanges with whom when the queries of all frames become a few for the clip."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rvos_layers.blocks.config import FrameQueryConfig
+from rvos_layers.blocks.frame_query import FrameExchange, FrameQueryTransformer
+
+CONFIG = FrameQueryConfig(channels=16, heads=4, feedforward=24, window=4)
+QUERIES = 3
+
+
+def listeners(window: int | None, frames: int, speaker: int, shifted: bool) -> set[int]:
+    """Frames whose queries change with those of `speaker` in one layer."""
+    torch.manual_seed(0)
+    layer = FrameExchange(FrameQueryConfig(channels=16, heads=4, feedforward=24, window=window)).eval()
+    queries = torch.randn(1, frames, QUERIES, 16)
+    changed = queries.clone()
+    changed[:, speaker] += 1
+    with torch.no_grad():
+        difference = (layer(queries, shifted) - layer(changed, shifted)).abs().amax((0, 2, 3))
+    return {t for t in range(frames) if difference[t] > 1e-6}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 13), st.data(), st.booleans())
+def test_frames_exchange_within_their_window(frames, data, shifted):
+    speaker = data.draw(st.integers(0, frames - 1))
+    start = 2 if shifted else 0
+    expected = {t for t in range(frames) if (t + start) // 4 == (speaker + start) // 4}
+    assert listeners(4, frames, speaker, shifted) == expected
+
+
+def test_without_windows_all_frames_exchange():
+    assert listeners(None, 7, 3, shifted=True) == set(range(7))
+
+
+@pytest.mark.parametrize(("shifts", "heard"), [(True, {0, 1, 2, 3, 4, 5, 6, 7}), (False, {0, 1, 2, 3})])
+def test_every_second_layer_shifts(shifts, heard):
+    """Frame 0 is heard beyond its window only where the layer between shifts."""
+    torch.manual_seed(0)
+    transformer = FrameQueryTransformer(CONFIG, QUERIES).eval()
+    queries = torch.randn(1, 12, QUERIES, 16)
+    changed = queries.clone()
+    changed[:, 0] += 1
+    with torch.no_grad():
+        difference = transformer.exchange(queries, shifts) - transformer.exchange(changed, shifts)
+    assert {t for t in range(12) if difference[0, t].abs().max() > 1e-6} == heard
+
+
+def test_clips_keep_apart():
+    torch.manual_seed(0)
+    transformer = FrameQueryTransformer(CONFIG, QUERIES).eval()
+    queries, start = torch.randn(3, 6, QUERIES, 16), torch.randn(3, QUERIES, 16)
+    with torch.no_grad():
+        together = transformer(queries, start)
+        for i in range(3):
+            alone = transformer(queries[i, None], start[i, None])[0]
+            torch.testing.assert_close(together[i], alone, rtol=0, atol=1e-5)
+
+
+def test_a_window_is_even():
+    with pytest.raises(ValueError, match="even number of frames"):
+        FrameQueryConfig(channels=16, window=3)

@@ -1,0 +1,80 @@
+"""Sentences to tokens: the real vocabulary, the byte fallback, and what one is told when files cannot be had."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from rvos_layers.encoders.config import BEGIN, END, PAD, TextConfig
+from rvos_layers.encoders.text import TextEncoder
+from rvos_layers.encoders.tokenizer import Tokenizer, encode_bytes, pretrained_encoder
+from rvos_layers.errors import TokenizerError
+
+DATA = os.environ.get("RVOS_DATA")
+
+
+def test_bytes():
+    tokens = Tokenizer(encode_bytes, vocabulary=260, longest=20)(["ab", "é"])
+    assert tokens.input_ids.tolist() == [[BEGIN, 4 + 97, 4 + 98, END], [BEGIN, 4 + 0xC3, 4 + 0xA9, END]]
+    padded = Tokenizer(encode_bytes, vocabulary=260, longest=20)(["ab", "a"])
+    assert padded.input_ids[1].tolist() == [BEGIN, 4 + 97, END, PAD]
+    assert padded.padding_mask[1].tolist() == [False, False, False, True]
+
+
+def test_what_does_not_fit_is_named():
+    with pytest.raises(TokenizerError, match=r"'abcdefgh' has 10 tokens, .* at most 9"):
+        Tokenizer(encode_bytes, vocabulary=260, longest=9)(["ab", "abcdefgh"])
+    with pytest.raises(TokenizerError, match="knows 100 tokens"):
+        Tokenizer(encode_bytes, vocabulary=100, longest=9)(["z"])
+
+
+@pytest.mark.skipif(not DATA, reason="RVOS_DATA does not name the folder of test data")
+def test_the_vocabulary_of_roberta():
+    encode = pretrained_encoder(str(Path(DATA or "") / "tokenizers" / "roberta-base"))
+    assert encode("the brown dog running") == [0, 627, 6219, 2335, 878, 2]
+    assert encode("The brown dog") != encode("the brown dog")
+    assert encode("a  dog") != encode("a dog")
+    assert encode("") == [BEGIN, END]
+
+
+def test_a_folder_without_the_files_is_refused(tmp_path):
+    (tmp_path / "vocab.json").write_text("{}")
+    with pytest.raises(TokenizerError, match=r"has no merges\.txt\. Pass --tokenizer FOLDER with vocab\.json"):
+        pretrained_encoder(str(tmp_path))
+
+
+def test_another_vocabulary_is_refused(tmp_path):
+    (tmp_path / "vocab.json").write_text('{"<s>": 5, "</s>": 6, "<pad>": 1, "<unk>": 3, "a": 0}')
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    with pytest.raises(TokenizerError, match="another tokenizer than RoBERTa"):
+        pretrained_encoder(str(tmp_path))
+
+
+def test_offline_the_message_says_what_to_pass(monkeypatch):
+    def nowhere(*_, **__):
+        raise OSError("no connection")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", nowhere)
+    with pytest.raises(TokenizerError, match=r"'roberta-base' is no folder.*cannot be downloaded.*Pass --tokenizer"):
+        pretrained_encoder("roberta-base")
+
+
+def test_padding_does_not_reach_other_words():
+    torch.manual_seed(0)
+    config = TextConfig(vocabulary=260, hidden=16, layers=2, heads=2, feedforward=24, positions=40)
+    encoder = TextEncoder(config, 8).eval()
+    tokenizer = Tokenizer(encode_bytes, vocabulary=260, longest=config.longest)
+    with torch.no_grad():
+        alone, together = encoder(tokenizer(["a dog"])), encoder(tokenizer(["a dog", "a much longer sentence"]))
+    length = alone.words.shape[1]
+    torch.testing.assert_close(together.words[0, :length], alone.words[0])
+    torch.testing.assert_close(together.word_positions[0, :length], alone.word_positions[0])
+    torch.testing.assert_close(together.sentence[0], alone.sentence[0])
+    assert together.padding_mask[0].sum() == together.words.shape[1] - length
+
+
+def test_the_longest_sentence_is_read():
+    config = TextConfig(vocabulary=260, hidden=16, layers=1, heads=2, feedforward=24, positions=12)
+    encoder = TextEncoder(config, 8).eval()
+    tokenizer = Tokenizer(encode_bytes, vocabulary=260, longest=config.longest)
+    assert encoder(tokenizer(["a" * (config.longest - 2)])).words.shape == (1, 10, 8)

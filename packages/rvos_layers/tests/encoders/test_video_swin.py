@@ -1,0 +1,104 @@
+"""The streamed backbone must equal torchvision's own blocks, also on awkward sizes."""
+
+from functools import partial
+
+import pytest
+import torch
+from rvos_layers.encoders import video_swin
+from rvos_layers.encoders.config import VideoSwinConfig
+from rvos_layers.encoders.video_swin import VideoSwin, WindowLayout
+from torch import nn
+from torchvision.models.video.swin_transformer import SwinTransformer3d
+
+SMALL = VideoSwinConfig(channels=16, depths=(2, 2, 2, 2), heads=(1, 2, 4, 8), window=(4, 5, 5), mlp_ratio=2.0)
+SIZES = [
+    (1, 1, 97, 33),  # one frame, a side of one patch more than a multiple
+    (1, 3, 98, 130),  # shorter than the window
+    (1, 4, 80, 80),  # exactly the window, no padding
+    (2, 5, 61, 45),  # one frame more than the window, two clips
+    (1, 11, 70, 94),  # no multiple of the window
+    (1, 8, 16, 24),  # maps smaller than the window
+]
+
+
+@pytest.fixture(scope="module")
+def backbone() -> VideoSwin:
+    torch.manual_seed(0)
+    model = VideoSwin(SMALL).eval()
+    for name, parameter in model.named_parameters():
+        if "bias" in name:  # tables and biases start near zero, where a mistake would not show
+            nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+def stock(model: VideoSwin, frames: torch.Tensor) -> list[torch.Tensor]:
+    """Stage outputs of an untouched torchvision network with the same weights."""
+    network = SwinTransformer3d(
+        patch_size=list(SMALL.patch),
+        embed_dim=SMALL.channels,
+        depths=list(SMALL.depths),
+        num_heads=list(SMALL.heads),
+        window_size=list(SMALL.window),
+        mlp_ratio=SMALL.mlp_ratio,
+        norm_layer=partial(nn.LayerNorm, eps=1e-5),
+    ).eval()
+    network.patch_embed.load_state_dict(model.patch_embed.state_dict())
+    for index, (ours, theirs) in enumerate(zip(model.stages, network.features[0::2], strict=True)):
+        theirs.load_state_dict({**theirs.state_dict(), **ours.state_dict()})
+        if index:
+            network.features[2 * index - 1].load_state_dict(model.merges[index - 1].state_dict())
+    maps = []
+    with torch.no_grad():
+        x = network.patch_embed(frames.transpose(1, 2))
+        for index, layer in enumerate(network.features):
+            x = layer(x)
+            if index % 2 == 0:
+                maps.append(x.permute(0, 1, 4, 2, 3))
+    return maps
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("score_bytes", [1, video_swin.SCORE_BYTES], ids=["window by window", "default"])
+def test_equals_torchvision(backbone, size, score_bytes, monkeypatch):
+    monkeypatch.setattr(video_swin, "SCORE_BYTES", score_bytes)
+    clips, frames, height, width = size
+    clip = torch.randn(clips, frames, 3, height, width, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        ours = backbone(clip)
+    for stage, (actual, expected) in enumerate(zip(ours, stock(backbone, clip), strict=True)):
+        assert actual.shape == expected.shape
+        torch.testing.assert_close(actual, expected, rtol=0, atol=2e-6, msg=lambda m, s=stage: f"stage {s}: {m}")
+
+
+def test_equals_its_own_path_with_gradients(backbone):
+    clip = torch.randn(1, 6, 3, 50, 70, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        streamed = backbone(clip)
+    with_gradients = backbone(clip)
+    assert with_gradients[-1].requires_grad
+    for actual, expected in zip(streamed, with_gradients, strict=True):
+        torch.testing.assert_close(actual, expected.detach(), rtol=0, atol=2e-6)
+
+
+def test_a_position_bias_matters(backbone):
+    """Control: the comparison above would see one wrong table entry."""
+    clip = torch.randn(1, 5, 3, 60, 60, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        before = backbone(clip)[0]
+        table = backbone.stages[0][1].attn.relative_position_bias_table
+        table[len(table) // 2] += 1
+        after = backbone(clip)[0]
+        table[len(table) // 2] -= 1
+    assert (before - after).abs().max() > 1e-3
+
+
+def test_slabs_partition_time(backbone):
+    attention = backbone.stages[0][1].attn
+    for length in range(1, 14):
+        frames = [f for slab in WindowLayout.of((length, 9, 9), attention).slabs() for f in slab.frames]
+        assert sorted(frames) == list(range(length))
+
+
+def test_refuses_to_join_frames():
+    with pytest.raises(ValueError, match="temporal size must be 1"):
+        VideoSwinConfig(patch=(2, 4, 4))

@@ -1,0 +1,195 @@
+"""Text-independent work shared, sentences batched, frames in pieces: none of it may change a result."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from rvos_layers import grounded
+from rvos_layers.encoders.config import PAD, ResNetConfig
+from rvos_layers.encoders.tokenizer import Tokens
+from rvos_layers.encoders.video_features import Questions
+from rvos_layers.errors import RVOSLayersError
+from rvos_layers.grounded.config import GroundedConfig
+from rvos_layers.grounded.masks import GroundedFindings
+from rvos_layers.grounded.segmenter import GroundedSegmenter
+from torch import nn
+
+TINY = GroundedConfig.named()["tiny"]
+SENTENCES = [[0, 17, 40, 2], [0, 99, 5, 31, 7, 64, 2], [0, 12, 2]]
+
+
+class Plain(GroundedSegmenter):
+    """The shared parts joined in the simplest way."""
+
+    answering_layer = -1
+
+    def __init__(self, config: GroundedConfig) -> None:
+        super().__init__(config, fuse=torch.mul)
+
+    def content(self, video, text) -> torch.Tensor:
+        return text.sentence
+
+    def conclude(self, states) -> torch.Tensor:
+        return states
+
+
+def filled(config: GroundedConfig) -> Plain:
+    """A network in which no parameter is neutral."""
+    torch.manual_seed(0)
+    model = Plain(config).eval()
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            nn.init.normal_(parameter, mean=float(name.endswith("weight")), std=0.1)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> Plain:
+    return filled(TINY)
+
+
+@pytest.fixture(scope="module")
+def clip() -> torch.Tensor:
+    return torch.randn(1, 5, 3, 66, 90, generator=torch.Generator().manual_seed(1))
+
+
+def tokens(*sentences: list[int]) -> Tokens:
+    longest = max(map(len, sentences))
+    ids = torch.tensor([sentence + [PAD] * (longest - len(sentence)) for sentence in sentences])
+    return Tokens(ids, ids == PAD)
+
+
+def answer(model: Plain, clip: torch.Tensor, asked: Tokens) -> tuple[GroundedFindings, torch.Tensor]:
+    with torch.no_grad():
+        video, text = model.encode_video(clip), model.encode_text(asked)
+        found = model.find(video, text)
+        return found, model.draw(video, text, found)
+
+
+def assert_close(actual, expected, atol=2e-5):
+    torch.testing.assert_close(actual, expected, rtol=0, atol=atol)
+
+
+def test_sentences_together_equal_each_alone(model, clip):
+    found, masks = answer(model, clip, tokens(*SENTENCES))
+    for i, sentence in enumerate(SENTENCES):
+        alone, mask = answer(model, clip, tokens(sentence))
+        assert_close(found.logits[i], alone.logits[0])
+        assert_close(found.boxes[i], alone.boxes[0])
+        assert_close(masks[i], mask[0], atol=1e-4)
+
+
+def test_sentences_matter(model, clip):
+    """Control: the sentences above do not happen to have equal answers."""
+    found, masks = answer(model, clip, tokens(*SENTENCES))
+    assert (found.logits[0] - found.logits[1]).abs().max() > 1e-2
+    assert (masks[0] - masks[1]).abs().max() > 1e-2
+
+
+def test_clips_of_a_batch_keep_apart(model, clip):
+    other = torch.randn(clip.shape, generator=torch.Generator().manual_seed(5))
+    found, masks = answer(model, torch.cat([clip, other]), tokens(*SENTENCES[:2]))
+    for i, frames in enumerate((clip, other)):
+        alone, mask = answer(model, frames, tokens(SENTENCES[i]))
+        assert_close(found.logits[i], alone.logits[0])
+        assert_close(masks[i], mask[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(("cells", "questions"), [(1, 1), (700, 3), (10**9, 10**9)])
+def test_work_in_pieces_equals_work_in_one(model, clip, cells, questions, monkeypatch):
+    expected, expected_masks = answer(model, clip, tokens(*SENTENCES))
+    monkeypatch.setattr(grounded.masks, "CELLS_AT_ONCE", cells)
+    monkeypatch.setattr(grounded.queries, "QUESTIONS_AT_ONCE", questions)
+    found, masks = answer(model, clip, tokens(*SENTENCES))
+    assert_close(found.logits, expected.logits)
+    assert_close(masks, expected_masks, atol=1e-4)
+
+
+def test_masks_of_kept_queries_are_those_of_all(model, clip):
+    found, masks = answer(model, clip, tokens(*SENTENCES))
+    queries = torch.tensor([2, 0, 1])
+    with torch.no_grad():
+        video, text = model.encode_video(clip), model.encode_text(tokens(*SENTENCES))
+        kept = model.draw(video, text, found.keep(queries))
+    for i, query in enumerate(queries):
+        assert_close(kept[i, :, 0], masks[i, :, query])
+
+
+def test_the_path_with_gradients_gives_the_same(model, clip):
+    expected, expected_masks = answer(model, clip, tokens(*SENTENCES[:2]))
+    video, text = model.encode_video(clip), model.encode_text(tokens(*SENTENCES[:2]))
+    found = model.find(video, text)
+    masks = model.draw(video, text, found)
+    assert_close(found.logits.detach(), expected.logits)
+    assert_close(masks.detach(), expected_masks, atol=1e-4)
+    masks.square().mean().backward()
+    unused = {name for name, parameter in model.masks.named_parameters() if parameter.grad is None}
+    model.zero_grad()
+    assert not unused
+
+
+def test_frames_talk_to_each_other(model, clip):
+    """The mask of one frame depends on the others, through the backbone and the pixel decoder."""
+    _, masks = answer(model, clip, tokens(SENTENCES[0]))
+    changed = clip.clone()
+    changed[:, 4] = 0
+    _, others = answer(model, changed, tokens(SENTENCES[0]))
+    assert (masks[:, 0] - others[:, 0]).abs().max() > 1e-4
+
+
+def test_other_backbones_are_configurations(clip):
+    model = filled(replace(TINY, backbone=ResNetConfig(depths=(1, 1, 1, 1))))
+    found, masks = answer(model, clip[:, :2], tokens(*SENTENCES))
+    assert found.logits.shape == (3, 2, TINY.queries, 1)
+    assert masks.shape == (3, 2, TINY.queries, 17, 23)
+    assert masks.isfinite().all()
+
+
+def test_small_frames_are_refused(model):
+    with pytest.raises(RVOSLayersError, match=r"frames of 40x31 pixels .* at least 32 pixels"):
+        model.encode_video(torch.zeros(1, 2, 3, 31, 40))
+
+
+def test_sentences_must_fit_the_clips(model, clip):
+    video = model.encode_video(clip.repeat(2, 1, 1, 1, 1))
+    with pytest.raises(ValueError, match="3 sentences cannot be paired with 2 clips"):
+        model.find(video, model.encode_text(tokens(*SENTENCES)))
+
+
+@given(st.integers(1, 5), st.integers(1, 6), st.booleans(), st.integers(1, 12))
+def test_questions_pair_frames_and_sentences(sentences, frames, clip_each, size):
+    clips = sentences if clip_each else 1
+    questions = Questions(torch.arange(sentences * frames), frames)
+    images = torch.arange(clips * frames)
+    asked = [
+        (int(n) // frames, int(i))
+        for some in questions.split(size)
+        for n, i in zip(some.numbers, some.about(images), strict=True)
+    ]
+    expected = [(e, (e if clip_each else 0) * frames + t) for e in range(sentences) for t in range(frames)]
+    assert asked == expected
+
+
+def test_the_last_layer_answers_as_in_training(model, clip):
+    """`find` is what `find_by_layer` says of the answering layer, wherever queries speak for themselves."""
+    with torch.no_grad():
+        video, text = model.encode_video(clip), model.encode_text(tokens(*SENTENCES))
+        found, layers = model.find(video, text), model.find_by_layer(video, text)
+    assert len(layers) == TINY.transformer.decoder_layers
+    for name in ("logits", "boxes", "states", "centres"):
+        assert torch.equal(getattr(found, name), getattr(layers[-1], name))
+
+
+def test_heads_start_as_published():
+    model = Plain(TINY)
+    assert {round(head.bias.item(), 3) for head in model.class_heads} == {-4.595}
+    for layer, head in enumerate(model.queries.box_heads):
+        assert not head.last.weight.any()
+        assert head.last.bias.tolist() == ([0, 0, -2, -2] if layer == 0 else [0, 0, 0, 0])
+    for layer in model.masks.controller.layers:
+        rows, columns = layer.weight.shape
+        bound = (6 / (rows + columns)) ** 0.5
+        assert not layer.bias.any()
+        assert 0.95 * bound < layer.weight.abs().max().item() <= bound
