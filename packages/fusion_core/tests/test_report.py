@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import zlib
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -331,7 +332,7 @@ def test_a_run_without_some_expressions_leaves_them_out(drawn):
     dataset = open_dataset(drawn.dataset)
     video = next(iter(dataset.videos.values()))
     runs = {"a": MaskRun.open(drawn.runs / "a")}
-    more = video.with_expressions([expression.id for expression in reversed(video.expressions)])
+    more = replace(video, expressions=video.expressions[::-1])
     content = Gatherer(nodes=drawn.recipe.nodes, runs=runs).gather(more)
     ids = [track.expression.id for track in content.tracks["a"] if track]
     assert ids == [expression.id for expression in more.expressions]

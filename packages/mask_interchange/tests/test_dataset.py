@@ -78,14 +78,6 @@ def test_frames(flat):
             video.read_frame(i)
 
 
-def test_narrowing(flat):
-    video = open_dataset(flat).videos["zebra"]
-    assert [e.id for e in video.with_expressions(["2"]).expressions] == ["2"]
-    assert [e.id for e in video.with_expressions(["2", "10"]).expressions] == ["2", "10"]
-    with pytest.raises(DatasetError, match="no expression '7', only 10, 2"):
-        video.with_expressions(["7"])
-
-
 def test_release(tmp_path):
     test_only = {"videos": {"ant": META["videos"]["ant"]}}
     write_meta(tmp_path / "meta_expressions/valid/meta_expressions.json", META)

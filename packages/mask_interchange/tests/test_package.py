@@ -1,25 +1,14 @@
-"""The package as a whole: light to import, every promised name there."""
+"""The package as a whole."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-import mask_interchange
-
-
-def test_every_public_name_is_where_the_table_says():
-    assert sorted(mask_interchange._HOME_OF) == sorted(mask_interchange.__all__)
-    source = Path(mask_interchange.__file__).read_text()
-    typed = source[source.index("if TYPE_CHECKING:") : source.index("_HOMES")]
-    for name in mask_interchange.__all__:
-        assert getattr(mask_interchange, name) is not None
-        assert name in typed, f"type checkers do not see {name}"
-
 
 def test_import_is_light():
-    """Importing the package, or the part that draws a command line's help, loads nothing heavy."""
-    heavy = {"numpy", "av", "PIL", "pycocotools", "msgpack", "torch"}
+    """A program that shows its help imports this package: nothing of a command line, no decoder, no torch."""
+    heavy = {"av", "rich", "torch", "typer"}
     code = f"import mask_interchange, sys; print(*{heavy!r} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 

@@ -1,73 +1,48 @@
-"""The file contract between segmentation programs: data sets in, mask runs out.
+"""The file contract between segmentation programs: data sets in, mask runs out."""
 
-All public names can be imported from here; each is loaded when it is first used, so that `--help` stays quick.
-"""
-
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mask_interchange.codec import decode_video, encode_video, read_masks, write_masks
-    from mask_interchange.convert import (
-        coco_results,
-        export_annotations,
-        export_coco,
-        import_annotations,
-        import_coco,
-        read_key_frames,
-    )
-    from mask_interchange.dataset import Dataset, Video, open_dataset, open_video, read_expressions
-    from mask_interchange.errors import (
-        DataNameError,
-        DatasetError,
-        MaskError,
-        MaskFileError,
-        MaskInterchangeError,
-        RunBusyError,
-        RunError,
-    )
-    from mask_interchange.names import check_name, natural_key
-    from mask_interchange.rle import (
-        RunLengths,
-        Size,
-        check_counts,
-        counts_to_runs,
-        decode_mask,
-        decode_runs,
-        empty_mask,
-        encode_mask,
-        encode_runs,
-        mask_area,
-        runs_to_counts,
-    )
-    from mask_interchange.run import MaskRun, RunManifest
-    from mask_interchange.track import (
-        Expression,
-        MaskTrack,
-        VideoMasks,
-        binary_from_logits,
-        binary_from_probabilities,
-        soft_from_probabilities,
-        support_from_probabilities,
-    )
-
-_HOMES = {
-    "codec": "decode_video encode_video read_masks write_masks",
-    "convert": "coco_results export_annotations export_coco import_annotations import_coco read_key_frames",
-    "dataset": "Dataset Video open_dataset open_video read_expressions",
-    "errors": "DataNameError DatasetError MaskError MaskFileError MaskInterchangeError RunBusyError RunError",
-    "names": "check_name natural_key",
-    "rle": (
-        "RunLengths Size check_counts counts_to_runs decode_mask decode_runs empty_mask encode_mask encode_runs "
-        "mask_area runs_to_counts"
-    ),
-    "run": "MaskRun RunManifest",
-    "track": (
-        "Expression MaskTrack VideoMasks binary_from_logits binary_from_probabilities soft_from_probabilities "
-        "support_from_probabilities"
-    ),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+from mask_interchange.codec import decode_video, encode_video, read_masks, write_masks
+from mask_interchange.convert import (
+    coco_results,
+    export_annotations,
+    export_coco,
+    import_annotations,
+    import_coco,
+    read_key_frames,
+)
+from mask_interchange.dataset import Dataset, Video, open_dataset, open_video, read_expressions
+from mask_interchange.errors import (
+    DataNameError,
+    DatasetError,
+    MaskError,
+    MaskFileError,
+    MaskInterchangeError,
+    RunBusyError,
+    RunError,
+)
+from mask_interchange.names import check_name, natural_key
+from mask_interchange.rle import (
+    RunLengths,
+    Size,
+    check_counts,
+    counts_to_runs,
+    decode_mask,
+    decode_runs,
+    empty_mask,
+    encode_mask,
+    encode_runs,
+    mask_area,
+    runs_to_counts,
+)
+from mask_interchange.run import MaskRun, RunManifest
+from mask_interchange.track import (
+    Expression,
+    MaskTrack,
+    VideoMasks,
+    binary_from_logits,
+    binary_from_probabilities,
+    soft_from_probabilities,
+    support_from_probabilities,
+)
 
 __all__ = [
     "DataNameError",
@@ -115,15 +90,3 @@ __all__ = [
     "support_from_probabilities",
     "write_masks",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME_OF})

@@ -24,7 +24,7 @@ from mask_interchange.dataset import Dataset
 from mask_interchange.errors import DatasetError, MaskError, MaskInterchangeError, RunError
 from mask_interchange.files import write_whole
 from mask_interchange.images import open_image
-from mask_interchange.json_files import Place, read_json
+from mask_interchange.json_files import JsonPlace, read_json
 from mask_interchange.names import check_name, natural_key
 from mask_interchange.rle import Size, check_size, counts_to_runs, empty_mask, encode_mask, paint
 from mask_interchange.run import MaskRun
@@ -397,7 +397,7 @@ def import_coco(path: Path | str) -> Iterator[VideoMasks]:
 
 
 @contextmanager
-def _about(place: Place) -> Iterator[Place]:
+def _about(place: JsonPlace) -> Iterator[JsonPlace]:
     """Turn a record's complaint about what stands at a place into a DatasetError that names the place."""
     try:
         yield place
@@ -407,7 +407,7 @@ def _about(place: Place) -> Iterator[Place]:
         raise DatasetError(f"{place}: {error}") from error
 
 
-def _coco_track(at: Place, result: object) -> tuple[MaskTrack, tuple[str, ...]]:
+def _coco_track(at: JsonPlace, result: object) -> tuple[MaskTrack, tuple[str, ...]]:
     segmentations = at.get(result, "segmentations", list)
     names = at.optional(result, "file_names", list) or [f"{i:05d}" for i in range(len(segmentations))]
     size = next((_coco_size(at, s) for s in segmentations if s is not None), None)
@@ -427,20 +427,20 @@ def _coco_track(at: Place, result: object) -> tuple[MaskTrack, tuple[str, ...]]:
     return track, tuple(names)
 
 
-def _coco_id(at: Place, result: object, key: str) -> str:
+def _coco_id(at: JsonPlace, result: object, key: str) -> str:
     """An id as text; other tools number their videos."""
     value = at.typed(result, dict).get(key)
     return check_name(key.removesuffix("_id"), str(value) if type(value) is int else at.get(result, key, str))
 
 
-def _coco_size(at: Place, segmentation: object) -> Size:
+def _coco_size(at: JsonPlace, segmentation: object) -> Size:
     size = at.get(segmentation, "size", list)
     if not all(isinstance(side, int) for side in size):
         raise DatasetError(f"{at}: expected [height, width], found {size!r:.80}")
     return check_size(tuple(size))
 
 
-def _coco_counts(at: Place, segmentation: object, size: Size) -> bytes:
+def _coco_counts(at: JsonPlace, segmentation: object, size: Size) -> bytes:
     if segmentation is None:
         return empty_mask(size)
     if _coco_size(at, segmentation) != size:

@@ -1,14 +1,14 @@
-"""Who to segment: data sets in the Ref-YouTube-VOS layout, one video file, or one folder of frames.
+"""What to segment: data sets in the Ref-YouTube-VOS layout, one video file, or one folder of frames.
 
-Opening reads names and sentences only. Frames are read when asked for, so a data set of any size opens in moments and
-one broken video does not keep the others from being processed.
+Opening reads names and expressions only; frames are read on demand. So a data set of any size opens in moments, and one
+broken video does not stop the others.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
 from mask_interchange.files import file_sha256
-from mask_interchange.json_files import Place, read_json, read_utf8
+from mask_interchange.json_files import JsonPlace, read_json, read_utf8
 from mask_interchange.names import check_name, natural_key
 from mask_interchange.rle import Size
 from mask_interchange.track import Expression, check_unique
@@ -60,11 +60,11 @@ class FrameSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Video:
-    """A video and what to look for in it.
+    """A video and its expressions.
 
     Attributes:
         id: name of the video, safe as a part of a path.
-        expressions: unique ids; may be empty (nothing to look for).
+        expressions: with unique ids; may be empty.
         source: where the frames are.
     """
 
@@ -109,18 +109,6 @@ class Video:
         """Every fault of the frames that can be seen from their headers: missing, unreadable, of another size."""
         return [f"video {self.id!r}: {fault}" for fault in self.source.faults()]
 
-    def with_expressions(self, ids: Sequence[str]) -> Self:
-        """The same video with only the expressions `ids`, in that order.
-
-        Raises:
-            DatasetError: it has no such expression.
-        """
-        known = {expression.id: expression for expression in self.expressions}
-        unknown = [i for i in ids if i not in known]
-        if unknown:
-            raise DatasetError(f"video {self.id!r}: no expression {unknown[0]!r}, only {', '.join(known) or 'none'}")
-        return replace(self, expressions=tuple(known[i] for i in ids))
-
     def _explained(self, read: Callable[[], V]) -> V:
         try:
             return read()
@@ -129,7 +117,7 @@ class Video:
 
 
 class _Videos(Mapping[str, Video]):
-    """Videos made when asked for, so that a fault in one is raised where that one is processed."""
+    """Makes videos on demand, so that a fault in one video is raised where that video is processed."""
 
     def __init__(self, makers: Mapping[str, Callable[[], Video]]):
         self._makers = makers
@@ -158,11 +146,11 @@ class Dataset:
     """Videos in reading order.
 
     Attributes:
-        name: for people; the root folder's or the video's name.
+        name: for display; the root folder's or the video's name.
         root: the folder it was read from.
         split: of the release, or None.
-        videos: by id, in reading order. Looking up a video whose description is at fault (no frames, a blank sentence)
-            raises DatasetError; ids and the others remain usable.
+        videos: by id, in reading order. Looking up a video whose description is faulty (no frames, a blank expression)
+            raises DatasetError; ids and the other videos remain usable.
         fingerprint: SHA-256 over ids, frame names and expressions (for a single video over the pixels' files as well).
     """
 
@@ -178,7 +166,7 @@ class Dataset:
         return {"name": self.name, "split": self.split, "fingerprint": self.fingerprint}
 
     def check(self) -> list[str]:
-        """Every fault of every video, one line each; empty when all is well. Reads all image headers."""
+        """Every fault of every video, one line each; empty if all is well. Reads all image headers."""
         faults: list[str] = []
         for name in self.videos:
             try:
@@ -197,7 +185,7 @@ def open_dataset(root: Path | str, split: str | None = None) -> Dataset:
     Args:
         root: the folder of the release (`meta_expressions/<split>/meta_expressions.json` and
             `<split>/JPEGImages/<video>/<frame>.jpg`), or of the flat form (`meta_expressions.json` and `JPEGImages`).
-        split: of the release; may be left out when there is only one. The file of `valid` lists the test videos too:
+        split: of the release; may be omitted if there is only one. The file of `valid` lists the test videos too:
             when the test file is present, `valid` means the videos that it does not list. Frames of test videos are
             looked for in `test` and in `valid`.
 
@@ -350,7 +338,7 @@ def _read_meta(file: Path) -> dict[str, _Described]:
     return described
 
 
-def _described(at: "Place", entry: object) -> _Described:
+def _described(at: "JsonPlace", entry: object) -> _Described:
     names = at.get(entry, "frames", list)
     expressions = []
     for number, expression in at.get(entry, "expressions", dict).items():
@@ -360,7 +348,7 @@ def _described(at: "Place", entry: object) -> _Described:
     return _Described(tuple(check_name("frame", name) for name in names), tuple(expressions))
 
 
-def _group(at: "Place", value: object) -> str | None:
+def _group(at: "JsonPlace", value: object) -> str | None:
     """An object id as text; several objects (MeViS describes groups) are joined by `+`."""
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""JSON and text files from elsewhere, read with messages that name the file and the place in it."""
+"""Reads JSON and text files of users; errors name the file and the place in it."""
 
 import json
 from collections.abc import Mapping
@@ -23,14 +23,14 @@ _NAMES: dict[type, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JsonPlace:
     """A place in a JSON file; as text it is `file: videos.dog.frames`."""
 
     file: Path
     keys: str = ""
 
-    def __truediv__(self, key: str) -> "Place":
-        return Place(self.file, f"{self.keys}.{key:.80}" if self.keys else f"{key:.80}")
+    def __truediv__(self, key: str) -> "JsonPlace":
+        return JsonPlace(self.file, f"{self.keys}.{key:.80}" if self.keys else f"{key:.80}")
 
     def __str__(self) -> str:
         return f"{self.file}: {self.keys or 'top level'}"
@@ -58,14 +58,14 @@ class Place:
         return None if self.typed(tree, dict).get(key) is None else self.get(tree, key, kind)
 
 
-def read_json(file: Path) -> tuple[Place, object]:
-    """The content of a JSON file and its top-level place.
+def read_json(file: Path) -> tuple[JsonPlace, object]:
+    """The content of a JSON file, and the place of its top level.
 
     Raises:
         DatasetError: the file cannot be read, is not UTF-8, not JSON, or has a key twice in one object.
     """
     try:
-        return Place(file), json.loads(read_utf8(file), object_pairs_hook=_no_repeats)
+        return JsonPlace(file), json.loads(read_utf8(file), object_pairs_hook=_no_repeats)
     except json.JSONDecodeError as error:
         raise DatasetError(f"{file}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
     except (ValueError, RecursionError) as error:
@@ -77,7 +77,7 @@ def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(tree) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"the key {repeated!r:.80} stands twice in one object")
+        raise ValueError(f"the key {repeated!r:.80} occurs twice in one object")
     return tree
 
 

@@ -8,10 +8,10 @@ MAX_NAME_BYTES = 200
 
 
 def check_name(kind: str, value: object) -> str:
-    """Return `value` if it is safe as one part of a path on any system.
+    """Return `value` if it is safe as one part of a file path.
 
     Args:
-        kind: what the name is of, for the message ("video", "expression", "frame").
+        kind: kind of name, for the message ("video", "expression", "frame").
         value: a non-empty string of at most 200 bytes of UTF-8 that does not begin with a dot and is without `/`,
             `\\`, `:` and control characters.
 
@@ -27,7 +27,7 @@ def check_name(kind: str, value: object) -> str:
 
 
 def is_name(value: str) -> bool:
-    """Whether `check_name` would let `value` pass."""
+    """Whether `check_name` accepts `value`."""
     return _problem(value) is None
 
 

@@ -1,4 +1,4 @@
-"""Mask tracks: what a program says about one expression in every frame of a video.
+"""Mask tracks: a program's masks of one expression in every frame of a video.
 
 Legend: T frames, H x W pixels of the video, h x w of reduced-size soft masks.
 """
@@ -101,7 +101,7 @@ class MaskTrack:
     """The masks of one expression in every frame of a video.
 
     Attributes:
-        expression: whom the masks belong to.
+        expression: whose masks they are.
         size: (H, W) of every mask.
         masks: T compressed COCO run-length strings; a frame without the object has an explicit empty mask.
         scores: float32 [T], finite, larger is better (for the published models probabilities); None when the producer
@@ -324,7 +324,7 @@ class VideoMasks:
 
 
 def check_unique(kind: str, names: tuple[str, ...]) -> None:
-    """Raise unless every one of a video's frame or expression names is sound and stands once (frames: at least one)."""
+    """Raise MaskError unless a video's frame or expression names are sound and unique; at least one frame is needed."""
     if kind == "frame" and not names:
         raise MaskError("expected at least one frame, found none")
     for name in names:

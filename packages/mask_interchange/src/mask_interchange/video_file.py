@@ -1,8 +1,8 @@
 """Frames of a video file, through FFmpeg (PyAV).
 
-Headers lie about frame counts and rates, so nothing but decoding is believed: the first use decodes the file once and
-notes every frame's time stamp and checksum. Reading one frame later seeks to a key frame before it; if what arrives
-there is not what the first pass saw (broken indices, open groups of pictures), the file is decoded from its start.
+Headers lie about frame counts and rates, so only decoding counts: the first use decodes the file once and notes every
+frame's time stamp and checksum. To read one frame later, the decoder seeks to a key frame before it. If that gives other
+frames than the first pass (broken indices, open groups of pictures), the file is decoded from its start.
 """
 
 import zlib
@@ -34,7 +34,7 @@ _NOT_A_VIDEO = frozenset({"tty", "ansi", "concat", "concatf", "hls", "dash", "im
 # A file object and no protocols: a playlist in disguise cannot make FFmpeg open anything else.
 _CAREFUL: dict[str, Any] = {"options": {"protocol_whitelist": "none"}}
 if int(av.__version__.split(".")[0]) < 19:
-    _CAREFUL["metadata_errors"] = "replace"  # titles are often not UTF-8; PyAV 19 minds no more
+    _CAREFUL["metadata_errors"] = "replace"  # titles are often not UTF-8; PyAV 19 accepts that by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class VideoFile:
         self._path = path
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         with self._opened():
-            pass  # what is no video at all is found at once
+            pass  # reports at once a file that is no video
 
     @property
     def frame_names(self) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class VideoFile:
                 yield self._pixels(frame, i)
 
     def faults(self) -> Iterator[str]:
-        """What decoding the file has to complain of."""
+        """Why the file cannot be decoded, if it cannot."""
         try:
             _ = self._index
         except DatasetError as error:
@@ -135,7 +135,7 @@ class VideoFile:
                 return True
             wanted += 1
         if start == 0:
-            raise DatasetError(f"{self._path}: frame {stop} is gone; was the file changed while it was read?")
+            raise DatasetError(f"{self._path}: frame {stop} is missing; was the file changed while it was read?")
         return False
 
     def _keep(self, i: int, frame: NDArray[np.uint8]) -> None:
@@ -172,7 +172,7 @@ class VideoFile:
                 yield container, stream
         except (OSError, FFmpegError) as error:
             raise DatasetError(
-                f"{self._path}: not a readable video: {error.strerror or error}; play it to see whether it is whole"
+                f"{self._path}: not a readable video: {error.strerror or error}; play it to see whether it is complete"
             ) from error
 
     def _sound_size(self, size: Size) -> Size:
