@@ -178,7 +178,7 @@ def test_unknown_structure(tmp_path, tree, words):
     [
         (b'{"videos": {"caf\xe9": {}}}', "byte 0xe9 at offset 16"),
         (b'{"videos": ', "not JSON: Expecting value at line 1"),
-        (b'{"videos": {"a": 1, "a": 2}}', "the key 'a' stands twice"),
+        (b'{"videos": {"a": 1, "a": 2}}', "the key 'a' occurs twice"),
         (b"[" * 200_000, "recursion"),
         (b"", "not JSON"),
     ],

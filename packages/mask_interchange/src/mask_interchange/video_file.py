@@ -1,8 +1,8 @@
 """Frames of a video file, through FFmpeg (PyAV).
 
 Headers lie about frame counts and rates, so only decoding counts: the first use decodes the file once and notes every
-frame's time stamp and checksum. To read one frame later, the decoder seeks to a key frame before it. If that gives other
-frames than the first pass (broken indices, open groups of pictures), the file is decoded from its start.
+frame's time stamp and checksum. To read one frame later, the decoder seeks to a key frame before it. If that gives
+other frames than the first pass (broken indices, open groups of pictures), the file is decoded from its start.
 """
 
 import zlib
