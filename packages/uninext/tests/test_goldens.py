@@ -105,7 +105,7 @@ def check_inference(case: GoldenCase, network: Uninext) -> None:
     arrays = case.arrays
     image_size = arrays["in.frames"].shape[1:3]
     output_size = tuple(arrays["in.orig_size"].tolist())
-    geometry = frame_geometry(image_size, network.config.hidden_dim)
+    geometry = frame_geometry(image_size, network.config.hidden_size)
     preprocess = FramePreprocessor(network.config.image)
     images = [preprocess.normalise(as_pixels(frame)) for frame in arrays["in.frames"]]
     ids, is_token = (torch.from_numpy(arrays[f"in.{name}"]) for name in ("input_ids", "attention_mask"))

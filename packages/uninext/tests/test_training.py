@@ -109,7 +109,7 @@ def test_losses_of_the_last_layer_by_hand() -> None:
     """Focal, L1, GIoU, cross entropy of overlap and dice written out in full for the stand-ins that were chosen."""
     module, given = learner(), batch()
     network = module.uninext
-    geometry = frame_geometry((96, 160), network.config.hidden_dim)
+    geometry = frame_geometry((96, 160), network.config.hidden_size)
     with torch.no_grad():
         text = network.encode_text(given.tokens.input_ids, given.tokens.padding_mask)
         found = []
@@ -193,8 +193,8 @@ def test_what_it_does_not_learn_from_is_told() -> None:
 
 def test_a_network_begins_with_boxes_at_their_anchors_and_few_proposals() -> None:
     network = learner().uninext
-    geometry = frame_geometry((96, 160), network.config.hidden_dim)
-    memory = torch.randn(1, geometry.tokens, network.config.hidden_dim)
+    geometry = frame_geometry((96, 160), network.config.hidden_size)
+    memory = torch.randn(1, geometry.tokens, network.config.hidden_size)
     with torch.no_grad():
         found = network.proposals(memory, geometry)
         decoded = network.decoder(found.references, memory, geometry)
@@ -206,7 +206,7 @@ def test_a_network_begins_with_boxes_at_their_anchors_and_few_proposals() -> Non
 
 def test_a_box_teaches_its_layer_and_the_one_before() -> None:
     torch.manual_seed(0)
-    config = replace(tiny_convnext(), hidden_dim=32, num_queries=4, decoder_layers=3)
+    config = replace(tiny_convnext(), hidden_size=32, num_queries=4, decoder_layers=3)
     network = build_uninext(config)
     geometry = frame_geometry((64, 64), 32)
     references = torch.rand(1, 4, 4, requires_grad=True)

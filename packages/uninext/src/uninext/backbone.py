@@ -107,12 +107,12 @@ def build_backbone(config: ConvNeXtConfig | ViTConfig) -> PyramidBackbone:
 class FeaturePyramid(nn.Module):
     """A 1x1 convolution and a group norm a level; the fourth level is made from the raw third one by stride 2."""
 
-    def __init__(self, backbone_channels: tuple[int, int, int], channels: int) -> None:
+    def __init__(self, backbone_channels: tuple[int, int, int], hidden_size: int) -> None:
         super().__init__()
-        convolutions = [nn.Conv2d(given, channels, 1) for given in backbone_channels]
-        convolutions.append(nn.Conv2d(backbone_channels[-1], channels, 3, stride=2, padding=1))
-        self.projections = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(32, channels)) for conv in convolutions)
-        self.level_codes = nn.Parameter(torch.randn(LEVELS, channels))
+        convolutions = [nn.Conv2d(given, hidden_size, 1) for given in backbone_channels]
+        convolutions.append(nn.Conv2d(backbone_channels[-1], hidden_size, 3, stride=2, padding=1))
+        self.projections = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(32, hidden_size)) for conv in convolutions)
+        self.level_codes = nn.Parameter(torch.randn(LEVELS, hidden_size))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """Maps [B, C_i, H_i, W_i] at strides 8, 16, 32 to maps [B, C, H_i, W_i] at strides 8, 16, 32, 64."""

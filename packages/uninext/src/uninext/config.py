@@ -99,7 +99,7 @@ class UninextConfig:
     backbone: ConvNeXtConfig | ViTConfig
     text: TextConfig = field(default_factory=TextConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
-    hidden_dim: int = 256
+    hidden_size: int = 256
     num_heads: int = 8
     feedforward_dim: int = 2048
     encoder_layers: int = 6
@@ -107,18 +107,20 @@ class UninextConfig:
     encoder_points: int = 4
     decoder_points: int = 4
     num_queries: int = 900
-    fusion_dim: int = 2048
-    fusion_heads: int = 8
+    fusion_hidden_size: int = 2048
+    fusion_num_heads: int = 8
     mask_channels: int = 8
     mask_layers: int = 3
 
     def __post_init__(self) -> None:
-        if self.hidden_dim % self.num_heads or self.hidden_dim % 32:
+        if self.hidden_size % self.num_heads or self.hidden_size % 32:
             raise ConfigError(
-                f"hidden_dim={self.hidden_dim} must be a multiple of 32 and of num_heads={self.num_heads}"
+                f"hidden_dim={self.hidden_size} must be a multiple of 32 and of num_heads={self.num_heads}"
             )
-        if self.fusion_dim % self.fusion_heads:
-            raise ConfigError(f"fusion_dim={self.fusion_dim} must be a multiple of fusion_heads={self.fusion_heads}")
+        if self.fusion_hidden_size % self.fusion_num_heads:
+            raise ConfigError(
+                f"fusion_dim={self.fusion_hidden_size} must be a multiple of fusion_num_heads={self.fusion_num_heads}"
+            )
         if min(self.encoder_layers, self.decoder_layers, self.num_queries) < 1 or self.mask_layers < 2:
             raise ConfigError(
                 "encoder_layers, decoder_layers and num_queries must be at least 1 and mask_layers at least 2, got "
@@ -155,7 +157,7 @@ def _tiny(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
         encoder_layers=2,
         decoder_layers=3,
         num_queries=30,
-        fusion_dim=64,
+        fusion_hidden_size=64,
     )
 
 
@@ -196,7 +198,7 @@ def _demo(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
             tokenizer=DEMO_TOKENIZER,
         ),
         image=ImageConfig(short_side=192),
-        hidden_dim=64,
+        hidden_size=64,
         num_heads=4,
         feedforward_dim=128,
         encoder_layers=1,
@@ -204,8 +206,8 @@ def _demo(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
         encoder_points=2,
         decoder_points=2,
         num_queries=8,
-        fusion_dim=128,
-        fusion_heads=4,
+        fusion_hidden_size=128,
+        fusion_num_heads=4,
     )
 
 

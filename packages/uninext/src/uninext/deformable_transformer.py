@@ -1,7 +1,7 @@
 """The deformable transformer: the encoder, the proposals made of its memory, and the decoder that refines them.
 
 UNINEXT `deformable_transformer_dino.py`, after Deformable DETR (Zhu et al. 2021), DAB-DETR (Liu et al. 2022) and DINO
-(Zhang et al. 2023). Letters: E expressions, S image tokens, Q queries, L levels, C channels.
+(Zhang et al. 2023). Letters: E expressions, S image tokens, Q queries, L levels, C hidden channels.
 """
 
 import math
@@ -19,11 +19,11 @@ from uninext.geometry import FrameGeometry, wave_codes
 class EncoderLayer(nn.Module):
     """Deformable self-attention and feed-forward, each with a norm after its residual."""
 
-    def __init__(self, channels: int, feedforward: int, levels: int, heads: int, points: int) -> None:
+    def __init__(self, hidden_size: int, feedforward_dim: int, levels: int, num_heads: int, points: int) -> None:
         super().__init__()
-        self.attention = MSDeformAttn(channels, levels, heads, points)
-        self.norm = nn.LayerNorm(channels)
-        self.feedforward = FeedForward(channels, feedforward)
+        self.attention = MSDeformAttn(hidden_size, levels, num_heads, points)
+        self.norm = nn.LayerNorm(hidden_size)
+        self.feedforward = FeedForward(hidden_size, feedforward_dim)
 
     def forward(self, tokens: Tensor, positions: Tensor, geometry: FrameGeometry) -> Tensor:
         """[E, S, C] to the same shape; `positions` [S, C] are added to what asks, not to what is seen."""
@@ -66,13 +66,13 @@ class Proposals:
 class ProposalHead(nn.Module):
     """Scores every token without looking at the text again (the memory has seen it) and refines its anchor."""
 
-    def __init__(self, channels: int, queries: int) -> None:
+    def __init__(self, hidden_size: int, queries: int) -> None:
         super().__init__()
         self.queries = queries
-        self.project = nn.Linear(channels, channels)
-        self.norm = nn.LayerNorm(channels)
-        self.score = nn.Linear(channels, 1)
-        self.box = MLP(channels, channels, channels, 4)
+        self.project = nn.Linear(hidden_size, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size)
+        self.score = nn.Linear(hidden_size, 1)
+        self.box = MLP(hidden_size, hidden_size, hidden_size, 4)
 
     def forward(self, memory: Tensor, geometry: FrameGeometry) -> Proposals:
         """Choose Q tokens of the memory [E, S, C].
@@ -130,13 +130,13 @@ class Decoded:
 class DecoderLayer(nn.Module):
     """Queries look at each other, then at the image around their reference box."""
 
-    def __init__(self, channels: int, feedforward: int, levels: int, heads: int, points: int) -> None:
+    def __init__(self, hidden_size: int, feedforward_dim: int, levels: int, num_heads: int, points: int) -> None:
         super().__init__()
-        self.among_queries = nn.MultiheadAttention(channels, heads, batch_first=True)
-        self.among_norm = nn.LayerNorm(channels)
-        self.to_image = MSDeformAttn(channels, levels, heads, points)
-        self.image_norm = nn.LayerNorm(channels)
-        self.feedforward = FeedForward(channels, feedforward)
+        self.among_queries = nn.MultiheadAttention(hidden_size, num_heads, batch_first=True)
+        self.among_norm = nn.LayerNorm(hidden_size)
+        self.to_image = MSDeformAttn(hidden_size, levels, num_heads, points)
+        self.image_norm = nn.LayerNorm(hidden_size)
+        self.feedforward = FeedForward(hidden_size, feedforward_dim)
 
     def forward(
         self, queries: Tensor, positions: Tensor, boxes: Tensor, memory: Tensor, geometry: FrameGeometry
@@ -153,12 +153,12 @@ class DecoderLayer(nn.Module):
 class Decoder(nn.Module):
     """The layers, the learned content of the queries, and a box head a layer."""
 
-    def __init__(self, layers: list[DecoderLayer], channels: int, queries: int) -> None:
+    def __init__(self, layers: list[DecoderLayer], hidden_size: int, queries: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.content = nn.Embedding(queries, channels)
-        self.position_head = MLP(2 * channels, channels, channels)
-        self.box_heads = nn.ModuleList(MLP(channels, channels, channels, 4) for _ in layers)
+        self.content = nn.Embedding(queries, hidden_size)
+        self.position_head = MLP(2 * hidden_size, hidden_size, hidden_size)
+        self.box_heads = nn.ModuleList(MLP(hidden_size, hidden_size, hidden_size, 4) for _ in layers)
 
     def forward(self, references: Tensor, memory: Tensor, geometry: FrameGeometry) -> Decoded:
         """Decode from the proposals' boxes [E, Q, 4]; the k-th ranked proposal gets the k-th learned content."""
@@ -200,14 +200,14 @@ class MLP(nn.Sequential):
 class FeedForward(nn.Module):
     """Two linear layers with ReLU, a residual connection and a norm after it."""
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    def __init__(self, hidden_size: int, feedforward_dim: int) -> None:
         super().__init__()
-        self.expand = nn.Linear(channels, hidden)
-        self.contract = nn.Linear(hidden, channels)
-        self.norm = nn.LayerNorm(channels)
+        self.expand = nn.Linear(hidden_size, feedforward_dim)
+        self.contract = nn.Linear(feedforward_dim, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., channels] to the same shape."""
+        """[..., C] to the same shape."""
         return self.norm(x + self.contract(self.expand(x).relu_()))
 
 

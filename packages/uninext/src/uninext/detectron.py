@@ -163,7 +163,7 @@ class ReferringUninext(Uninext):
 
     def _instances(self, record: Mapping[str, Any]) -> Instances:
         image, size = record["image"], (record["height"], record["width"])
-        geometry = frame_geometry((image.shape[-2], image.shape[-1]), self.config.hidden_dim, self.device)
+        geometry = frame_geometry((image.shape[-2], image.shape[-1]), self.config.hidden_size, self.device)
         pixels = FramePreprocessor(self.config.image).normalise(image)
         frame = self.encode_frame(pixels.to(self.device), geometry)
         text = self.encode_text(record["input_ids"].to(self.device), record["padding_mask"].to(self.device))

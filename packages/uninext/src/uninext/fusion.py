@@ -35,19 +35,19 @@ class EarlyFusion(nn.Module):
     Image padding takes part: words see it, as in the published model.
     """
 
-    def __init__(self, image_dim: int, text_dim: int, fusion_dim: int, heads: int) -> None:
+    def __init__(self, hidden_size: int, text_hidden_size: int, fusion_hidden_size: int, num_heads: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.image_norm = nn.LayerNorm(image_dim)
-        self.text_norm = nn.LayerNorm(text_dim)
-        self.image_query = nn.Linear(image_dim, fusion_dim)
-        self.text_key = nn.Linear(text_dim, fusion_dim)
-        self.image_value = nn.Linear(image_dim, fusion_dim)
-        self.text_value = nn.Linear(text_dim, fusion_dim)
-        self.image_output = nn.Linear(fusion_dim, image_dim)
-        self.text_output = nn.Linear(fusion_dim, text_dim)
-        self.image_gate = nn.Parameter(torch.full((image_dim,), 1 / 8))
-        self.text_gate = nn.Parameter(torch.full((text_dim,), 1 / 8))
+        self.num_heads = num_heads
+        self.image_norm = nn.LayerNorm(hidden_size)
+        self.text_norm = nn.LayerNorm(text_hidden_size)
+        self.image_query = nn.Linear(hidden_size, fusion_hidden_size)
+        self.text_key = nn.Linear(text_hidden_size, fusion_hidden_size)
+        self.image_value = nn.Linear(hidden_size, fusion_hidden_size)
+        self.text_value = nn.Linear(text_hidden_size, fusion_hidden_size)
+        self.image_output = nn.Linear(fusion_hidden_size, hidden_size)
+        self.text_output = nn.Linear(fusion_hidden_size, text_hidden_size)
+        self.image_gate = nn.Parameter(torch.full((hidden_size,), 1 / 8))
+        self.text_gate = nn.Parameter(torch.full((text_hidden_size,), 1 / 8))
 
     def prepare_image(self, tokens: Tensor) -> FusionImage:
         """The half of the work that all expressions share; `tokens` is [S, C], or [E, S, C] in training."""
@@ -80,4 +80,4 @@ class EarlyFusion(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """[..., N, H * K] to [..., H, N, K]."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(-2, -3)

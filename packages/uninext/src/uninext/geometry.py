@@ -56,12 +56,12 @@ class FrameGeometry:
         return [part.mT.unflatten(-1, size) for part, size in zip(parts, self.level_sizes, strict=True)]
 
 
-def frame_geometry(image_size: tuple[int, int], channels: int, device: torch.device | str = "cpu") -> FrameGeometry:
+def frame_geometry(image_size: tuple[int, int], hidden_size: int, device: torch.device | str = "cpu") -> FrameGeometry:
     """Work out the geometry of frames of one size.
 
     Args:
         image_size: (H, W) of the resized frame without padding.
-        channels: hidden channels C of the position codes, a multiple of 4.
+        hidden_size: channels C of the position codes, a multiple of 4.
         device: where the tensors are wanted; they are computed on the CPU, so every device starts from equal numbers.
     """
     padded_size = tuple(-(-side // SIZE_DIVISIBILITY) * SIZE_DIVISIBILITY for side in image_size)
@@ -85,7 +85,7 @@ def frame_geometry(image_size: tuple[int, int], channels: int, device: torch.dev
         level_sizes=level_sizes,
         padding=padding.to(device),
         valid_ratios=valid_ratios.to(device),
-        position_codes=torch.cat([_sine_codes(mask, channels) for mask in level_padding]).to(device),
+        position_codes=torch.cat([_sine_codes(mask, hidden_size) for mask in level_padding]).to(device),
         centres=torch.cat(centres).to(device),
         anchors=anchor.to(device),
         proposable=(inside & ~padding).to(device),

@@ -21,10 +21,10 @@ LOGIT_LIMIT = 50000.0
 class TextAgreement(nn.Module):
     """Dot product of queries with the pooled expression (UNINEXT `VL_Align`, after GLIP)."""
 
-    def __init__(self, channels: int, text_dim: int) -> None:
+    def __init__(self, hidden_size: int, text_hidden_size: int) -> None:
         super().__init__()
-        self.project_text = nn.Linear(text_dim, channels)
-        self.text_bias = nn.Parameter(torch.zeros(text_dim))
+        self.project_text = nn.Linear(text_hidden_size, hidden_size)
+        self.text_bias = nn.Parameter(torch.zeros(text_hidden_size))
         self.bias = nn.Parameter(torch.full((1,), -4.595))  # probability 1 % before training
         self.log_scale = nn.Parameter(torch.zeros(1))
 
@@ -46,13 +46,13 @@ def pool_text(words: Tensor, padding_mask: Tensor) -> Tensor:
 class MaskFeatures(nn.Module):
     """The three finer levels of the memory, merged from coarse to fine into F maps at stride 8."""
 
-    def __init__(self, channels: int, mask_channels: int) -> None:
+    def __init__(self, hidden_size: int, mask_channels: int) -> None:
         super().__init__()
-        self.coarse = nn.Conv2d(channels, channels, 3, padding=1)
-        self.middle = nn.Conv2d(channels, channels, 3, padding=1)
-        self.fine = nn.Conv2d(channels, channels, 3, padding=1)
-        self.narrow = nn.Conv2d(channels, channels // 4, 3, padding=1)
-        self.output = nn.Conv2d(channels // 4, mask_channels, 3, padding=1)
+        self.coarse = nn.Conv2d(hidden_size, hidden_size, 3, padding=1)
+        self.middle = nn.Conv2d(hidden_size, hidden_size, 3, padding=1)
+        self.fine = nn.Conv2d(hidden_size, hidden_size, 3, padding=1)
+        self.narrow = nn.Conv2d(hidden_size, hidden_size // 4, 3, padding=1)
+        self.output = nn.Conv2d(hidden_size // 4, mask_channels, 3, padding=1)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Memory maps [E, C, H, W] at strides 8, 16 and 32 to non-negative features [E, F, H/8, W/8]."""
@@ -66,11 +66,11 @@ class MaskFeatures(nn.Module):
 class DynamicMask(nn.Module):
     """Turns a query into the weights of a per-pixel network and runs that network."""
 
-    def __init__(self, channels: int, mask_channels: int, layers: int) -> None:
+    def __init__(self, hidden_size: int, mask_channels: int, layers: int) -> None:
         super().__init__()
         widths = [mask_channels + 2, *[mask_channels] * (layers - 1), 1]
         self.shapes = [(size_out, size_in) for size_in, size_out in pairwise(widths)]
-        self.controller = MLP(channels, channels, channels, sum(a * b + a for a, b in self.shapes))
+        self.controller = MLP(hidden_size, hidden_size, hidden_size, sum(a * b + a for a, b in self.shapes))
 
     def forward(self, queries: Tensor, centres: Tensor, features: Tensor) -> Tensor:
         """Mask logits of queries.

@@ -67,21 +67,21 @@ class Uninext(nn.Module):
 
     def __init__(self, config: UninextConfig, backbone: PyramidBackbone) -> None:
         super().__init__()
-        channels, text_dim = config.hidden_dim, config.text.hidden_size
-        attention = (channels, config.feedforward_dim, LEVELS, config.num_heads)
+        hidden_size, text_hidden_size = config.hidden_size, config.text.hidden_size
+        attention = (hidden_size, config.feedforward_dim, LEVELS, config.num_heads)
         self.config = config
         self.text_encoder = TextEncoder(config.text)
         self.backbone = backbone
-        self.pyramid = FeaturePyramid(backbone.channels, channels)
-        self.fusion = EarlyFusion(channels, text_dim, config.fusion_dim, config.fusion_heads)
+        self.pyramid = FeaturePyramid(backbone.channels, hidden_size)
+        self.fusion = EarlyFusion(hidden_size, text_hidden_size, config.fusion_hidden_size, config.fusion_num_heads)
         self.encoder = Encoder(EncoderLayer(*attention, config.encoder_points) for _ in range(config.encoder_layers))
-        self.proposals = ProposalHead(channels, config.num_queries)
+        self.proposals = ProposalHead(hidden_size, config.num_queries)
         decoder_layers = [DecoderLayer(*attention, config.decoder_points) for _ in range(config.decoder_layers)]
-        self.decoder = Decoder(decoder_layers, channels, config.num_queries)
-        self.agreement = TextAgreement(channels, text_dim)
-        self.iou_head = nn.Linear(channels, 1)
-        self.mask_features = MaskFeatures(channels, config.mask_channels)
-        self.dynamic_mask = DynamicMask(channels, config.mask_channels, config.mask_layers)
+        self.decoder = Decoder(decoder_layers, hidden_size, config.num_queries)
+        self.agreement = TextAgreement(hidden_size, text_hidden_size)
+        self.iou_head = nn.Linear(hidden_size, 1)
+        self.mask_features = MaskFeatures(hidden_size, config.mask_channels)
+        self.dynamic_mask = DynamicMask(hidden_size, config.mask_channels, config.mask_layers)
 
     def encode_text(self, input_ids: Tensor, padding_mask: Tensor) -> EncodedText:
         """Encode expressions once for all frames: ids int64 [E, N], padding_mask bool [E, N], True where padded."""

@@ -95,7 +95,7 @@ class FrameLearner(TrainingModule):
             TrainingError: clips of several frames, or frames of different sizes.
         """
         network = self.uninext
-        geometry = geometry_of(_image_size(batch), network.config.hidden_dim, batch.frames.device)
+        geometry = geometry_of(_image_size(batch), network.config.hidden_size, batch.frames.device)
         text = network.encode_text(batch.tokens.input_ids, batch.tokens.padding_mask)
         memory, words = network.read_at_once(network.encode_frames(batch.frames[:, 0], geometry), text)
         features = network.mask_features(geometry.split(memory)[:3])

@@ -127,7 +127,7 @@ class VideoPredictor:
     def geometry(self, size: tuple[int, int]) -> FrameGeometry:
         """What follows from the frames' size (H, W), once for all frames."""
         image_size = self.preprocess.network_size(size)
-        return frame_geometry(image_size, self.network.config.hidden_dim, self.device)
+        return frame_geometry(image_size, self.network.config.hidden_size, self.device)
 
     def _found(
         self, features: FrameFeatures, text: EncodedText, size: tuple[int, int]
