@@ -4,7 +4,8 @@ import hashlib
 import json
 
 import pytest
-from fusion_core.recipe import DEMO, Vote
+from fusion_core.recipe.graph import Vote
+from fusion_core.recipe.published import DEMO
 from mask_interchange import MaskRun
 
 from tests.programs import ROOT, programs

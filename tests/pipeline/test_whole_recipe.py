@@ -15,8 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fusion_core.recipe import ICCV2023, Predict, Propagate, Vote
-from fusion_core.recipe_file import recipe_as_toml
+from fusion_core.recipe.graph import Predict, Propagate, Vote
+from fusion_core.recipe.published import ICCV2023
+from fusion_core.recipe.toml import recipe_as_toml
 from mask_interchange import MaskRun
 from PIL import Image
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from fusion_core.fusion import Fusion, fuse_video
-from fusion_core.recipe import ICCV2023
+from fusion_core.recipe.published import ICCV2023
 from mask_interchange import Expression, MaskRun, MaskTrack, RunManifest, VideoMasks
 
 SIZE = (720, 1280)

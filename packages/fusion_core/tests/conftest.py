@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fusion_core.cli import app
-from fusion_core.recipe import Model, Predict, Propagate, Recipe, Vote
+from fusion_core.recipe.graph import Model, Predict, Propagate, Recipe, Vote
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
 from PIL import Image
 from rvos_evaluation.annotations import open_annotations

@@ -5,7 +5,7 @@ import pytest
 from fusion_core import fusion
 from fusion_core.errors import MemberError
 from fusion_core.fusion import Standing, fuse_video
-from fusion_core.recipe import Pairing, Vote
+from fusion_core.recipe.graph import Pairing, Vote
 from hypothesis import given
 from hypothesis import strategies as st
 from mask_interchange import Expression, MaskTrack, VideoMasks

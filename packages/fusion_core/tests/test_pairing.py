@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fusion_core.errors import PairingError
 from fusion_core.pairing import Pool, consecutive, pools, walk
-from fusion_core.recipe import Pairing
+from fusion_core.recipe.graph import Pairing
 from hypothesis import given
 from hypothesis import strategies as st
 from mask_interchange import Expression, MaskTrack, VideoMasks

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fusion_core.cli import app
-from fusion_core.recipe import RECIPES, ExistingRun, Recipe, Vote
+from fusion_core.recipe.graph import ExistingRun, Recipe, Vote
+from fusion_core.recipe.published import RECIPES
 from fusion_core.report.content import Gatherer, as_block
 from fusion_core.report.disagreement import frame_ious
 from fusion_core.report.graph import BOX_HEIGHT, draw

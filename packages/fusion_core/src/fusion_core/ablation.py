@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rvos_evaluation.evaluation import Evaluation
 
-from fusion_core.recipe import Recipe
+from fusion_core.recipe.graph import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

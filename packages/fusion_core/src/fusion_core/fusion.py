@@ -20,7 +20,7 @@ from mask_interchange.rle import RunLengths
 
 from fusion_core.errors import MemberError
 from fusion_core.pairing import Pool, pools
-from fusion_core.recipe import Vote
+from fusion_core.recipe.graph import Vote
 from fusion_core.voting import vote as count_votes
 
 

@@ -21,7 +21,7 @@ from fusion_core.errors import MemberError, ProgramError
 from fusion_core.fusion import Fusion, file_sha256, fingerprint
 from fusion_core.ledger import Hashes, Ledger
 from fusion_core.programs import Tell, find_program
-from fusion_core.recipe import (
+from fusion_core.recipe.graph import (
     OWN_WEIGHTS,
     ExistingRun,
     Model,

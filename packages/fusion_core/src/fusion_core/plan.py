@@ -8,7 +8,7 @@ from mask_interchange import DatasetError, MaskInterchangeError, MaskRun
 from fusion_core.errors import FusionCoreError, ProgramError, RecipeError
 from fusion_core.jobs import Job, Place, ProgramJob, jobs_of
 from fusion_core.programs import find_program
-from fusion_core.recipe import ExistingRun, Node
+from fusion_core.recipe.graph import ExistingRun, Node
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from rich.text import Text
 from fusion_core.jobs import Place
 from fusion_core.live_table import duration
 from fusion_core.plan import NodePlan, Plan
-from fusion_core.recipe import Predict, Propagate, Vote
+from fusion_core.recipe.graph import Predict, Propagate, Vote
 
 
 def as_table(place: Place, plan: Plan) -> RenderableType:

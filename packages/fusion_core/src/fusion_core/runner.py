@@ -12,7 +12,7 @@ from fusion_core.executors.slot import Executor
 from fusion_core.jobs import Place, jobs_of
 from fusion_core.ledger import Ledger, Speed
 from fusion_core.plan import Plan, given_runs, lacking, make_plan, videos_of, without_weights
-from fusion_core.recipe import Recipe
+from fusion_core.recipe.graph import Recipe
 from fusion_core.source import Source
 
 

@@ -11,7 +11,7 @@ from mask_interchange import MaskInterchangeError, MaskRun
 
 from fusion_core.errors import FusionCoreError
 from fusion_core.fusion import Fusion
-from fusion_core.recipe import Vote
+from fusion_core.recipe.graph import Vote
 from fusion_core.worker import JobError, Report, VideoError, Worker
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_core.recipe import AblationStep, Model, Predict, Propagate, Recipe, Vote
-from fusion_core.recipe_file import recipe_as_toml
+from fusion_core.recipe.graph import AblationStep, Model, Predict, Propagate, Recipe, Vote
+from fusion_core.recipe.toml import recipe_as_toml
 from fusion_core.runner import prepare, run_recipe
 from fusion_core.source import DatasetSource
 from PIL import Image

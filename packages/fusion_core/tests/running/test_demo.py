@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fusion_core.cli import app
-from fusion_core.recipe import DEMO, RECIPES
+from fusion_core.recipe.published import DEMO, RECIPES
 from mask_interchange import MaskRun, open_dataset
 from rvos_synthetic import draw_video
 from typer.testing import CliRunner

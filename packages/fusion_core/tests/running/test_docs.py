@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fusion_core.recipe import ExistingRun, Pairing, Vote
-from fusion_core.recipe_file import read_recipe
+from fusion_core.recipe.graph import ExistingRun, Pairing, Vote
+from fusion_core.recipe.toml import read_recipe
 
 DOCS = Path(__file__).parents[4] / "docs" / "recipe.md"
 

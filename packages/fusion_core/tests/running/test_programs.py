@@ -8,7 +8,7 @@ import pytest
 from fusion_core import programs
 from fusion_core.errors import ProgramError
 from fusion_core.programs import Member, Program, find_program
-from fusion_core.recipe import ICCV2023
+from fusion_core.recipe.published import ICCV2023
 
 
 def executable(path, text):

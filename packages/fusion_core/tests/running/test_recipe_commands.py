@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 from fusion_core.cli import app
-from fusion_core.recipe_file import read_recipe
+from fusion_core.recipe.toml import read_recipe
 from mask_interchange import MaskRun
 from mask_interchange.convert import export_annotations
 from typer.testing import CliRunner

@@ -11,10 +11,10 @@ from fusion_core.executors.local import LocalExecutor
 from fusion_core.ledger import Ledger
 from fusion_core.plan import make_plan
 from fusion_core.programs import Member, Program, find_program
-from fusion_core.recipe import OWN_WEIGHTS, ExistingRun, Model, Pairing, Predict, Recipe
+from fusion_core.recipe.graph import OWN_WEIGHTS, ExistingRun, Model, Pairing, Predict, Recipe
+from fusion_core.recipe.weights import with_weights
 from fusion_core.runner import prepare, run_recipe
 from fusion_core.source import VideoSource
-from fusion_core.weights import with_weights
 from mask_interchange import MaskRun, MaskTrack
 
 PROGRAMS = ("a", "b", "a_p+early_p")

@@ -10,7 +10,8 @@ import typer
 
 from fusion_core.errors import FusionCoreError, MemberError
 from fusion_core.progress import counted
-from fusion_core.recipe import ICCV2023, Pairing, Vote
+from fusion_core.recipe.graph import Pairing, Vote
+from fusion_core.recipe.published import ICCV2023
 
 if TYPE_CHECKING:
     from fusion_core.fusion import Fusion

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from fusion_core.executors.slot import Executor
     from fusion_core.jobs import Place
-    from fusion_core.recipe import Recipe
+    from fusion_core.recipe.graph import Recipe
     from fusion_core.results import Results
     from fusion_core.runner import Summary
     from fusion_core.source import Source
@@ -38,7 +38,7 @@ def recipe(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe's name, or a TOML file to check.")],
 ) -> None:
     """Print a recipe as a TOML file, to begin one's own from."""
-    from fusion_core.recipe_file import find_recipe, recipe_as_toml
+    from fusion_core.recipe.toml import find_recipe, recipe_as_toml
 
     typer.echo(recipe_as_toml(find_recipe(name)), nl=False)
 
@@ -56,7 +56,7 @@ def plan(
     """Show what `run` would do with the same options: the graph, what is done and missing, and how long it may take."""
     from fusion_core.plan import make_plan
     from fusion_core.plan_table import as_json, as_table
-    from fusion_core.recipe_file import find_recipe
+    from fusion_core.recipe.toml import find_recipe
     from fusion_core.source import DatasetSource
 
     source = DatasetSource(root=dataset, split=split)
@@ -101,7 +101,7 @@ def run(
     """
     from fusion_core.live_table import watching
     from fusion_core.plan import make_plan
-    from fusion_core.recipe_file import find_recipe
+    from fusion_core.recipe.toml import find_recipe
     from fusion_core.results import find_annotations, write_results
     from fusion_core.runner import run_recipe
     from fusion_core.source import DatasetSource
@@ -146,8 +146,8 @@ def prepared(
     """What the options ask for: the recipe with its weights, the source opened, and the folder of the runs."""
     from program_kit.options import checked_device
 
+    from fusion_core.recipe.weights import named_checkpoints, stored_checkpoints, with_weights
     from fusion_core.runner import prepare
-    from fusion_core.weights import named_checkpoints, stored_checkpoints, with_weights
 
     stored = stored_checkpoints(checkpoints, recipe) if checkpoints else {}
     weighted = with_weights(recipe, stored | named_checkpoints(checkpoint or ()), weights)

@@ -17,11 +17,11 @@ from fusion_core.commands.recipe import (
     tell_failures,
 )
 from fusion_core.progress import counted
-from fusion_core.recipe import Pairing, Vote
+from fusion_core.recipe.graph import Pairing, Vote
 
 if TYPE_CHECKING:
     from fusion_core.jobs import Place
-    from fusion_core.recipe import Recipe
+    from fusion_core.recipe.graph import Recipe
     from fusion_core.runner import Summary
 
 RUNS = "runs"
@@ -55,7 +55,7 @@ def segment(
     """
     from mask_interchange import read_expressions
 
-    from fusion_core.recipe_file import find_recipe
+    from fusion_core.recipe.toml import find_recipe
     from fusion_core.source import VideoSource
 
     sentences = [*(expression or ()), *(read_expressions(expressions) if expressions else ())]

@@ -29,7 +29,7 @@ from fusion_core.alignment import fitting
 from fusion_core.errors import FusionCoreError
 from fusion_core.fusion import aligned
 from fusion_core.pairing import pools
-from fusion_core.recipe import Node, Pairing, Vote
+from fusion_core.recipe.graph import Node, Pairing, Vote
 from fusion_core.report.disagreement import Values, disagreement
 from fusion_core.report.thumbnails import small_frame, small_masks, small_size
 

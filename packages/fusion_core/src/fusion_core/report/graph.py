@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from fusion_core.recipe import ExistingRun, Node, Vote
+from fusion_core.recipe.graph import ExistingRun, Node, Vote
 
 ROW, COLUMN_GAP, BOX_HEIGHT, MARGIN = 46, 64, 34, 8  # pixels
 CHARACTER = 7.3  # width of a character of a box's text, in pixels

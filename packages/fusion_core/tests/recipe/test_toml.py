@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from fusion_core.cli import app
 from fusion_core.errors import RecipeError
-from fusion_core.recipe import ICCV2023, RECIPES, AblationStep, ExistingRun, Model, Pairing, Predict, Propagate, Vote
-from fusion_core.recipe_file import find_recipe, read_recipe, recipe_as_toml
-from fusion_core.toml_file import read_toml
+from fusion_core.recipe.graph import AblationStep, ExistingRun, Model, Pairing, Predict, Propagate, Vote
+from fusion_core.recipe.published import ICCV2023, RECIPES
+from fusion_core.recipe.toml import find_recipe, read_recipe, read_toml, recipe_as_toml
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner

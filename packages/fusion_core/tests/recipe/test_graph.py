@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 from fusion_core.errors import RecipeError
-from fusion_core.recipe import (
-    ICCV2023,
-    RECIPES,
+from fusion_core.recipe.graph import (
     AblationStep,
     ExistingRun,
     Model,
@@ -18,6 +16,7 @@ from fusion_core.recipe import (
     Vote,
     option_arguments,
 )
+from fusion_core.recipe.published import ICCV2023, RECIPES
 
 # Names of the published mask sets and of the runs of the recipe.
 RUN_NAMES = {
@@ -34,7 +33,7 @@ RUN_NAMES = {
 
 
 def test_the_recipe_is_the_published_one():
-    manifest = Path(__file__).parent / "goldens" / "fusion_core" / "synth.manifest.json"
+    manifest = Path(__file__).parents[1] / "goldens" / "fusion_core" / "synth.manifest.json"
     config = json.loads(manifest.read_text())["config"]
 
     def members(names):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from fusion_core.errors import RecipeError
-from fusion_core.recipe import ICCV2023, RECIPES
-from fusion_core.weights import named_checkpoints, stored_checkpoints, with_weights
+from fusion_core.recipe.published import ICCV2023, RECIPES
+from fusion_core.recipe.weights import named_checkpoints, stored_checkpoints, with_weights
 
 
 def of(recipe):

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fusion_core.errors import RecipeError
-from fusion_core.recipe import Model, Recipe
-from fusion_core.toml_file import read_toml
+from fusion_core.recipe.graph import Model, Recipe
+from fusion_core.recipe.toml import read_toml
 
 
 def with_weights(recipe: Recipe, checkpoints: Mapping[str, Path], weights: str | None = None) -> Recipe:

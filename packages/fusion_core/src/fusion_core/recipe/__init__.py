@@ -1,0 +1,7 @@
+"""Recipes: who predicts, what is propagated, which run is voted from which, and how.
+
+graph       a recipe as data: models, nodes, votes
+published   the published recipe and its variants
+toml        recipes in TOML files; errors name the line
+weights     which weights the models of a recipe get
+"""
