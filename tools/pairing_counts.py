@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusion_core.pairing import Pool, consecutive, walk
+from fusion_core.voting.pairing import Pool, consecutive, walk
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from fusion_core.fusion import Fusion, fuse_video
 from fusion_core.recipe.published import ICCV2023
+from fusion_core.voting.fuse import fuse_video
+from fusion_core.voting.fused_run import Fusion
 from mask_interchange import Expression, MaskRun, MaskTrack, RunManifest, VideoMasks
 
 SIZE = (720, 1280)

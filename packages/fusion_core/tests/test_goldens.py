@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_core.fusion import fuse_video
 from fusion_core.recipe.graph import Vote
+from fusion_core.voting.fuse import fuse_video
 from golden_cases import StageReport, find_cases
 from mask_interchange import (
     Expression,

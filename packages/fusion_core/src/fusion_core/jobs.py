@@ -18,7 +18,6 @@ from mask_interchange.codec import SUFFIX
 from mask_interchange.errors import RunBusyError
 
 from fusion_core.errors import MemberError, ProgramError
-from fusion_core.fusion import Fusion, file_sha256, fingerprint
 from fusion_core.ledger import Hashes, Ledger
 from fusion_core.programs import Tell, find_program
 from fusion_core.recipe.graph import (
@@ -34,6 +33,7 @@ from fusion_core.recipe.graph import (
 )
 from fusion_core.source import Source
 from fusion_core.tasks import ProgramTask, Task, VoteTask
+from fusion_core.voting.fused_run import Fusion, file_sha256, fingerprint
 
 Settings = Mapping[str, Any]
 _VOTE_MEMORY = 0.5  # GiB

@@ -10,8 +10,8 @@ from typing import Protocol
 from mask_interchange import MaskInterchangeError, MaskRun
 
 from fusion_core.errors import FusionCoreError
-from fusion_core.fusion import Fusion
 from fusion_core.recipe.graph import Vote
+from fusion_core.voting.fused_run import Fusion
 from fusion_core.worker import JobError, Report, VideoError, Worker
 
 

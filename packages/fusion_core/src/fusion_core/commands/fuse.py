@@ -14,7 +14,7 @@ from fusion_core.recipe.graph import Pairing, Vote
 from fusion_core.recipe.published import ICCV2023
 
 if TYPE_CHECKING:
-    from fusion_core.fusion import Fusion
+    from fusion_core.voting.fused_run import Fusion
 
 
 def fuse(
@@ -126,7 +126,7 @@ def _vote(out: Path, vote: Vote, places: Sequence[Path], faithful: bool) -> int:
     """Make one fused run; returns how many videos failed."""
     from mask_interchange import MaskInterchangeError, MaskRun
 
-    from fusion_core.fusion import Fusion
+    from fusion_core.voting.fused_run import Fusion
 
     fusion = Fusion(vote, [MaskRun.open(path) for path in places], out, faithful=faithful)
     if fusion.start():

@@ -27,11 +27,11 @@ from rvos_evaluation.protocols import Target
 
 from fusion_core.alignment import fitting
 from fusion_core.errors import FusionCoreError
-from fusion_core.fusion import aligned
-from fusion_core.pairing import pools
 from fusion_core.recipe.graph import Node, Pairing, Vote
 from fusion_core.report.disagreement import Values, disagreement
 from fusion_core.report.thumbnails import small_frame, small_masks, small_size
+from fusion_core.voting.fuse import aligned
+from fusion_core.voting.pairing import pools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +176,7 @@ def _pairing(vote: Vote, run: MaskRun) -> Pairing:
 def _counts(
     vote: Vote, read: Mapping[str, VideoMasks], pairing: Pairing, expressions: Sequence[Expression]
 ) -> tuple[Count | None, ...]:
-    """How a vote counted; as in `fusion.fuse_video`, which made the masks."""
+    """How a vote counted; as in `voting.fuse.fuse_video`, which made the masks."""
     members = aligned(vote.members, [read[name] for name in vote.members])
     position = {expression.id: index for index, expression in enumerate(expressions)}
     found: dict[str, Count] = {}

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fusion_core import voting
-from fusion_core.voting import overlap, vote
+from fusion_core.voting import count
+from fusion_core.voting.count import overlap, vote
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -104,7 +104,7 @@ def test_blocks_of_frames_change_nothing(masks, data, block):
     tracks = [track(voter) for voter in masks]
     whole = vote(tracks, needed, masks.shape[2:])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(voting, "BLOCK", block)
+        patch.setattr(count, "BLOCK", block)
         parts = vote(tracks, needed, masks.shape[2:])
     assert encode_runs(parts.runs) == encode_runs(whole.runs)
     assert (parts.area, parts.areas.tolist(), parts.shared.tolist()) == (

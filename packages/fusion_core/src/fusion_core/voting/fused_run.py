@@ -9,163 +9,17 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks
+from mask_interchange import MaskRun, RunManifest
 from mask_interchange.codec import SUFFIX
 from mask_interchange.names import natural_key
-from mask_interchange.rle import RunLengths
 
 from fusion_core.errors import MemberError
-from fusion_core.pairing import Pool, pools
 from fusion_core.recipe.graph import Vote
-from fusion_core.voting import vote as count_votes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How a member stood to the result of the votes it took part in; all counts are pixels.
-
-    Attributes:
-        votes: pixels it voted for.
-        result: pixels of the result.
-        shared: pixels in both.
-    """
-
-    votes: int = 0
-    result: int = 0
-    shared: int = 0
-
-    def __add__(self, other: "Standing") -> "Standing":
-        return Standing(
-            votes=self.votes + other.votes, result=self.result + other.result, shared=self.shared + other.shared
-        )
-
-    @property
-    def iou(self) -> float:
-        """Intersection over union with the result; 1 where both are empty."""
-        union = self.votes + self.result - self.shared
-        return self.shared / union if union else 1.0
-
-    @property
-    def overruled(self) -> float:
-        """Share of the pixels it voted for that did not make it into the result."""
-        return 1 - self.shared / self.votes if self.votes else 0.0
-
-    @property
-    def missed(self) -> float:
-        """Share of the result that it had not voted for."""
-        return 1 - self.shared / self.result if self.result else 0.0
-
-
-def fuse_video(
-    vote: Vote, members: Sequence[VideoMasks], *, faithful: bool = False
-) -> tuple[VideoMasks, tuple[Standing, ...]]:
-    """Vote over one video.
-
-    Args:
-        vote: the rule. The masks of a pool are voted once and shared by its expressions.
-        members: the video as each member sees it, in the order of `vote.members`.
-        faithful: repeat the published treatment of the leftover expression (`Vote.leftover_takes_support`).
-
-    Returns:
-        The fused masks, with the first member's expressions, scores and key frames, and each member's standing over
-        all pixels that were voted.
-
-    Raises:
-        MemberError: the members' frames, sizes or expressions differ, or the faithful vote lacks data.
-        PairingError: see `pairing.pools`.
-    """
-    members = aligned(vote.members, members)
-    first = members[0]
-    tracks: dict[int, MaskTrack] = {}
-    standings = [Standing()] * len(members)
-    for pool in pools(vote.pairing, members):
-        if pool.leftover and vote.leftover == "first":
-            tracks[pool.expressions[0]] = _own_track(vote, first, pool.expressions[0], faithful)
-            continue
-        runs, of_pool = _vote_pool(vote, members, pool)
-        voted = MaskTrack.from_runs(first.tracks[pool.expressions[0]].expression, runs, first.size)
-        tracks |= {index: _as_in(first.tracks[index], voted) for index in pool.expressions}
-        standings = [total + one for total, one in zip(standings, of_pool, strict=True)]
-    fused_video = VideoMasks(
-        video=first.video,
-        size=first.size,
-        frame_names=first.frame_names,
-        tracks=tuple(tracks[index] for index in range(len(first.tracks))),
-    )
-    return fused_video, tuple(standings)
-
-
-def _as_in(track: MaskTrack, voted: MaskTrack) -> MaskTrack:
-    return replace(
-        voted,
-        expression=track.expression,
-        scores=track.scores,
-        key_frame=track.key_frame,
-        encoded_from=voted.runs,
-    )
-
-
-def _vote_pool(vote: Vote, members: Sequence[VideoMasks], pool: Pool) -> tuple[RunLengths, list[Standing]]:
-    voters = [member.tracks[index].runs for member in members for index in pool.expressions]
-    needed = vote.leftover if pool.leftover and isinstance(vote.leftover, int) else vote.needed(len(voters))
-    ballot = count_votes(voters, needed, members[0].size)
-    each = len(pool.expressions)
-    votes = ballot.areas.reshape(len(members), each).sum(axis=1).tolist()
-    shared = ballot.shared.reshape(len(members), each).sum(axis=1).tolist()
-    standings = [Standing(votes=v, result=ballot.area * each, shared=s) for v, s in zip(votes, shared, strict=True)]
-    return ballot.runs, standings
-
-
-def _own_track(vote: Vote, first: VideoMasks, index: int, faithful: bool) -> MaskTrack:
-    track = first.tracks[index]
-    masks = track.support if faithful and vote.leftover_takes_support else track.masks
-    if masks is None:
-        raise MemberError(
-            f"video {first.video}: member {vote.members[0]}: expression {track.expression.id!r} has no support masks,"
-            " which a faithful vote takes for the expression left over. Run the member again with the program that"
-            " stores probabilities, or vote without --faithful"
-        )
-    return replace(track, masks=masks, support=None, soft=None)
-
-
-def aligned(names: Sequence[str], members: Sequence[VideoMasks]) -> list[VideoMasks]:
-    """Members with their expressions in the first one's order.
-
-    Raises:
-        MemberError: names the member, the video, what differs, and both values.
-    """
-    first = members[0]
-    return [first, *(_like(first, names[0], member, name) for name, member in zip(names[1:], members[1:], strict=True))]
-
-
-def _like(first: VideoMasks, first_name: str, member: VideoMasks, name: str) -> VideoMasks:
-    def differ(what: str, found: object, expected: object) -> MemberError:
-        return MemberError(
-            f"video {first.video}: member {name}: {what} {found}, but {expected} in member {first_name};"
-            " members of a vote must come from the same frames and expressions"
-        )
-
-    if member.size != first.size:
-        raise differ("size", "x".join(map(str, member.size)), "x".join(map(str, first.size)))
-    if member.frame_names != first.frame_names:
-        if len(member.frame_names) != len(first.frame_names):
-            raise differ("number of frames", len(member.frame_names), len(first.frame_names))
-        pairs = enumerate(zip(member.frame_names, first.frame_names, strict=True))
-        frame, (found, expected) = next((frame, pair) for frame, pair in pairs if pair[0] != pair[1])
-        raise differ(f"frame {frame} is called", repr(found), repr(expected))
-    if set(member.expression_ids) != set(first.expression_ids):
-        raise differ("expressions", sorted(member.expression_ids), sorted(first.expression_ids))
-    tracks = tuple(member.track(expression) for expression in first.expression_ids)
-    for track, model in zip(tracks, first.tracks, strict=True):
-        for field in ("text", "group"):
-            found, expected = getattr(track.expression, field), getattr(model.expression, field)
-            if None not in (found, expected) and found != expected:
-                raise differ(f"{field} of expression {track.expression.id!r} is", repr(found), repr(expected))
-    return replace(member, tracks=tracks)
+from fusion_core.voting.fuse import Standing, fuse_video
 
 
 class Fusion:

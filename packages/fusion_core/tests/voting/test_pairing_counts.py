@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[3] / "tools" / "pairing_counts.py"
+TOOL = Path(__file__).parents[4] / "tools" / "pairing_counts.py"
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from fusion_core.errors import PairingError
-from fusion_core.pairing import Pool, consecutive, pools, walk
 from fusion_core.recipe.graph import Pairing
+from fusion_core.voting.pairing import Pool, consecutive, pools, walk
 from hypothesis import given
 from hypothesis import strategies as st
 from mask_interchange import Expression, MaskTrack, VideoMasks

@@ -8,7 +8,7 @@ from mask_interchange import VideoMasks
 
 from fusion_core.errors import PairingError
 from fusion_core.recipe.graph import Pairing
-from fusion_core.voting import overlap
+from fusion_core.voting.count import overlap
 
 SAME_OBJECT = 0.5  # mean IoU from which two expressions mean one object: they share at least as much as they differ
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from fusion_core import fusion
 from fusion_core.errors import MemberError
-from fusion_core.fusion import Standing, fuse_video
 from fusion_core.recipe.graph import Pairing, Vote
+from fusion_core.voting import fuse
+from fusion_core.voting.fuse import Standing, fuse_video
 from hypothesis import given
 from hypothesis import strategies as st
 from mask_interchange import Expression, MaskTrack, VideoMasks
@@ -53,11 +53,11 @@ def test_a_pair_shares_masks_and_keeps_its_own_scores_and_key_frames():
 def test_the_masks_of_a_pool_are_voted_once(monkeypatch):
     calls = []
 
-    def counted(voters, needed, size, vote=fusion.count_votes):
+    def counted(voters, needed, size, vote=fuse.count_votes):
         calls.append(len(voters))
         return vote(voters, needed, size)
 
-    monkeypatch.setattr(fusion, "count_votes", counted)
+    monkeypatch.setattr(fuse, "count_votes", counted)
     fuse_video(a_vote(leftover=2), [a_member(seed) for seed in range(3)])
     assert calls == [6, 3]
 
