@@ -6,9 +6,10 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from fusion_core import doctor, programs
+from fusion_core import doctor
 from fusion_core.cli import app
 from fusion_core.doctor import State
+from fusion_core.running import environments
 from typer.testing import CliRunner
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs acted here are shell scripts")
@@ -87,10 +88,10 @@ def workspace(tmp_path, monkeypatch):
     for name in ("UV", "UV_OFFLINE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub_home"))
-    monkeypatch.setattr(programs, "_workspace", lambda: tmp_path)
-    programs._scripts.cache_clear()
+    monkeypatch.setattr(environments, "_workspace", lambda: tmp_path)
+    environments._scripts.cache_clear()
     yield made
-    programs._scripts.cache_clear()
+    environments._scripts.cache_clear()
 
 
 def problems(findings):
@@ -217,8 +218,8 @@ def test_a_full_disk(workspace, monkeypatch):
 
 
 def test_outside_a_checkout_programs_come_from_the_path(workspace, monkeypatch):
-    monkeypatch.setattr(programs, "_workspace", lambda: None)
-    programs._scripts.cache_clear()
+    monkeypatch.setattr(environments, "_workspace", lambda: None)
+    environments._scripts.cache_clear()
     script(workspace.tools / "soc-infer", "Usage: ...")
     findings = workspace.findings()
     assert not [one for one in findings if one.area == "environments"]

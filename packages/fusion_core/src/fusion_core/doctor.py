@@ -17,8 +17,8 @@ import psutil
 from rvos_evaluation.threads import in_threads
 
 from fusion_core.errors import ProgramError
-from fusion_core.programs import Member, Program, find_program, find_uv
 from fusion_core.recipe.published import RECIPES
+from fusion_core.running.environments import Member, Program, find_program, find_uv
 
 GIB = 2**30
 LITTLE_DISK = 1 * GIB  # below this masks of a data set may not fit

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from fusion_core.dealing import Event, Listener
-from fusion_core.plan import Plan
+from fusion_core.running.plan import Plan
+from fusion_core.running.scheduler import Event, Listener
 
 LINE_EVERY = 30.0  # seconds between two lines about one video
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from fusion_core.recipe.graph import AblationStep, Model, Predict, Propagate, Recipe, Vote
 from fusion_core.recipe.toml import recipe_as_toml
-from fusion_core.runner import prepare, run_recipe
-from fusion_core.source import DatasetSource
+from fusion_core.running.context import DatasetSource
+from fusion_core.running.runner import prepare, run_recipe
 from PIL import Image
 
 ACTING = (sys.executable, str(Path(__file__).with_name("acting.py")))

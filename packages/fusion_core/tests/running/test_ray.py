@@ -5,8 +5,8 @@ import socket
 
 import pytest
 from fusion_core.errors import FusionCoreError
-from fusion_core.executors.ray import RayExecutor
-from fusion_core.runner import run_recipe
+from fusion_core.running.executors.ray import RayExecutor
+from fusion_core.running.runner import run_recipe
 
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # as the executor does; Ray reads it when it is imported
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -43,7 +43,7 @@ def test_a_cluster_that_is_not_there_is_named():
 
 def test_an_address_that_does_not_answer_is_an_error_soon(monkeypatch):
     """Something listens there, but it is no cluster; Ray itself would ask for minutes."""
-    monkeypatch.setattr("fusion_core.executors.ray._PATIENCE", 3.0)
+    monkeypatch.setattr("fusion_core.running.executors.ray._PATIENCE", 3.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"127.0.0.1:{mute.getsockname()[1]}"
         with pytest.raises(FusionCoreError, match=f"no Ray cluster answers at {address} within 3 s"):

@@ -132,7 +132,7 @@ def test_a_full_disk_is_told(stage, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fusion_core.ledger.write_whole", full)
+    monkeypatch.setattr("fusion_core.running.provenance.write_whole", full)
     result = call("run", stage)
     assert result.exit_code == 1
     assert "the disk is full; make room, the same command continues" in result.stderr

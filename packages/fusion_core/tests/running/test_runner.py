@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fusion_core import jobs
 from fusion_core.errors import FusionCoreError, RecipeError
-from fusion_core.executors.local import LocalExecutor
-from fusion_core.ledger import Ledger
-from fusion_core.plan import make_plan
-from fusion_core.programs import Member, Program, find_program
 from fusion_core.recipe.graph import OWN_WEIGHTS, ExistingRun, Model, Pairing, Predict, Recipe
 from fusion_core.recipe.weights import with_weights
-from fusion_core.runner import prepare, run_recipe
-from fusion_core.source import VideoSource
+from fusion_core.running import jobs
+from fusion_core.running.context import VideoSource
+from fusion_core.running.environments import Member, Program, find_program
+from fusion_core.running.executors.local import LocalExecutor
+from fusion_core.running.plan import make_plan
+from fusion_core.running.provenance import Ledger
+from fusion_core.running.runner import prepare, run_recipe
 from mask_interchange import MaskRun, MaskTrack
 
 PROGRAMS = ("a", "b", "a_p+early_p")

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from fusion_core.executors.slot import Executor
-    from fusion_core.jobs import Place
     from fusion_core.recipe.graph import Recipe
     from fusion_core.results import Results
-    from fusion_core.runner import Summary
-    from fusion_core.source import Source
+    from fusion_core.running.context import Place, Source
+    from fusion_core.running.executors.slot import Executor
+    from fusion_core.running.runner import Summary
 
 RecipeOption = Annotated[
     str, typer.Option(metavar="NAME|FILE", help="iccv2023, iccv2023-faithful, demo, or a TOML file (docs/recipe.md).")
@@ -54,10 +53,10 @@ def plan(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show what `run` would do with the same options: the graph, what is done and missing, and how long it may take."""
-    from fusion_core.plan import make_plan
     from fusion_core.plan_table import as_json, as_table
     from fusion_core.recipe.toml import find_recipe
-    from fusion_core.source import DatasetSource
+    from fusion_core.running.context import DatasetSource
+    from fusion_core.running.plan import make_plan
 
     source = DatasetSource(root=dataset, split=split)
     place = prepared(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, "auto")
@@ -100,11 +99,11 @@ def run(
     masks it is made from, settings or weights have changed. Exit code 1: some videos failed; the rest are done.
     """
     from fusion_core.live_table import watching
-    from fusion_core.plan import make_plan
     from fusion_core.recipe.toml import find_recipe
     from fusion_core.results import find_annotations, write_results
-    from fusion_core.runner import run_recipe
-    from fusion_core.source import DatasetSource
+    from fusion_core.running.context import DatasetSource
+    from fusion_core.running.plan import make_plan
+    from fusion_core.running.runner import run_recipe
 
     if address is not None and executor != "ray":
         raise typer.BadParameter("--address goes with --executor ray")
@@ -147,7 +146,7 @@ def prepared(
     from program_kit.options import checked_device
 
     from fusion_core.recipe.weights import named_checkpoints, stored_checkpoints, with_weights
-    from fusion_core.runner import prepare
+    from fusion_core.running.runner import prepare
 
     stored = stored_checkpoints(checkpoints, recipe) if checkpoints else {}
     weighted = with_weights(recipe, stored | named_checkpoints(checkpoint or ()), weights)
@@ -156,10 +155,10 @@ def prepared(
 
 def _executor(name: str, address: str | None, place: "Place", workers: int | None) -> "Executor":
     if name == "ray":
-        from fusion_core.executors.ray import RayExecutor
+        from fusion_core.running.executors.ray import RayExecutor
 
         return RayExecutor(address, workers, place.device, max(model.memory for model in place.recipe.models))
-    from fusion_core.runner import default_executor
+    from fusion_core.running.runner import default_executor
 
     local = default_executor(place, workers)
     if local.limited_by_memory:

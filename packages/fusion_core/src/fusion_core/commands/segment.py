@@ -20,9 +20,9 @@ from fusion_core.progress import counted
 from fusion_core.recipe.graph import Pairing, Vote
 
 if TYPE_CHECKING:
-    from fusion_core.jobs import Place
     from fusion_core.recipe.graph import Recipe
-    from fusion_core.runner import Summary
+    from fusion_core.running.context import Place
+    from fusion_core.running.runner import Summary
 
 RUNS = "runs"
 MADE = ("overlay", "masks", "rgba", "masks.json")
@@ -56,7 +56,7 @@ def segment(
     from mask_interchange import read_expressions
 
     from fusion_core.recipe.toml import find_recipe
-    from fusion_core.source import VideoSource
+    from fusion_core.running.context import VideoSource
 
     sentences = [*(expression or ()), *(read_expressions(expressions) if expressions else ())]
     if not sentences:
@@ -89,8 +89,8 @@ def _paired(recipe: "Recipe", pairing: Pairing) -> "Recipe":
 
 def _carry_out(place: "Place", workers: int | None) -> "Summary":
     from fusion_core.live_table import watching
-    from fusion_core.plan import make_plan
-    from fusion_core.runner import default_executor, run_recipe
+    from fusion_core.running.plan import make_plan
+    from fusion_core.running.runner import default_executor, run_recipe
 
     plan = make_plan(place)
     with watching(plan) as listener:

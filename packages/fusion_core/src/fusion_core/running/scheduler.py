@@ -12,9 +12,9 @@ from typing import Any
 from mask_interchange import MaskInterchangeError
 
 from fusion_core.errors import FusionCoreError
-from fusion_core.executors.slot import Outcome, SlotHandle, Verdict
-from fusion_core.jobs import Job
-from fusion_core.tasks import Task
+from fusion_core.running.executors.slot import Outcome, SlotHandle, Verdict
+from fusion_core.running.jobs import Job
+from fusion_core.running.worker import Task
 
 ATTEMPTS = 2  # workers that may be lost over one video
 LOST_IN_A_ROW = 4  # workers that may be lost before a job has done any video at all

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from fusion_core.tasks import Session, Task
-from fusion_core.worker import JobError, Report, VideoError, WorkerLostError
+from fusion_core.running.worker import JobError, Report, Session, Task, VideoError, WorkerLostError
 
 
 class Verdict(StrEnum):

@@ -8,9 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import psutil
 
-from fusion_core.executors.slot import Outcome, Slot
-from fusion_core.tasks import Task
-from fusion_core.worker import Report
+from fusion_core.running.executors.slot import Outcome, Slot
+from fusion_core.running.worker import Report, Task
 
 _GIB = 2**30
 

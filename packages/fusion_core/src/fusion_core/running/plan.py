@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from mask_interchange import DatasetError, MaskInterchangeError, MaskRun
 
 from fusion_core.errors import FusionCoreError, ProgramError, RecipeError
-from fusion_core.jobs import Job, Place, ProgramJob, jobs_of
-from fusion_core.programs import find_program
 from fusion_core.recipe.graph import ExistingRun, Node
+from fusion_core.running.context import Place
+from fusion_core.running.environments import find_program
+from fusion_core.running.jobs import Job, ProgramJob, jobs_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,75 +6,33 @@ A job writes one run, or several that share their work, and says of every video 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache, cached_property
 from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mask_interchange import Dataset, DatasetError, MaskRun, RunManifest
-from mask_interchange.codec import SUFFIX
+from mask_interchange import MaskRun, RunManifest
 from mask_interchange.errors import RunBusyError
 
 from fusion_core.errors import MemberError, ProgramError
-from fusion_core.ledger import Hashes, Ledger
-from fusion_core.programs import Tell, find_program
 from fusion_core.recipe.graph import (
     OWN_WEIGHTS,
-    ExistingRun,
     Model,
     Options,
     Predict,
     Propagate,
-    Recipe,
     Vote,
     option_arguments,
 )
-from fusion_core.source import Source
-from fusion_core.tasks import ProgramTask, Task, VoteTask
+from fusion_core.running.context import Place
+from fusion_core.running.environments import Tell, find_program
+from fusion_core.running.provenance import Hashes
+from fusion_core.running.worker import ProgramTask, Task, VoteTask
 from fusion_core.voting.fused_run import Fusion, file_sha256, fingerprint
 
 Settings = Mapping[str, Any]
 _VOTE_MEMORY = 0.5  # GiB
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """What a recipe is carried out on, and where.
-
-    Attributes:
-        recipe: its models have their weights.
-        source: videos and sentences, as programs are told.
-        dataset: the same, opened.
-        ledger: of the folder of runs.
-        device: the programs' option `--device`.
-    """
-
-    recipe: Recipe
-    source: Source
-    dataset: Dataset
-    ledger: Ledger
-    device: str = "auto"
-    _frames: dict[str, str | None] = field(default_factory=dict, init=False, repr=False)
-
-    def run(self, name: str) -> Path:
-        """Folder of the run `name`."""
-        node = self.recipe.node(name)
-        return node.path if isinstance(node, ExistingRun) else self.ledger.runs / name
-
-    def masks(self, run: str, video: str) -> Path:
-        """File of a video's masks."""
-        return self.run(run) / "videos" / (video + SUFFIX)
-
-    def frames(self, video: str) -> str | None:
-        """SHA-256 of a video's frames, None if they cannot be read: its program will say why."""
-        if video not in self._frames:
-            try:
-                self._frames[video] = self.dataset.videos[video].source.fingerprint()
-            except DatasetError:
-                self._frames[video] = None
-        return self._frames[video]
 
 
 class Job(ABC):

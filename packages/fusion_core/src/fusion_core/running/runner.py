@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusion_core.dealing import Dealer, Event, Failure, Listener
 from fusion_core.errors import RecipeError
-from fusion_core.executors.local import LocalExecutor
-from fusion_core.executors.slot import Executor
-from fusion_core.jobs import Place, jobs_of
-from fusion_core.ledger import Ledger, Speed
-from fusion_core.plan import Plan, given_runs, lacking, make_plan, videos_of, without_weights
 from fusion_core.recipe.graph import Recipe
-from fusion_core.source import Source
+from fusion_core.running.context import Place, Source
+from fusion_core.running.executors.local import LocalExecutor
+from fusion_core.running.executors.slot import Executor
+from fusion_core.running.jobs import jobs_of
+from fusion_core.running.plan import Plan, given_runs, lacking, make_plan, videos_of, without_weights
+from fusion_core.running.provenance import Ledger, Speed
+from fusion_core.running.scheduler import Dealer, Event, Failure, Listener
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from fusion_core import programs
 from fusion_core.errors import ProgramError
-from fusion_core.programs import Member, Program, find_program
 from fusion_core.recipe.published import ICCV2023
+from fusion_core.running import environments
+from fusion_core.running.environments import Member, Program, find_program
 
 
 def executable(path, text):
@@ -38,7 +38,7 @@ def test_any_other_program_is_looked_up(tmp_path, monkeypatch):
 
 
 def test_outside_a_checkout_programs_are_those_on_the_path(monkeypatch):
-    monkeypatch.setattr(programs, "_scripts", dict)
+    monkeypatch.setattr(environments, "_scripts", dict)
     with pytest.raises(ProgramError, match=r"no program 'soc-infer' on the PATH$"):
         find_program(["soc-infer"])
     assert Path(find_program(["fusion-core"]).command[0]).name == "fusion-core"  # installed beside this one

@@ -12,9 +12,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from fusion_core.errors import FusionCoreError
-from fusion_core.executors.slot import Outcome, Slot, Verdict
-from fusion_core.tasks import Task
-from fusion_core.worker import Report
+from fusion_core.running.executors.slot import Outcome, Slot, Verdict
+from fusion_core.running.worker import Report, Task
 
 _GIB = 2**30
 _CLOSING = 30.0  # seconds that workers get to end by themselves
