@@ -18,7 +18,7 @@ from rvos_evaluation.scoreboard import write_files
 
 from fusion_core.ablation import Row, ablation, as_markdown, scored_runs
 from fusion_core.running.context import DatasetSource, Place
-from fusion_core.submission import write_submission
+from fusion_core.submission.writer import write_submission
 
 Report = Callable[[int, int], None]
 

@@ -8,7 +8,7 @@ import typer
 from fusion_core.progress import counted
 
 if TYPE_CHECKING:
-    from fusion_core.submission_check import SubmissionReport
+    from fusion_core.submission.checker import SubmissionReport
 
 LISTED = 10  # findings of one kind printed in the text report
 
@@ -27,7 +27,7 @@ def submit(
     """Write a run as a challenge submission: Annotations/<video>/<expression>/<frame>.png in a zip file."""
     from mask_interchange import MaskRun, open_dataset
 
-    from fusion_core.submission import write_submission
+    from fusion_core.submission.writer import write_submission
 
     with counted("videos") as report:
         opened = open_dataset(dataset, split) if dataset else None
@@ -45,7 +45,7 @@ def check_submission(
     """List every fault of a submission; exit code 1 when there is one."""
     from mask_interchange import open_dataset
 
-    from fusion_core.submission_check import check_submission
+    from fusion_core.submission.checker import check_submission
 
     with counted("masks") as report:
         result = check_submission(file, open_dataset(dataset, split) if dataset else None, report)

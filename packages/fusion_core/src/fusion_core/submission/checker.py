@@ -22,7 +22,7 @@ from PIL import Image
 from rvos_evaluation.threads import in_threads
 
 from fusion_core.errors import SubmissionError
-from fusion_core.submission import TOP
+from fusion_core.submission.writer import TOP
 
 MAX_DIRECTORY = 64 * 2**20  # bytes of the zip file's table of contents: about half a million masks
 MAX_PNG = 16 * 2**20  # bytes of one mask's file

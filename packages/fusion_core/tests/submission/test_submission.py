@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from fusion_core.cli import app
 from fusion_core.errors import SubmissionError
-from fusion_core.submission import mask_png, write_submission
-from fusion_core.submission_check import MAX_PNG, Kind, check_submission
+from fusion_core.submission.checker import MAX_PNG, Kind, check_submission
+from fusion_core.submission.writer import mask_png, write_submission
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mask_interchange import Expression, MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
