@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from fusion_core.recipe.graph import Recipe
-    from fusion_core.results import Results
+    from fusion_core.results.writer import Results
     from fusion_core.running.context import Place, Source
     from fusion_core.running.executors.slot import Executor
     from fusion_core.running.runner import Summary
@@ -100,7 +100,7 @@ def run(
     """
     from fusion_core.live_table import watching
     from fusion_core.recipe.toml import find_recipe
-    from fusion_core.results import find_annotations, write_results
+    from fusion_core.results.writer import find_annotations, write_results
     from fusion_core.running.context import DatasetSource
     from fusion_core.running.plan import make_plan
     from fusion_core.running.runner import run_recipe
@@ -168,8 +168,8 @@ def _executor(name: str, address: str | None, place: "Place", workers: int | Non
 
 def _tell(summary: "Summary", results: "Results | None") -> None:
     """What came of it, for people."""
-    from fusion_core.ablation import as_markdown
     from fusion_core.live_table import duration
+    from fusion_core.results.ablation import as_markdown
 
     tell_failures(summary)
     if results is None:

@@ -16,7 +16,7 @@ from rvos_evaluation.annotations import open_annotations
 from rvos_evaluation.evaluation import Evaluation, evaluate_run
 from rvos_evaluation.scoreboard import write_files
 
-from fusion_core.ablation import Row, ablation, as_markdown, scored_runs
+from fusion_core.results.ablation import Row, ablation, as_markdown, scored_runs
 from fusion_core.running.context import DatasetSource, Place
 from fusion_core.submission.writer import write_submission
 
