@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fusion_core.errors import ConversionError
-from fusion_core.progress import counted
+from fusion_core.terminal.progress import counted
 
 if TYPE_CHECKING:
     from mask_interchange import Dataset, RunManifest

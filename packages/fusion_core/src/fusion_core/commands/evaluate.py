@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fusion_core.progress import counted
+from fusion_core.terminal.progress import counted
 
 
 def evaluate(

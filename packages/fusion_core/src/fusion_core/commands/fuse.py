@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fusion_core.errors import FusionCoreError, MemberError
-from fusion_core.progress import counted
 from fusion_core.recipe.graph import Pairing, Vote
 from fusion_core.recipe.published import ICCV2023
+from fusion_core.terminal.progress import counted
 
 if TYPE_CHECKING:
     from fusion_core.voting.fused_run import Fusion

@@ -53,10 +53,10 @@ def plan(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show what `run` would do with the same options: the graph, what is done and missing, and how long it may take."""
-    from fusion_core.plan_table import as_json, as_table
     from fusion_core.recipe.toml import find_recipe
     from fusion_core.running.context import DatasetSource
     from fusion_core.running.plan import make_plan
+    from fusion_core.terminal.plan_table import as_json, as_table
 
     source = DatasetSource(root=dataset, split=split)
     place = prepared(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, "auto")
@@ -98,12 +98,12 @@ def run(
     The same command goes on where it was stopped, however that happened. A video is made again only if its frames, the
     masks it is made from, settings or weights have changed. Exit code 1: some videos failed; the rest are done.
     """
-    from fusion_core.live_table import watching
     from fusion_core.recipe.toml import find_recipe
     from fusion_core.results.writer import find_annotations, write_results
     from fusion_core.running.context import DatasetSource
     from fusion_core.running.plan import make_plan
     from fusion_core.running.runner import run_recipe
+    from fusion_core.terminal.live_table import watching
 
     if address is not None and executor != "ray":
         raise typer.BadParameter("--address goes with --executor ray")
@@ -115,7 +115,7 @@ def run(
             summary = run_recipe(place, _executor(executor, address, place, workers), listener, look)
         results = None
         if summary.complete:
-            from fusion_core.progress import counted
+            from fusion_core.terminal.progress import counted
 
             with counted("scores") as report:
                 folder = out or runs.absolute().parent / "result"
@@ -168,8 +168,8 @@ def _executor(name: str, address: str | None, place: "Place", workers: int | Non
 
 def _tell(summary: "Summary", results: "Results | None") -> None:
     """What came of it, for people."""
-    from fusion_core.live_table import duration
     from fusion_core.results.ablation import as_markdown
+    from fusion_core.terminal.live_table import duration
 
     tell_failures(summary)
     if results is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from program_kit.options import DatasetOption, SplitOption, VideoOption, open_source
 
-from fusion_core.progress import counted
+from fusion_core.terminal.progress import counted
 
 if TYPE_CHECKING:
     from mask_interchange import MaskRun, Video

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from program_kit.options import DatasetOption, SplitOption, VideoOption, open_source
 
-from fusion_core.progress import counted
+from fusion_core.terminal.progress import counted
 
 
 def report(

@@ -16,8 +16,8 @@ from fusion_core.commands.recipe import (
     prepared,
     tell_failures,
 )
-from fusion_core.progress import counted
 from fusion_core.recipe.graph import Pairing, Vote
+from fusion_core.terminal.progress import counted
 
 if TYPE_CHECKING:
     from fusion_core.recipe.graph import Recipe
@@ -88,9 +88,9 @@ def _paired(recipe: "Recipe", pairing: Pairing) -> "Recipe":
 
 
 def _carry_out(place: "Place", workers: int | None) -> "Summary":
-    from fusion_core.live_table import watching
     from fusion_core.running.plan import make_plan
     from fusion_core.running.runner import default_executor, run_recipe
+    from fusion_core.terminal.live_table import watching
 
     plan = make_plan(place)
     with watching(plan) as listener:

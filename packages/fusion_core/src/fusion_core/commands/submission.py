@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fusion_core.progress import counted
+from fusion_core.terminal.progress import counted
 
 if TYPE_CHECKING:
     from fusion_core.submission.checker import SubmissionReport

@@ -3,10 +3,10 @@
 import io
 
 import pytest
-from fusion_core.live_table import Lines, LiveTable, duration
 from fusion_core.recipe.graph import Predict
 from fusion_core.running.plan import NodePlan, Plan
 from fusion_core.running.scheduler import Event
+from fusion_core.terminal.live_table import Lines, LiveTable, duration
 from rich.console import Console
 
 VIDEOS = ("v1", "v2", "v3", "v4")

@@ -7,10 +7,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fusion_core.live_table import duration
 from fusion_core.recipe.graph import Predict, Propagate, Vote
 from fusion_core.running.context import Place
 from fusion_core.running.plan import NodePlan, Plan
+from fusion_core.terminal.live_table import duration
 
 
 def as_table(place: Place, plan: Plan) -> RenderableType:
