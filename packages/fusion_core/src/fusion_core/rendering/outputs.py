@@ -11,8 +11,8 @@ import numpy.typing as npt
 from mask_interchange import MaskRun, Video, VideoMasks
 from mask_interchange.convert import export_annotations, export_coco
 
-from fusion_core.alignment import fitting
 from fusion_core.errors import FusionCoreError
+from fusion_core.rendering.alignment import fitting
 from fusion_core.rendering.colours import colours
 from fusion_core.rendering.legend import draw_legend
 from fusion_core.rendering.overlay import cut_out, lay_over

@@ -25,9 +25,9 @@ from rvos_evaluation.errors import EvaluationError
 from rvos_evaluation.evaluation import Evaluation
 from rvos_evaluation.protocols import Target
 
-from fusion_core.alignment import fitting
 from fusion_core.errors import FusionCoreError
 from fusion_core.recipe.graph import Node, Pairing, Vote
+from fusion_core.rendering.alignment import fitting
 from fusion_core.report.disagreement import Values, disagreement
 from fusion_core.report.thumbnails import small_frame, small_masks, small_size
 from fusion_core.voting.fuse import aligned

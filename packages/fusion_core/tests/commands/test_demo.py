@@ -12,7 +12,7 @@ from mask_interchange import MaskRun, open_dataset
 from rvos_synthetic import draw_video
 from typer.testing import CliRunner
 
-ACTING = (sys.executable, str(Path(__file__).with_name("acting.py")))
+ACTING = (sys.executable, str(Path(__file__).parents[1] / "acting.py"))
 
 
 def demo(out, videos=1):

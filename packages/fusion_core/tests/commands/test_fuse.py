@@ -20,7 +20,7 @@ from mask_interchange import (
 from typer.testing import CliRunner
 
 SIZE = (5, 6)
-GOLDENS = Path(__file__).parent / "goldens" / "fusion_core"
+GOLDENS = Path(__file__).parents[1] / "goldens" / "fusion_core"
 
 
 def call(*arguments):
