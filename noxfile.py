@@ -25,15 +25,19 @@ nox.options.default_venv_backend = "none"  # uv makes the environments, one a pa
 nox.options.error_on_missing_interpreters = True
 
 
+def settings(member: Path) -> dict:
+    """The `pyproject.toml` of a workspace member."""
+    return tomllib.loads((member / "pyproject.toml").read_text())
+
+
 def project(member: Path) -> dict:
     """The `[project]` table of a workspace member."""
-    return tomllib.loads((member / "pyproject.toml").read_text())["project"]
+    return settings(member)["project"]
 
 
 def test_tools(member: Path) -> list[str]:
     """What the tests of a workspace member need besides its own requirements."""
-    settings = tomllib.loads((member / "pyproject.toml").read_text())
-    return settings.get("dependency-groups", {}).get("test", [])
+    return settings(member).get("dependency-groups", {}).get("test", [])
 
 
 def environment(member: Path) -> dict[str, str]:
@@ -43,6 +47,7 @@ def environment(member: Path) -> dict[str, str]:
 
 def sync(session: nox.Session, member: Path) -> None:
     """Install exactly what the lock file says this member, its extras and its tests need, and nothing else."""
+    names = [project(member)["name"], *settings(member).get("tool", {}).get("rvos-fusion", {}).get("tested-with", [])]
     session.run(
         "uv",
         "sync",
@@ -51,8 +56,7 @@ def sync(session: nox.Session, member: Path) -> None:
         "--quiet",
         "--all-extras",
         *(["--group", "test"] if test_tools(member) else []),
-        "--package",
-        project(member)["name"],
+        *(f"--package={name}" for name in names),
         env=environment(member),
     )
 

@@ -13,9 +13,9 @@ from aot_deaot.config import named_config
 from aot_deaot.network import PropagationNetwork
 from demo_weights.clips import RandomClips
 from demo_weights.errors import DemoWeightsError
-from demo_weights.propagators import first_masks_run, is_propagator
+from demo_weights.propagators import first_masks_run
 from demo_weights.shipping import LARGEST, StageFacts, best_course, card, results, write_half
-from demo_weights.stages import EASY, STAGES
+from demo_weights.stages import EASY, STAGES, is_propagator
 from demo_weights.training import best_weights, shipped, split_of
 from demo_weights.variants import VARIANTS
 from demo_weights.vocabulary import write_tokenizer

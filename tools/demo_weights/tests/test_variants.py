@@ -16,6 +16,7 @@ from uninext.bundled import BUNDLED
 def test_a_model_is_a_program_unless_it_is_a_variant():
     assert variant("soc") == Variant("soc", "demo")
     assert variant("uninext-vit") == Variant("uninext", "demo-vit")
+    assert [one.config for one in VARIANTS.values()] == list(BUNDLED)
 
 
 @pytest.mark.parametrize("model", list(VARIANTS))

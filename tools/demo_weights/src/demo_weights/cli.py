@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -63,12 +64,17 @@ def score(
 
 
 def _known(models: list[str] | None) -> list[str]:
+    from demo_weights.errors import DemoWeightsError
     from demo_weights.stages import STAGES
+    from demo_weights.training import package
 
     unknown = set(models or ()) - set(STAGES)
     if unknown:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected one of {', '.join(STAGES)}")
-    return models or list(STAGES)
+    known = models or list(STAGES)
+    if missing := {package(model) for model in known if find_spec(package(model)) is None}:
+        raise DemoWeightsError(f"not installed: {', '.join(sorted(missing))}; see tools/demo_weights/README.md")
+    return known
 
 
 def _stages(model: str, names: str) -> list[str]:

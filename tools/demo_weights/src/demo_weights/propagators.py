@@ -16,11 +16,6 @@ from program_kit.weights import BundledWeights
 CONFIG = "demo"
 
 
-def is_propagator(model: str) -> bool:
-    """Whether a model carries masks on rather than finding them."""
-    return model in BUNDLED
-
-
 def shipped_propagator(model: str) -> BundledWeights:
     """Where the package keeps a model's weights."""
     return BUNDLED[cast(Family, model)]

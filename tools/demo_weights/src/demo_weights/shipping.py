@@ -15,8 +15,7 @@ from rvos_synthetic import EDITION
 from safetensors.torch import save_file
 
 from demo_weights.errors import DemoWeightsError
-from demo_weights.propagators import first_masks_run, is_propagator
-from demo_weights.stages import SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage
+from demo_weights.stages import SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage, is_propagator
 from demo_weights.training import BEST, shipped
 from demo_weights.variants import variant
 
@@ -109,6 +108,8 @@ def score(model: str, data: Path, work: Path) -> Means:
     network = variant(model)
     source = ["--dataset", data, "--split", "test", "--out", out]
     if is_propagator(model):
+        from demo_weights.propagators import first_masks_run
+
         masks = first_masks_run(data, "test", work / "first_masks")
         command = [f"{model}-propagate", *source, "--masks", masks]
     else:
@@ -152,7 +153,7 @@ Scores on the {VIDEOS["test"]} videos of the test split, which were used for no 
 | --- | --- | --- |
 | {100 * test.jf:.1f} | {100 * test.j:.1f} | {100 * test.f:.1f} |
 
-Made by `uv run --package demo-weights demo-weights train {model}`, with `--stages` and `--share` where not all
+Made by `uv run --all-packages demo-weights train {model}`, with `--stages` and `--share` where not all
 stages or clips are listed above. License as of the program.
 """
 
@@ -206,5 +207,5 @@ The recipe `demo`, from predictions to the last vote:
 {gains}
 Both tables are made by
 
-    uv run --package demo-weights demo-weights score
+    uv run --all-packages demo-weights score
 """

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from aot_deaot.recipes import FallingRates, PropagationRecipe
 from rvos_layers.inference.config import ResizeRule
 from rvos_synthetic.textures import COLOURS
 from rvos_training.loop.optimizer import Optimisation
 from rvos_training.loop.train_config import Recipe
+
+if TYPE_CHECKING:  # a model is trained where no other one needs to be installed
+    from aot_deaot.recipes import PropagationRecipe
 
 SIZE = (96, 160)  # of the drawn videos
 VIDEOS = {"train": 1200, "valid": 16, "test": 40}
@@ -89,8 +92,10 @@ class PropagationStage:
     reference: float
     relative: str | None = None
 
-    def recipe(self, share: float, seed: int) -> PropagationRecipe:
+    def recipe(self, share: float, seed: int) -> "PropagationRecipe":
         """As the trainer takes it, for a part of the samples."""
+        from aot_deaot.recipes import FallingRates, PropagationRecipe
+
         return PropagationRecipe(
             epochs=self.epochs,
             batch=self.batch,
@@ -160,3 +165,8 @@ STAGES: Mapping[str, tuple[Stage, ...] | tuple[PropagationStage, ...]] = {
     "uninext-convnext": FRAME_BY_FRAME,
     "uninext-vit": BEHIND_VIT,
 }
+
+
+def is_propagator(model: str) -> bool:
+    """Whether a model carries masks on rather than finding them."""
+    return isinstance(STAGES[model][0], PropagationStage)

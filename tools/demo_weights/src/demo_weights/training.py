@@ -15,8 +15,7 @@ from rvos_training.data.object_presence import Presence
 from rvos_training.loop.train_config import Recipe
 
 from demo_weights.clips import RandomClips
-from demo_weights.propagators import is_propagator, shipped_propagator, train_propagator
-from demo_weights.stages import EPOCHS, SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage
+from demo_weights.stages import EPOCHS, SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage, is_propagator
 from demo_weights.variants import VARIANTS, shipped_variant, variant
 
 DEMO = "demo"  # tokenizer
@@ -38,7 +37,16 @@ def shipped(model: str) -> BundledWeights:
     """Where a package keeps its weights."""
     if model in VARIANTS:
         return shipped_variant(model)
-    return shipped_propagator(model) if is_propagator(model) else import_module(f"{model}.bundled").BUNDLED
+    if is_propagator(model):
+        from demo_weights.propagators import shipped_propagator
+
+        return shipped_propagator(model)
+    return import_module(f"{model}.bundled").BUNDLED
+
+
+def package(model: str) -> str:
+    """The package that a model is trained by."""
+    return "aot_deaot" if is_propagator(model) else variant(model).package
 
 
 def best_weights(out: Path, stages: Sequence[Stage | PropagationStage]) -> Path | None:
@@ -84,6 +92,8 @@ def train(
         if stages is None or stage.name in stages:
             start = best_weights(out, STAGES[model][:place])
             if isinstance(stage, PropagationStage):
+                from demo_weights.propagators import train_propagator
+
                 relative = relative_weights(out, stage)
                 train_propagator(model, stage.recipe(share, seed), start, relative, data, out / stage.name, device)
             else:

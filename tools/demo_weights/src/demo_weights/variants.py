@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 
 from program_kit.weights import BundledWeights
-from uninext.bundled import BUNDLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,10 @@ class Variant:
     config: str
 
 
-VARIANTS: Mapping[str, Variant] = {config.replace("demo", "uninext"): Variant("uninext", config) for config in BUNDLED}
+VARIANTS: Mapping[str, Variant] = {
+    "uninext-convnext": Variant("uninext", "demo-convnext"),
+    "uninext-vit": Variant("uninext", "demo-vit"),
+}
 
 
 def variant(model: str) -> Variant:
@@ -30,4 +33,5 @@ def variant(model: str) -> Variant:
 
 def shipped_variant(model: str) -> BundledWeights:
     """Where a program keeps the weights of one of its networks."""
-    return BUNDLED[VARIANTS[model].config]
+    network = VARIANTS[model]
+    return import_module(f"{network.package}.bundled").BUNDLED[network.config]
