@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from mask_interchange import DatasetError, MaskInterchangeError, check_name, open_dataset
-from mask_interchange.json_files import Place, read_json
+from mask_interchange.json_files import JsonPlace, read_json
 
 CATEGORIES = [{"supercategory": "object", "id": 1, "name": "object"}]
 SUFFIX = ".jpg"  # of the release's frames
@@ -66,12 +66,12 @@ def from_ytvis(file: Path) -> dict[str, dict]:
     return {"videos": videos}
 
 
-def _entries(top: Place, content: object) -> Iterator[tuple[Place, object]]:
+def _entries(top: JsonPlace, content: object) -> Iterator[tuple[JsonPlace, object]]:
     for number, entry in enumerate(top.get(content, "videos", list)):
         yield top / "videos" / str(number), entry
 
 
-def _expression(at: Place, entry: object) -> dict[str, str]:
+def _expression(at: JsonPlace, entry: object) -> dict[str, str]:
     texts = at.get(entry, "expressions", list)
     if len(texts) != 1:
         raise DatasetError(f"{at / 'expressions'}: expected one expression an entry, found {len(texts)}")
@@ -80,7 +80,7 @@ def _expression(at: Place, entry: object) -> dict[str, str]:
     return expression if group is None else expression | {"obj_id": group}
 
 
-def _frame(at: Place, video: str, path: object) -> str:
+def _frame(at: JsonPlace, video: str, path: object) -> str:
     """Name of the frame in `<video>/<frame>.jpg`."""
     file = PurePosixPath(at.typed(path, str))
     if len(file.parts) != 2 or file.parts[0] != video:

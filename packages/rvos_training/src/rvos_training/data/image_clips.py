@@ -19,7 +19,7 @@ from kornia.filters import motion_blur
 from kornia.geometry.transform import get_perspective_transform, warp_perspective
 from mask_interchange import DatasetError, MaskInterchangeError, Size, decode_mask, runs_to_counts
 from mask_interchange.images import read_rgb
-from mask_interchange.json_files import Place, read_json
+from mask_interchange.json_files import JsonPlace, read_json
 from numpy.typing import NDArray
 from pycocotools import mask as polygons
 from torch import Tensor
@@ -82,7 +82,7 @@ class _Entry:
     caption: str
     size: Size
     segmentation: object
-    place: Place
+    place: JsonPlace
 
 
 class ImageClips:
@@ -129,7 +129,7 @@ class ImageClips:
 
 def _read_entries(file: Path, images: Path) -> list[_Entry]:
     at, tree = read_json(file)
-    objects: dict[int, list[tuple[Place, object]]] = {}
+    objects: dict[int, list[tuple[JsonPlace, object]]] = {}
     for number, one in enumerate(at.get(tree, "annotations", list)):
         place = at / f"annotations.{number}"
         objects.setdefault(place.get(one, "image_id", int), []).append((place, one))
