@@ -3,7 +3,7 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from uninext.geometry import frame_geometry, wave_codes
+from uninext.geometry import frame_geometry, sinusoidal_encoding
 
 SIZES = st.tuples(st.integers(20, 300), st.integers(20, 300))
 
@@ -18,9 +18,9 @@ def test_levels_tile_the_padded_frame(size: tuple[int, int]) -> None:
     assert 0 <= width - size[1] < 32
     assert [(height // s, width // s) for s in (8, 16, 32)] == list(geometry.level_sizes[:3])
     assert geometry.tokens == sum(h * w for h, w in geometry.level_sizes)
-    for name in ("position_codes", "centres", "anchors", "proposable"):
+    for name in ("position_encoding", "centres", "anchors", "valid_anchors"):
         assert len(getattr(geometry, name)) == geometry.tokens
-    maps = geometry.split(geometry.position_codes)
+    maps = geometry.split(geometry.position_encoding)
     assert [tuple(m.shape) for m in maps] == [(32, h, w) for h, w in geometry.level_sizes]
 
 
@@ -30,14 +30,14 @@ def test_centres_of_real_tokens_lie_in_the_frame(size: tuple[int, int]) -> None:
     geometry = frame_geometry(size, 32)
     real = geometry.centres[~geometry.padding] / geometry.valid_ratios
     assert ((real > 0) & (real < 1)).all()
-    assert not (geometry.proposable & geometry.padding).any()
-    chosen = geometry.anchors[geometry.proposable]
+    assert not (geometry.valid_anchors & geometry.padding).any()
+    chosen = geometry.anchors[geometry.valid_anchors]
     assert ((chosen > 0.01) & (chosen < 0.99)).all()
 
 
 def test_the_outer_ring_is_not_proposed_at_the_published_size() -> None:
     geometry = frame_geometry((480, 853), 32)
-    fine, middle = (g[0] for g in geometry.split(geometry.proposable[:, None].float())[:2])
+    fine, middle = (g[0] for g in geometry.split(geometry.valid_anchors[:, None].float())[:2])
     assert geometry.tokens == 8617
     assert not fine[0].any()
     assert not fine[:, 0].any()
@@ -55,7 +55,7 @@ def test_without_padding_nothing_is_padding() -> None:
 
 def test_wave_codes_begin_with_the_plain_sine() -> None:
     angles = torch.tensor([0.0, 0.5])
-    codes = wave_codes(angles, 6)
+    codes = sinusoidal_encoding(angles, 6)
     torch.testing.assert_close(codes[:, 0], angles.sin())
     torch.testing.assert_close(codes[:, 1], angles.cos())
     assert codes.shape == (2, 6)

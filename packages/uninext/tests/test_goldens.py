@@ -14,8 +14,8 @@ from uninext.backbone import flatten_levels
 from uninext.config import ImageConfig
 from uninext.geometry import FrameGeometry, frame_geometry
 from uninext.heads import pool_text
-from uninext.model import Candidates, Uninext
-from uninext.predict import best_queries, mask_probabilities, query_scores
+from uninext.model import QueryOutputs, Uninext
+from uninext.predict import mask_probabilities, query_scores, top_queries
 from uninext.preprocess import FramePreprocessor, as_pixels, clean_expression
 from uninext.text_encoder import EncodedText
 
@@ -76,7 +76,7 @@ def check_postprocess(case: GoldenCase) -> None:
     for video in range(case.manifest["config"]["videos"]):
         net_size, size = (tuple(arrays[f"in.{name}{video}"].tolist()) for name in ("net_size", "orig_size"))
         scores = query_scores(arrays[f"in.pred_logits{video}"], arrays[f"in.pred_boxious{video}"]).flatten(1)
-        index, score = best_queries(scores)
+        index, score = top_queries(scores)
         logits = arrays[f"in.pred_masks{video}"][torch.arange(len(index)), index, 0]
         probability = mask_probabilities(logits, net_size, size)
         report = StageReport(f"{case} video {video}", tolerance=1e-6)
@@ -114,7 +114,7 @@ def check_inference(case: GoldenCase, network: Uninext) -> None:
     add_stages(report, case, network, images[0], text, geometry)
 
     frames = [network.encode_frame(image, geometry) for image in images]
-    answers = [network.candidates(frame, text) for frame in frames]  # all expressions in one batch
+    answers = [network.decode(frame, text) for frame in frames]  # all expressions in one batch
     add_outputs(report, case, network, answers, output_size)
     report.check()
 
@@ -139,7 +139,7 @@ def add_stages(
     for i, (level, padding) in enumerate(zip(levels, paddings, strict=True)):
         report.add(f"src{i}", subsampled(f"mid.src{i}", level[0]), arrays[f"mid.src{i}"])
         report.add(f"padmask{i}", padding[0], arrays[f"mid.padmask{i}"], 0)
-    positions = geometry.split(geometry.position_codes)
+    positions = geometry.split(geometry.position_encoding)
     report.add("pos0", positions[0][::16, ::4, ::4], arrays["mid.pos0"])
     report.add("pos3", positions[3][::16], arrays["mid.pos3"])
 
@@ -149,12 +149,12 @@ def add_stages(
     report.add("vl_visual", tokens[0, ::11, ::8], arrays["mid.vl_visual"])
     memory = tokens
     for i, layer in enumerate(network.encoder):
-        memory = layer(memory, network.pyramid.positions(geometry), geometry)
+        memory = layer(memory, network.pyramid.position_encoding(geometry), geometry)
         report.add(f"encoder layer {i}", memory[0, ::23, ::8], arrays["mid.encoder_layers"][i])
     report.add("memory", memory[0, ::11, ::8], arrays["mid.memory"])
     proposals = network.proposals(memory, geometry)
     report.add("enc_class", proposals.scores, arrays["mid.enc_class"][:, 0])
-    report.add("topk", proposals.ranked, arrays["mid.topk"][:, 0], 0)
+    report.add("topk", proposals.indices, arrays["mid.topk"][:, 0], 0)
     report.add("init_reference", proposals.references[0], arrays["mid.init_reference"])
     decoded = network.decoder(proposals.references, memory, geometry)
     step = 1 if arrays["mid.decoder_hs"].shape[1] == network.config.num_queries else 9  # as the manifest's notes say
@@ -165,14 +165,14 @@ def add_stages(
     report.add("mask_feats", features[0], arrays["mid.mask_feats"])
     parameters = network.dynamic_mask.controller(decoded.queries[-1])
     report.add("mask_params", parameters[0, ::step], arrays["mid.mask_params"])
-    judged = network.judge(decoded, pool_text(fused, text.padding_mask), memory, geometry)
+    judged = network.apply_heads(decoded, pool_text(fused, text.padding_mask), memory, geometry)
     sampled = torch.from_numpy(arrays["out.pred_masks_queries"]).expand(len(text), -1)
-    logits = network.mask_logits(judged, sampled)
+    logits = network.predict_masks(judged, sampled)
     report.add("masks of some queries", logits, arrays["out.pred_masks_sub"], 2e-4)
 
 
 def add_outputs(
-    report: StageReport, case: GoldenCase, network: Uninext, answers: list[Candidates], output_size: tuple[int, int]
+    report: StageReport, case: GoldenCase, network: Uninext, answers: list[QueryOutputs], output_size: tuple[int, int]
 ) -> None:
     """Every `out.*` array; leading axes are (expressions, frames)."""
     arrays = case.arrays
@@ -183,12 +183,12 @@ def add_outputs(
     report.add("logits", over_frames([a.class_logits for a in answers]), arrays["out.pred_logits"][..., 0])
     report.add("IoU logits", over_frames([a.iou_logits for a in answers]), arrays["out.pred_boxious"][..., 0])
     report.add("boxes", over_frames([a.boxes for a in answers]), arrays["out.pred_boxes"])
-    chosen = [best_queries(query_scores(a.class_logits, a.iou_logits)) for a in answers]
+    chosen = [top_queries(query_scores(a.class_logits, a.iou_logits)) for a in answers]
     scores = over_frames([score for _, score in chosen])
     report.add("query", over_frames([index for index, _ in chosen]), arrays["out.query_index"], 0)
     report.add("score", scores, arrays["out.score"])
     report.add("key frame", scores.argmax(1), arrays["out.key_frame"], 0)
-    logits = [network.mask_logits(a, index[:, None])[:, 0] for a, (index, _) in zip(answers, chosen, strict=True)]
+    logits = [network.predict_masks(a, index[:, None])[:, 0] for a, (index, _) in zip(answers, chosen, strict=True)]
     report.add("mask logits", over_frames(logits), arrays["out.pred_mask_selected"], 2e-4)
     image_size = answers[0].geometry.image_size
     probability = over_frames([mask_probabilities(x, image_size, output_size) for x in logits])

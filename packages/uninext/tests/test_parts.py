@@ -9,7 +9,7 @@ from uninext.errors import ConfigError, InputError
 from uninext.fusion import EarlyFusion
 from uninext.geometry import frame_geometry
 from uninext.heads import DynamicMask
-from uninext.predict import best_queries, mask_probabilities, query_scores
+from uninext.predict import mask_probabilities, query_scores, top_queries
 
 
 def test_dynamic_mask_is_a_small_network_of_each_query() -> None:
@@ -42,7 +42,7 @@ def test_probabilities_are_cropped_before_they_are_resized() -> None:
 
 def test_scores_and_the_first_of_equals() -> None:
     scores = query_scores(torch.tensor([[0.0, 2.0, 2.0]]), torch.tensor([[0.0, 1.0, 1.0]]))
-    index, score = best_queries(scores)
+    index, score = top_queries(scores)
     assert index.item() == 1
     assert score.item() == pytest.approx((0.8807971 * 0.7310586) ** 0.5, abs=1e-6)
 

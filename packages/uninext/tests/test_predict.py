@@ -74,7 +74,7 @@ def test_expressions_do_not_depend_on_their_company(
 
 def test_frames_once_and_text_once(network: Uninext, video: Video, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    for name in ("encode_frame", "encode_text", "candidates"):
+    for name in ("encode_frame", "encode_text", "decode"):
         whole = getattr(Uninext, name)
 
         def counted(self, *arguments, _name=name, _whole=whole):
@@ -83,7 +83,7 @@ def test_frames_once_and_text_once(network: Uninext, video: Video, monkeypatch: 
 
         monkeypatch.setattr(Uninext, name, counted)
     predictor(network).predict(video)
-    assert {name: calls.count(name) for name in calls} == {"encode_text": 1, "encode_frame": 3, "candidates": 3}
+    assert {name: calls.count(name) for name in calls} == {"encode_text": 1, "encode_frame": 3, "decode": 3}
 
 
 def test_support_is_every_pixel_but_numerical_zeros(network: Uninext, video: Video) -> None:

@@ -115,7 +115,7 @@ def test_losses_of_the_last_layer_by_hand() -> None:
         found = []
         for at in range(2):  # one after the other, by the way that inference goes
             frame = network.encode_frame(given.frames[at, 0], geometry)
-            found.append(network.candidates(frame, text[at : at + 1]))
+            found.append(network.decode(frame, text[at : at + 1]))
         truth = given.targets.boxes[0, 0]
         chosen = [
             stand_ins(
@@ -137,7 +137,7 @@ def test_losses_of_the_last_layer_by_hand() -> None:
                 box += (one.boxes[0, query] - truth).abs().sum().item()
                 wanted = overlap(one.boxes[0, query], truth)
                 reached += binary_cross_entropy_with_logits(one.iou_logits[0, query], wanted).item()
-                drawn = network.mask_logits(one, torch.tensor([[query]]))[0, 0].sigmoid()
+                drawn = network.predict_masks(one, torch.tensor([[query]]))[0, 0].sigmoid()
                 thinned = given.targets.masks[0, 0, 2::4, 2::4].float()
                 common = (drawn * thinned).sum()
                 dice += 1 - ((2 * common + 1) / (drawn.sum() + thinned.sum() + 1)).item()
@@ -198,8 +198,8 @@ def test_a_network_begins_with_boxes_at_their_anchors_and_few_proposals() -> Non
     with torch.no_grad():
         found = network.proposals(memory, geometry)
         decoded = network.decoder(found.references, memory, geometry)
-    inside = geometry.proposable[found.ranked[0]]
-    torch.testing.assert_close(found.references[0][inside], geometry.anchors[found.ranked[0]][inside])
+    inside = geometry.valid_anchors[found.indices[0]]
+    torch.testing.assert_close(found.references[0][inside], geometry.anchors[found.indices[0]][inside])
     torch.testing.assert_close(decoded.references[-1], found.references, atol=1e-4, rtol=0)
     assert network.proposals.score.bias.sigmoid().item() == pytest.approx(PRIOR)
 

@@ -1,6 +1,6 @@
-"""From frames to image tokens: a backbone gives maps at strides 8, 16 and 32, the pyramid makes one sequence of them.
+"""From frames to image tokens: a backbone gives maps at strides 8, 16 and 32, the pyramid projects them and adds one.
 
-Both backbones are detectron2's kind (they return `res3`, `res4`, `res5`), so that its registry can build them.
+Both are detectron2 backbones (they return `res3`, `res4`, `res5`), so that its registry can build them.
 Letters: B frames, S tokens of all levels, C hidden channels.
 """
 
@@ -20,7 +20,7 @@ FEATURES = ("res3", "res4", "res5")
 
 
 class PyramidBackbone(Backbone):
-    """What both backbones are to detectron2.
+    """The interface to detectron2 that both backbones share.
 
     Args:
         channels: of the maps at strides 8, 16 and 32.
@@ -44,7 +44,7 @@ class PyramidBackbone(Backbone):
 
 
 class ConvNeXtBackbone(PyramidBackbone):
-    """timm's ConvNeXt without its head; each used stage passes a channel norm of its own."""
+    """timm's ConvNeXt without its head; the map of each used stage has its own channel norm."""
 
     def __init__(self, config: ConvNeXtConfig) -> None:
         super().__init__(config.dims[1:])
@@ -70,7 +70,7 @@ class ConvNeXtBackbone(PyramidBackbone):
 
 
 class ViTBackbone(PyramidBackbone):
-    """detectron2's plain ViT; its one map of stride 16 is doubled, kept, and halved."""
+    """detectron2's plain ViT; its one map of stride 16 is used at double, equal and half size."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__((config.embed_dim // 2, config.embed_dim, config.embed_dim))
@@ -100,16 +100,16 @@ class ViTBackbone(PyramidBackbone):
 
 
 def build_backbone(config: ConvNeXtConfig | ViTConfig) -> PyramidBackbone:
-    """The backbone that a configuration describes."""
+    """Build the backbone of a configuration, with random weights."""
     return ConvNeXtBackbone(config) if isinstance(config, ConvNeXtConfig) else ViTBackbone(config)
 
 
 class FeaturePyramid(nn.Module):
-    """A 1x1 convolution and a group norm a level; the fourth level is made from the raw third one by stride 2."""
+    """A convolution and a group norm for each level; the fourth convolves the last map with stride 2."""
 
     def __init__(self, backbone_channels: tuple[int, int, int], hidden_size: int) -> None:
         super().__init__()
-        convolutions = [nn.Conv2d(given, hidden_size, 1) for given in backbone_channels]
+        convolutions = [nn.Conv2d(channels, hidden_size, 1) for channels in backbone_channels]
         convolutions.append(nn.Conv2d(backbone_channels[-1], hidden_size, 3, stride=2, padding=1))
         self.projections = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(32, hidden_size)) for conv in convolutions)
         self.level_codes = nn.Parameter(torch.randn(LEVELS, hidden_size))
@@ -118,11 +118,11 @@ class FeaturePyramid(nn.Module):
         """Maps [B, C_i, H_i, W_i] at strides 8, 16, 32 to maps [B, C, H_i, W_i] at strides 8, 16, 32, 64."""
         return [project(x) for project, x in zip(self.projections, [*maps, maps[-1]], strict=True)]
 
-    def positions(self, geometry: FrameGeometry) -> Tensor:
-        """Position codes [S, C]: the sine codes of the place and the learned code of the level."""
+    def position_encoding(self, geometry: FrameGeometry) -> Tensor:
+        """Position encoding [S, C]: sinusoidal for the place, learned for the level."""
         sizes = [height * width for height, width in geometry.level_sizes]
         levels = torch.cat([code.expand(size, -1) for code, size in zip(self.level_codes, sizes, strict=True)])
-        return geometry.position_codes + levels
+        return geometry.position_encoding + levels
 
 
 def flatten_levels(maps: list[Tensor]) -> Tensor:

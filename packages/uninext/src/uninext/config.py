@@ -115,11 +115,12 @@ class UninextConfig:
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_heads or self.hidden_size % 32:
             raise ConfigError(
-                f"hidden_dim={self.hidden_size} must be a multiple of 32 and of num_heads={self.num_heads}"
+                f"hidden_size={self.hidden_size} must be a multiple of 32 and of num_heads={self.num_heads}"
             )
         if self.fusion_hidden_size % self.fusion_num_heads:
             raise ConfigError(
-                f"fusion_dim={self.fusion_hidden_size} must be a multiple of fusion_num_heads={self.fusion_num_heads}"
+                f"fusion_hidden_size={self.fusion_hidden_size} must be a multiple of "
+                f"fusion_num_heads={self.fusion_num_heads}"
             )
         if min(self.encoder_layers, self.decoder_layers, self.num_queries) < 1 or self.mask_layers < 2:
             raise ConfigError(

@@ -13,7 +13,7 @@ from msda_ops import MSDeformAttn
 from torch import Tensor, nn
 
 from uninext.errors import InputError
-from uninext.geometry import FrameGeometry, wave_codes
+from uninext.geometry import FrameGeometry, sinusoidal_encoding
 
 
 class EncoderLayer(nn.Module):
@@ -26,16 +26,16 @@ class EncoderLayer(nn.Module):
         self.feedforward = FeedForward(hidden_size, feedforward_dim)
 
     def forward(self, tokens: Tensor, positions: Tensor, geometry: FrameGeometry) -> Tensor:
-        """[E, S, C] to the same shape; `positions` [S, C] are added to what asks, not to what is seen."""
+        """[E, S, C] to the same shape; positions [S, C] are added to the queries of the attention, not its values."""
         batch = len(tokens)
-        seen = self.attention(
+        attended = self.attention(
             tokens + positions,
             geometry.centres.expand(batch, -1, -1, -1),
             tokens,
             geometry.level_sizes,
             geometry.padding.expand(batch, -1),
         )
-        return self.feedforward(self.norm(tokens + seen))
+        return self.feedforward(self.norm(tokens + attended))
 
 
 class Encoder(nn.ModuleList):
@@ -50,21 +50,21 @@ class Encoder(nn.ModuleList):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposals:
-    """The chosen tokens, best first.
+    """The image tokens with the best scores, best first.
 
     Attributes:
-        scores: [E, S] of every token (logits).
-        ranked: int64 [E, Q] tokens in falling order of score.
+        scores: [E, S] logits of all tokens.
+        indices: int64 [E, Q] of the best tokens, in falling order of score.
         references: [E, Q, 4] boxes (cx, cy, w, h) in 0..1 of the unpadded frame.
     """
 
     scores: Tensor
-    ranked: Tensor
+    indices: Tensor
     references: Tensor
 
 
 class ProposalHead(nn.Module):
-    """Scores every token without looking at the text again (the memory has seen it) and refines its anchor."""
+    """Scores every token and refines its anchor; the text takes part only through the memory."""
 
     def __init__(self, hidden_size: int, queries: int) -> None:
         super().__init__()
@@ -75,52 +75,51 @@ class ProposalHead(nn.Module):
         self.box = MLP(hidden_size, hidden_size, hidden_size, 4)
 
     def forward(self, memory: Tensor, geometry: FrameGeometry) -> Proposals:
-        """Choose Q tokens of the memory [E, S, C].
+        """Select Q tokens of the memory [E, S, C].
 
-        Tokens that may not be proposed are blanked, so they share one score; where they are among the best their
-        order is whatever `topk` makes of ties, as in the published model.
+        Tokens without a valid anchor are zeroed, so all of them have the same score. Where they are among the best,
+        `topk` decides their order as it does for any tie, as in the published model.
 
         Raises:
             InputError: the frame has fewer tokens than there are queries.
         """
-        return self.choose(self.describe(memory, geometry), geometry)
+        return self.select(self.project_features(memory, geometry), geometry)
 
-    def describe(self, memory: Tensor, geometry: FrameGeometry) -> Tensor:
-        """What scores and boxes are read from, [E, S, C]; zero before the norm where nothing may be proposed."""
-        return self.norm(self.project(memory.masked_fill(~geometry.proposable[:, None], 0.0)))
+    def project_features(self, memory: Tensor, geometry: FrameGeometry) -> Tensor:
+        """Features [E, S, C] for scores and boxes; zero before the projection where the anchor is not valid."""
+        return self.norm(self.project(memory.masked_fill(~geometry.valid_anchors[:, None], 0.0)))
 
-    def boxes(self, described: Tensor, anchors: Tensor) -> Tensor:
-        """Boxes [..., 4] of described tokens [..., C] and their anchors' logits [..., 4], see `anchor_logits`."""
-        return (self.box(described) + anchors).sigmoid()
+    def boxes(self, features: Tensor, anchors: Tensor) -> Tensor:
+        """Boxes [..., 4] of features [..., C] and the logits of their anchors [..., 4], see `anchor_logits`."""
+        return (self.box(features) + anchors).sigmoid()
 
-    def choose(self, described: Tensor, geometry: FrameGeometry) -> Proposals:
-        """The Q best of described tokens; see `forward`."""
+    def select(self, features: Tensor, geometry: FrameGeometry) -> Proposals:
+        """The Q best tokens by their features [E, S, C]; see `forward`."""
         if geometry.tokens < self.queries:
             height, width = geometry.image_size
             raise InputError(
                 f"a frame resized to {height}x{width} has {geometry.tokens} image tokens, "
-                f"the network chooses {self.queries}; use a larger short side (the published one is 480)"
+                f"the network needs at least {self.queries}; use a larger short side (the published one is 480)"
             )
-        scores = self.score(described).squeeze(-1)
-        ranked = scores.topk(self.queries, dim=1).indices
-        anchors = anchor_logits(geometry)
-        chosen = described.gather(1, ranked[..., None].expand(-1, -1, described.shape[-1]))
-        return Proposals(scores, ranked, self.boxes(chosen, anchors[ranked]))
+        scores = self.score(features).squeeze(-1)
+        indices = scores.topk(self.queries, dim=1).indices
+        best = features.gather(1, indices[..., None].expand(-1, -1, features.shape[-1]))
+        return Proposals(scores, indices, self.boxes(best, anchor_logits(geometry)[indices]))
 
 
 def anchor_logits(geometry: FrameGeometry) -> Tensor:
-    """Logits [S, 4] of the anchors; infinite where nothing may be proposed, as in the published model."""
-    return geometry.anchors.logit().masked_fill(~geometry.proposable[:, None], float("inf"))
+    """Logits [S, 4] of the anchors; infinite where an anchor is not valid, as in the published model."""
+    return geometry.anchors.logit().masked_fill(~geometry.valid_anchors[:, None], float("inf"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
-    """What every decoder layer left behind.
+class DecoderOutputs:
+    """Queries and boxes after every decoder layer.
 
     Attributes:
-        queries: one [E, Q, C] a layer.
+        queries: one [E, Q, C] for each layer.
         references: boxes [E, Q, 4] (cx, cy, w, h) in 0..1 of the unpadded frame; the first is the proposal, then one
-            after each layer. In training a box's gradient reaches the layer that made it and the one before.
+            after each layer. In training, the gradient of a box reaches the layer that made it and the one before.
     """
 
     queries: list[Tensor]
@@ -128,7 +127,7 @@ class Decoded:
 
 
 class DecoderLayer(nn.Module):
-    """Queries look at each other, then at the image around their reference box."""
+    """Queries attend to each other, then to the image around their reference box."""
 
     def __init__(self, hidden_size: int, feedforward_dim: int, levels: int, num_heads: int, points: int) -> None:
         super().__init__()
@@ -142,16 +141,16 @@ class DecoderLayer(nn.Module):
         self, queries: Tensor, positions: Tensor, boxes: Tensor, memory: Tensor, geometry: FrameGeometry
     ) -> Tensor:
         """Update queries [E, Q, C] with positions [E, Q, C] and boxes [E, Q, L, 4] on the memory [E, S, C]."""
-        asking = queries + positions
-        heard, _ = self.among_queries(asking, asking, queries, need_weights=False)
-        queries = self.among_norm(queries + heard)
+        located = queries + positions
+        attended, _ = self.among_queries(located, located, queries, need_weights=False)
+        queries = self.among_norm(queries + attended)
         padding = geometry.padding.expand(len(memory), -1)
-        seen = self.to_image(queries + positions, boxes, memory, geometry.level_sizes, padding)
-        return self.feedforward(self.image_norm(queries + seen))
+        attended = self.to_image(queries + positions, boxes, memory, geometry.level_sizes, padding)
+        return self.feedforward(self.image_norm(queries + attended))
 
 
 class Decoder(nn.Module):
-    """The layers, the learned content of the queries, and a box head a layer."""
+    """The layers, each with its box head, and the learned content of the queries."""
 
     def __init__(self, layers: list[DecoderLayer], hidden_size: int, queries: int) -> None:
         super().__init__()
@@ -160,27 +159,27 @@ class Decoder(nn.Module):
         self.position_head = MLP(2 * hidden_size, hidden_size, hidden_size)
         self.box_heads = nn.ModuleList(MLP(hidden_size, hidden_size, hidden_size, 4) for _ in layers)
 
-    def forward(self, references: Tensor, memory: Tensor, geometry: FrameGeometry) -> Decoded:
+    def forward(self, references: Tensor, memory: Tensor, geometry: FrameGeometry) -> DecoderOutputs:
         """Decode from the proposals' boxes [E, Q, 4]; the k-th ranked proposal gets the k-th learned content."""
         queries = self.content.weight.expand(len(references), -1, -1)
         to_levels = torch.cat([geometry.valid_ratios, geometry.valid_ratios], -1)  # [L, 4]
-        decoded = Decoded([], [references])
+        outputs = DecoderOutputs([], [references])
         references = references.detach()
         for layer, box_head in zip(self.layers, self.box_heads, strict=True):
-            known = references.detach()
-            boxes = known[:, :, None] * to_levels
-            positions = self.position_head(self._box_codes(boxes[:, :, 0]))
+            fixed = references.detach()
+            boxes = fixed[:, :, None] * to_levels
+            positions = self.position_head(self._box_encoding(boxes[:, :, 0]))
             queries = layer(queries, positions, boxes, memory, geometry)
-            change = box_head(queries)
-            decoded.queries.append(queries)
-            decoded.references.append((change + inverse_sigmoid(references)).sigmoid())
-            references = (change + inverse_sigmoid(known)).sigmoid()  # DINO's "look forward twice"
-        return decoded
+            offsets = box_head(queries)
+            outputs.queries.append(queries)
+            outputs.references.append((offsets + inverse_sigmoid(references)).sigmoid())
+            references = (offsets + inverse_sigmoid(fixed)).sigmoid()  # DINO's "look forward twice"
+        return outputs
 
-    def _box_codes(self, boxes: Tensor) -> Tensor:
-        """Wave codes [E, Q, 2C] of boxes [E, Q, 4], in the order y, x, w, h."""
+    def _box_encoding(self, boxes: Tensor) -> Tensor:
+        """Sinusoidal encoding [E, Q, 2C] of boxes [E, Q, 4], in the order y, x, w, h."""
         in_order = boxes[..., [1, 0, 2, 3]] * (2 * math.pi)
-        return wave_codes(in_order, self.content.embedding_dim // 2).flatten(-2)
+        return sinusoidal_encoding(in_order, self.content.embedding_dim // 2).flatten(-2)
 
 
 class MLP(nn.Sequential):

@@ -41,7 +41,7 @@ from uninext.config import (
 from uninext.errors import CheckpointError, ConfigError, DeviceError
 from uninext.geometry import frame_geometry
 from uninext.model import Uninext
-from uninext.predict import answer
+from uninext.predict import predict_frame
 from uninext.preprocess import FramePreprocessor, as_pixels
 from uninext.tokenizer import AUTO, Tokenizer, named_encoder
 
@@ -167,7 +167,7 @@ class ReferringUninext(Uninext):
         pixels = FramePreprocessor(self.config.image).normalise(image)
         frame = self.encode_frame(pixels.to(self.device), geometry)
         text = self.encode_text(record["input_ids"].to(self.device), record["padding_mask"].to(self.device))
-        parts = list(answer(self, frame, text, size))
+        parts = list(predict_frame(self, frame, text, size))
         probabilities = torch.cat([part.probabilities for part in parts])
         boxes = torch.cat([part.boxes for part in parts])
         found = Instances(size)

@@ -1,4 +1,4 @@
-"""Early fusion: image tokens and words look at each other once, before the encoder.
+"""Early fusion: image tokens and words attend to each other once, before the encoder.
 
 UNINEXT `vlfusion.py` and `fuse_helper.py`, after GLIP (Li et al. 2022, section 3.2). Letters: E expressions,
 S image tokens, N words, C image channels, D text channels, H heads of K channels.
@@ -13,15 +13,15 @@ LOGIT_LIMIT = 50000.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FusionImage:
-    """The image's part in fusion; depends on no expression.
+class ImageFusionInputs:
+    """The image's half of fusion; depends on no expression.
 
-    In training every expression has an image of its own, and E comes first in every shape.
+    In training every expression has its own image, and E comes first in every shape.
 
     Attributes:
         tokens: [S, C] normed image tokens.
-        queries: [H, S, K] what the image asks (and is asked) with.
-        values: [H, S, K] what words take from the image.
+        queries: [H, S, K] scaled; words attend to them as keys.
+        values: [H, S, K] for the words.
     """
 
     tokens: Tensor
@@ -32,7 +32,7 @@ class FusionImage:
 class EarlyFusion(nn.Module):
     """Attention in both directions from one shared matrix of logits.
 
-    Image padding takes part: words see it, as in the published model.
+    Words also attend to image padding, as in the published model.
     """
 
     def __init__(self, hidden_size: int, text_hidden_size: int, fusion_hidden_size: int, num_heads: int) -> None:
@@ -49,14 +49,14 @@ class EarlyFusion(nn.Module):
         self.image_gate = nn.Parameter(torch.full((hidden_size,), 1 / 8))
         self.text_gate = nn.Parameter(torch.full((text_hidden_size,), 1 / 8))
 
-    def prepare_image(self, tokens: Tensor) -> FusionImage:
-        """The half of the work that all expressions share; `tokens` is [S, C], or [E, S, C] in training."""
+    def prepare_image(self, tokens: Tensor) -> ImageFusionInputs:
+        """The half that all expressions share, of image tokens [S, C], or [E, S, C] in training."""
         tokens = self.image_norm(tokens)
         queries = self._heads(self.image_query(tokens))
-        return FusionImage(tokens, queries * queries.shape[-1] ** -0.5, self._heads(self.image_value(tokens)))
+        return ImageFusionInputs(tokens, queries * queries.shape[-1] ** -0.5, self._heads(self.image_value(tokens)))
 
-    def forward(self, image: FusionImage, text: Tensor, padding_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Fuse one image with every expression, or in training each with its own.
+    def forward(self, image: ImageFusionInputs, text: Tensor, padding_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse one image with every expression, or in training each expression with its own image.
 
         Args:
             image: what `prepare_image` returned.

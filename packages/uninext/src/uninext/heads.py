@@ -1,6 +1,6 @@
-"""What is read from a query: how well it agrees with the expression, and its mask.
+"""Heads of the queries: agreement with the expression, and masks.
 
-Masks come from dynamic convolutions: every query brings its own small network (CondInst, Tian et al. 2020). UNINEXT
+Masks come from dynamic convolutions: every query predicts its own small network (CondInst, Tian et al. 2020). UNINEXT
 `ddetrs_dn.py` and `condinst_segm.py`. Letters: E expressions, Q queries, C channels, F mask channels, N words,
 D text channels.
 """
@@ -38,7 +38,7 @@ class TextAgreement(nn.Module):
 
 
 def pool_text(words: Tensor, padding_mask: Tensor) -> Tensor:
-    """Mean [E, D] of the words [E, N, D], those left out where padding_mask bool [E, N] is True."""
+    """Mean [E, D] of the words [E, N, D] without padding; padding_mask bool [E, N] is True where padded."""
     is_word = (~padding_mask).to(words.dtype)
     return (words * is_word[..., None]).sum(1) / is_word.sum(1, keepdim=True)
 
@@ -64,7 +64,7 @@ class MaskFeatures(nn.Module):
 
 
 class DynamicMask(nn.Module):
-    """Turns a query into the weights of a per-pixel network and runs that network."""
+    """Predicts the weights of a per-pixel network from each query and runs that network."""
 
     def __init__(self, hidden_size: int, mask_channels: int, layers: int) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class DynamicMask(nn.Module):
 
 
 def _cell_positions(height: int, width: int, device: torch.device) -> Tensor:
-    """Pixel (x, y) that each cell of the stride-8 map stands for: [2, h, w]."""
+    """Centre (x, y) in pixels of each cell of the stride-8 map: [2, h, w]."""
     x = torch.arange(width, dtype=torch.float32, device=device) * FEATURE_STRIDE + FEATURE_STRIDE // 2
     y = torch.arange(height, dtype=torch.float32, device=device) * FEATURE_STRIDE + FEATURE_STRIDE // 2
     return torch.stack(torch.meshgrid(x, y, indexing="xy"))

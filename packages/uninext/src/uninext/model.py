@@ -1,7 +1,7 @@
-"""UNINEXT for referring segmentation: one frame and some expressions in, a scored mask for each expression out.
+"""UNINEXT for referring segmentation: takes one frame and some expressions, gives a scored mask for each expression.
 
-Lin et al. 2023, "Universal Instance Perception as Object Discovery and Retrieval", as run by the ICCV 2023 RVOS
-entry. No part of the network looks at more than one frame. Letters: E expressions, S image tokens, Q queries,
+Lin et al. 2023, "Universal Instance Perception as Object Discovery and Retrieval", as the ICCV 2023 RVOS entry runs
+it. No part of the network looks at more than one frame. Letters: E expressions, S image tokens, Q queries,
 C hidden channels, D text channels.
 """
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from uninext.backbone import FeaturePyramid, PyramidBackbone, build_backbone, flatten_levels
 from uninext.config import LEVELS, UninextConfig
-from uninext.deformable_transformer import Decoded, Decoder, DecoderLayer, Encoder, EncoderLayer, ProposalHead
-from uninext.fusion import EarlyFusion, FusionImage
+from uninext.deformable_transformer import Decoder, DecoderLayer, DecoderOutputs, Encoder, EncoderLayer, ProposalHead
+from uninext.fusion import EarlyFusion, ImageFusionInputs
 from uninext.geometry import FrameGeometry
 from uninext.heads import DynamicMask, MaskFeatures, TextAgreement, pool_text
 from uninext.text_encoder import EncodedText, TextEncoder
@@ -21,26 +21,26 @@ from uninext.text_encoder import EncodedText, TextEncoder
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameFeatures:
-    """What is known of a frame before any expression is read.
+    """What the network computes of a frame without any expression.
 
     Attributes:
-        fusion: the image's part in early fusion.
-        positions: [S, C] position and level codes.
+        fusion: the image's half of early fusion.
+        positions: [S, C] position encoding, of place and level.
         geometry: sizes and reference boxes.
     """
 
-    fusion: FusionImage
+    fusion: ImageFusionInputs
     positions: Tensor
     geometry: FrameGeometry
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
-    """Every query's answer to each expression on one frame.
+class QueryOutputs:
+    """What the last decoder layer gives for every query and expression on one frame.
 
     Attributes:
         class_logits: [E, Q] agreement with the expression.
-        iou_logits: [E, Q] predicted overlap of the query's mask with the truth.
+        iou_logits: [E, Q] predicted overlap of the query's mask with the ground truth.
         boxes: [E, Q, 4] (cx, cy, w, h) in 0..1 of the unpadded frame.
         queries: [E, Q, C] after the last decoder layer.
         centres: [E, Q, 2] (x, y) that mask coordinates are relative to, in pixels of the resized frame.
@@ -58,11 +58,11 @@ class Candidates:
 
 
 class Uninext(nn.Module):
-    """The network; it joins its parts and remembers nothing between frames.
+    """The network; joins its parts and keeps nothing between frames.
 
     Args:
-        config: the numbers.
-        backbone: frame to maps at strides 8, 16, 32.
+        config: its sizes.
+        backbone: from a frame to maps at strides 8, 16, 32.
     """
 
     def __init__(self, config: UninextConfig, backbone: PyramidBackbone) -> None:
@@ -92,43 +92,46 @@ class Uninext(nn.Module):
         return self._features(self._tokens(image[None])[0], geometry)
 
     def encode_frames(self, images: Tensor, geometry: FrameGeometry) -> FrameFeatures:
-        """Encode E frames [E, 3, H, W] of one size, each for an expression of its own; for training."""
+        """Encode E frames [E, 3, H, W] of one size, one for each expression; for training."""
         return self._features(self._tokens(images), geometry)
 
     def _tokens(self, images: Tensor) -> Tensor:
         return flatten_levels(self.pyramid(list(self.backbone(images).values())))
 
     def _features(self, tokens: Tensor, geometry: FrameGeometry) -> FrameFeatures:
-        return FrameFeatures(self.fusion.prepare_image(tokens), self.pyramid.positions(geometry), geometry)
+        return FrameFeatures(self.fusion.prepare_image(tokens), self.pyramid.position_encoding(geometry), geometry)
 
-    def candidates(self, frame: FrameFeatures, text: EncodedText) -> Candidates:
-        """Search one frame for every expression."""
+    def decode(self, frame: FrameFeatures, text: EncodedText) -> QueryOutputs:
+        """Search one encoded frame for every expression; masks follow with `predict_masks`."""
         geometry = frame.geometry
-        memory, words = self.read(frame, text)
+        memory, words = self.fuse_and_encode(frame, text)
         proposals = self.proposals(memory, geometry)
         decoded = self.decoder(proposals.references, memory, geometry)
-        return self.judge(decoded, pool_text(words, text.padding_mask), memory, geometry)
+        return self.apply_heads(decoded, pool_text(words, text.padding_mask), memory, geometry)
 
-    def read(self, frame: FrameFeatures, text: EncodedText) -> tuple[Tensor, Tensor]:
-        """The frame as each expression makes it seen: memory [E, S, C] and fused words [E, N, D].
+    def fuse_and_encode(self, frame: FrameFeatures, text: EncodedText) -> tuple[Tensor, Tensor]:
+        """Early fusion and encoder: memory [E, S, C] and fused words [E, N, D].
 
-        On a processor one expression after the other, whose maps stay in its cache: 1.1 times as fast as in a batch.
+        On the CPU one expression follows the other: its maps then fit the cache, which is 1.1 times as fast as a batch.
         """
-        at_once = len(text) if text.words.is_cuda else 1
-        parts = [self.read_at_once(frame, text[start : start + at_once]) for start in range(0, len(text), at_once)]
+        size = len(text) if text.words.is_cuda else 1
+        starts = range(0, len(text), size)
+        parts = [self.fuse_and_encode_batch(frame, text[start : start + size]) for start in starts]
         memory, words = (torch.cat(part) for part in zip(*parts, strict=True))
         return memory, words
 
-    def read_at_once(self, frame: FrameFeatures, text: EncodedText) -> tuple[Tensor, Tensor]:
-        """As `read`, all expressions in one batch."""
+    def fuse_and_encode_batch(self, frame: FrameFeatures, text: EncodedText) -> tuple[Tensor, Tensor]:
+        """As `fuse_and_encode`, with all expressions in one batch."""
         tokens, words = self.fusion(frame.fusion, text.words, text.padding_mask)
         return self.encoder(tokens, frame.positions, frame.geometry), words
 
-    def judge(self, decoded: Decoded, pooled_text: Tensor, memory: Tensor, geometry: FrameGeometry) -> Candidates:
-        """Read the last decoder layer's queries; masks are relative to the boxes that this layer started from."""
+    def apply_heads(
+        self, decoded: DecoderOutputs, pooled_text: Tensor, memory: Tensor, geometry: FrameGeometry
+    ) -> QueryOutputs:
+        """Apply the heads to the last decoder layer; masks are relative to the boxes that this layer started from."""
         queries = decoded.queries[-1]
         height, width = geometry.image_size
-        return Candidates(
+        return QueryOutputs(
             class_logits=self.agreement(queries, pooled_text),
             iou_logits=self.iou_head(queries).squeeze(-1),
             boxes=decoded.references[-1],
@@ -138,11 +141,11 @@ class Uninext(nn.Module):
             geometry=geometry,
         )
 
-    def mask_logits(self, candidates: Candidates, chosen: Tensor) -> Tensor:
-        """Mask logits [E, K, H/4, W/4] on the padded frame of the queries `chosen`, int64 [E, K]."""
-        features = self.mask_features(candidates.geometry.split(candidates.memory)[:3])
-        queries = candidates.queries.take_along_dim(chosen[..., None], 1)
-        centres = candidates.centres.take_along_dim(chosen[..., None], 1)
+    def predict_masks(self, outputs: QueryOutputs, indices: Tensor) -> Tensor:
+        """Mask logits [E, K, H/4, W/4] on the padded frame, of the queries with these indices, int64 [E, K]."""
+        features = self.mask_features(outputs.geometry.split(outputs.memory)[:3])
+        queries = outputs.queries.take_along_dim(indices[..., None], 1)
+        centres = outputs.centres.take_along_dim(indices[..., None], 1)
         return self.dynamic_mask(queries, centres, features)
 
 

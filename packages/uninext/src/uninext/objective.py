@@ -97,7 +97,7 @@ class FrameLearner(TrainingModule):
         network = self.uninext
         geometry = geometry_of(_image_size(batch), network.config.hidden_size, batch.frames.device)
         text = network.encode_text(batch.tokens.input_ids, batch.tokens.padding_mask)
-        memory, words = network.read_at_once(network.encode_frames(batch.frames[:, 0], geometry), text)
+        memory, words = network.fuse_and_encode_batch(network.encode_frames(batch.frames[:, 0], geometry), text)
         features = network.mask_features(geometry.split(memory)[:3])
         terms: dict[str, Tensor] = {}
         for answer in self.answers(memory, pool_text(words, text.padding_mask), geometry):
@@ -109,15 +109,15 @@ class FrameLearner(TrainingModule):
     def answers(self, memory: Tensor, pooled_text: Tensor, geometry: FrameGeometry) -> Iterator[Answer]:
         """What all tokens propose, then what each decoder layer says, the last one last."""
         network, head = self.uninext, self.uninext.proposals
-        described = head.describe(memory, geometry)
-        chosen = head.choose(described, geometry)
+        described = head.project_features(memory, geometry)
+        chosen = head.select(described, geometry)
         yield Answer(
             PROPOSALS,
             Candidates(
                 logits=chosen.scores,
                 boxes=head.boxes(described, anchor_logits(geometry)),
                 centres=geometry.anchors[:, :2],
-                allowed=geometry.proposable,
+                allowed=geometry.valid_anchors,
             ),
         )
         decoded = network.decoder(chosen.references, memory, geometry)

@@ -36,12 +36,12 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FrameAnswers:
-    """The best query of each expression on one frame.
+class FramePredictions:
+    """The top query of each expression on one frame.
 
     Attributes:
-        queries: int64 [E] its number.
-        scores: [E] sqrt of agreement times predicted overlap.
+        queries: int64 [E] its index.
+        scores: [E] square root of agreement times predicted overlap.
         boxes: [E, 4] (cx, cy, w, h) in 0..1 of the frame.
         probabilities: [E, H, W] at the frame's own size.
     """
@@ -52,18 +52,18 @@ class FrameAnswers:
     probabilities: Tensor
 
 
-def answer(
+def predict_frame(
     network: Uninext, frame: FrameFeatures, text: EncodedText, output_size: tuple[int, int]
-) -> Iterator[FrameAnswers]:
-    """Find every expression in one encoded frame, `EXPRESSIONS_AT_ONCE` at a time; masks only of the chosen query."""
+) -> Iterator[FramePredictions]:
+    """Segment every expression in one encoded frame, `EXPRESSIONS_AT_ONCE` at a time; only top queries get masks."""
     for start in range(0, len(text), EXPRESSIONS_AT_ONCE):
-        candidates = network.candidates(frame, text[start : start + EXPRESSIONS_AT_ONCE])
-        queries, scores = best_queries(query_scores(candidates.class_logits, candidates.iou_logits))
-        logits = network.mask_logits(candidates, queries[:, None])[:, 0]
-        yield FrameAnswers(
+        outputs = network.decode(frame, text[start : start + EXPRESSIONS_AT_ONCE])
+        queries, scores = top_queries(query_scores(outputs.class_logits, outputs.iou_logits))
+        logits = network.predict_masks(outputs, queries[:, None])[:, 0]
+        yield FramePredictions(
             queries=queries,
             scores=scores,
-            boxes=candidates.boxes.take_along_dim(queries[:, None, None], 1)[:, 0],
+            boxes=outputs.boxes.take_along_dim(queries[:, None, None], 1)[:, 0],
             probabilities=mask_probabilities(logits, frame.geometry.image_size, output_size),
         )
 
@@ -105,7 +105,7 @@ class VideoPredictor:
         """
         text = self.encode_text([_sentence(expression) for expression in video.expressions])
         geometry = self.geometry(video.size)
-        tracks = [_GrowingTrack(expression) for expression in video.expressions]
+        tracks = [_TrackBuilder(expression) for expression in video.expressions]
         for done, frame in enumerate(video.frames(), start=1):
             features = self.network.encode_frame(self.preprocess(frame).to(self.device), geometry)
             found = self._found(features, text, video.size)
@@ -133,7 +133,7 @@ class VideoPredictor:
         self, features: FrameFeatures, text: EncodedText, size: tuple[int, int]
     ) -> Iterator[tuple[float, np.ndarray]]:
         """Score and probabilities float32 [H, W] of each expression on one frame."""
-        for answers in answer(self.network, features, text, size):
+        for answers in predict_frame(self.network, features, text, size):
             yield from zip(answers.scores.tolist(), answers.probabilities.cpu().numpy(), strict=True)
 
 
@@ -144,7 +144,7 @@ def _sentence(expression: Expression) -> str:
 
 
 @dataclass(slots=True)
-class _GrowingTrack:
+class _TrackBuilder:
     """One expression's track while its video is being read; keeps run lengths, not pixels."""
 
     expression: Expression
@@ -180,8 +180,8 @@ def query_scores(class_logits: Tensor, iou_logits: Tensor) -> Tensor:
     return (class_logits.sigmoid() * iou_logits.sigmoid()).sqrt()
 
 
-def best_queries(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Best query of each expression and its score, [E] each, from scores [E, Q]."""
+def top_queries(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Index and score of the best query of each expression, [E] each, from scores [E, Q]; the first of equals."""
     best = scores.max(-1)
     return best.indices, best.values
 

@@ -1,4 +1,4 @@
-"""BERT: an expression's tokens to hidden states."""
+"""BERT: from an expression's tokens to hidden states."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from uninext.config import TextConfig
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedText:
-    """Expressions after the text encoder; depends on no frame.
+    """Encoded expressions; they depend on no frame.
 
     Attributes:
         words: [E, N, D] hidden states, [CLS] and [SEP] among them.
@@ -52,7 +52,7 @@ class TextEncoder(nn.Module):
     def forward(self, input_ids: Tensor, padding_mask: Tensor) -> EncodedText:
         """Encode token ids int64 [E, N] with padding_mask bool [E, N], True where padded.
 
-        Columns that are padding for every expression are cut off: no padding influences any word.
+        Columns that are padding in every expression are cut off; padding influences no word.
         """
         length = int((~padding_mask).sum(1).max())
         input_ids, padding_mask = input_ids[:, :length], padding_mask[:, :length]
