@@ -6,7 +6,7 @@ import sys
 from fusion_core.cli import COMMANDS, app
 from typer.testing import CliRunner
 
-HEAVY = ("numpy", "cv2", "PIL", "scipy", "rich")
+HEAVY = ("av", "cv2", "jinja2", "psutil", "ray", "rich", "scipy", "tree_sitter")
 
 
 def test_help_names_every_command():
