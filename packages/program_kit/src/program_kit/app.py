@@ -1,15 +1,21 @@
 """What every command line begins with: an application with plain help, and the user's errors in one line.
 
+Programs with weights also have `checkpoint convert`.
+
 Exit codes: 0 done; 1 some videos failed, or the disk is full; 2 wrong use; 130 interrupted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Protocol
 
 import typer
 from mask_interchange.errors import MaskInterchangeError
+from typer.models import OptionInfo
 
 from program_kit.errors import ProgramKitError
+from program_kit.weights import known_config
 
 
 def plain_app(**settings: object) -> typer.Typer:
@@ -33,3 +39,43 @@ def user_errors(name: str, *errors: type[Exception]) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         typer.echo(f"{name}: interrupted; finished videos are kept, the same command continues", err=True)
         raise typer.Exit(130) from interrupt
+
+
+class ProgramWithWeights(Protocol):
+    """What `checkpoint convert` must know of a program; see `SegmenterProgram` and `PropagatorProgram`."""
+
+    @property
+    def name(self) -> str:
+        """Of its command."""
+        ...
+
+    @property
+    def configs(self) -> tuple[str, ...]:
+        """Names of its configurations, the default first."""
+        ...
+
+    @property
+    def error(self) -> type[Exception]:
+        """Base of its user errors."""
+        ...
+
+    @property
+    def convert(self) -> Callable[[Path, Path, str], None]:
+        """Write a published checkpoint (source) of a configuration as safetensors (target)."""
+        ...
+
+
+def add_checkpoint_commands(app: typer.Typer, program: ProgramWithWeights, config_option: OptionInfo) -> None:
+    """Add the command `checkpoint convert` of a program."""
+    checkpoint_app = plain_app(help="Checkpoint files.", no_args_is_help=True)
+    app.add_typer(checkpoint_app, name="checkpoint")
+
+    @checkpoint_app.command("convert")
+    def convert(
+        source: Annotated[Path, typer.Argument(help="Published checkpoint file.")],
+        target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+        config: Annotated[str | None, config_option] = None,
+    ) -> None:
+        """Write a published checkpoint as safetensors with this program's names."""
+        with user_errors(program.name, program.error):
+            program.convert(source, target, known_config(program.configs, config or program.configs[0]))

@@ -7,3 +7,7 @@ class ProgramKitError(Exception):
 
 class WeightsError(ProgramKitError):
     """A configuration or weights that a program does not have."""
+
+
+class InputError(ProgramKitError):
+    """Masks, key frames or frames that do not fit together."""

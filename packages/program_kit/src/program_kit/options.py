@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.models import OptionInfo
+
+from program_kit.weights import BundledWeights
 
 if TYPE_CHECKING:
     from mask_interchange.dataset import Dataset
@@ -41,6 +44,20 @@ SoftMasksOption = Annotated[
     int | None,
     typer.Option("--soft-masks", metavar="PIXELS", min=1, help="Also store probabilities, longer side this long."),
 ]
+
+
+def config_option(configs: Sequence[str], bundled: Sequence[BundledWeights], *names: str, help: str) -> OptionInfo:  # noqa: A002
+    """The option that chooses one of a program's configurations; its help says which one is taken without it.
+
+    Args:
+        configs: names of the configurations, the default first.
+        bundled: the weights that the program ships; without a choice of weights their configuration is taken.
+        names: of the option.
+        help: one sentence.
+    """
+    ours = f"; {' or '.join(weights.config for weights in bundled)} for the weights that the program ships"
+    usual = configs[0] + (ours if bundled else "")
+    return typer.Option(*names, metavar="|".join(configs), help=help, show_default=usual)
 
 
 def open_source(

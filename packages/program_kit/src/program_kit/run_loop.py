@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import typer
 from mask_interchange.errors import DatasetError, MaskInterchangeError, RunError
 
+from program_kit.errors import ProgramKitError
 from program_kit.progress import ProgressCallback, VideoProgress, show_progress
 from program_kit.worker_protocol import WorkerEvents, worker_streams
 
@@ -122,7 +123,7 @@ class _Loop(Generic[R]):
         self._run = run
         self._dataset = dataset
         self._load = load
-        self._expected = (MaskInterchangeError, error)
+        self._expected = (MaskInterchangeError, ProgramKitError, error)
         self._process: Callable[[Video, ProgressCallback], R] | None = None
         self._progress = progress
 

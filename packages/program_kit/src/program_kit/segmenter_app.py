@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 from mask_interchange.errors import DatasetError
 
-from program_kit.app import plain_app, user_errors
+from program_kit.app import add_checkpoint_commands, plain_app, user_errors
 from program_kit.options import (
     CheckpointOption,
     DatasetOption,
@@ -26,12 +26,13 @@ from program_kit.options import (
     VideosOption,
     WeightsOption,
     checked_device,
+    config_option,
     limit_threads,
     open_source,
 )
 from program_kit.progress import ProgressCallback
 from program_kit.run_loop import run_videos
-from program_kit.weights import BundledWeights, WeightsChoice, choose_network, known_config, parse_seed
+from program_kit.weights import BundledWeights, WeightsChoice, choose_network, parse_seed
 
 if TYPE_CHECKING:
     from mask_interchange.dataset import Dataset, Video
@@ -108,16 +109,9 @@ class SegmenterProgram:
 def segmenter_app(program: SegmenterProgram) -> typer.Typer:
     """The command line of a program; `--help` shows it."""
     app = plain_app(help=program.about, invoke_without_command=True)
-    checkpoint_app = plain_app(help="Checkpoint files.", no_args_is_help=True)
-    app.add_typer(checkpoint_app, name="checkpoint")
-    usual_config, bundled = program.configs[0], program.bundled
-    ours = f"; {' or '.join(weights.config for weights in bundled)} for the weights that the program ships"
-    config_option = typer.Option(
-        *program.config_options,
-        metavar="|".join(program.configs),
-        help="Configuration of the model.",
-        show_default=usual_config + (ours if bundled else ""),
-    )
+    bundled = program.bundled
+    config_choice = config_option(program.configs, bundled, *program.config_options, help="Configuration of the model.")
+    add_checkpoint_commands(app, program, config_choice)
     short_side_option = typer.Option(
         "--short-side",
         metavar="PIXELS",
@@ -140,7 +134,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
         out: OutOption = None,
         checkpoint: CheckpointOption = None,
         weights: WeightsOption = None,
-        config: Annotated[str | None, config_option] = None,
+        config: Annotated[str | None, config_choice] = None,
         tokenizer: Annotated[str, typer.Option(help="Folder or hub name of the tokenizer.")] = program.tokenizer,
         videos: VideosOption = None,
         soft_masks: SoftMasksOption = None,
@@ -174,16 +168,6 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
                 run, source, lambda: _with_expressions(program.load(request).predict), videos, program.error
             )
         raise typer.Exit(code)
-
-    @checkpoint_app.command("convert")
-    def convert(
-        source: Annotated[Path, typer.Argument(help="Published checkpoint file.")],
-        target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
-        config: Annotated[str | None, config_option] = None,
-    ) -> None:
-        """Write a published checkpoint as safetensors with this program's names."""
-        with user_errors(program.name, program.error):
-            program.convert(source, target, known_config(program.configs, config or usual_config))
 
     return app
 

@@ -1,0 +1,364 @@
+"""Masks of one frame, carried through a video: jobs for a propagator, and mask tracks from what it finds.
+
+A propagator offers `Propagator.propagate`. What stands here needs no network: the key frames of tracks and the objects
+of an id map become jobs, and the frames that come back become tracks.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from mask_interchange.dataset import Video
+from mask_interchange.rle import encode_mask
+from mask_interchange.run import MaskRun
+from mask_interchange.track import Expression, MaskTrack, VideoMasks, soft_from_probabilities
+from numpy.typing import NDArray
+from PIL import Image
+
+from program_kit.errors import InputError
+from program_kit.progress import ProgressCallback
+
+
+class Frames(Protocol):
+    """The frames of a video; `mask_interchange.Video` has more."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of every frame."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read_frame(self, i: int) -> NDArray[np.uint8]:
+        """Frame `i` as RGB uint8 [H, W, 3]."""
+        ...
+
+    def frames(self, start: int = 0) -> Iterator[NDArray[np.uint8]]:
+        """The frames from `start` on, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """Masks of one frame that are to be carried through the video.
+
+    Attributes:
+        key_frame: index of the frame.
+        labels: integer [H, W], the object id of every pixel, 0 is background; at least one object.
+    """
+
+    key_frame: int
+    labels: NDArray[np.integer]
+
+    def check(self, video: Frames) -> None:
+        """Check that the job fits the video.
+
+        Raises:
+            InputError: the frame is not in the video, the mask has another size than the frames, or it is empty.
+        """
+        if not 0 <= self.key_frame < len(video):
+            raise InputError(f"key frame {self.key_frame} is not in the video, which has frames 0 to {len(video) - 1}")
+        if self.labels.shape != tuple(video.size):
+            raise InputError(
+                f"the mask of key frame {self.key_frame} is {_pixels(self.labels.shape)}, "
+                f"the video's frames are {_pixels(video.size)} (height x width)"
+            )
+        if not self.labels.any():
+            raise InputError(f"the mask of key frame {self.key_frame} is empty: there is nothing to propagate")
+
+
+class PropagatedFrame(Protocol):
+    """One frame of one job, as a propagator gives it."""
+
+    @property
+    def job(self) -> int:
+        """Index of the job."""
+        ...
+
+    @property
+    def frame(self) -> int:
+        """Index of the frame; never the job's key frame."""
+        ...
+
+    def mask(self, object_id: int | None = None) -> NDArray[np.bool_]:
+        """Pixels [H, W] of an object of the job; for None those of any object, all that is not background."""
+        ...
+
+    def probability(self, object_id: int | None = None) -> NDArray[np.float32]:
+        """Probability [H, W] of each pixel to belong to an object of the job; for None to any object."""
+        ...
+
+
+class Propagator(Protocol):
+    """A network that carries masks through a video."""
+
+    def propagate(self, video: Video, jobs: Sequence[Job], /) -> Iterator[PropagatedFrame]:
+        """Find the objects of every job in every frame but its key frame.
+
+        Args:
+            video: its frames.
+            jobs: any key frames, any objects, no two alike; they come together so that work can be shared.
+
+        Yields:
+            one result for each job and frame, in any order.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _GrowingTrack:
+    """The masks of an object while its frames come in, in any order.
+
+    Attributes:
+        key_frame: index of the frame whose mask was given.
+        key_mask: that mask [H, W].
+        masks: encoded masks by frame; begins with the key frame's.
+        object_id: the id in the job's labels; None for any object.
+        soft_masks: longer side in pixels of the probabilities to keep; None for none.
+        soft: these probabilities by frame.
+    """
+
+    key_frame: int
+    key_mask: NDArray[np.bool_]
+    masks: dict[int, bytes]
+    object_id: int | None
+    soft_masks: int | None
+    soft: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.soft_masks is not None:
+            self._add_soft(self.key_frame, self.key_mask.astype(np.float32), self.soft_masks)
+
+    def add(self, found: PropagatedFrame) -> None:
+        self.masks[found.frame] = encode_mask(found.mask(self.object_id))
+        if self.soft_masks is not None:
+            self._add_soft(found.frame, found.probability(self.object_id), self.soft_masks)
+
+    def _add_soft(self, frame: int, probability: NDArray[np.float32], longer_side: int) -> None:
+        self.soft[frame] = soft_from_probabilities([probability], longer_side)[0]
+
+    def track(self, expression: Expression, video: Video) -> MaskTrack:
+        frames = range(len(video))
+        return MaskTrack(
+            expression=expression,
+            size=video.size,
+            masks=tuple(self.masks[frame] for frame in frames),
+            key_frame=self.key_frame,
+            soft=np.stack([self.soft[frame] for frame in frames]) if self.soft else None,
+        )
+
+
+def propagate_tracks(
+    propagator: Propagator,
+    video: Video,
+    sources: Sequence[VideoMasks],
+    progress: ProgressCallback = lambda done, total: None,
+    soft_masks: int | None = None,
+) -> tuple[VideoMasks, ...]:
+    """Propagate the key frame of every track of every source, all in one go.
+
+    The key frame keeps the source's mask. A track whose key frame is empty, and every track of a video of one frame, is
+    returned as it is: there is nothing to propagate. Equal masks of equal key frames are propagated once.
+
+    Args:
+        propagator: the network.
+        video: the frames.
+        sources: masks of this video from one or more runs; every track is one object.
+        progress: called with the number of masks that are done, and of all.
+        soft_masks: longer side in pixels of the probabilities to keep; None for none.
+
+    Returns:
+        Masks for each source.
+
+    Raises:
+        InputError: masks of other frames or of another size, or a track without key frame.
+    """
+    growing: dict[tuple[int, bytes], _GrowingTrack] = {}
+    for source in sources:
+        check_source(video, source)
+        for track in source.tracks:
+            key_frame = _key_frame(source, track)
+            given, mask = track.masks[key_frame], track.mask(key_frame)
+            if len(track) > 1 and mask.any():
+                growing[key_frame, given] = _GrowingTrack(key_frame, mask, {key_frame: given}, None, soft_masks)
+    jobs = [Job(track.key_frame, track.key_mask.astype(np.uint8)) for track in growing.values()]
+    _propagate(propagator, video, jobs, [[track] for track in growing.values()], progress)
+
+    def propagated(track: MaskTrack) -> MaskTrack:
+        assert track.key_frame is not None  # checked above
+        grown = growing.get((track.key_frame, track.masks[track.key_frame]))
+        return track if grown is None else grown.track(track.expression, video)
+
+    return tuple(_masks_of(video, [propagated(track) for track in source.tracks]) for source in sources)
+
+
+def propagate_labels(
+    propagator: Propagator,
+    video: Video,
+    labels: NDArray[np.integer],
+    key_frame: int = 0,
+    progress: ProgressCallback = lambda done, total: None,
+    soft_masks: int | None = None,
+) -> VideoMasks:
+    """Plain video object segmentation: every object of an id map gets a track, named by its id.
+
+    Args:
+        propagator: the network.
+        video: the frames.
+        labels: integer [H, W], the object id of every pixel, 0 is background.
+        key_frame: index of the frame that `labels` belongs to.
+        progress: called with the number of frames that are done, and of all.
+        soft_masks: longer side in pixels of the probabilities to keep; None for none.
+
+    Raises:
+        InputError: the map is empty or of another size than the frames, or the frame is not in the video.
+    """
+    job = Job(key_frame, labels)
+    job.check(video)
+    growing: list[_GrowingTrack] = []
+    for object_id in np.unique(labels[labels != 0]).tolist():
+        mask = labels == object_id
+        growing.append(_GrowingTrack(key_frame, mask, {key_frame: encode_mask(mask)}, object_id, soft_masks))
+    _propagate(propagator, video, [job], [growing], progress)
+    return _masks_of(video, [track.track(Expression(id=str(track.object_id)), video) for track in growing])
+
+
+def _propagate(
+    propagator: Propagator,
+    video: Video,
+    jobs: Sequence[Job],
+    tracks: Sequence[Sequence[_GrowingTrack]],
+    progress: ProgressCallback,
+) -> None:
+    """Run the jobs and add what is found to the tracks of each."""
+    total = len(jobs) * (len(video) - 1)
+    for done, found in enumerate(propagator.propagate(video, jobs), start=1):
+        for track in tracks[found.job]:
+            track.add(found)
+        progress(done, total)
+
+
+def _masks_of(video: Video, tracks: Sequence[MaskTrack]) -> VideoMasks:
+    return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
+
+
+def check_source(video: Video, source: VideoMasks) -> None:
+    """Check that masks match the video.
+
+    Raises:
+        InputError: they are of other frames, or of another size.
+    """
+    if source.frame_names != video.frame_names:
+        odd = next(
+            (name for name in source.frame_names if name not in set(video.frame_names)),
+            f"{len(source.frame_names)} frames",
+        )
+        raise InputError(
+            f"video {video.id!r}: the masks are of other frames ({odd}), the video has {len(video)} frames "
+            f"{video.frame_names[0]} to {video.frame_names[-1]}; give the data set that the masks were made on"
+        )
+    if source.size != tuple(video.size):
+        raise InputError(
+            f"video {video.id!r}: the masks are {source.size[0]}x{source.size[1]}, the frames "
+            f"{video.size[0]}x{video.size[1]} (height x width); export and import the masks at the video's size"
+        )
+
+
+def _key_frame(source: VideoMasks, track: MaskTrack) -> int:
+    if track.key_frame is None:
+        raise InputError(
+            f"video {source.video!r}, expression {track.expression.id!r}: the masks name no key frame to propagate "
+            "from; use a run of a program that scores its frames, or import the masks with their key frames"
+        )
+    return track.key_frame
+
+
+def read_labels(path: Path, max_objects: int | None = None) -> NDArray[np.uint8]:
+    """Object ids uint8 [H, W] of an indexed or grey 8-bit PNG.
+
+    Args:
+        path: the file; pixel values are ids, 0 is background.
+        max_objects: the highest id that is allowed; None for any.
+
+    Raises:
+        InputError: not such an image, no object in it, or an id above `max_objects`.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L", "1"):
+                raise InputError(
+                    f"{path}: expected an indexed or grey image of object ids, found mode {image.mode}; "
+                    "colours say nothing about ids"
+                )
+            labels = np.asarray(image).astype(np.uint8)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such mask file") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a readable image ({error})") from error
+    highest = int(labels.max(initial=0))
+    if highest == 0:
+        raise InputError(f"{path}: expected at least one object, all pixels are background")
+    if max_objects is not None and highest > max_objects:
+        raise InputError(
+            f"{path}: object id {highest} is beyond the network's limit, ids are 1 to {max_objects}; renumber the mask "
+            "(255 often marks pixels to ignore: set them to 0), or give --more-objects to run several sets of "
+            f"{max_objects} objects side by side"
+        )
+    return labels
+
+
+@dataclass(frozen=True, slots=True)
+class PropagatedVideo:
+    """One video's masks for every output run, in the order of the source runs."""
+
+    masks: tuple[VideoMasks, ...]
+
+    @property
+    def video(self) -> str:
+        """The video's id."""
+        return self.masks[0].video
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        """The video's frames."""
+        return self.masks[0].frame_names
+
+
+class OutputRuns:
+    """Several runs that are written together; a video is finished when every one of them has it."""
+
+    def __init__(self, runs: Sequence[MaskRun]):
+        self.runs = runs
+
+    @property
+    def path(self) -> Path:
+        """Of the first run, for messages."""
+        return self.runs[0].path
+
+    def has(self, video: str) -> bool:
+        """Whether every run has the video."""
+        return all(run.has(video) for run in self.runs)
+
+    def missing(self, videos: Iterable[str]) -> list[str]:
+        """Those of `videos` that some run lacks."""
+        return [video for video in videos if not self.has(video)]
+
+    def write(self, result: PropagatedVideo, /) -> None:
+        """Write each run's masks; a run that has the video already is left as it is."""
+        for run, masks in zip(self.runs, result.masks, strict=True):
+            if not run.has(masks.video):
+                run.write(masks)
+
+    def writing(self, *, shared: bool = False) -> AbstractContextManager[object]:
+        """Hold the locks of all runs."""
+        with ExitStack() as locks:
+            for run in self.runs:
+                locks.enter_context(run.writing(shared=shared))
+            return locks.pop_all()
+
+
+def _pixels(size: Sequence[int]) -> str:
+    return " x ".join(str(side) for side in size)

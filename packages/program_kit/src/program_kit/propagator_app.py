@@ -1,0 +1,273 @@
+"""The command line of a mask propagator.
+
+A program describes itself in a `PropagatorProgram` and gets its command line from `propagator_app`. Options of its own
+are the fields of a dataclass, annotated as typer wants parameters.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
+
+import typer
+from mask_interchange.dataset import Dataset, Video
+from mask_interchange.errors import MaskInterchangeError
+from mask_interchange.run import MaskRun, RunManifest
+from mask_interchange.track import VideoMasks
+
+from program_kit.app import add_checkpoint_commands, plain_app, user_errors
+from program_kit.errors import InputError
+from program_kit.options import (
+    CheckpointOption,
+    DatasetOption,
+    DeviceOption,
+    SoftMasksOption,
+    SplitOption,
+    ThreadsOption,
+    VideoOption,
+    VideosOption,
+    WeightsOption,
+    checked_device,
+    config_option,
+    limit_threads,
+    open_source,
+)
+from program_kit.progress import ProgressCallback
+from program_kit.propagation import (
+    OutputRuns,
+    PropagatedVideo,
+    Propagator,
+    propagate_labels,
+    propagate_tracks,
+    read_labels,
+)
+from program_kit.run_loop import run_videos
+from program_kit.weights import BundledWeights, WeightsChoice, choose_network, parse_seed
+
+Own = TypeVar("Own")  # a program's own options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropagatorRequest(Generic[Own]):
+    """What a program is asked to load.
+
+    Attributes:
+        config: one of the program's configurations.
+        weights: a checkpoint file or a seed.
+        device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
+        options: the program's own.
+    """
+
+    config: str
+    weights: WeightsChoice
+    device: str
+    options: Own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropagatorProgram(Generic[Own]):
+    """A mask propagator.
+
+    Attributes:
+        name: of its command.
+        version: goes into manifests.
+        about: one sentence for `--help`.
+        configs: names of its configurations, the default first.
+        error: base of its user errors, which are shown without a traceback.
+        options: a dataclass of the options that only this program has. Every field is
+            `name: Annotated[type, typer.Option(...)] = default` and becomes an option of the command line.
+        settings: what a manifest says of a request beside configuration and weights: all that changes masks, as JSON.
+        load: make the propagator. Heavy libraries are imported inside, so that `--help` stays quick.
+        convert: write a published checkpoint (source) of a configuration as safetensors (target).
+        bundled: the weights that its package ships, the default first; used when the user asks for none.
+        max_objects: the highest object id that a configuration's network takes, unless the user gives
+            `--more-objects`; None for a program without such a limit.
+    """
+
+    name: str
+    version: str
+    about: str
+    configs: tuple[str, ...]
+    error: type[Exception]
+    options: type[Own]
+    settings: Callable[[PropagatorRequest[Own]], Mapping[str, Any]]
+    load: Callable[[PropagatorRequest[Own]], Propagator]
+    convert: Callable[[Path, Path, str], None]
+    bundled: tuple[BundledWeights, ...] = ()
+    max_objects: Callable[[str], int] | None = None
+
+
+def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
+    """The command line of a program; `--help` shows it."""
+    app = plain_app(help=program.about, invoke_without_command=True)
+    config_choice = config_option(program.configs, program.bundled, "--config", help="Which network.")
+    add_checkpoint_commands(app, program, config_choice)
+
+    def propagate(
+        context: typer.Context,
+        dataset: DatasetOption = None,
+        split: SplitOption = None,
+        video: VideoOption = None,
+        masks: Annotated[
+            list[Path] | None,
+            typer.Option(metavar="RUN", help="Run whose key frames are propagated; repeat for several at once."),
+        ] = None,
+        mask: Annotated[
+            Path | None, typer.Option(metavar="PNG", help="Indexed mask of one frame of --video, instead of --masks.")
+        ] = None,
+        frame: Annotated[int, typer.Option(help="The frame that --mask belongs to, counted from 0.")] = 0,
+        more_objects: Annotated[
+            bool,
+            typer.Option(
+                "--more-objects",
+                hidden=program.max_objects is None,
+                help="Allow ids beyond the network's limit in --mask.",
+            ),
+        ] = False,
+        out: Annotated[
+            list[Path] | None,
+            typer.Option(metavar="RUN", help="Run folder to write or continue; one for each --masks, in order."),
+        ] = None,
+        checkpoint: CheckpointOption = None,
+        weights: WeightsOption = None,
+        config: Annotated[str | None, config_choice] = None,
+        videos: VideosOption = None,
+        soft_masks: SoftMasksOption = None,
+        device: DeviceOption = "auto",
+        threads: ThreadsOption = None,
+        **own: Any,
+    ) -> None:
+        if context.invoked_subcommand is not None:
+            return
+        _check_masks(masks or [], mask, video, out or [])
+        limit_threads(threads)
+        with user_errors(program.name, program.error):
+            network, chosen = choose_network(program.configs, program.bundled, config, checkpoint, parse_seed(weights))
+            request = PropagatorRequest(
+                config=network, weights=chosen, device=checked_device(device), options=program.options(**own)
+            )
+            typer.echo(f"{program.name}: weights: {chosen}", err=True)
+            work = _Work(program, request, soft_masks, videos)
+            if mask is not None:
+                assert out  # one, checked above
+                code = work.propagate_mask(open_source(dataset, split, video), mask, frame, more_objects, out[0])
+            else:
+                sources = [MaskRun.open(path) for path in masks or []]
+                data = open_source(dataset, split, video, _expressions(sources[0]) if video else None)
+                code = work.propagate_runs(data, sources, out or [])
+        raise typer.Exit(code)
+
+    app.callback()(_with_options(propagate, program.options))
+    return app
+
+
+def _with_options(command: Callable[..., None], options: type) -> Callable[..., None]:
+    """`command`, whose keywords `**own` become the fields of the dataclass `options`, as typer sees it."""
+    signature = inspect.signature(command)
+    common = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    hints = get_type_hints(options, include_extras=True)
+    own = [
+        inspect.Parameter(
+            option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=hints[option.name]
+        )
+        for option in fields(options)
+    ]
+    command.__signature__ = signature.replace(parameters=[*common, *own])  # pyright: ignore[reportFunctionMemberAccess]
+    return command
+
+
+def _check_masks(masks: Sequence[Path], mask: Path | None, video: Path | None, out: Sequence[Path]) -> None:
+    """Check that the options say what to propagate, and a place for each result."""
+    if (mask is None) == (not masks):
+        raise typer.BadParameter("give either --masks RUN (one or more) or --mask PNG with --video")
+    if mask is not None and video is None:
+        raise typer.BadParameter("--mask goes with --video; for a data set give --masks RUN")
+    wanted = max(1, len(masks))
+    if len(out) != wanted:
+        raise typer.BadParameter(
+            f"give one --out RUN for each --masks, in the same order: expected {wanted}, found {len(out)}"
+        )
+
+
+def _expressions(run: MaskRun) -> list[str]:
+    """The expressions of a run over one video: they are part of what that video was opened with."""
+    try:
+        tracks = run.read(run.videos()[0]).tracks if run.videos() else ()
+    except MaskInterchangeError:
+        return []  # the same error is raised again, and reported, where the video is processed
+    return [track.expression.text for track in tracks if track.expression.text is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A request on its way through the run loop."""
+
+    program: PropagatorProgram[Any]
+    request: PropagatorRequest[Any]
+    soft_masks: int | None
+    videos: str | None
+
+    def propagate_runs(self, data: Dataset, sources: Sequence[MaskRun], out: Sequence[Path]) -> int:
+        """Propagate the key frames of several runs together; returns the exit code."""
+        for run in sources:
+            _check_dataset(run, data)
+        outputs = [self._output_of(run, data, path) for run, path in zip(sources, out, strict=True)]
+
+        def load() -> Callable[[Video, ProgressCallback], PropagatedVideo]:
+            propagator = self.program.load(self.request)
+
+            def process(video: Video, progress: ProgressCallback) -> PropagatedVideo:
+                masks = [run.read(video.id) for run in sources]
+                return PropagatedVideo(propagate_tracks(propagator, video, masks, progress, self.soft_masks))
+
+            return process
+
+        return run_videos(OutputRuns(outputs), data, load, self.videos, self.program.error)
+
+    def propagate_mask(self, data: Dataset, mask: Path, frame: int, more_objects: bool, out: Path) -> int:
+        """Propagate the objects of a PNG through one video; returns the exit code."""
+        limit = self.program.max_objects
+        labels = read_labels(mask, None if more_objects or limit is None else limit(self.request.config))
+        source = {"mask_sha256": sha256(labels.tobytes()).hexdigest(), "size": list(labels.shape), "frame": frame}
+        run = self._create_run(data, out, source)
+
+        def load() -> Callable[[Video, ProgressCallback], VideoMasks]:
+            propagator = self.program.load(self.request)
+            return lambda video, progress: propagate_labels(propagator, video, labels, frame, progress, self.soft_masks)
+
+        return run_videos(run, data, load, self.videos, self.program.error)
+
+    def _output_of(self, source: MaskRun, data: Dataset, path: Path) -> MaskRun:
+        if path.resolve() == source.path.resolve():
+            raise InputError(f"--out {path} is the run that --masks reads; give another folder")
+        manifest = sha256(source.manifest.to_json().encode()).hexdigest()
+        return self._create_run(data, path, {"run": source.name, "manifest_sha256": manifest})
+
+    def _create_run(self, data: Dataset, path: Path, source: Mapping[str, Any]) -> MaskRun:
+        """The output run; its manifest says everything that changes masks."""
+        settings = {
+            "config": self.request.config,
+            **self.program.settings(self.request),
+            "soft_masks": self.soft_masks,
+            "source": source,
+        }
+        manifest = RunManifest(
+            producer=self.program.name,
+            producer_version=self.program.version,
+            checkpoint_sha256=self.request.weights.sha256(),
+            settings=settings | self.request.weights.settings,
+            dataset=data.identity,
+        )
+        return MaskRun.create(path, manifest)
+
+
+def _check_dataset(run: MaskRun, data: Dataset) -> None:
+    """Check that a run was made on the data set."""
+    theirs, ours = run.manifest.dataset, data.identity
+    if theirs["fingerprint"] not in (None, ours["fingerprint"]):
+        raise InputError(
+            f"--masks {run.path}: the masks were made on another data set ({theirs['name']}, split {theirs['split']}) "
+            f"than {ours['name']}, split {ours['split']}: videos, frames or expressions differ; give the right one"
+        )

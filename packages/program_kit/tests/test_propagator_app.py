@@ -1,0 +1,310 @@
+"""The command line that all propagators share, on an example."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
+from PIL import Image
+from program_kit.propagator_app import propagator_app
+from program_kit.weights import BundledWeights
+from typer.testing import CliRunner
+
+from . import example_propagator as example
+
+SIZE = (40, 56)
+FRAMES = [f"{t:05d}" for t in range(4)]
+RANDOM = ["--weights", "random:0"]
+
+
+def call(*arguments, app=example.app, weights=RANDOM, stdin=None):
+    return CliRunner().invoke(app, [*map(str, arguments), *map(str, weights)], input=stdin)
+
+
+def write_dataset(root, expressions=("a square", "another one")):
+    meta = {"videos": {}}
+    for index, video in enumerate(("aa11", "bb22")):
+        folder = root / "JPEGImages" / video
+        folder.mkdir(parents=True)
+        for t, name in enumerate(FRAMES):
+            Image.fromarray(np.full((*SIZE, 3), 10 * index + t, np.uint8)).save(folder / f"{name}.jpg")
+        meta["videos"][video] = {
+            "frames": FRAMES,
+            "expressions": {str(i): {"exp": text} for i, text in enumerate(expressions)},
+        }
+    (root / "meta_expressions.json").write_text(json.dumps(meta))
+    return root
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return write_dataset(tmp_path / "data")
+
+
+def square(start):
+    mask = np.zeros(SIZE, bool)
+    mask[8:24, start : start + 20] = True
+    return mask
+
+
+def write_run(dataset, path, key_frames=(1, 2), videos=None):
+    data = open_dataset(dataset)
+    run = MaskRun.create(path, RunManifest(producer="test", producer_version="1", dataset=data.identity))
+    for name in videos or data.videos:
+        video = data.videos[name]
+        tracks = [
+            MaskTrack.from_masks(expression, [square(4 + index + 4 * t) for t in range(len(FRAMES))], key_frame=key)
+            for index, (expression, key) in enumerate(zip(video.expressions, key_frames, strict=True))
+        ]
+        run.write(VideoMasks(video=name, size=SIZE, frame_names=video.frame_names, tracks=tuple(tracks)))
+    return path
+
+
+def write_labels(path, labels):
+    picture = Image.fromarray(labels)
+    picture.putpalette(bytes(768))
+    picture.save(path)
+    return path
+
+
+def test_a_run_is_made_and_continued(dataset, tmp_path):
+    source, out = write_run(dataset, tmp_path / "source"), tmp_path / "out"
+    result = call("--dataset", dataset, "--masks", source, "--out", out, "--step", "3", "--soft-masks", "28")
+    assert result.exit_code == 0, result.output
+    assert "example-propagate: weights: random, seed 0" in result.stderr
+    assert "[1/2] aa11: done" in result.stderr
+    run = MaskRun.open(out)
+    assert run.videos() == ["aa11", "bb22"]
+    assert (run.manifest.producer, run.manifest.producer_version) == ("example-propagate", "1.2.3")
+    manifest_sha256 = hashlib.sha256((source / "run.json").read_bytes()).hexdigest()
+    assert run.manifest.settings == {
+        "config": "base",
+        "step": 3,
+        "edge": "lost",
+        "soft_masks": 28,
+        "source": {"run": "source", "manifest_sha256": manifest_sha256},
+        "weights": "random:0",
+    }
+    track = run.read("bb22").track("0")
+    np.testing.assert_array_equal(track.mask(3), square(8 + 6))
+    assert track.soft.shape == (4, 20, 28)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.masks")}
+    (out / "videos" / "aa11.masks").unlink()
+    again = call("--dataset", dataset, "--masks", source, "--out", out, "--step", "3", "--soft-masks", "28")
+    assert "1 videos are finished already, 1 to do" in again.stderr
+    assert {path.name for path in before if path.stat().st_mtime_ns != before[path]} == {"aa11.masks"}
+
+
+def test_several_runs_equal_one_at_a_time(dataset, tmp_path):
+    first, second = write_run(dataset, tmp_path / "first"), write_run(dataset, tmp_path / "second", (3, 0))
+    both = ["--masks", first, "--out", tmp_path / "x", "--masks", second, "--out", tmp_path / "y"]
+    assert call("--dataset", dataset, *both).exit_code == 0
+    for source, name in ((first, "x"), (second, "y")):
+        assert call("--dataset", dataset, "--masks", source, "--out", tmp_path / f"{name}1").exit_code == 0
+        together, single = MaskRun.open(tmp_path / name), MaskRun.open(tmp_path / f"{name}1")
+        assert together.videos() == single.videos() == ["aa11", "bb22"]
+        assert together.manifest == single.manifest
+        assert all(together.read(video) == single.read(video) for video in together.videos())
+
+
+def test_other_settings_are_refused(dataset, tmp_path):
+    command = ["--dataset", dataset, "--masks", write_run(dataset, tmp_path / "source"), "--out", tmp_path / "out"]
+    assert call(*command).exit_code == 0
+    again = call(*command, "--edge", "round")
+    assert again.exit_code == 2
+    assert "settings.edge is 'lost' there and 'round' now" in again.stderr
+    assert call(*command, "--sure").exit_code == 0, "this option changes no setting"
+
+
+def test_own_options_are_checked_as_the_others(dataset, tmp_path):
+    command = ["--dataset", dataset, "--masks", write_run(dataset, tmp_path / "source"), "--out", tmp_path / "out"]
+    for own, words in ((["--step", "-1"], "--step"), (["--edge", "cut"], "'cut' is not one of")):
+        result = call(*command, *own)
+        assert result.exit_code == 2
+        assert words in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video_missing_in_the_source_fails_alone(dataset, tmp_path):
+    source = write_run(dataset, tmp_path / "source", videos=["bb22"])
+    result = call("--dataset", dataset, "--masks", source, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "failed: aa11" in result.output
+    assert MaskRun.open(tmp_path / "out").videos() == ["bb22"]
+
+
+def test_tracks_without_key_frame_fail_in_one_line(dataset, tmp_path):
+    source = write_run(dataset, tmp_path / "source", (None, 1))
+    result = call("--dataset", dataset, "--masks", source, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "failed: aa11: video 'aa11', expression '0': the masks name no key frame" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_masks_of_another_data_set_are_refused(dataset, tmp_path):
+    other = write_dataset(tmp_path / "other", ("something else", "and more"))
+    source = write_run(other, tmp_path / "source")
+    result = call("--dataset", dataset, "--masks", source, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "made on another data set (other" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_out_must_not_be_the_source(dataset, tmp_path):
+    source = write_run(dataset, tmp_path / "source")
+    result = call("--dataset", dataset, "--masks", source, "--out", source)
+    assert result.exit_code == 2
+    assert "the run that --masks reads" in result.output
+
+
+def test_a_run_over_one_video_brings_its_expressions(dataset, tmp_path):
+    """`--video` with `--masks`: the expressions are not typed again."""
+    from mask_interchange import open_video
+
+    folder = dataset / "JPEGImages" / "aa11"
+    data = open_video(folder, ["a square"])
+    run = MaskRun.create(tmp_path / "source", RunManifest(producer="t", producer_version="1", dataset=data.identity))
+    video = data.videos["aa11"]
+    track = MaskTrack.from_masks(video.expressions[0], [square(4)] * len(FRAMES), key_frame=1)
+    run.write(VideoMasks(video="aa11", size=SIZE, frame_names=video.frame_names, tracks=(track,)))
+    result = call("--video", folder, "--masks", run.path, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert MaskRun.open(tmp_path / "out").read("aa11").tracks[0].expression.text == "a square"
+
+
+def test_objects_of_a_png(dataset, tmp_path):
+    labels = np.zeros(SIZE, np.uint8)
+    labels[8:24, 8:24], labels[28:38, 30:46] = 1, 4
+    mask = write_labels(tmp_path / "first.png", labels)
+    options = ["--video", dataset / "JPEGImages" / "aa11", "--mask", mask, "--out", tmp_path / "out"]
+    result = call(*options, "--frame", 1)
+    assert result.exit_code == 0, result.output
+    run = MaskRun.open(tmp_path / "out")
+    assert run.manifest.settings["source"] == {
+        "mask_sha256": hashlib.sha256(labels.tobytes()).hexdigest(),
+        "size": [40, 56],
+        "frame": 1,
+    }
+    masks = run.read("aa11")
+    assert masks.expression_ids == ("1", "4")
+    np.testing.assert_array_equal(masks.track("4").mask(1), labels == 4)
+    late = call(*options[:-1], tmp_path / "late", "--frame", 4)
+    assert late.exit_code == 1
+    assert "key frame 4 is not in the video, which has frames 0 to 3" in late.output
+    assert "Traceback" not in late.stderr
+
+
+def test_a_networks_limit_of_objects(dataset, tmp_path):
+    labels = np.full(SIZE, 3, np.uint8)
+    mask = write_labels(tmp_path / "first.png", labels)
+    options = ["--video", dataset / "JPEGImages" / "aa11", "--mask", mask, "--config", "tiny"]
+    result = call(*options, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "object id 3 is beyond the network's limit, ids are 1 to 2" in result.stderr
+    assert call(*options, "--out", tmp_path / "out", "--more-objects").exit_code == 0
+    unlimited = propagator_app(replace(example.PROGRAM, max_objects=None))
+    assert call(*options, "--out", tmp_path / "any", app=unlimited).exit_code == 0
+
+
+def test_worker(dataset, tmp_path):
+    source = write_run(dataset, tmp_path / "source")
+    command = ["--dataset", dataset, "--masks", source, "--out", tmp_path / "out", "--videos", "-"]
+    result = call(*command, stdin="bb22\nnowhere\n")
+    assert result.exit_code == 1
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    ended = {event["video"]: event["event"] for event in events if event["event"] in ("done", "failed")}
+    assert ended == {"bb22": "done", "nowhere": "failed"}
+    assert {"event": "progress", "video": "bb22", "done": 1, "total": 6} in events
+    assert "chatter" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "x"], "give either --masks RUN"),
+        (["--masks", "a", "--mask", "b", "--out", "x"], "give either --masks RUN"),
+        (["--mask", "b", "--out", "x"], "--mask goes with --video"),
+        (["--masks", "a", "--masks", "b", "--out", "x"], "expected 2, found 1"),
+        (["--masks", "a"], "expected 1, found 0"),
+        (["--masks", "a", "--out", "x"], "give either --dataset ROOT or --video PATH"),
+        (["--mask", "b", "--video", "a", "--dataset", "data", "--out", "x"], "give either --dataset ROOT or"),
+        (["--masks", "b", "--dataset", "data", "--out", "x"], "b: "),
+        (["--mask", "b", "--video", "data/JPEGImages/aa11", "--out", "x"], "b: no such mask file"),
+        (["--masks", "a", "--out", "x", "--config", "huge"], "--config huge: expected one of base, tiny"),
+        (["--masks", "a", "--out", "x", "--device", "gpu"], "--device gpu"),
+        (["--masks", "a", "--out", "x", "--weights", "random"], "expected random:SEED"),
+        (["--masks", "a", "--out", "x", "--checkpoint", "c"], "either --checkpoint PATH or --weights random:SEED"),
+    ],
+)
+def test_wrong_use(arguments, message, dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(dataset, Path("a"))
+    # Options of the case come last, so that they win over the ones that every call gets.
+    result = CliRunner().invoke(example.app, [*RANDOM, *arguments], terminal_width=200)
+    assert result.exit_code == 2, result.output
+    assert message in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+    assert not Path("x").exists()
+
+
+def test_checkpoint(dataset, tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"bad weights")
+    command = ["--dataset", dataset, "--masks", write_run(dataset, tmp_path / "source"), "--out"]
+    result = call(*command, tmp_path / "bad", weights=("--checkpoint", path))
+    assert result.exit_code == 2
+    assert "weights.pth: not weights of this model" in result.stderr
+    path.write_bytes(b"good weights")
+    assert call(*command, tmp_path / "good", weights=("--checkpoint", path)).exit_code == 0
+    manifest = MaskRun.open(tmp_path / "good").manifest
+    assert manifest.checkpoint_sha256 == hashlib.sha256(b"good weights").hexdigest()
+    assert "weights" not in manifest.settings
+
+
+def test_bundled_weights_are_used_when_none_are_chosen(dataset, tmp_path):
+    bundled = BundledWeights(path=tmp_path / "demo.weights", config="tiny")
+    bundled.path.write_bytes(b"good weights")
+    app = propagator_app(replace(example.PROGRAM, bundled=(bundled,)))
+    source = write_run(dataset, tmp_path / "source")
+
+    def run(out, *weights):
+        result = call("--dataset", dataset, "--masks", source, "--out", out, app=app, weights=weights)
+        assert result.exit_code == 0, result.output
+        assert ("weights: demo" in result.output) == (not weights)
+        return MaskRun.open(out)
+
+    by_default = run(tmp_path / "default")
+    assert by_default.manifest.settings["config"] == "tiny"
+    assert run(tmp_path / "chosen", "--checkpoint", bundled.path, "--config", "tiny").manifest == by_default.manifest
+    options = ["--dataset", dataset, "--masks", source, "--out", tmp_path / "x", "--config", "base"]
+    other = call(*options, app=app, weights=())
+    assert other.exit_code == 2
+    assert "ships weights of tiny only" in other.output
+    assert not (tmp_path / "x").exists()
+
+
+def test_convert(tmp_path):
+    arguments = ["checkpoint", "convert", tmp_path / "published.pth", tmp_path / "ours"]
+    assert call(*arguments, "--config", "tiny", weights=()).exit_code == 0
+    assert (tmp_path / "ours").read_text() == "converted for tiny"
+    assert call(*arguments, weights=()).exit_code == 0
+    assert (tmp_path / "ours").read_text() == "converted for base"
+    assert call(*arguments, "--config", "huge", weights=()).exit_code == 2
+
+
+def test_help_names_everything_and_loads_little():
+    code = (
+        "import runpy, sys; sys.argv = ['example', '--help']\n"
+        f"try:\n    runpy.run_path({example.__file__!r}, run_name='__main__')\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', *{'av', 'rich', 'torch'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.rstrip().endswith("LOADED")
+    common = "dataset split video masks mask frame more-objects out checkpoint weights config videos soft-masks device"
+    for option in [*common.split(), "threads", "step", "edge", "sure"]:
+        assert f"--{option}" in result.stdout
