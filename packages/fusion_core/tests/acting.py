@@ -89,7 +89,7 @@ class Program:
         weights = sha256(self.options.checkpoint) if self.options.checkpoint else self.options.weights
         tracks = []
         for expression in video.expressions:
-            seed = f"{self.options.seed} {weights} {video.source.fingerprint()} {expression.id}"
+            seed = f"{self.options.seed} {weights} {video.fingerprint()} {expression.id}"
             rng = np.random.default_rng(list(hashlib.sha256(seed.encode()).digest()))
             rows, columns = (np.arange(side) * 8 // side for side in video.size)
             masks = (rng.random((len(video), 8, 8)) < 0.5)[:, rows][:, :, columns]

@@ -22,17 +22,17 @@ from mask_interchange import (
     read_masks,
     write_masks,
 )
+from mask_interchange.names import is_name
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
-characters = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\:")
-names = st.text(characters, min_size=1, max_size=12).filter(lambda name: name[0] != ".")
+names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(is_name)
 
 
 @st.composite
 def videos(draw):
     shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9)))
     tracks = []
-    for name in draw(st.lists(names, max_size=3, unique=True)):
+    for name in draw(st.lists(names, max_size=3, unique_by=str.casefold)):
         scores = draw(st.none() | arrays(np.float32, shape[0], elements=st.floats(-100, 100, width=32)))
         small = (shape[0], draw(st.integers(1, shape[1])), draw(st.integers(1, shape[2])))
         tracks.append(
@@ -45,7 +45,7 @@ def videos(draw):
                 soft=draw(st.none() | arrays(np.uint8, small)),
             )
         )
-    frames = draw(st.lists(names, min_size=shape[0], max_size=shape[0], unique=True))
+    frames = draw(st.lists(names, min_size=shape[0], max_size=shape[0], unique_by=str.casefold))
     return VideoMasks(video=draw(names), size=shape[1:], frame_names=tuple(frames), tracks=tuple(tracks))
 
 

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from mask_interchange import DataNameError, check_name, natural_key
 
 
-@pytest.mark.parametrize("name", ["dog", "0", "00000", "a b", "größe", "x.y", "x..", "犬", "a" * 200, "é" * 100])
+@pytest.mark.parametrize(
+    "name", ["dog", "0", "00000", "a b", "größe", "x.y", "x..y", "CONSOLE", "犬", "a" * 200, "é" * 100]
+)
 def test_good_names(name):
     assert check_name("video", name) == name
 
@@ -19,6 +21,11 @@ def test_good_names(name):
         ("..", "begins with a dot"),
         (".lock", "begins with a dot"),
         ("a/b", "contains '/'"),
+        ("what?", r"contains '\?'"),
+        ("x.", "ends with a dot or a blank"),
+        ("x ", "ends with a dot or a blank"),
+        ("CON", "device on Windows"),
+        ("nul.txt", "device on Windows"),
         ("x/../../etc/passwd", "contains '/'"),
         ("/etc", "contains '/'"),
         ("a\\b", r"contains '\\\\'"),

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_interchange.errors import MaskFileError, MaskInterchangeError
-from mask_interchange.files import write_whole
+from mask_interchange.files import open_regular, write_whole
 from mask_interchange.rle import MAX_PIXELS, MAX_SIDE, Size
 from mask_interchange.track import Expression, MaskTrack, VideoMasks
 
@@ -276,7 +276,7 @@ def read_masks(path: Path | str) -> VideoMasks:
         MaskFileError: the file is absent, unreadable or not as the format says.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(Path(path)) as file:
             size = os.fstat(file.fileno()).st_size
             header = file.read(_HEADER.size)
             _check_header(header, size, path)

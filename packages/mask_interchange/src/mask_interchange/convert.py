@@ -440,6 +440,14 @@ def _coco_size(at: JsonPlace, segmentation: object) -> Size:
     return check_size(tuple(size))
 
 
+def _whole_numbers(values: list[object]) -> NDArray[np.int64]:
+    """Numbers of a JSON list as int64 [R]; numpy alone would also take text and cut off fractions."""
+    odd = next((value for value in values if type(value) is not int), None)
+    if odd is not None:
+        raise MaskError(f"expected whole numbers, found {odd!r:.80}")
+    return np.array(values, np.int64)
+
+
 def _coco_counts(at: JsonPlace, segmentation: object, size: Size) -> bytes:
     if segmentation is None:
         return empty_mask(size)
@@ -450,8 +458,10 @@ def _coco_counts(at: JsonPlace, segmentation: object, size: Size) -> bytes:
         if isinstance(counts, str):
             runs = counts_to_runs(counts.encode())
         else:
-            runs = np.array(at.get(segmentation, "counts", list), np.int64)
-    if runs.ndim != 1 or runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]:
+            runs = _whole_numbers(at.get(segmentation, "counts", list))
+    pixels = size[0] * size[1]
+    # Every length is bounded before they are summed: a sum of huge ones may wrap around and look right.
+    if runs.min(initial=0) < 0 or runs.max(initial=0) > pixels or runs.sum() != pixels:
         raise DatasetError(f"{at}.counts: expected run lengths that fill {size[0]}x{size[1]} pixels, found others")
     # Others may write empty runs; painting and encoding the mask gives the one spelling that this package knows.
     return encode_mask(paint(runs, size))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mask_interchange.errors import DatasetError, MaskInterchangeError
 from mask_interchange.files import file_sha256
 from mask_interchange.json_files import JsonPlace, read_json, read_utf8
-from mask_interchange.names import check_name, natural_key
+from mask_interchange.names import MAX_NAME_BYTES, UNSAFE_CHARACTERS, check_name, is_name, natural_key
 from mask_interchange.rle import Size
 from mask_interchange.track import Expression, check_unique
 
@@ -106,13 +106,17 @@ class Video:
             yield frame
 
     def check(self) -> list[str]:
-        """Every fault of the frames that can be seen from their headers: missing, unreadable, of another size."""
-        return [f"video {self.id!r}: {fault}" for fault in self.source.faults()]
+        """Every fault of the frames that their headers show: missing, unreadable, of another size."""
+        return [f"video {self.id!r}: {fault}" for fault in self._explained(lambda: list(self.source.faults()))]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the frames' files, in hexadecimal."""
+        return self._explained(self.source.fingerprint)
 
     def _explained(self, read: Callable[[], V]) -> V:
         try:
             return read()
-        except DatasetError as error:
+        except (DatasetError, OSError) as error:
             raise DatasetError(f"video {self.id!r}: {error}") from error
 
 
@@ -259,19 +263,21 @@ def read_expressions(path: Path | str) -> list[str]:
     Raises:
         DatasetError: the file cannot be read, is not UTF-8 (names the byte) or has a blank line.
     """
-    lines = read_utf8(Path(path)).splitlines()
+    # Only line feeds end a line: splitlines also splits at characters that sentences contain, such as U+2028.
+    lines = read_utf8(Path(path)).removesuffix("\n").split("\n")
+    if lines == [""]:
+        raise DatasetError(f"{path}: expected one expression a line, found an empty file")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             raise DatasetError(f"{path}: line {number}: expected an expression, found a blank line")
-    if not lines:
-        raise DatasetError(f"{path}: expected one expression a line, found an empty file")
     return [line.strip() for line in lines]
 
 
 def _safe_name(name: str) -> str:
     """A video id for a file or folder that may be called anything."""
-    safe = re.sub(r"[/\\:\x00-\x1f\x7f-\x9f]", "_", name).lstrip(".")
-    return safe.encode(errors="replace")[:200].decode(errors="ignore") or "video"
+    safe = re.sub(UNSAFE_CHARACTERS, "_", name).lstrip(".")
+    safe = safe.encode(errors="replace")[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(". ")
+    return safe if is_name(safe) else f"video_{safe}".removesuffix("_")
 
 
 def _digest(content: object) -> str:
@@ -287,7 +293,7 @@ def _find_meta(root: Path, split: str | None) -> tuple[Path, str | None]:
     splits = sorted(file.parent.name for file in root.glob(f"{META}/*/{META}.json"))
     if flat.is_file():
         if split is not None:
-            raise DatasetError(f"{root}: has no splits (its {META}.json stands at the top); leave --split away")
+            raise DatasetError(f"{root}: has no splits (its {META}.json stands at the top); omit --split")
         return flat, None
     if not splits:
         raise DatasetError(
@@ -299,6 +305,23 @@ def _find_meta(root: Path, split: str | None) -> tuple[Path, str | None]:
     if chosen not in splits:
         raise DatasetError(f"{root}: no split {chosen!r}, only {', '.join(splits)}")
     return root / META / chosen / f"{META}.json", chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Faulty:
+    """One video's entry in the JSON that breaks the layout: its video fails, the others do not."""
+
+    fault: DatasetError
+    entry: object
+
+    def content(self) -> list[object]:
+        return ["faulty", self.entry]
+
+    def maker(self, video: str, image_folders: Sequence[Path]) -> Callable[[], Video]:
+        def make() -> Video:
+            raise self.fault
+
+        return make
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,17 +347,22 @@ class _Described:
         return make
 
 
-def _read_meta(file: Path) -> dict[str, _Described]:
+def _read_meta(file: Path) -> dict[str, _Described | _Faulty]:
     at, tree = read_json(file)
     videos = at.get(tree, "videos", dict)
-    described = {}
+    described: dict[str, _Described | _Faulty] = {}
+    try:
+        check_unique("video", tuple(videos))
+    except MaskInterchangeError as error:
+        raise DatasetError(f"{at / 'videos'}: {error}") from error
     for video, entry in videos.items():
         place = at / "videos" / video
         try:
-            check_name("video", video)
             described[video] = _described(place, entry)
+        except DatasetError as error:
+            described[video] = _Faulty(error, entry)
         except MaskInterchangeError as error:
-            raise error if isinstance(error, DatasetError) else DatasetError(f"{place}: {error}") from error
+            described[video] = _Faulty(DatasetError(f"{place}: {error}"), entry)
     return described
 
 
@@ -349,10 +377,10 @@ def _described(at: "JsonPlace", entry: object) -> _Described:
 
 
 def _group(at: "JsonPlace", value: object) -> str | None:
-    """An object id as text; several objects (MeViS describes groups) are joined by `+`."""
-    if value is None:
+    """An object id as text; several objects (MeViS describes groups) are joined by `+`. None where there is none."""
+    if value is None or value == []:
         return None
-    ids = value if isinstance(value, list) and value else [value]
+    ids = value if isinstance(value, list) else [value]
     if not all(isinstance(i, int | str) and not isinstance(i, bool) for i in ids):
         raise DatasetError(f"{at / 'obj_id'}: expected a number, text or a list of them, found {value!r:.80}")
     return "+".join(str(i) for i in ids)
@@ -431,7 +459,11 @@ class FrameFolder:
         """SHA-256 over the names and bytes of the files."""
         total = hashlib.sha256()
         for i, name in enumerate(self.frame_names):
-            total.update(f"{name}\0{file_sha256(self._path(i))}\n".encode())
+            path = self._path(i)
+            try:
+                total.update(f"{name}\0{file_sha256(path)}\n".encode())
+            except OSError as error:
+                raise DatasetError(f"{path}: cannot be read: {error.strerror}; restore the file") from error
         return total.hexdigest()
 
     def _path(self, i: int) -> Path:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
+from mask_interchange.files import open_regular
 from mask_interchange.rle import Size, check_size
 
 # Modes that PIL turns into 8-bit RGB without losing the image; it would clip 16-bit and float pixels.
@@ -33,14 +34,14 @@ def read_size(path: Path) -> Size:
 def open_image(path: Path) -> Iterator[Image.Image]:
     """An image file of bounded size; what goes wrong inside the block is a DatasetError about `path`."""
     try:
-        with Image.open(path, formats=("JPEG", "PNG")) as image:
+        with open_regular(path) as file, Image.open(file, formats=("JPEG", "PNG")) as image:
             check_size((image.height, image.width))
             yield image
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such image file") from error
     except UnidentifiedImageError as error:
         raise DatasetError(f"{path}: not a JPEG or PNG image; restore the file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path}: unreadable image: {error}; restore the file") from error
     except MaskInterchangeError as error:
         raise error if isinstance(error, DatasetError) else DatasetError(f"{path}: {error}") from error
+    except Exception as error:  # PIL raises many types for a damaged file, IndexError and struct.error among them
+        raise DatasetError(f"{path}: unreadable image: {error}; restore the file") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mask_interchange.errors import DatasetError
+from mask_interchange.files import open_regular
 
 V = TypeVar("V")
 Json = Mapping[str, object]
@@ -73,11 +74,11 @@ def read_json(file: Path) -> tuple[JsonPlace, object]:
 
 
 def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    tree = dict(pairs)
-    if len(tree) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"the key {repeated!r:.80} occurs twice in one object")
+    tree: dict[str, object] = {}
+    for name, value in pairs:
+        if name in tree:
+            raise ValueError(f"the key {name!r:.80} occurs twice in one object")
+        tree[name] = value
     return tree
 
 
@@ -88,7 +89,8 @@ def read_utf8(file: Path) -> str:
         DatasetError: the file cannot be read or is not UTF-8; names the byte.
     """
     try:
-        raw = file.read_bytes()
+        with open_regular(file) as stream:
+            raw = stream.read()
     except OSError as error:
         raise DatasetError(f"{file}: cannot be read: {error.strerror}") from error
     try:

@@ -5,6 +5,8 @@ import re
 from mask_interchange.errors import DataNameError
 
 MAX_NAME_BYTES = 200
+UNSAFE_CHARACTERS = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f]')  # of a path, or of a name on some system
+_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)  # file names that Windows keeps
 
 
 def check_name(kind: str, value: object) -> str:
@@ -12,8 +14,9 @@ def check_name(kind: str, value: object) -> str:
 
     Args:
         kind: kind of name, for the message ("video", "expression", "frame").
-        value: a non-empty string of at most 200 bytes of UTF-8 that does not begin with a dot and is without `/`,
-            `\\`, `:` and control characters.
+        value: a non-empty string of at most 200 bytes of UTF-8 that does not begin with a dot, does not end with a
+            dot or a blank, holds none of `/ \\ : * ? " < > |` and no control character, and is not the name of a
+            device on Windows (`CON`, `NUL.txt`). So it is a file name on every system.
 
     Raises:
         DataNameError: says which rule is broken.
@@ -34,11 +37,14 @@ def is_name(value: str) -> bool:
 def _problem(value: str) -> str | None:
     if not value:
         return "is empty"
-    unsafe = next((c for c in value if c in "/\\:" or ord(c) < 32 or 127 <= ord(c) < 160), None)
-    if unsafe is not None:
-        return f"contains {unsafe!r}"
+    if unsafe := UNSAFE_CHARACTERS.search(value):
+        return f"contains {unsafe[0]!r}"
     if value[0] == ".":
         return "begins with a dot"
+    if value[-1] in ". ":
+        return "ends with a dot or a blank"
+    if _DEVICES.fullmatch(value):
+        return "is the name of a device on Windows"
     try:
         size = len(value.encode())
     except UnicodeEncodeError as error:

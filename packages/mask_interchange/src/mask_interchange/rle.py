@@ -130,14 +130,15 @@ def _check_fill(runs: RunLengths, size: Size) -> None:
     """Every mask's runs must fill `size`, and only the first may be empty, so that a mask has one spelling."""
     pixels = size[0] * size[1]
     totals = np.add.reduceat(runs.lengths, runs.starts[:-1])
-    negative = np.logical_or.reduceat(runs.lengths < 0, runs.starts[:-1])
+    # A length beyond the mask is a fault by itself: sums of such lengths may wrap around and look right.
+    outside = np.logical_or.reduceat((runs.lengths < 0) | (runs.lengths > pixels), runs.starts[:-1])
     hollow = np.logical_or.reduceat((runs.lengths == 0) & (runs._positions() > 0), runs.starts[:-1])
-    faults = (totals != pixels) | negative | hollow
+    faults = (totals != pixels) | outside | hollow
     if not faults.any():
         return
     t = int(np.argmax(faults))
-    if negative[t]:
-        found = "a negative one"
+    if outside[t]:
+        found = "one that is negative or larger"
     elif totals[t] != pixels:
         found = f"{totals[t]} pixels in all"
     else:
@@ -255,8 +256,9 @@ def empty_mask(size: Size) -> bytes:
 
 def encode_mask(mask: NDArray[np.bool_]) -> bytes:
     """Compressed counts of a bool mask [H, W]."""
-    if mask.ndim != 2 or mask.dtype != bool:
-        raise MaskError(f"expected a mask bool [H, W], found {mask.dtype} {list(mask.shape)}")
+    if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype != bool:
+        found = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise MaskError(f"expected a mask bool [H, W], found {found}")
     check_size(mask.shape)
     counts = coco.encode(np.asfortranarray(mask).view(np.uint8))["counts"]
     assert isinstance(counts, bytes)  # the type leaves room for the string that JSON needs

@@ -327,11 +327,13 @@ def check_unique(kind: str, names: tuple[str, ...]) -> None:
     """Raise MaskError unless a video's frame or expression names are sound and unique; at least one frame is needed."""
     if kind == "frame" and not names:
         raise MaskError("expected at least one frame, found none")
+    seen: dict[str, str] = {}
     for name in names:
         check_name(kind, name)
-    if len(set(names)) < len(names):
-        repeated = next(name for i, name in enumerate(names) if name in names[:i])
-        raise MaskError(f"expected every {kind} id once, found {repeated!r} again")
+        if twin := seen.get(name.casefold()):
+            also = "again" if twin == name else f"and {twin!r}, which are one file name on some systems"
+            raise MaskError(f"expected every {kind} id once, found {name!r} {also}")
+        seen[name.casefold()] = name
 
 
 def _checked_runs(name: str, masks: tuple[bytes, ...], size: Size) -> RunLengths:

@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
-from mask_interchange.files import file_sha256
+from mask_interchange.files import file_sha256, open_regular
 from mask_interchange.rle import MAX_PIXELS, Size, check_size
 
 CACHE_BYTES = 256 * 2**20  # decoded frames kept for random access, one at least
@@ -159,7 +159,7 @@ class VideoFile:
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         try:
-            with open(self._path, "rb") as file, av.open(file, "r", **_CAREFUL) as container:
+            with open_regular(self._path) as file, av.open(file, "r", **_CAREFUL) as container:
                 if _NOT_A_VIDEO & set(container.format.name.split(",")) or not container.streams.video:
                     raise DatasetError(f"{self._path}: expected a video, found {container.format.long_name}")
                 stream = container.streams.video[0]

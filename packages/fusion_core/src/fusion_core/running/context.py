@@ -90,7 +90,7 @@ class Place:
         """SHA-256 of a video's frames, None if they cannot be read: its program will say why."""
         if video not in self._frames:
             try:
-                self._frames[video] = self.dataset.videos[video].source.fingerprint()
+                self._frames[video] = self.dataset.videos[video].fingerprint()
             except DatasetError:
                 self._frames[video] = None
         return self._frames[video]
