@@ -16,7 +16,7 @@ from fusion_core.running.runner import prepare, run_recipe
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
 from PIL import Image
 from rvos_evaluation.annotations import open_annotations
-from rvos_synthetic import draw_video
+from rvos_synthetic import render_video
 
 EVIL = "</script><script>document.title='broken'</script> \"quoted\" & 'single' <img src=x onerror=alert(1)>"
 
@@ -90,7 +90,7 @@ def draw_dataset(root: Path, *, videos: int, length: int, size: tuple[int, int])
     """Videos of `rvos_synthetic` in the flat layout, with frames that lose something as JPEG files do."""
     meta = {}
     for index in range(videos):
-        drawn, name = draw_video("test", index, size=size, frames=length), f"drawn{index:02d}"
+        drawn, name = render_video("test", index, size=size, frames=length), f"drawn{index:02d}"
         for folder in ("JPEGImages", "Annotations"):
             (root / folder / name).mkdir(parents=True)
         for frame, pixels, labels in zip(drawn.frame_names, drawn.frames, drawn.labels, strict=True):

@@ -1,11 +1,11 @@
-"""What can be seen of an object, measured on pixels: nothing here is taken from the grammar or from the motions."""
+"""Attributes of an object measured on pixels; nothing here is taken from the grammar or from the motions."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from rvos_synthetic import Scene, SceneObject
-from rvos_synthetic.drawing import draw_labels
 from rvos_synthetic.motion import Camera
+from rvos_synthetic.rendering import render_labels
 from rvos_synthetic.units import UNIT, frame_time
 
 SIZE, FRAMES = (96, 160), 24
@@ -14,13 +14,13 @@ DIRECTIONS = [(np.cos(angle), np.sin(angle)) for angle in np.pi * np.arange(16) 
 
 @dataclass(frozen=True)
 class Seen:
-    """An object on all frames, whether within the picture or not.
+    """An object on all frames, inside the picture or not.
 
     Attributes:
-        radii: half its length in the direction in which it is longest, in pixels, float [T].
-        x, y: its middle in the scene, in pixels, float [T].
-        picture_x, picture_y: its middle in the picture, in pixels, float [T].
-        inside: frames on which some of it is within the picture, bool [T].
+        radii: half of its greatest length, in pixels, float [T].
+        x, y: its centre in the scene, in pixels, float [T].
+        picture_x, picture_y: its centre in the picture, in pixels, float [T].
+        inside: whether part of it is in the picture, bool [T].
     """
 
     radii: np.ndarray
@@ -37,15 +37,15 @@ class Seen:
         return "small" if self.radii.mean() < 0.115 * SIZE[0] else "big"
 
     def side(self) -> str | None:
-        """The half of the picture that its middle keeps to."""
+        """The half of the picture in which its centre stays, None if it changes."""
         return keeps_to(self.picture_x[self.inside] / SIZE[1], "left", "right")
 
     def level(self) -> str | None:
-        """The same up and down."""
+        """As `side`, for top and bottom."""
         return keeps_to(self.picture_y[self.inside] / SIZE[0], "top", "bottom")
 
     def motion(self) -> str:
-        """How its middle goes, or what it does if it stays where it is."""
+        """How its centre moves, or what else changes if it does not."""
         x, y = self.x / SIZE[0], self.y / SIZE[0]
         ways = {"left": x[0] - x[-1], "right": x[-1] - x[0], "up": y[0] - y[-1], "down": y[-1] - y[0]}
         direction, way = max(ways.items(), key=lambda pair: pair[1])
@@ -69,14 +69,14 @@ def keeps_to(places: np.ndarray, first: str, last: str) -> str | None:
 
 
 def seen(scene: Scene, item: SceneObject) -> Seen:
-    """Measure an object, drawn without the others at a third of its size, so that there is room on all sides."""
+    """Measure an object rendered alone at a third of its size, so that there is room on all sides."""
     height, width = SIZE
     motion = replace(
         item.motion, x=(item.motion.x + scene.width) // 3, y=(item.motion.y + UNIT) // 3, reach=item.motion.reach // 3
     )
     resting = Camera(drift=(0, 0), shake=0, trembling=0)
     alone = replace(scene, layers=(replace(item, radius=item.radius // 3, motion=motion),), camera=resting)
-    labels = draw_labels(alone, (3 * height, 3 * width), FRAMES)
+    labels = render_labels(alone, (3 * height, 3 * width), FRAMES)
     rows = []
     for t in range(FRAMES):
         left, top = (place * height / UNIT for place in scene.camera.place(frame_time(t, FRAMES)))

@@ -14,7 +14,7 @@ def run(*arguments: object):
 
 
 def test_a_data_set_and_a_sheet(tmp_path):
-    out, sheet = tmp_path / "drawn", tmp_path / "sheet.png"
+    out, sheet = tmp_path / "synthetic", tmp_path / "sheet.png"
     result = run("--out", out, "--sheet", sheet, "--split", "valid", "--videos", 2, *SMALL)
     assert result.exit_code == 0, result.output
     videos = open_dataset(out, "valid").videos
@@ -26,7 +26,7 @@ def test_a_data_set_and_a_sheet(tmp_path):
 
 
 def test_the_same_command_continues(tmp_path):
-    command = ["--out", tmp_path / "drawn", "--split", "train", "--videos", 1, *SMALL]
+    command = ["--out", tmp_path / "synthetic", "--split", "train", "--videos", 1, *SMALL]
     assert run(*command).exit_code == 0
     assert run(*command).exit_code == 0
 
@@ -63,7 +63,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     assert result.output.count("\n") == 1
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
+def test_ctrl_c_says_how_to_continue(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 

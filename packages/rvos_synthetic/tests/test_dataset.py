@@ -1,4 +1,4 @@
-"""Files: read back by those who will, whole or not there, continued after an interruption."""
+"""Files: readable by mask_interchange, complete or absent, continued after an interruption."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from PIL import Image
 from rvos_evaluation.annotations import open_annotations
 from rvos_evaluation.evaluation import evaluate_run
 from rvos_evaluation.protocols import Protocol
-from rvos_synthetic import SyntheticError, draw_video, write_dataset
+from rvos_synthetic import SyntheticError, render_video, write_dataset
 
 SIZE, FRAMES = (48, 80), 3
 
@@ -28,27 +28,27 @@ def contents(root: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("drawn")
+    root = tmp_path_factory.mktemp("synthetic")
     write(root)
     write(root, "valid", 2)
     return root
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 3), ("valid", 2)])
-def test_mask_interchange_reads_what_was_drawn(written, split, count):
+def test_mask_interchange_reads_the_videos(written, split, count):
     dataset = open_dataset(written, split)
     assert dataset.check() == []
     assert list(dataset.videos) == [f"{split}_{index:06d}" for index in range(count)]
     for index, video in enumerate(dataset.videos.values()):
-        drawn = draw_video(split, index, size=SIZE, frames=FRAMES)
-        assert video.frame_names == drawn.frame_names
-        assert (np.stack(list(video.frames())) == drawn.frames).all()
-        assert [e.id for e in video.expressions] == [str(k) for k in range(len(drawn.expressions))]
-        assert [(e.text, e.group) for e in video.expressions] == [(e.text, str(e.label)) for e in drawn.expressions]
+        rendered = render_video(split, index, size=SIZE, frames=FRAMES)
+        assert video.frame_names == rendered.frame_names
+        assert (np.stack(list(video.frames())) == rendered.frames).all()
+        assert [e.id for e in video.expressions] == [str(k) for k in range(len(rendered.expressions))]
+        assert [(e.text, e.group) for e in video.expressions] == [(e.text, str(e.label)) for e in rendered.expressions]
 
 
-def test_true_masks_score_full_marks_and_others_do_not(written, tmp_path):
-    """The annotations answer to the data set's expressions, for the project's own scores."""
+def test_ground_truth_scores_one_and_other_masks_do_not(written, tmp_path):
+    """The annotations match the expressions of the data set, by the project's own scores."""
     dataset = open_dataset(written, "valid")
     annotations = open_annotations(written / "valid")
     scores = []
@@ -56,10 +56,10 @@ def test_true_masks_score_full_marks_and_others_do_not(written, tmp_path):
         manifest = RunManifest(producer="test", producer_version="0", settings={}, dataset=dataset.identity)
         run = MaskRun.create(tmp_path / name, manifest)
         for index, video in enumerate(dataset.videos.values()):
-            drawn = draw_video("valid", index, size=SIZE, frames=FRAMES)
-            objects = len(drawn.scene.objects)
+            rendered = render_video("valid", index, size=SIZE, frames=FRAMES)
+            objects = len(rendered.scene.objects)
             tracks = tuple(
-                MaskTrack.from_masks(e, drawn.labels == (int(e.group) - 1 + other) % objects + 1)
+                MaskTrack.from_masks(e, rendered.labels == (int(e.group) - 1 + other) % objects + 1)
                 for e in video.expressions
             )
             run.write(VideoMasks(video=video.id, size=SIZE, frame_names=video.frame_names, tracks=tracks))
@@ -72,9 +72,9 @@ def test_true_masks_score_full_marks_and_others_do_not(written, tmp_path):
 
 def test_annotations_are_palette_images_of_the_labels(written):
     for index in range(3):
-        drawn = draw_video("train", index, size=SIZE, frames=FRAMES)
-        for name, labels in zip(drawn.frame_names, drawn.labels, strict=True):
-            with Image.open(written / f"train/Annotations/{drawn.name}/{name}.png") as image:
+        rendered = render_video("train", index, size=SIZE, frames=FRAMES)
+        for name, labels in zip(rendered.frame_names, rendered.labels, strict=True):
+            with Image.open(written / f"train/Annotations/{rendered.name}/{name}.png") as image:
                 assert image.mode == "P"
                 assert (np.asarray(image) == labels).all()
                 colours = np.array(image.getpalette()).reshape(-1, 3)[: labels.max() + 1]
@@ -84,12 +84,12 @@ def test_annotations_are_palette_images_of_the_labels(written):
 def test_meta_names_the_frames_that_show_an_object(written):
     videos = json.loads((written / "train/meta.json").read_text())["videos"]
     for index in range(3):
-        drawn = draw_video("train", index, size=SIZE, frames=FRAMES)
-        objects = videos[drawn.name]["objects"]
-        assert list(objects) == [str(item.label) for item in drawn.scene.objects]
-        for item, visible in zip(drawn.scene.objects, drawn.visible, strict=True):
-            expected = [name for name, seen in zip(drawn.frame_names, visible, strict=True) if seen]
-            assert objects[str(item.label)] == {"category": item.look.shape, "frames": expected}
+        rendered = render_video("train", index, size=SIZE, frames=FRAMES)
+        objects = videos[rendered.name]["objects"]
+        assert list(objects) == [str(item.label) for item in rendered.scene.objects]
+        for item, visible in zip(rendered.scene.objects, rendered.visible, strict=True):
+            frames = [name for name, seen in zip(rendered.frame_names, visible, strict=True) if seen]
+            assert objects[str(item.label)] == {"category": item.look.shape, "frames": frames}
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
@@ -97,12 +97,12 @@ def test_interrupted_work_continues_to_the_same_files(tmp_path, written, after):
     class StoppedError(Exception):
         pass
 
-    def report(done: int, count: int) -> None:
+    def progress(done: int, count: int) -> None:
         if done == after:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        write(tmp_path, report=report)
+        write(tmp_path, progress=progress)
     finished = [path.stat().st_mtime_ns for path in sorted((tmp_path / "train").glob("JPEGImages/*/*.png"))]
     assert len(finished) == after * FRAMES
     write(tmp_path)
@@ -112,8 +112,8 @@ def test_interrupted_work_continues_to_the_same_files(tmp_path, written, after):
 
 
 @pytest.mark.parametrize("broken_off_at", range(1, 2 * FRAMES + 1))
-def test_a_video_is_there_whole_or_not_at_all(tmp_path, written, monkeypatch, broken_off_at):
-    """Whatever image is the last one written before a crash."""
+def test_a_video_is_complete_or_absent(tmp_path, written, monkeypatch, broken_off_at):
+    """Whichever image is the last one before a crash."""
     saved = []
 
     def save(image, *arguments, original=Image.Image.save, **settings):
@@ -138,22 +138,22 @@ def test_more_videos_may_be_asked_for_later(tmp_path, written):
     assert contents(tmp_path / "train") == contents(written / "train")
 
 
-def test_progress_is_told(tmp_path):
-    told = []
-    write(tmp_path, count=2, report=lambda *numbers: told.append(numbers))
-    assert told == [(0, 2), (1, 2), (2, 2)]
+def test_progress_is_reported(tmp_path):
+    reported = []
+    write(tmp_path, count=2, progress=lambda *numbers: reported.append(numbers))
+    assert reported == [(0, 2), (1, 2), (2, 2)]
 
 
 @pytest.mark.parametrize("settings", [{"size": (64, 80)}, {"frames": 4}])
-def test_videos_drawn_otherwise_are_not_mixed(tmp_path, settings):
+def test_videos_with_other_settings_are_not_mixed(tmp_path, settings):
     write(tmp_path, count=1)
     before = contents(tmp_path)
-    with pytest.raises(SyntheticError, match=r"expected videos drawn with .*, found edition 1, split train, size \[48"):
+    with pytest.raises(SyntheticError, match=r"expected videos with .*, found edition 1, split train, size \[48"):
         write(tmp_path, **settings)
     assert contents(tmp_path) == before
 
 
-def test_fewer_videos_than_there_are(tmp_path):
+def test_fewer_videos_than_the_folder_holds(tmp_path):
     write(tmp_path, count=2)
     with pytest.raises(SyntheticError, match=r"train_000001: not one of the 1 videos asked for"):
         write(tmp_path, count=1)
@@ -162,7 +162,7 @@ def test_fewer_videos_than_there_are(tmp_path):
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train/notes.txt").write_text("mine")
-    with pytest.raises(SyntheticError, match="not of a drawn data set"):
+    with pytest.raises(SyntheticError, match="not of a synthetic data set"):
         write(tmp_path)
     assert contents(tmp_path).keys() == {"train/notes.txt"}
 

@@ -1,4 +1,4 @@
-"""Sentences: true of their object, false of the others, in a closed vocabulary."""
+"""Expressions: true of their object, false of the others, in a closed vocabulary."""
 
 import itertools
 from collections import Counter
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rvos_synthetic import SPLIT_LENGTH, SPLITS, draw_video, plan_video, vocabulary
+from rvos_synthetic import SPLIT_LENGTH, SPLITS, plan_video, render_video, vocabulary
 from rvos_synthetic.grammar import ANY_NOUN, FUNCTION_WORDS, VERBS, WORDS
 from rvos_synthetic.motion import CAMERA_REACH, CAMERA_SHAKE
 from rvos_synthetic.shapes import SHAPES
@@ -25,15 +25,15 @@ MEANINGS = {
 
 
 def understood(text: str) -> dict[str, str]:
-    """What a sentence claims, found by looking for the longest wordings first; fails on words that say nothing."""
+    """The claims of an expression, found by its longest wordings first; fails on words without meaning."""
     claims, rest = {}, f" {text} "
     for wording in sorted(MEANINGS, key=len, reverse=True):
         if f" {wording} " in rest:
             attribute, value = MEANINGS[wording]
-            assert attribute not in claims, f"{text!r} speaks twice of its {attribute}"
+            assert attribute not in claims, f"{text!r} makes two claims about {attribute}"
             claims[attribute] = value
             rest = rest.replace(f" {wording} ", " | ")
-    assert set(rest.replace("|", "").split()) <= {*FUNCTION_WORDS, *ANY_NOUN}, f"{text!r} has other words"
+    assert set(rest.replace("|", "").split()) <= {*FUNCTION_WORDS, *ANY_NOUN}, f"{text!r} has unknown words"
     return claims
 
 
@@ -42,8 +42,8 @@ videos = st.tuples(st.sampled_from(SPLITS), st.integers(0, SPLIT_LENGTH - 1))
 
 @given(videos)
 @settings(max_examples=40, deadline=None)
-def test_a_sentence_is_true_of_its_object_and_of_no_other(video):
-    """Whatever can be measured is measured on pixels; shape and pattern are what was painted."""
+def test_an_expression_is_true_of_its_object_and_of_no_other(video):
+    """What can be measured is measured on pixels; colour, shape and pattern are those that were rendered."""
     scene, expressions = plan_video(*video, SIZE)
     facts = {}
     for item in scene.objects:
@@ -68,20 +68,20 @@ def test_a_sentence_is_true_of_its_object_and_of_no_other(video):
 
 @given(videos)
 @settings(max_examples=60, deadline=None)
-def test_every_object_has_one_to_three_sentences_that_stand_together(video):
+def test_every_object_has_one_to_three_expressions_side_by_side(video):
     scene, expressions = plan_video(*video)
     labels = [expression.label for expression in expressions]
     assert labels == sorted(labels)
     assert set(labels) == {item.label for item in scene.objects}
     assert max(Counter(labels).values()) <= 3
     for _, group in itertools.groupby(expressions, key=lambda expression: expression.label):
-        sentences = list(group)
-        claims = [understood(sentence.text) for sentence in sentences]
-        assert claims == [sentence.claims for sentence in sentences]
+        own = list(group)
+        claims = [understood(expression.text) for expression in own]
+        assert claims == [expression.claims for expression in own]
         assert all(a != b for a, b in itertools.combinations(claims, 2))
 
 
-def test_two_sentences_an_object_are_usual_one_and_three_occur():
+def test_two_expressions_an_object_are_usual_one_and_three_occur():
     counts = Counter()
     for index in range(100):
         counts.update(Counter(e.label for e in plan_video("train", index)[1]).values())
@@ -105,7 +105,7 @@ def test_every_look_has_a_word():
     assert set(WORDS["motion"]) == set(VERBS["motion"])
 
 
-def test_no_two_wordings_are_equal_but_of_one_meaning():
+def test_every_wording_has_one_meaning():
     wordings = Counter(w for words in (WORDS,) for values in words.values() for ways in values.values() for w in ways)
     assert max(wordings.values()) == 1
 
@@ -119,11 +119,11 @@ def test_articles():
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_colour_words_are_the_colours_in_the_frames(split):
-    """The mean colour of an object's pixels has the hue of its word: nearest among the words' colours without light."""
+    """The mean colour of an object's pixels is nearest to the colour of its word, brightness aside."""
     chromatic = {name: np.array(c) / sum(c) for name, c in COLOURS.items() if name not in ("white", "black", "pink")}
     checked = 0
     for index in range(12):
-        video = draw_video(split, index)
+        video = render_video(split, index)
         for item in video.scene.objects:
             pixels = video.frames[video.labels == item.label]
             if item.look.colour in chromatic and len(pixels) > 500:
@@ -135,7 +135,7 @@ def test_colour_words_are_the_colours_in_the_frames(split):
 
 
 def test_directions_hold_in_the_picture_too():
-    """The camera never makes up for the way of what moves somewhere."""
+    """The camera never moves as far as an object with a direction."""
     for index in range(60):
         scene, _ = plan_video("train", index)
         for item in scene.objects:

@@ -1,7 +1,7 @@
-"""Equal on every machine: hashes of videos, and the arithmetic they rest on.
+"""Equal on every machine: hashes of videos, and the arithmetic behind them.
 
-A change after which seeds draw something else raises EDITION; `python tests/test_same_everywhere.py` then writes the
-hashes anew.
+A change after which seeds give other videos raises EDITION; then `python tests/test_same_everywhere.py` writes new
+hashes.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rvos_synthetic import EDITION, SPLIT_LENGTH, SPLITS, draw_video
-from rvos_synthetic.dice import Dice
+from rvos_synthetic import EDITION, SPLIT_LENGTH, SPLITS, render_video
+from rvos_synthetic.random_stream import RandomStream
 from rvos_synthetic.units import TURN, UNIT, cosine, sine
 from rvos_synthetic.video import seed_of
 
@@ -27,7 +27,7 @@ CASES = [
 
 
 def hashes(split: str, index: int, size: tuple[int, int], frames: int) -> dict[str, str]:
-    video = draw_video(split, index, size=size, frames=frames)
+    video = render_video(split, index, size=size, frames=frames)
     return {
         "frames": hashlib.sha256(video.frames.tobytes()).hexdigest(),
         "labels": hashlib.sha256(video.labels.tobytes()).hexdigest(),
@@ -41,21 +41,21 @@ def title(case: tuple) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=title)
-def test_videos_are_the_same_as_ever(case):
+def test_videos_are_unchanged(case):
     stored = json.loads(HASHES.read_text())
     assert stored["edition"] == EDITION
     assert hashes(*case) == stored["videos"][title(case)]
 
 
-def test_dice_fall_as_ever():
-    dice = Dice(1, 2, 3)
-    assert [dice.below(1000) for _ in range(5)] == json.loads(HASHES.read_text())["dice"]
+def test_random_numbers_are_unchanged():
+    random = RandomStream(1, 2, 3)
+    assert [random.below(1000) for _ in range(5)] == json.loads(HASHES.read_text())["random_stream"]
 
 
 def test_splits_and_videos_share_nothing():
     ranges = sorted((seed_of(split, 0), seed_of(split, SPLIT_LENGTH - 1)) for split in SPLITS)
     assert all(last < first for (_, last), (first, _) in itertools.pairwise(ranges))
-    seen = {hashlib.sha256(draw_video(s, i, frames=1).frames.tobytes()).digest() for s in SPLITS for i in range(20)}
+    seen = {hashlib.sha256(render_video(s, i, frames=1).frames.tobytes()).digest() for s in SPLITS for i in range(20)}
     assert len(seen) == 60
 
 
@@ -66,23 +66,23 @@ def test_sine_is_near_the_true_one(angle):
     assert abs(cosine(angle) / UNIT - math.cos(true)) < 0.003
 
 
-def test_dice_are_fair():
-    dice = Dice(7)
-    counts = np.bincount([dice.below(6) for _ in range(6000)], minlength=6)
+def test_random_numbers_are_uniform():
+    random = RandomStream(7)
+    counts = np.bincount([random.below(6) for _ in range(6000)], minlength=6)
     assert counts.min() > 850
     assert counts.max() < 1150
-    assert {dice.between(3, 5) for _ in range(100)} == {3, 4, 5}
-    assert sorted(dice.shuffled(range(9))) == list(range(9))
-    values = np.bincount(Dice(8).bytes(100, 1001).ravel(), minlength=256)
+    assert {random.between(3, 5) for _ in range(100)} == {3, 4, 5}
+    assert sorted(random.shuffled(range(9))) == list(range(9))
+    values = np.bincount(RandomStream(8).bytes(100, 1001).ravel(), minlength=256)
     assert values.min() > 300
     assert values.max() < 490
 
 
 def write_hashes() -> None:
-    dice = Dice(1, 2, 3)
+    random = RandomStream(1, 2, 3)
     stored = {
         "edition": EDITION,
-        "dice": [dice.below(1000) for _ in range(5)],
+        "random_stream": [random.below(1000) for _ in range(5)],
         "videos": {title(case): hashes(*case) for case in CASES},
     }
     HASHES.write_text(json.dumps(stored, indent=1) + "\n")

@@ -6,7 +6,7 @@ import torch
 from mask_interchange import Expression
 from program_kit.errors import WeightsError
 from rvos_layers.checkpoint import read_checkpoint
-from rvos_synthetic import draw_video
+from rvos_synthetic import render_video
 from soc import SOCPredictor
 from soc.bundled import BUNDLED
 
@@ -23,7 +23,7 @@ def overlaps(predictor) -> list[float]:
     """Mean J of every sentence of some validation videos."""
     found = []
     for index in range(VIDEOS):
-        video = draw_video("valid", index)
+        video = render_video("valid", index)
         sentences = [Expression(id=str(place), text=e.text) for place, e in enumerate(video.expressions)]
         tracks = predictor.segment(video.frames, sentences)
         for expression, track in zip(video.expressions, tracks, strict=True):
@@ -43,7 +43,7 @@ def test_untrained_weights_do_not():
 
 
 def test_any_sentence_is_accepted(predictor):
-    frames = draw_video("valid", 0, frames=2).frames
+    frames = render_video("valid", 0, frames=2).frames
     tracks = predictor.segment(frames, ["the red star", "Ein Hund läuft, 犬が走る!"])
     assert all(np.isfinite(track.scores).all() for track in tracks)
 

@@ -6,7 +6,7 @@ from mask_interchange import Expression, open_dataset
 from program_kit.segmenter_app import ModelRequest
 from program_kit.weights import BundledWeights, WeightsChoice
 from rvos_layers.checkpoint import read_checkpoint
-from rvos_synthetic import draw_video, write_dataset
+from rvos_synthetic import render_video, write_dataset
 from typer.testing import CliRunner
 from uninext.bundled import BUNDLED
 from uninext.cli import app, load
@@ -47,7 +47,7 @@ def overlap(made: VideoPredictor, root) -> float:
     """Mean J over the sentences and frames of some validation videos."""
     found = []
     for index, video in enumerate(open_dataset(root, "valid").videos.values()):
-        labels = draw_video("valid", index, frames=FRAMES).labels
+        labels = render_video("valid", index, frames=FRAMES).labels
         for track in made.predict(video).tracks:
             truth, mask = labels == int(track.expression.group), track.stack()
             either = (mask | truth).sum((1, 2))

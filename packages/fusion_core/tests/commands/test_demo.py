@@ -9,7 +9,7 @@ import pytest
 from fusion_core.cli import app
 from fusion_core.recipe.published import DEMO, RECIPES
 from mask_interchange import MaskRun, open_dataset
-from rvos_synthetic import draw_video
+from rvos_synthetic import render_video
 from typer.testing import CliRunner
 
 ACTING = (sys.executable, str(Path(__file__).parents[1] / "acting.py"))
@@ -47,7 +47,7 @@ def finished(tmp_path_factory):
 
 def test_every_model_propagation_and_vote_has_its_run_of_the_drawn_videos(finished):
     out, _ = finished
-    drawn = draw_video("test", 0)
+    drawn = render_video("test", 0)
     dataset = open_dataset(out / "dataset", "test")
     assert list(dataset.videos) == [drawn.name]
     np.testing.assert_array_equal(dataset.videos[drawn.name].read_frame(3), drawn.frames[3])
@@ -61,7 +61,7 @@ def test_scores_submission_and_report_are_shown(finished):
     table = (out / "result" / "ablation.md").read_text()
     assert table in said
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == [step.label for step in DEMO.ablation]
-    drawn = draw_video("test", 0)
+    drawn = render_video("test", 0)
     assert f"{len(drawn.expressions) * len(drawn.frames)} masks of 1 videos, 0 faults, 0 warnings" in said
     page = (out / "report.html").read_text()
     assert all(f'data-run="{node.name}"' in page for node in DEMO.nodes)

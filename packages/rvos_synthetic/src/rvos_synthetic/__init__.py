@@ -1,4 +1,4 @@
-"""Drawn videos with exact masks and sentences about them, equal on every machine."""
+"""Synthetic videos with exact masks and referring expressions, equal on every machine."""
 
 from rvos_synthetic.dataset import write_dataset
 from rvos_synthetic.errors import SyntheticError
@@ -11,8 +11,8 @@ from rvos_synthetic.video import (
     SPLIT_LENGTH,
     SPLITS,
     SyntheticVideo,
-    draw_video,
     plan_video,
+    render_video,
 )
 
 __all__ = [
@@ -26,8 +26,8 @@ __all__ = [
     "SceneObject",
     "SyntheticError",
     "SyntheticVideo",
-    "draw_video",
     "plan_video",
+    "render_video",
     "vocabulary",
     "write_dataset",
 ]

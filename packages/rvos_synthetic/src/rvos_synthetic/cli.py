@@ -1,4 +1,4 @@
-"""The command `rvos-synthetic`: drawn videos as files."""
+"""The command `rvos-synthetic`: writes synthetic videos as files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,19 +19,19 @@ def _size(text: str) -> tuple[int, int]:
 
 
 @app.command()
-def draw(
+def write(
     split: Annotated[str, typer.Option(help="train, valid or test; they share no video.")],
-    videos: Annotated[int, typer.Option(help="How many videos: those with the numbers 0 to this less 1.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the data set; a split in it is continued.")] = None,
+    videos: Annotated[int, typer.Option(help="How many videos, counted from 0.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the data set; may hold a split to continue.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG file that shows some frames of each video.")] = None,
     size: Annotated[
         str, typer.Option(metavar="HEIGHTxWIDTH", help="Size of the frames in pixels.")
     ] = f"{DEFAULT_SIZE[0]}x{DEFAULT_SIZE[1]}",
     frames: Annotated[int, typer.Option(help="Frames per video.")] = DEFAULT_FRAMES,
 ) -> None:
-    """Draw referring videos: textured things that move, exact masks, and sentences that tell them apart.
+    """Write synthetic videos: textured objects that move, exact masks, and expressions that tell the objects apart.
 
-    The layout is that of Ref-YouTube-VOS. Equal options give equal pixels and sentences on every machine.
+    The layout is that of Ref-YouTube-VOS. Equal options give equal pixels and expressions on every machine.
     """
     from rvos_synthetic.dataset import write_dataset
     from rvos_synthetic.sheet import write_sheet
@@ -43,7 +43,7 @@ def draw(
         if sheet is not None:
             write_sheet(sheet, split, videos, size=pixels, frames=frames)
         if out is not None:
-            write_dataset(out, split, videos, size=pixels, frames=frames, report=_progress)
+            write_dataset(out, split, videos, size=pixels, frames=frames, progress=_progress)
     except (SyntheticError, OSError) as error:
         typer.echo(f"rvos-synthetic: error: {error}", err=True)
         raise typer.Exit(2) from error
@@ -53,7 +53,7 @@ def draw(
 
 
 def _progress(done: int, count: int) -> None:
-    """A line at the end of every tenth of the work."""
+    """Print a line whenever another tenth of the work is done."""
     if done and done * 10 // count > (done - 1) * 10 // count:
         typer.echo(f"{done}/{count} videos", err=True)
 

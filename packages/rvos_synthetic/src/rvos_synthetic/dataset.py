@@ -1,13 +1,13 @@
-"""Drawn videos as files in the layout of the Ref-YouTube-VOS release.
+"""Synthetic videos as files in the layout of the Ref-YouTube-VOS release.
 
-    ROOT/meta_expressions/<split>/meta_expressions.json    sentences, with the label of the object as obj_id
+    ROOT/meta_expressions/<split>/meta_expressions.json    expressions, with the label of the object as obj_id
     ROOT/<split>/meta.json                                 objects: category, and the frames that show them
     ROOT/<split>/JPEGImages/<video>/<frame>.png            frames; lossless, so that the pixels are equal everywhere
     ROOT/<split>/Annotations/<video>/<frame>.png           labels: palette PNG, the value is the object's label
-    ROOT/<split>/synthetic.json                            how it was drawn
+    ROOT/<split>/synthetic.json                            how the videos were made
 
-A video is finished when its folder of frames is there, which is moved into place last. One process at a time may write
-to a split.
+A video is finished when its folder of frames exists, which is moved into place last. Only one process at a time may
+write to a split.
 """
 
 import json
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rvos_synthetic.drawing import draw, draw_labels
 from rvos_synthetic.errors import SyntheticError
+from rvos_synthetic.rendering import render, render_labels
 from rvos_synthetic.video import (
     DEFAULT_FRAMES,
     DEFAULT_SIZE,
@@ -44,7 +44,7 @@ LABEL_COLOURS = (
     (102, 153, 204),
 )
 
-Report = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]  # videos done, videos in all
 
 
 def write_dataset(
@@ -54,83 +54,83 @@ def write_dataset(
     *,
     size: tuple[int, int] = DEFAULT_SIZE,
     frames: int = DEFAULT_FRAMES,
-    report: Report | None = None,
+    progress: ProgressCallback | None = None,
 ) -> None:
-    """Write videos 0 to count - 1 of a split; those that are there already are kept, so interrupted work continues.
+    """Write videos 0 to count - 1 of a split. Finished videos are kept, so interrupted work continues.
 
     Args:
-        root: the data set's folder; may exist, and hold other splits.
+        root: folder of the data set; may exist and hold other splits.
         split: train, valid or test.
         count: how many videos, 1 or more; may be raised later.
         size: (H, W) in pixels.
         frames: per video.
-        report: called with the number of finished videos and `count`, at first and after each video.
+        progress: called with the number of finished videos and `count`, at the start and after each video.
 
     Raises:
-        SyntheticError: an argument is out of range, or the folder holds videos of another size, length or edition, or
-            other ones than these.
+        SyntheticError: an argument is out of range, or the folder holds other videos or videos of another size, length
+            or edition.
         OSError: the folder cannot be written.
     """
     if count < 1:
         raise SyntheticError(f"videos: expected at least 1, found {count}")
     names = names_of_frames(frames)
-    plan_video(split, count - 1, size)  # faults of the arguments show before anything is written
+    plan_video(split, count - 1, size)  # checks the arguments before anything is written
     folder = root / split
     videos = [name_of_video(split, index) for index in range(count)]
     _open_folder(folder, {"edition": EDITION, "split": split, "size": list(size), "frames": frames})
     _check_no_others(folder, videos)
     meta, expressions = {}, {}
-    if report:
-        report(0, count)
+    if progress:
+        progress(0, count)
     for index, video in enumerate(videos):
-        scene, sentences = plan_video(split, index, size)
+        scene, video_expressions = plan_video(split, index, size)
         if (folder / "JPEGImages" / video).is_dir():
-            labels = draw_labels(scene, size, frames)
+            labels = render_labels(scene, size, frames)
         else:
-            pixels, labels = draw(scene, size, frames)
+            pixels, labels = render(scene, size, frames)
             _write_images(folder / "Annotations" / video, dict(zip(names, labels, strict=True)))
             _write_images(folder / "JPEGImages" / video, dict(zip(names, pixels, strict=True)))
-        seen = visibility(labels, len(scene.objects))
+        visible = visibility(labels, len(scene.objects))
         meta[video] = {
             "objects": {
                 str(item.label): {
                     "category": item.look.shape,
-                    "frames": [name for name, shown in zip(names, seen[item.label - 1], strict=True) if shown],
+                    "frames": [name for name, shown in zip(names, visible[item.label - 1], strict=True) if shown],
                 }
                 for item in scene.objects
             }
         }
         expressions[video] = {
-            "expressions": {str(k): {"exp": s.text, "obj_id": str(s.label)} for k, s in enumerate(sentences)},
+            "expressions": {str(k): {"exp": s.text, "obj_id": str(s.label)} for k, s in enumerate(video_expressions)},
             "frames": list(names),
         }
-        if report:
-            report(index + 1, count)
+        if progress:
+            progress(index + 1, count)
     _write_json(folder / "meta.json", {"videos": meta})
     _write_json(root / "meta_expressions" / split / "meta_expressions.json", {"videos": expressions})
 
 
 def _open_folder(folder: Path, settings: dict[str, object]) -> None:
-    """Note how the videos of a new folder are drawn, or check that those of an old one are drawn like that."""
+    """Note the settings of a new folder, or check that an existing folder has the same settings."""
     note = folder / "synthetic.json"
     if not note.exists():
         if folder.exists() and any(folder.iterdir()):
-            raise SyntheticError(f"{folder}: holds files that are not of a drawn data set; choose another folder")
+            raise SyntheticError(f"{folder}: holds files that are not of a synthetic data set; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         _write_json(note, settings)
     try:
-        noted = json.loads(note.read_text(encoding="utf-8"))
+        found = json.loads(note.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SyntheticError(f"{note}: cannot be read ({error}); remove {folder} to draw it anew") from error
-    if noted != settings:
+        raise SyntheticError(f"{note}: cannot be read ({error}); delete {folder} and run the command again") from error
+    if found != settings:
         raise SyntheticError(
-            f"{folder}: expected videos drawn with {_listed(settings)}, found {_listed(noted)}; "
-            "ask for the same, or choose another folder"
+            f"{folder}: expected videos with {_listed(settings)}, found {_listed(found)}; "
+            "use the same settings, or choose another folder"
         )
 
 
 def _check_no_others(folder: Path, videos: list[str]) -> None:
-    """Remove what an interrupted run left unfinished; raise SyntheticError when there are videos not asked for."""
+    """Remove unfinished videos of an interrupted run; raise SyntheticError if there are other videos."""
     for kind in ("Annotations", "JPEGImages"):
         (folder / kind).mkdir(exist_ok=True)
         for path in sorted((folder / kind).iterdir()):
@@ -143,7 +143,7 @@ def _check_no_others(folder: Path, videos: list[str]) -> None:
 
 
 def _write_images(folder: Path, images: Mapping[str, NDArray[np.uint8]]) -> None:
-    """Images as a folder of PNG files that is there completely or not at all."""
+    """Write images as a folder of PNG files, completely or not at all."""
     unfinished = folder.with_name(UNFINISHED + folder.name)
     unfinished.mkdir()
     for name, pixels in images.items():

@@ -1,4 +1,4 @@
-"""What can go wrong on purpose. Every message is complete on its own."""
+"""The error of this package; every message is complete on its own."""
 
 
 class SyntheticError(Exception):

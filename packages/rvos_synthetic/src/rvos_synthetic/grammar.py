@@ -1,23 +1,23 @@
-"""Sentences that are true of one object of a scene and false of all others.
+"""Referring expressions that are true of one object of a scene and false of all others.
 
-Whether a claim holds for an object is True, False or None: a circle that crosses the middle is neither "on the left"
-nor clearly not. A sentence is used when all that it claims is true of its object, and for every other object something
-of it is false; None serves neither.
+A claim about an object is True, False or None (ambiguous): a circle that crosses the middle is neither "on the left"
+nor clearly not. An expression is used if all its claims are True of its object, and if for every other object at least
+one claim is False. None counts for neither.
 
-- Colour, pattern and shape are what was painted.
-- Sizes come in two kinds with nothing between. What grows or shrinks is neither small nor big.
-- A motion is that of the object before the background. The camera is slow enough for it to be true in the picture too.
-- A place ("on the left") holds at all times at which any of the object may be within the picture.
+- Colour, pattern and shape are those that were rendered.
+- There are two sizes, with nothing between them. An object that grows or shrinks is neither small nor big.
+- A motion is that of the object against the background. The camera is slow enough that it is true in the picture too.
+- A place ("on the left") is true if it holds whenever part of the object may be in the picture.
 
-Sides and sideways directions are named by "left" and "right" only: in a mirrored video these two words change places
-and the sentences stay true.
+Only the words "left" and "right" name sides and sideways directions: swap them for a mirrored video, and every
+expression stays true.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from rvos_synthetic.dice import Dice
+from rvos_synthetic.random_stream import RandomStream
 from rvos_synthetic.scene import Scene, SceneObject
 from rvos_synthetic.textures import COLOURS
 from rvos_synthetic.units import UNIT
@@ -73,17 +73,21 @@ VERBS = {
 ANY_NOUN = ("object", "thing", "shape")
 FUNCTION_WORDS = ("a", "an", "the", "that", "is", "and")
 
-VAGUE_MOTIONS = ({"still", "spinning"}, {"still", "growing"}, {"still", "shrinking"})  # all of these keep their place
-REST = 42, 58  # percent of the picture: on this side of the first is true, beyond the second is false
+AMBIGUOUS_MOTIONS = (
+    {"still", "spinning"},
+    {"still", "growing"},
+    {"still", "shrinking"},
+)  # none changes its place
+MIDDLE = 42, 58  # percent of the picture; places in between are ambiguous
 
 Claims = dict[str, str]  # attribute -> its value
-Truths = dict[str, dict[str, bool | None]]  # attribute -> value -> whether it is true
+Truths = dict[str, dict[str, bool | None]]  # attribute -> value -> whether it is true; None if ambiguous
 Words = Mapping[str, Mapping[str, tuple[str, ...]]]  # attribute -> value -> ways to say it
 
 
 @dataclass(frozen=True, slots=True)
 class ReferringExpression:
-    """A sentence and the label of the object that it means; `claims` are what it says (attribute -> value)."""
+    """An expression, the label of the object that it refers to, and its claims (attribute -> value)."""
 
     text: str
     label: int
@@ -91,7 +95,7 @@ class ReferringExpression:
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word that can occur in a sentence, in alphabetical order."""
+    """Every word that can occur in an expression, in alphabetical order."""
     words: set[str] = {*FUNCTION_WORDS, *ANY_NOUN}
     for table in (*WORDS.values(), *VERBS.values()):
         words.update(word for wordings in table.values() for wording in wordings for word in wording.split())
@@ -99,11 +103,11 @@ def vocabulary() -> tuple[str, ...]:
 
 
 def truths(scene: Scene, item: SceneObject) -> Truths:
-    """Whether each claim (attribute -> value) is true of an object; None when one may see it either way."""
+    """Whether each claim (attribute -> value) is true of an object; None if it is ambiguous."""
     look = item.look
-    painted = {"colour": look.colour, "pattern": look.pattern, "shape": look.shape, "size": look.size}
+    rendered = {"colour": look.colour, "pattern": look.pattern, "shape": look.shape, "size": look.size}
     answers: Truths = {
-        attribute: {value: value == fact for value in WORDS[attribute]} for attribute, fact in painted.items()
+        attribute: {value: value == fact for value in WORDS[attribute]} for attribute, fact in rendered.items()
     }
     if look.resizing:
         answers["size"] = dict.fromkeys(WORDS["size"])
@@ -115,13 +119,13 @@ def truths(scene: Scene, item: SceneObject) -> Truths:
 
 
 def _moves_as(motion: str, value: str) -> bool | None:
-    """Whether a motion may be called by another's name."""
-    return None if {motion, value} in VAGUE_MOTIONS else motion == value
+    """Whether the name of a motion is true of another one."""
+    return None if {motion, value} in AMBIGUOUS_MOTIONS else motion == value
 
 
 def _stays(places: list[int], first: str, last: str) -> dict[str, bool | None]:
-    """Whether all places (percent) are in the first part of the picture, and in the last part."""
-    low, high = REST
+    """Whether all places (percent) are in the first half of the picture, and in the last half."""
+    low, high = MIDDLE
     if all(place < low for place in places):
         return {first: True, last: False}
     if all(place >= high for place in places):
@@ -129,27 +133,27 @@ def _stays(places: list[int], first: str, last: str) -> dict[str, bool | None]:
     return {first: None, last: None}
 
 
-def describe(scene: Scene, dice: Dice) -> tuple[ReferringExpression, ...] | None:
-    """Sentences for every object, those of one object one after the other: mostly two, sometimes one or three.
+def describe(scene: Scene, random: RandomStream) -> tuple[ReferringExpression, ...] | None:
+    """Expressions for every object, in the order of the objects: mostly two for each, sometimes one or three.
 
     Returns:
-        None when there is an object for which fewer than three different sentences can be made.
+        None if there are fewer than three possible expressions for some object.
     """
     facts = [truths(scene, item) for item in scene.objects]
     expressions = []
     for item, own in zip(scene.objects, facts, strict=True):
-        told = _telling_claims(own, [other for other in facts if other is not own])
-        if len(told) < 3:
+        distinguishing = _distinguishing_claims(own, [other for other in facts if other is not own])
+        if len(distinguishing) < 3:
             return None
-        count = dice.one_of((1, 2, 2, 2, 2, 2, 2, 2, 2, 3))
+        count = random.choice((1, 2, 2, 2, 2, 2, 2, 2, 2, 3))
         expressions += [
             ReferringExpression(text=text, label=item.label, claims=claims)
-            for text, claims in _wordings(told, count, dice)
+            for text, claims in _wordings(distinguishing, count, random)
         ]
     return tuple(expressions)
 
 
-def _telling_claims(own: Truths, others: list[Truths]) -> list[Claims]:
+def _distinguishing_claims(own: Truths, others: list[Truths]) -> list[Claims]:
     """All combinations of at most three claims that are true of an object and false of every other, shortest first."""
     claims = {a: value for a in WORDS for value, true in own[a].items() if true}
     refuted = [{a for a, value in claims.items() if other[a][value] is False} for other in others]
@@ -161,50 +165,50 @@ def _telling_claims(own: Truths, others: list[Truths]) -> list[Claims]:
     ]
 
 
-def _wordings(told: list[Claims], count: int, dice: Dice) -> list[tuple[str, Claims]]:
-    """`count` sentences that differ in what they say and in how they say it."""
-    shortest = [claims for claims in told if len(claims) == len(told[0])]
-    first = dice.one_of(shortest if dice.chance(50) else told)
-    chosen = [first, *dice.shuffled([claims for claims in told if claims != first])][:count]
-    styles: list[Callable[[Claims, Dice], list[str]]] = [*dice.shuffled([_phrase, _clause]), _lead]
-    return [(_with_articles(style(claims, dice)), claims) for style, claims in zip(styles, chosen, strict=False)]
+def _wordings(distinguishing: list[Claims], count: int, random: RandomStream) -> list[tuple[str, Claims]]:
+    """`count` expressions with different claims and in different styles."""
+    shortest = [claims for claims in distinguishing if len(claims) == len(distinguishing[0])]
+    first = random.choice(shortest if random.chance(50) else distinguishing)
+    chosen = [first, *random.shuffled([claims for claims in distinguishing if claims != first])][:count]
+    styles: list[Callable[[Claims, RandomStream], list[str]]] = [*random.shuffled([_phrase, _clause]), _lead]
+    return [(_with_articles(style(claims, random)), claims) for style, claims in zip(styles, chosen, strict=False)]
 
 
-def _phrase(claims: Claims, dice: Dice) -> list[str]:
+def _phrase(claims: Claims, random: RandomStream) -> list[str]:
     """The small red star on the left moving up."""
-    return [dice.one_of(("the", "a")), *_named(claims, dice), *_said(claims, dice, "side", "level", "motion")]
+    return [random.choice(("the", "a")), *_named(claims, random), *_said(claims, random, "side", "level", "motion")]
 
 
-def _clause(claims: Claims, dice: Dice) -> list[str]:
+def _clause(claims: Claims, random: RandomStream) -> list[str]:
     """The star that is small and red and moves up."""
-    noun = _said(claims, dice, "shape")
-    stays = _said(claims, dice, "size", "colour", "pattern", "side", "level")
-    moves = _said(claims, dice, "motion", words=VERBS)
-    if not stays and not moves:  # the shape is all that there is to say
-        return ["the", dice.one_of(ANY_NOUN), "that", "is", "a", *noun]
+    noun = _said(claims, random, "shape")
+    stays = _said(claims, random, "size", "colour", "pattern", "side", "level")
+    moves = _said(claims, random, "motion", words=VERBS)
+    if not stays and not moves:  # the shape is the only claim
+        return ["the", random.choice(ANY_NOUN), "that", "is", "a", *noun]
     if stays:
         stays[0] = f"is {stays[0]}"
-    return ["the", *(noun or [dice.one_of(ANY_NOUN)]), "that", " and ".join([*stays, *moves])]
+    return ["the", *(noun or [random.choice(ANY_NOUN)]), "that", " and ".join([*stays, *moves])]
 
 
-def _lead(claims: Claims, dice: Dice) -> list[str]:
+def _lead(claims: Claims, random: RandomStream) -> list[str]:
     """On the left moving up a small red star."""
-    return [*_said(claims, dice, "side", "level", "motion"), "a", *_named(claims, dice)]
+    return [*_said(claims, random, "side", "level", "motion"), "a", *_named(claims, random)]
 
 
-def _named(claims: Claims, dice: Dice) -> list[str]:
+def _named(claims: Claims, random: RandomStream) -> list[str]:
     """Small red star."""
-    noun = _said(claims, dice, "shape") or [dice.one_of(ANY_NOUN)]
-    return [*_said(claims, dice, "size", "colour", "pattern"), *noun]
+    noun = _said(claims, random, "shape") or [random.choice(ANY_NOUN)]
+    return [*_said(claims, random, "size", "colour", "pattern"), *noun]
 
 
-def _said(claims: Claims, dice: Dice, *attributes: str, words: Words = WORDS) -> list[str]:
-    """What is claimed of these attributes, in words."""
-    return [dice.one_of(words[a][claims[a]]) for a in attributes if a in claims]
+def _said(claims: Claims, random: RandomStream, *attributes: str, words: Words = WORDS) -> list[str]:
+    """Words for the claims about these attributes."""
+    return [random.choice(words[a][claims[a]]) for a in attributes if a in claims]
 
 
 def _with_articles(parts: list[str]) -> str:
-    """The parts as a sentence, with "an" where it belongs."""
+    """The parts as one text, with "an" where it belongs."""
     words = " ".join(parts).split()
     return " ".join(
         "an" if word == "a" and following[0] in "aeiou" else word

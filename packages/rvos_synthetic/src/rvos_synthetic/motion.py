@@ -2,20 +2,20 @@
 
 from dataclasses import dataclass
 
-from rvos_synthetic.dice import Dice
+from rvos_synthetic.random_stream import RandomStream
 from rvos_synthetic.units import LONG, TURN, UNIT, cosine, sine
 
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 MOTIONS = (*DIRECTIONS, "still", "circling", "swinging", "spinning", "growing", "shrinking")
 RESIZING = ("growing", "shrinking")
 
-CAMERA_REACH = 75  # either way; the slowest that moves somewhere makes five times as much way
+CAMERA_REACH = 75  # either way; the slowest object with a direction goes five times as far
 CAMERA_SHAKE = 14
 
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Where and how an object is at one time: its centre, its radius as a ratio of the usual one, its angle."""
+    """An object at one time: its centre, its radius as a ratio of the usual one, its angle."""
 
     x: int
     y: int
@@ -25,16 +25,16 @@ class Pose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Motion:
-    """An object's way through the scene.
+    """The path of an object through the scene.
 
     Attributes:
         kind: one of MOTIONS.
         x, y: its place half-way through the video, or the middle of its circle or swing.
         reach: how far it goes either way.
-        tilt: its angle at the beginning.
+        tilt: its angle at the start.
         turn: the angle by which it turns during the video.
-        laps: the angle of the circle, or of the swing's sine, that it passes during the video.
-        upright: whether it swings up and down, not from side to side.
+        laps: the angle of the circle, or of the sine of the swing, that it covers during the video.
+        upright: whether it swings up and down instead of from side to side.
     """
 
     kind: str
@@ -47,23 +47,23 @@ class Motion:
     upright: bool
 
     @classmethod
-    def by_lot(cls, dice: Dice, kind: str, x: int, y: int) -> "Motion":
-        """Any motion of this kind around (x, y)."""
-        slow_turn = dice.between(-TURN // 8, TURN // 8)
-        fast_turn = dice.between(TURN, 3 * TURN // 2) * dice.one_of((-1, 1))
+    def sample(cls, random: RandomStream, kind: str, x: int, y: int) -> "Motion":
+        """A random motion of this kind around (x, y)."""
+        slow_turn = random.between(-TURN // 8, TURN // 8)
+        fast_turn = random.between(TURN, 3 * TURN // 2) * random.choice((-1, 1))
         if kind in DIRECTIONS:
-            reach = dice.between(5 * CAMERA_REACH, 9 * CAMERA_REACH)
+            reach = random.between(5 * CAMERA_REACH, 9 * CAMERA_REACH)
         else:
-            reach = dice.between(UNIT // 9, UNIT // 6)
+            reach = random.between(UNIT // 9, UNIT // 6)
         return cls(
             kind=kind,
             x=x,
             y=y,
             reach=reach,
-            tilt=dice.below(TURN),
+            tilt=random.below(TURN),
             turn=fast_turn if kind == "spinning" else slow_turn,
-            laps=dice.between(TURN, 3 * TURN // 2) * dice.one_of((-1, 1)),
-            upright=dice.chance(30),
+            laps=random.between(TURN, 3 * TURN // 2) * random.choice((-1, 1)),
+            upright=random.chance(30),
         )
 
     def pose(self, time: int) -> Pose:
@@ -90,20 +90,20 @@ class Motion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
-    """A camera that drifts and shakes; it is at (0, 0) half-way through the video but for the shaking."""
+    """A camera that drifts and shakes; without the shaking it is at (0, 0) half-way through the video."""
 
     drift: tuple[int, int]
     shake: int
     trembling: int
 
     @classmethod
-    def by_lot(cls, dice: Dice) -> "Camera":
-        """Any camera."""
-        drift = (dice.between(-CAMERA_REACH, CAMERA_REACH), dice.between(-CAMERA_REACH, CAMERA_REACH))
-        return cls(drift=drift, shake=dice.between(0, CAMERA_SHAKE), trembling=dice.below(TURN))
+    def sample(cls, random: RandomStream) -> "Camera":
+        """A random camera."""
+        drift = (random.between(-CAMERA_REACH, CAMERA_REACH), random.between(-CAMERA_REACH, CAMERA_REACH))
+        return cls(drift=drift, shake=random.between(0, CAMERA_SHAKE), trembling=random.below(TURN))
 
     def place(self, time: int) -> tuple[int, int]:
-        """The (x, y) in the scene that the upper left corner of the picture shows."""
+        """The point (x, y) of the scene at the upper left corner of the picture."""
         along = 2 * time - LONG
         sway = self.trembling + 5 * TURN * time // LONG
         return (

@@ -1,9 +1,9 @@
-"""What is in a video: objects that look alike, things that hide them, a camera (units: `rvos_synthetic.units`)."""
+"""What is in a video: objects that look alike, occluders, a camera (units: `rvos_synthetic.units`)."""
 
 from dataclasses import dataclass, replace
 
-from rvos_synthetic.dice import Dice
 from rvos_synthetic.motion import MOTIONS, RESIZING, Camera, Motion, Pose
+from rvos_synthetic.random_stream import RandomStream
 from rvos_synthetic.shapes import ROUND, SHAPES
 from rvos_synthetic.textures import COLOURS, PATTERNS
 from rvos_synthetic.units import LONG, UNIT
@@ -15,13 +15,13 @@ PATH_STEPS = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What words can name of an object.
+    """The attributes of an object that words can name.
 
     Attributes:
         colour: one of COLOURS.
         pattern: one of PATTERNS.
         shape: one of SHAPES.
-        size: one of RADII; not to be had from an object that grows or shrinks.
+        size: one of RADII; without meaning for an object that grows or shrinks.
         motion: one of MOTIONS.
     """
 
@@ -32,28 +32,28 @@ class Look:
     motion: str
 
     @classmethod
-    def by_lot(cls, dice: Dice) -> "Look":
-        """Any look."""
+    def sample(cls, random: RandomStream) -> "Look":
+        """A random look."""
         return cls(
-            colour=dice.one_of(list(COLOURS)),
-            pattern=dice.one_of(("plain", *PATTERNS)),
-            shape=dice.one_of(SHAPES),
-            size=dice.one_of(list(RADII)),
-            motion=dice.one_of(("still", *MOTIONS)),
-        ).possible(dice)
+            colour=random.choice(list(COLOURS)),
+            pattern=random.choice(("plain", *PATTERNS)),
+            shape=random.choice(SHAPES),
+            size=random.choice(list(RADII)),
+            motion=random.choice(("still", *MOTIONS)),
+        ).possible(random)
 
-    def like(self, dice: Dice) -> "Look":
-        """A look that differs from this one in little: mostly one thing, sometimes two, rarely nothing."""
-        attributes = dice.shuffled(("colour", "pattern", "shape", "size", "motion"))
+    def similar(self, random: RandomStream) -> "Look":
+        """A look that differs from this one little: mostly in one attribute, sometimes in two, rarely in none."""
+        attributes = random.shuffled(("colour", "pattern", "shape", "size", "motion"))
         other = self
-        for attribute in attributes[: dice.one_of((0, 1, 1, 1, 1, 1, 2))]:
-            other = replace(other, **{attribute: getattr(Look.by_lot(dice), attribute)})
-        return other.possible(dice)
+        for attribute in attributes[: random.choice((0, 1, 1, 1, 1, 1, 2))]:
+            other = replace(other, **{attribute: getattr(Look.sample(random), attribute)})
+        return other.possible(random)
 
-    def possible(self, dice: Dice) -> "Look":
-        """Itself, or with another shape when nobody could see the motion of this one."""
+    def possible(self, random: RandomStream) -> "Look":
+        """This look, or one with another shape if its motion could not be seen."""
         if self.motion == "spinning" and self.shape in ROUND:
-            return replace(self, shape=dice.one_of([shape for shape in SHAPES if shape not in ROUND]))
+            return replace(self, shape=random.choice([shape for shape in SHAPES if shape not in ROUND]))
         return self
 
     @property
@@ -64,7 +64,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneObject:
-    """An object: its label in the label images (from 1), what it looks like and how it moves."""
+    """An object: its label in the label images (from 1), its look and its motion."""
 
     label: int
     look: Look
@@ -75,13 +75,13 @@ class SceneObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occluder:
-    """Something of the background that stands before objects and has no label.
+    """Something that hides objects and has no label.
 
     Attributes:
         kind: "post" (upright bar), "beam" (level bar) or "foliage" (scattered patches).
-        start: where a bar begins, x of a post or y of a beam in the scene.
+        start: where a bar begins: x of a post, y of a beam, in the scene.
         width: of a bar.
-        seed: which noise is on it.
+        seed: of its texture.
     """
 
     kind: str
@@ -90,30 +90,30 @@ class Occluder:
     seed: int
 
     @classmethod
-    def by_lot(cls, dice: Dice, width: int) -> "Occluder":
-        """Any occluder for a picture of this width."""
-        kind = dice.one_of(("post", "post", "beam", "foliage"))
+    def sample(cls, random: RandomStream, width: int) -> "Occluder":
+        """A random occluder for a picture of this width."""
+        kind = random.choice(("post", "post", "beam", "foliage"))
         length = width if kind == "post" else UNIT
         return cls(
             kind=kind,
-            start=dice.between(length // 8, length * 7 // 8),
-            width=dice.between(60, 240 if kind == "post" else 140),
-            seed=dice.below(2**31),
+            start=random.between(length // 8, length * 7 // 8),
+            width=random.between(60, 240 if kind == "post" else 140),
+            seed=random.below(2**31),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Everything about a video but its size in pixels and its number of frames.
+    """Everything about a video except its size in pixels and its number of frames.
 
     Attributes:
         width: of the picture; its height is UNIT.
-        layers: what is painted, from back to front.
-        camera: what moves the whole picture.
-        light: brightness at the beginning and the end, in 128ths.
-        softness: how often neighbouring pixels are blended.
-        grain: strongest change of a pixel by noise, in grey levels.
-        seed: which background.
+        layers: what is rendered, from back to front.
+        camera: moves the whole picture.
+        light: brightness at the start and at the end, in 128ths.
+        softness: how many times neighbouring pixels are blended.
+        grain: largest change of a pixel by noise, in grey levels.
+        seed: of the background.
     """
 
     width: int
@@ -130,7 +130,7 @@ class Scene:
         return tuple(sorted((o for o in self.layers if isinstance(o, SceneObject)), key=lambda o: o.label))
 
     def path(self, item: SceneObject) -> list[Pose]:
-        """Its poses in the picture, at times close to each other, while any of it may be within the picture."""
+        """Poses of an object in the picture, at close intervals, while part of it may be in the picture."""
         poses = []
         for step in range(PATH_STEPS + 1):
             time = step * LONG // PATH_STEPS
@@ -141,37 +141,37 @@ class Scene:
         return poses
 
 
-def compose(dice: Dice, width: int) -> Scene:
-    """A scene of two to six objects, most of which look like one of them, with up to two occluders.
+def compose(random: RandomStream, width: int) -> Scene:
+    """Compose a scene of two to six objects, most of them similar to the first, with up to two occluders.
 
     Args:
-        dice: which scene.
+        random: decides everything.
         width: of the picture.
     """
-    looks = [Look.by_lot(dice)]
-    for _ in range(dice.one_of((1, 2, 2, 3, 3, 4, 5))):
-        looks.append(looks[0].like(dice) if dice.chance(85) else Look.by_lot(dice))
-    cells = dice.shuffled([(column, row) for column in (1, 3, 5) for row in (1, 3)])
+    looks = [Look.sample(random)]
+    for _ in range(random.choice((1, 2, 2, 3, 3, 4, 5))):
+        looks.append(looks[0].similar(random) if random.chance(85) else Look.sample(random))
+    cells = random.shuffled([(column, row) for column in (1, 3, 5) for row in (1, 3)])
     layers: list[SceneObject | Occluder] = []
-    for label, (look, (column, row)) in enumerate(zip(dice.shuffled(looks), cells, strict=False), start=1):
-        x = column * width // 6 + dice.between(-width // 12, width // 12)
-        y = row * UNIT // 4 + dice.between(-UNIT // 10, UNIT // 10)
+    for label, (look, (column, row)) in enumerate(zip(random.shuffled(looks), cells, strict=False), start=1):
+        x = column * width // 6 + random.between(-width // 12, width // 12)
+        y = row * UNIT // 4 + random.between(-UNIT // 10, UNIT // 10)
         layers.append(
             SceneObject(
                 label=label,
                 look=look,
-                radius=dice.between(*(RADIUS_WHILE_RESIZING if look.resizing else RADII[look.size])),
-                motion=Motion.by_lot(dice, look.motion, x, y),
-                seed=dice.below(2**31),
+                radius=random.between(*(RADIUS_WHILE_RESIZING if look.resizing else RADII[look.size])),
+                motion=Motion.sample(random, look.motion, x, y),
+                seed=random.below(2**31),
             )
         )
-    layers += [Occluder.by_lot(dice, width) for _ in range(dice.one_of((0, 1, 1, 2)))]
+    layers += [Occluder.sample(random, width) for _ in range(random.choice((0, 1, 1, 2)))]
     return Scene(
         width=width,
-        layers=tuple(dice.shuffled(layers)),
-        camera=Camera.by_lot(dice),
-        light=(dice.between(102, 143), dice.between(102, 143)),
-        softness=dice.one_of((1, 1, 1, 2)),
-        grain=dice.between(2, 12),
-        seed=dice.below(2**31),
+        layers=tuple(random.shuffled(layers)),
+        camera=Camera.sample(random),
+        light=(random.between(102, 143), random.between(102, 143)),
+        softness=random.choice((1, 1, 1, 2)),
+        grain=random.between(2, 12),
+        seed=random.below(2**31),
     )

@@ -1,4 +1,4 @@
-"""The shapes of objects, as stencils: exact tests on integers, no drawing routine whose pixels differ by version."""
+"""The shapes of objects, as stencils: exact tests on integers, as the pixels of library routines differ by version."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rvos_synthetic.units import TURN, UNIT, cosine, sine
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "heart", "ring", "moon")
-ROUND = ("circle", "ring")  # whose turning cannot be seen but by their pattern
+ROUND = ("circle", "ring")  # only their pattern shows that they turn
 
 Grid = NDArray[np.int32]
 Mask = NDArray[np.bool_]
@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 def local_grid(radius: int) -> tuple[Grid, Grid]:
     """Coordinates (u, v), int32 [S] each, of the pixels of a stencil with S = 3 * radius, where UNIT is the radius.
 
-    The stencil reaches to 1.5 radii, so that every pixel of the square around a turned object falls into it.
+    The stencil reaches to 1.5 radii, so that it holds every pixel of the square around a turned object.
     """
     steps = np.arange(3 * radius, dtype=np.int32)
     line = ((2 * steps + 1 - 3 * radius) * UNIT) // (2 * radius)
@@ -27,7 +27,7 @@ def local_grid(radius: int) -> tuple[Grid, Grid]:
 
 @lru_cache(maxsize=32)
 def stencil(shape: str, radius: int) -> Mask:
-    """The pixels of a shape, bool [S, S] with S = 3 * radius, within `radius` of the middle."""
+    """The mask of a shape, bool [S, S] with S = 3 * radius; it lies within `radius` of the middle."""
     across, down = local_grid(radius)
     u, v = across[None, :], down[:, None]
     match shape:
@@ -64,14 +64,14 @@ def _rectangle(u: Grid, v: Grid, width: int, height: int) -> Mask:
 
 
 def _corners(count: int, even: int, odd: int) -> list[tuple[int, int]]:
-    """Corners around the middle, by turns `even` and `odd` away from it."""
+    """Corners around the middle, at the distances `even` and `odd` in turn."""
     away = [odd if k % 2 else even for k in range(count)]
     angles = [k * TURN // count - TURN // 4 for k in range(count)]
     return [(r * cosine(a) // UNIT, r * sine(a) // UNIT) for r, a in zip(away, angles, strict=True)]
 
 
 def _polygon(u: Grid, v: Grid, corners: Sequence[tuple[int, int]]) -> Mask:
-    """Pixels from which a ray to the right crosses an odd number of edges."""
+    """The pixels from which a ray to the right crosses an odd number of edges."""
     inside = np.zeros(np.broadcast_shapes(u.shape, v.shape), bool)
     for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
         if y0 > y1:

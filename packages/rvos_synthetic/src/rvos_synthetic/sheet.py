@@ -1,4 +1,4 @@
-"""A picture of drawn videos for people: some frames of each, objects outlined, sentences below."""
+"""A picture of synthetic videos for people: some frames of each, objects outlined, expressions below."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rvos_synthetic.dataset import LABEL_COLOURS
 from rvos_synthetic.errors import SyntheticError
-from rvos_synthetic.video import DEFAULT_FRAMES, DEFAULT_SIZE, SyntheticVideo, draw_video
+from rvos_synthetic.video import DEFAULT_FRAMES, DEFAULT_SIZE, SyntheticVideo, render_video
 
 SHOWN_FRAMES = 4
 COLOURS = 80
@@ -20,11 +20,11 @@ MOST_VIDEOS = 50
 def write_sheet(
     path: Path, split: str, count: int, *, size: tuple[int, int] = DEFAULT_SIZE, frames: int = DEFAULT_FRAMES
 ) -> None:
-    """Save a picture of videos 0 to count - 1 of a split as a PNG file of few colours.
+    """Save a picture of videos 0 to count - 1 of a split as a small PNG file.
 
     Args:
         path: the file.
-        split, size, frames: as `draw_video`.
+        split, size, frames: as `render_video`.
         count: how many videos, 1 to 50.
 
     Raises:
@@ -32,14 +32,14 @@ def write_sheet(
     """
     if not 1 <= count <= MOST_VIDEOS:
         raise SyntheticError(f"videos: a sheet shows 1 to {MOST_VIDEOS} videos, found {count}")
-    rows = [_row(draw_video(split, index, size=size, frames=frames)) for index in range(count)]
+    rows = [_row(render_video(split, index, size=size, frames=frames)) for index in range(count)]
     Image.fromarray(np.concatenate(rows)).quantize(COLOURS, kmeans=3, dither=Image.Dither.NONE).save(
         path, optimize=True
     )
 
 
 def _row(video: SyntheticVideo) -> NDArray[np.uint8]:
-    """Frames of a video side by side, every other one outlined, above its sentences."""
+    """Frames of a video side by side, every other one outlined, above its expressions."""
     count = len(video.frames)
     shown = sorted({k * (count - 1) // (SHOWN_FRAMES - 1) for k in range(SHOWN_FRAMES)})
     pictures = [_outlined(video.frames[t], video.labels[t]) if k % 2 else video.frames[t] for k, t in enumerate(shown)]
@@ -56,11 +56,11 @@ def _outlined(frame: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np
 
 
 def _captions(video: SyntheticVideo, width: int) -> NDArray[np.uint8]:
-    """The sentences, those of one object on one line in its colour."""
+    """The expressions: one line for each object, in its colour."""
     objects = len(video.scene.objects)
     image = Image.new("RGB", (width, objects * LINE_HEIGHT + 2 * GAP), (38, 40, 46))
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(10)
     for label in range(1, objects + 1):
-        sentences = " / ".join(e.text for e in video.expressions if e.label == label)
-        pen.text((4, (label - 1) * LINE_HEIGHT), f"{label}  {sentences}", LABEL_COLOURS[label], font)
+        texts = " / ".join(e.text for e in video.expressions if e.label == label)
+        pen.text((4, (label - 1) * LINE_HEIGHT), f"{label}  {texts}", LABEL_COLOURS[label], font)
     return np.asarray(image)

@@ -1,10 +1,9 @@
 """The units of a scene, all integers, so that no result depends on how a machine rounds.
 
-- length: UNIT to the height of the picture; x to the right and y down from the upper left corner
-- angle: TURN to a full turn
-- time: from 0 to LONG, the whole video whatever its number of frames
+- length: UNIT is the height of the picture; x to the right and y down from the upper left corner
+- angle: TURN is a full turn
+- time: from 0 to LONG, for any number of frames
 - ratio: UNIT is 1
-
 """
 
 UNIT = 1024
@@ -13,9 +12,9 @@ LONG = 4096
 
 
 def sine(angle: int) -> int:
-    """The sine of an angle as a ratio, from -UNIT to UNIT, off by less than two thousandths.
+    """The sine of an angle as a ratio, from -UNIT to UNIT; the error is less than two thousandths.
 
-    Bhaskara's rational approximation, for which integers suffice.
+    Bhaskara's rational approximation, which needs integers only.
     """
     half = TURN // 2
     angle %= TURN

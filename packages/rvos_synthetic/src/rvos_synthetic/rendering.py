@@ -1,4 +1,4 @@
-"""From a scene to pixels, in integers throughout: which object every pixel shows, and its colour."""
+"""From a scene to pixels, in integers throughout: the object at each pixel, and its colour."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos_synthetic.dice import Dice
 from rvos_synthetic.motion import CAMERA_REACH, CAMERA_SHAKE, Pose
+from rvos_synthetic.random_stream import RandomStream
 from rvos_synthetic.scene import Occluder, Scene, SceneObject
 from rvos_synthetic.shapes import stencil
 from rvos_synthetic.textures import Area, Bytes, cloudy_noise, muted_colours, noise, surface
@@ -18,16 +18,16 @@ Size = tuple[int, int]
 
 SUBPIXELS = 16
 FRACTION = 14  # bits of the steps by which a stencil is sampled
-MARGIN = 128  # of the scene around the picture that noise is made for; the camera stays well within
+MARGIN = 128  # of the scene around the picture, for which noise is made too; the camera stays well within
 FOLIAGE_PERCENT = 16
 LIGHT_BITS = 7
 
 
-def draw_labels(scene: Scene, size: Size, count: int) -> Bytes:
-    """Which object every pixel shows: uint8 [count, H, W], 0 where it is none.
+def render_labels(scene: Scene, size: Size, count: int) -> Bytes:
+    """The label of the object at each pixel: uint8 [count, H, W], 0 where there is none.
 
     Args:
-        scene: what to draw.
+        scene: what to render.
         size: (H, W) in pixels.
         count: number of frames.
     """
@@ -39,8 +39,8 @@ def draw_labels(scene: Scene, size: Size, count: int) -> Bytes:
     return labels
 
 
-def draw(scene: Scene, size: Size, count: int) -> tuple[Bytes, Bytes]:
-    """The frames as RGB uint8 [count, H, W, 3], and their labels as `draw_labels` gives them."""
+def render(scene: Scene, size: Size, count: int) -> tuple[Bytes, Bytes]:
+    """The frames as RGB uint8 [count, H, W, 3], and their labels as from `render_labels`."""
     stage = _Stage(scene, size)
     frames = np.empty((count, *size, 3), np.uint8)
     labels = np.zeros((count, *size), np.uint8)
@@ -55,33 +55,33 @@ def draw(scene: Scene, size: Size, count: int) -> tuple[Bytes, Bytes]:
 
 
 def full_area(scene_object: SceneObject, time: int, height: int) -> int:
-    """Pixels that an object would have if nothing hid it, in a picture of this height."""
+    """How many pixels an object would have if nothing hid it, in a picture of this height."""
     fine = _stencil_radius(height)
     radius = _subpixels(scene_object.radius * scene_object.motion.pose(time).scale // UNIT, height)
     return int(stencil(scene_object.look.shape, fine).sum()) * radius * radius // (fine * SUBPIXELS) ** 2
 
 
 def photograph(frames: Bytes, scene: Scene) -> Bytes:
-    """Frames as the camera takes them: [T, H, W, 3] in changing light, a little soft, with grain."""
+    """Add what a camera adds to frames [T, H, W, 3]: changing light, a little blur, and grain."""
     count, height, width, _ = frames.shape
-    dice = Dice(scene.seed, 1)
-    tile = (dice.bytes(height + 16, width + 16).astype(np.int16) - 128) * scene.grain // 128
+    random = RandomStream(scene.seed, 1)
+    tile = (random.bytes(height + 16, width + 16).astype(np.int16) - 128) * scene.grain // 128
     taken = np.empty_like(frames)
-    for t in range(count):  # one after the other, as one frame fits into a processor's cache
+    for t in range(count):  # one by one: a frame fits into the processor's cache
         light = scene.light[0] + (scene.light[1] - scene.light[0]) * frame_time(t, count) // LONG
         pixels = frames[t].astype(np.int16).reshape(height, width * 3)
         for _ in range(scene.softness):
             _blend(pixels, 1)
             _blend(pixels.T, 3)
         lit = pixels.reshape(height, width, 3).astype(np.uint16) * np.uint16(light) >> LIGHT_BITS
-        y, x = dice.below(17), dice.below(17)
+        y, x = random.below(17), random.below(17)
         grainy = lit.view(np.int16) + tile[y : y + height, x : x + width, None]
         taken[t] = grainy.clip(0, 255)
     return taken
 
 
 def _blend(lines: NDArray[np.int16], step: int) -> None:
-    """Give every line a quarter of the ones `step` before and behind it; the outermost stay."""
+    """Mix every line, in place, with a quarter of the lines `step` before and after it; the outermost lines stay."""
     blended = lines[: -2 * step] + lines[2 * step :]
     blended += 2 * lines[step:-step]
     blended += 2
@@ -94,11 +94,12 @@ class _Part:
     """The pixels of one layer in one frame.
 
     Attributes:
-        layer: whose they are.
-        window: the part of the picture that they lie in.
+        layer: the layer.
+        window: the part of the picture that holds them.
         inside: which pixels of the window, bool [h, w].
-        source: for an object, where in its stencil each pixel of the window lies, int32 [h, w]; for an occluder
-            nothing, and `view` is the part of the scene that the camera sees.
+        source: for an object, the index into its stencil of each pixel of the window, int32 [h, w]; None for an
+            occluder.
+        view: the part of the stage's textures that the camera sees.
         label: the object's label, 0 for an occluder.
     """
 
@@ -111,7 +112,7 @@ class _Part:
 
 
 class _Stage:
-    """A scene at one size in pixels, with everything that is the same on all frames made once."""
+    """A scene at one size in pixels; makes once what all frames share."""
 
     def __init__(self, scene: Scene, size: Size):
         self._scene = scene
@@ -135,13 +136,13 @@ class _Stage:
         return slice(top, top + self._height), slice(left, left + self._width)
 
     def texture(self, seed: int) -> Bytes:
-        """What is behind or before the objects, uint8 [H + 2 * margin, W + 2 * margin, 3]."""
-        dice = Dice(seed, 0)
-        bumps = dice.between(120, 420)
-        return muted_colours(dice)[cloudy_noise(dice, self._area, bumps)]
+        """The texture of the background or of an occluder, uint8 [H + 2 * margin, W + 2 * margin, 3]."""
+        random = RandomStream(seed, 0)
+        bumps = random.between(120, 420)
+        return muted_colours(random)[cloudy_noise(random, self._area, bumps)]
 
     def parts(self, time: int) -> Iterator[_Part]:
-        """The layers' pixels at one time, from back to front; what is out of the picture is left out."""
+        """The pixels of the layers at one time, from back to front, without layers outside the picture."""
         view = self.view(time)
         top, left = view[0].start - self._margin, view[1].start - self._margin
         for layer in self._scene.layers:
@@ -160,13 +161,13 @@ class _Stage:
             self._surfaces[layer] = (
                 self.texture(layer.seed)
                 if isinstance(layer, Occluder)
-                else surface(Dice(layer.seed), layer.look.colour, layer.look.pattern, self._fine).reshape(-1, 3)
+                else surface(RandomStream(layer.seed), layer.look.colour, layer.look.pattern, self._fine).reshape(-1, 3)
             )
         colours = self._surfaces[layer]
         return colours[part.view][part.inside] if part.source is None else colours[part.source[part.inside]]
 
     def _object(self, item: SceneObject, pose: Pose, left: int, top: int, view: tuple[slice, slice]) -> _Part:
-        """An object whose picture begins `left` and `top` pixels from the scene's origin."""
+        """The pixels of an object, in a picture that begins `left` and `top` pixels from the origin of the scene."""
         radius = _subpixels(item.radius * pose.scale // UNIT, self._height)
         x = _subpixels(pose.x, self._height) - SUBPIXELS * left
         y = _subpixels(pose.y, self._height) - SUBPIXELS * top
@@ -181,18 +182,18 @@ class _Stage:
         return _Part(item, (rows, columns), self._stencils[item.label][source], source, view, item.label)
 
     def _occlusion(self, occluder: Occluder) -> Mask:
-        """Where an occluder is, bool [H + 2 * margin, W + 2 * margin]."""
+        """The mask of an occluder, bool [H + 2 * margin, W + 2 * margin]."""
         lines, columns = self._area.lines - MARGIN, self._area.columns - MARGIN
         shape = (lines.size, columns.size)
         if occluder.kind == "foliage":
-            patches = noise(Dice(occluder.seed, 1), self._area, 100)
+            patches = noise(RandomStream(occluder.seed, 1), self._area, 100)
             return patches > np.sort(patches, axis=None)[patches.size * (100 - FOLIAGE_PERCENT) // 100]
         along = columns[None, :] if occluder.kind == "post" else lines[:, None]
         return np.broadcast_to((along >= occluder.start) & (along < occluder.start + occluder.width), shape)
 
 
 def _stencil_radius(height: int) -> int:
-    """Radius in pixels of the stencils for pictures of this height, not less than that of any object in them."""
+    """Radius in pixels of the stencils for pictures of this height, at least the radius of any object in them."""
     return 48 if height <= 192 else 128 if height <= 512 else 512
 
 
@@ -201,7 +202,7 @@ def _subpixels(length: int, height: int) -> int:
 
 
 def _pixels_within(middle: int, radius: int, length: int) -> tuple[slice, NDArray[np.int32]]:
-    """Pixels 0 to length - 1 whose middles are within a radius, and how far they are from it; all in subpixels."""
+    """The pixels below `length` with centres within a radius of `middle`, and their distance from it, in subpixels."""
     half = SUBPIXELS // 2
     first = max(0, -((radius + half - middle) // SUBPIXELS))
     last = min(length - 1, (middle + radius - half) // SUBPIXELS)

@@ -1,4 +1,4 @@
-"""Pixels: masks are what is seen, and stencils are what they are called."""
+"""Pixels: masks show what is visible, and stencils have their shape."""
 
 from dataclasses import replace
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rvos_synthetic import SPLIT_LENGTH, SPLITS, SyntheticError, draw_video
-from rvos_synthetic.drawing import draw, draw_labels
+from rvos_synthetic import SPLIT_LENGTH, SPLITS, SyntheticError, render_video
+from rvos_synthetic.rendering import render, render_labels
 from rvos_synthetic.scene import Occluder
 from rvos_synthetic.shapes import SHAPES, stencil
 
@@ -26,11 +26,11 @@ def near(mask: np.ndarray, pixels: int) -> np.ndarray:
 
 @given(st.sampled_from(SPLITS), st.integers(0, SPLIT_LENGTH - 1), st.integers(0, 5))
 @settings(max_examples=25, deadline=None)
-def test_a_mask_is_what_changes_when_its_object_is_taken_away(split, index, which):
-    video = draw_video(split, index, size=SIZE, frames=FRAMES)
+def test_a_mask_is_what_changes_when_its_object_is_removed(split, index, which):
+    video = render_video(split, index, size=SIZE, frames=FRAMES)
     item = video.scene.objects[which % len(video.scene.objects)]
     without = replace(video.scene, layers=tuple(layer for layer in video.scene.layers if layer is not item))
-    frames, labels = draw(without, SIZE, FRAMES)
+    frames, labels = render(without, SIZE, FRAMES)
     mask = video.labels == item.label
     changed = (frames != video.frames).any(-1)
     assert not changed[~near(mask, video.scene.softness)].any()
@@ -40,15 +40,15 @@ def test_a_mask_is_what_changes_when_its_object_is_taken_away(split, index, whic
 
 @given(st.integers(0, SPLIT_LENGTH - 1))
 @settings(max_examples=15, deadline=None)
-def test_occluders_only_take_away(index):
-    video = draw_video("train", index, size=SIZE, frames=FRAMES)
+def test_occluders_only_hide(index):
+    video = render_video("train", index, size=SIZE, frames=FRAMES)
     bare = tuple(layer for layer in video.scene.layers if not isinstance(layer, Occluder))
-    labels = draw_labels(replace(video.scene, layers=bare), SIZE, FRAMES)
+    labels = render_labels(replace(video.scene, layers=bare), SIZE, FRAMES)
     assert ((video.labels == labels) | (video.labels == 0)).all()
 
 
 def test_the_video_as_described():
-    video = draw_video("train", 7, size=(48, 100), frames=5)
+    video = render_video("train", 7, size=(48, 100), frames=5)
     assert video.frames.shape == (5, 48, 100, 3)
     assert video.labels.shape == (5, 48, 100)
     assert video.frames.dtype == video.labels.dtype == np.uint8
@@ -60,19 +60,19 @@ def test_the_video_as_described():
 
 
 def test_masks_of_a_video_are_the_same_scene_at_every_size():
-    small, large = (draw_video("valid", 3, size=(h, h * 5 // 3), frames=4).labels for h in (96, 480))
+    small, large = (render_video("valid", 3, size=(h, h * 5 // 3), frames=4).labels for h in (96, 480))
     halfway = large[:, 2::5, 2::5]
     assert (halfway == small).mean() > 0.97
 
 
 def test_more_frames_show_the_same_scene_in_smaller_steps():
-    few, many = (draw_video("valid", 4, frames=count) for count in (4, 12))
+    few, many = (render_video("valid", 4, frames=count) for count in (4, 12))
     assert few.expressions == many.expressions
     assert (few.labels == many.labels[1::3]).all()
 
 
 def test_videos_are_hard_in_the_ways_they_promise():
-    videos = [draw_video("train", index) for index in range(60)]
+    videos = [render_video("train", index) for index in range(60)]
     hidden = [row for video in videos for row in ~video.visible]
     assert 0.1 < np.mean([row.any() for row in hidden]) < 0.5  # objects that leave or are covered, but not most
     assert any(row[0] for row in hidden)  # some come in later
@@ -132,7 +132,7 @@ def test_no_two_shapes_are_alike():
         ({"split": "Test"}, "split: expected train, valid, test, found 'Test'"),
         ({"index": -1}, "index from 0 to 999999999, found -1"),
         ({"index": SPLIT_LENGTH}, "found 1000000000"),
-        ({"size": (16, 160)}, "expected 32 to 2160 pixels either way, found 16x160"),
+        ({"size": (16, 160)}, "expected 32 to 2160 pixels in both directions, found 16x160"),
         ({"size": (96, 4000)}, "found 96x4000"),
         ({"size": (96, 400)}, "width of half to four times the height, found 96x400"),
         ({"size": (200, 90)}, "width of half to four times the height"),
@@ -140,13 +140,13 @@ def test_no_two_shapes_are_alike():
         ({"frames": 1001}, "found 1001"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(change, message):
+def test_arguments_out_of_range_are_refused(change, message):
     arguments = {"split": "train", "index": 0, "size": (96, 160), "frames": 2} | change
     with pytest.raises(SyntheticError, match=message):
-        draw_video(**arguments)
+        render_video(**arguments)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (32, 128), (64, 32), (33, 77), (200, 350)])
 def test_sizes_at_the_limits(size):
-    video = draw_video("test", 5, size=size, frames=1)
+    video = render_video("test", 5, size=size, frames=1)
     assert video.frames.shape == (1, *size, 3)

@@ -1,7 +1,7 @@
-"""Chance that falls the same way everywhere.
+"""Random numbers that are equal on every machine.
 
-From version to version numpy keeps the raw bits of its bit generators, but not what `Generator` makes of them (NEP 19).
-So only raw bits are taken, and all that follows is arithmetic on integers.
+numpy keeps the raw bits of its bit generators from version to version, but not what `Generator` makes of them (NEP 19).
+So this module takes raw bits only and goes on with integer arithmetic.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 Item = TypeVar("Item")
 
 
-class Dice:
-    """A stream of integers that depends on the key alone.
+class RandomStream:
+    """A stream of random integers that depends on the key alone.
 
     Args:
-        key: non-negative integers; other keys give streams that have nothing in common.
+        key: non-negative integers; different keys give independent streams.
     """
 
     def __init__(self, *key: int):
@@ -28,19 +28,19 @@ class Dice:
         return int(self._bits.random_raw()) % count  # 64 bits: no value is favoured by more than count / 2**64
 
     def between(self, low: int, high: int) -> int:
-        """An integer from `low` to `high`, both possible."""
+        """An integer from `low` to `high`, both included."""
         return low + self.below(high - low + 1)
 
     def chance(self, percent: int) -> bool:
-        """True `percent` times in a hundred."""
+        """True with a probability of `percent` in a hundred."""
         return self.below(100) < percent
 
-    def one_of(self, items: Sequence[Item]) -> Item:
-        """Any of the items; one that stands there twice comes twice as often."""
+    def choice(self, items: Sequence[Item]) -> Item:
+        """One of the items; an item that is listed twice comes twice as often."""
         return items[self.below(len(items))]
 
     def shuffled(self, items: Sequence[Item]) -> list[Item]:
-        """The items in any order."""
+        """The items in random order."""
         rest = list(items)
         return [rest.pop(self.below(len(rest))) for _ in items]
 
