@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.lock import ROOT, Lock
+from tests.programs import programs
 
 LOCK = Lock(ROOT / "uv.lock")
+PROJECTS = sorted(path for pattern in (".", "packages/*", "tools/*") for path in ROOT.glob(f"{pattern}/pyproject.toml"))
 MEMBERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
+CONFLICTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"].get("conflicts", [])
+CONFLICTING = {one.get("package") for conflict in CONFLICTS for one in conflict}
+PROGRAMS = sorted({program.member for program in programs("-(infer|propagate)")})
 
 # Import names that differ from the name of the distribution that holds them.
 DISTRIBUTION_OF = {"cv2": "opencv-python-headless", "PIL": "pillow"}
@@ -105,12 +110,25 @@ def test_nothing_is_declared_in_vain(member):
     if not (member / "src").exists():
         pytest.skip(f"{member.name} only builds another distribution; its requirements are that distribution's")
     unused = declared(member) - set(imported(member / "src"))
+    if own_name(member) in CONFLICTING:  # it may bound what its siblings bring
+        siblings = [path for path in MEMBERS if own_name(path) in declared(member)]
+        unused -= {name for sibling in siblings for name in declared(sibling)}
     assert not unused, f"{member.name}: declared but never imported: {sorted(unused)}"
 
 
 def test_arrows_point_one_way(member):
     siblings = {own_name(path) for path in MEMBERS}
     assert declared(member) & siblings <= ARROWS[own_name(member)]
+
+
+@pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.parent.name)
+def test_nobody_depends_on_a_program(path):
+    """uv leaves a package that stands in `[tool.uv] conflicts` out where another one depends on it (ADR 1)."""
+    content = tomllib.loads(path.read_text())
+    extras = content["project"].get("optional-dependencies", {})
+    lists = [content["project"]["dependencies"], *extras.values(), *content.get("dependency-groups", {}).values()]
+    for requirements in lists:
+        assert not names_of(requirements) & {own_name(member) for member in PROGRAMS}
 
 
 def test_every_dependency_has_a_lower_bound_and_no_exact_pin(member):

@@ -1,0 +1,54 @@
+"""AOT and DeAOT: small enough, scored from ground truth, stages as data."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+if find_spec("aot_deaot") is None:
+    pytest.skip("aot_deaot is not installed beside this tool", allow_module_level=True)
+
+from aot_deaot.bundled import BUNDLED
+from aot_deaot.config import named_config
+from aot_deaot.network import PropagationNetwork
+from demo_weights.propagators import first_masks_run
+from demo_weights.shipping import LARGEST
+from demo_weights.stages import STAGES, is_propagator
+from demo_weights.training import shipped, split_of
+from mask_interchange import MaskRun
+from rvos_synthetic import write_dataset
+from rvos_training.data.object_presence import read_labels
+
+PROPAGATORS = [model for model in STAGES if is_propagator(model)]
+
+
+@pytest.mark.parametrize("model", PROPAGATORS)
+def test_what_propagators_ship_is_small_enough(model):
+    network = PropagationNetwork(named_config(model, shipped(model).config))
+    assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
+    assert shipped(model) == BUNDLED[model]
+
+
+def test_propagators_are_scored_from_true_masks(tmp_path):
+    write_dataset(tmp_path / "data", "test", 2, size=(48, 80), frames=6)
+    run = MaskRun.open(first_masks_run(tmp_path / "data", "test", tmp_path / "masks"))
+    truth = split_of(tmp_path / "data", "test")
+    assert run.videos() == list(truth.dataset.videos)
+    for name, video in truth.dataset.videos.items():
+        labels = np.stack([read_labels(truth.annotations, video, frame) for frame in range(6)])
+        for track in run.read(name).tracks:
+            shown = (labels == int(track.expression.group)).any(axis=(1, 2))
+            assert track.key_frame == shown.argmax()
+            np.testing.assert_array_equal(
+                track.mask(track.key_frame), labels[track.key_frame] == int(track.expression.group)
+            )
+            assert sum(track.mask(frame).any() for frame in range(6)) == 1
+    first_masks_run(tmp_path / "data", "test", tmp_path / "masks")  # again, nothing to do
+
+
+@pytest.mark.parametrize("model", PROPAGATORS)
+def test_stages_of_propagators_are_recipes(model):
+    for stage in STAGES[model]:
+        recipe = stage.recipe(share=0.5, seed=3)
+        assert recipe.samples * recipe.epochs == stage.samples // 2
+        assert recipe.optimisation.falling == recipe.epochs
