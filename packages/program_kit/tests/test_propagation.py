@@ -160,7 +160,7 @@ def test_label_maps_that_do_not_fit_the_video(video, propagator, job, message):
 def save(path, labels, mode="P"):
     picture = Image.fromarray(labels)
     if mode == "P":
-        picture.putpalette(bytes(768))
+        picture.putpalette([0, 0, 0, *(i % 256 for i in range(1, 766))])  # black, then a colour for each id
     picture.save(path)
 
 
@@ -195,9 +195,9 @@ def test_more_objects_may_be_allowed(tmp_path):
 
 def test_label_maps_that_cannot_be_read(tmp_path):
     (tmp_path / "mask.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match="not a readable image"):
+    with pytest.raises(InputError, match="not a JPEG or PNG image"):
         read_labels(tmp_path / "mask.png", 10)
-    with pytest.raises(InputError, match="no such mask file"):
+    with pytest.raises(InputError, match="no such image file"):
         read_labels(tmp_path / "absent.png", 10)
 
 

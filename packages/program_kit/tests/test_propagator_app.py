@@ -67,7 +67,7 @@ def write_run(dataset, path, key_frames=(1, 2), videos=None):
 
 def write_labels(path, labels):
     picture = Image.fromarray(labels)
-    picture.putpalette(bytes(768))
+    picture.putpalette([0, 0, 0, *(i % 256 for i in range(1, 766))])  # black, then a colour for each id
     picture.save(path)
     return path
 
@@ -234,7 +234,7 @@ def test_worker(dataset, tmp_path):
         (["--masks", "a", "--out", "x"], "give either --dataset ROOT or --video PATH"),
         (["--mask", "b", "--video", "a", "--dataset", "data", "--out", "x"], "give either --dataset ROOT or"),
         (["--masks", "b", "--dataset", "data", "--out", "x"], "b: "),
-        (["--mask", "b", "--video", "data/JPEGImages/aa11", "--out", "x"], "b: no such mask file"),
+        (["--mask", "b", "--video", "data/JPEGImages/aa11", "--out", "x"], "b: no such image file"),
         (["--masks", "a", "--out", "x", "--config", "huge"], "--config huge: expected one of base, tiny"),
         (["--masks", "a", "--out", "x", "--device", "gpu"], "--device gpu"),
         (["--masks", "a", "--out", "x", "--weights", "random"], "expected random:SEED"),

@@ -35,7 +35,7 @@ def save(path, labels, palette=False):
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(np.asarray(labels, np.uint8))
     if palette:
-        image.putpalette(list(range(256)) * 3)
+        image.putpalette([0, 0, 0, *(i % 256 for i in range(1, 766))])
     image.save(path)
 
 
@@ -258,10 +258,10 @@ def test_faulty_annotation_files_are_named(annotate, predict, tmp_path):
     root = annotate(labels=label_image(o1=LEFT))
     path = root / "dog" / "00010.png"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(EvaluationError, match=r"video dog, frame 00010: cannot read .*00010\.png"):
+    with pytest.raises(EvaluationError, match=r"video dog, frame 00010: .*00010\.png: "):
         scores(run, root)
     Image.new("RGB", SIZE[::-1]).save(path)
-    with pytest.raises(EvaluationError, match="holds RGB pixels"):
+    with pytest.raises(EvaluationError, match="found mode RGB"):
         scores(run, root)
     save(path, np.zeros((5, 5)))
     with pytest.raises(EvaluationError, match=r"the annotation is 5x5, but 00000\.png is 24x32"):

@@ -53,7 +53,7 @@ def save_label_images(folder, labels):
     folder.mkdir(parents=True)
     for t, frame in enumerate(labels):
         image = Image.fromarray(frame)
-        image.putpalette([value for index in range(256) for value in (index, 255 - index, index * 7 % 256)])
+        image.putpalette([value for index in range(256) for value in (index, index * 7 % 256, index)])
         image.save(folder / f"{t:05d}.png")
 
 

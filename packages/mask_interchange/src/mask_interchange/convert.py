@@ -23,7 +23,7 @@ from PIL import Image
 from mask_interchange.dataset import Dataset
 from mask_interchange.errors import DatasetError, MaskError, MaskInterchangeError, RunError
 from mask_interchange.files import write_whole
-from mask_interchange.images import open_image
+from mask_interchange.images import read_label_image
 from mask_interchange.json_files import JsonPlace, read_json
 from mask_interchange.names import check_name, natural_key
 from mask_interchange.rle import Size, check_size, counts_to_runs, empty_mask, encode_mask, paint
@@ -141,7 +141,7 @@ def _read_grey(folders: Sequence[Path], video: Path) -> _Read:
             raise DatasetError(f"{folder}: expected the {len(names)} frames of {folders[0].name!r}, found others")
         encoded = []
         for image in images:
-            values, _ = _read_values(image)
+            values, _ = read_label_image(image)
             size = _same_size(size, values, image)
             top = int(values.max())
             if top not in (0, 1, 255) or np.any((values != 0) & (values != top)):
@@ -157,7 +157,7 @@ def _read_palette(images: Sequence[Path], names: Mapping[str, str] | None) -> _R
     found: dict[int, dict[int, bytes]] = {int(label): {} for label in names or ()}
     coloured = False
     for t, image in enumerate(images):
-        values, has_palette = _read_values(image)
+        values, has_palette = read_label_image(image)
         coloured |= has_palette
         size = _same_size(size, values, image)
         for label in np.flatnonzero(np.bincount(values.ravel())).tolist():
@@ -177,14 +177,6 @@ def _read_palette(images: Sequence[Path], names: Mapping[str, str] | None) -> _R
             found[label].get(t, empty) for t in range(len(images))
         )
     return _Read(size, tuple(image.stem for image in images), masks)
-
-
-def _read_values(path: Path) -> tuple[NDArray[np.uint8], bool]:
-    """Values uint8 [H, W] of a grey or palette image, and whether it has a palette."""
-    with open_image(path) as image:
-        if image.mode not in {"1", "L", "P"}:
-            raise DatasetError(f"{path}: expected an 8-bit grey or palette image, found mode {image.mode}")
-        return np.asarray(image).astype(np.uint8), image.mode == "P"
 
 
 def _same_size(size: Size | None, values: NDArray[np.uint8], path: Path) -> Size:

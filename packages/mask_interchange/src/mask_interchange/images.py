@@ -1,4 +1,4 @@
-"""Image files: colour frames in, as numpy arrays."""
+"""Image files: colour frames and label images in, as numpy arrays."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from mask_interchange.rle import Size, check_size
 
 # Modes that PIL turns into 8-bit RGB without losing the image; it would clip 16-bit and float pixels.
 _COLOUR_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -22,6 +23,42 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         if image.mode not in _COLOUR_MODES:
             raise DatasetError(f"{path}: expected an image of 8 bits a channel, found mode {image.mode}; convert it")
         return np.array(image.convert("RGB"))
+
+
+def read_label_image(path: Path) -> tuple[NDArray[np.uint8], bool]:
+    """Object labels uint8 [H, W] of a grey or palette image, and whether a palette gives them colours.
+
+    Grey values are labels. Entries of a palette are labels too if it shows the background black and every object in a
+    colour of its own, as DAVIS and YouTube-VOS do. A palette of black and white only is a grey picture in disguise:
+    black is 0 and white is 1, whatever entries they have.
+
+    Raises:
+        DatasetError: the image cannot be read, holds colours instead of labels, or has another palette.
+    """
+    with open_image(path) as image:
+        if image.mode not in {"1", "L", "P"}:
+            raise DatasetError(
+                f"{path}: expected an 8-bit grey or palette image of object labels, found mode {image.mode}"
+            )
+        values = np.asarray(image).astype(np.uint8)
+        if image.mode != "P":
+            return values, False
+        colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        used = [label for label, pixels in enumerate(image.histogram()) if pixels]
+    shown = {label: tuple(colours[label].tolist()) for label in used if label < len(colours)}
+    if all(shown.get(label) in {_BLACK, _WHITE} for label in used):
+        return np.array([shown.get(label) == _WHITE for label in range(256)], np.uint8)[values], False
+    if all(shown.get(label) == (label, label, label) for label in used):
+        return values, False
+    objects = [colour for label, colour in shown.items() if label != 0]
+    if shown.get(0, _BLACK) != _BLACK or _BLACK in objects or len(set(objects)) < len(objects):
+        found = ", ".join(f"{label}: {colour}" for label, colour in list(shown.items())[:6])
+        raise DatasetError(
+            f"{path}: expected a palette with a black background (entry 0) and a colour for each object, or one of "
+            f"black and white only, found {found}; "
+            "save the labels as a grey image"
+        )
+    return values, True
 
 
 def read_size(path: Path) -> Size:

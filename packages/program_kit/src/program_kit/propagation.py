@@ -12,11 +12,12 @@ from typing import Protocol
 
 import numpy as np
 from mask_interchange.dataset import Video
+from mask_interchange.errors import DatasetError
+from mask_interchange.images import read_label_image
 from mask_interchange.rle import encode_mask
 from mask_interchange.run import MaskRun
 from mask_interchange.track import Expression, MaskTrack, VideoMasks, soft_from_probabilities
 from numpy.typing import NDArray
-from PIL import Image
 
 from program_kit.errors import InputError
 from program_kit.progress import ProgressCallback
@@ -287,17 +288,9 @@ def read_labels(path: Path, max_objects: int | None = None) -> NDArray[np.uint8]
         InputError: not such an image, no object in it, or an id above `max_objects`.
     """
     try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L", "1"):
-                raise InputError(
-                    f"{path}: expected an indexed or grey image of object ids, found mode {image.mode}; "
-                    "colours say nothing about ids"
-                )
-            labels = np.asarray(image).astype(np.uint8)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such mask file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable image ({error})") from error
+        labels, _ = read_label_image(path)
+    except DatasetError as error:
+        raise InputError(str(error)) from error
     highest = int(labels.max(initial=0))
     if highest == 0:
         raise InputError(f"{path}: expected at least one object, all pixels are background")

@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from mask_interchange import natural_key
-from PIL import Image
+from mask_interchange import DatasetError, natural_key
+from mask_interchange.images import read_label_image
 
 from rvos_evaluation.errors import EvaluationError
 
@@ -142,19 +142,11 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _read_labels(path: Path, video: str) -> tuple[Labels, bool]:
-    """The label image of one file, and whether it has a palette."""
+    """The label image of one file, and whether it has a palette of object colours."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
-            mode = image.mode
-            pixels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise EvaluationError(f"video {video}, frame {path.stem}: cannot read {path}: {error}") from error
-    if mode not in {"1", "L", "P"}:
-        raise EvaluationError(
-            f"video {video}, frame {path.stem}: {path} holds {mode} pixels; an annotation is a palette or 8-bit grey "
-            "PNG whose values are object labels"
-        )
-    return pixels.astype(np.uint8), mode == "P"
+        return read_label_image(path)
+    except DatasetError as error:
+        raise EvaluationError(f"video {video}, frame {path.stem}: {error}") from error
 
 
 def _is_black_and_white(labels: Labels) -> bool:

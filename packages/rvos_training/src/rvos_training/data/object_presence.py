@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from mask_interchange import Dataset, DatasetError, Expression, Video
-from mask_interchange.images import open_image
+from mask_interchange.images import read_label_image
 from numpy.typing import NDArray
 
 from rvos_training.errors import TrainingError
@@ -21,7 +21,6 @@ from rvos_training.files import write_whole
 
 Report = Callable[[int, int], None]
 Presence = Mapping[str, Mapping[str, frozenset[int]]]  # video id -> object label -> frame indices
-LABEL_MODES = ("1", "L", "P")
 THREADS = 8
 
 
@@ -32,10 +31,7 @@ def read_labels(annotations: Path, video: Video, frame: int) -> NDArray[np.uint8
         DatasetError: no such file, no label image, or of another size than the video.
     """
     path = annotations / video.id / f"{video.frame_names[frame]}.png"
-    with open_image(path) as image:
-        if image.mode not in LABEL_MODES:
-            raise DatasetError(f"{path}: expected an indexed or grey PNG of object labels, found mode {image.mode}")
-        labels = np.array(image, np.uint8)
+    labels, _ = read_label_image(path)
     if labels.shape != video.size:
         raise DatasetError(
             f"{path}: expected {video.size[1]}x{video.size[0]} pixels as in the video's frames, "
