@@ -131,6 +131,14 @@ def test_nobody_depends_on_a_program(path):
         assert not names_of(requirements) & {own_name(member) for member in PROGRAMS}
 
 
+def test_program_kit_imports_torch_in_one_place_only():
+    """Not even inside a function: programs show their help, and fuse masks, where there is no torch."""
+    source = ROOT / "packages" / "program_kit" / "src"
+    inside = str((source / "program_kit" / "torch").relative_to(ROOT))
+    for name in ("torch", "safetensors"):
+        assert all(path.startswith(inside) for path in imported(source)[name])
+
+
 def test_every_dependency_has_a_lower_bound_and_no_exact_pin(member):
     siblings = {own_name(path) for path in MEMBERS}
     for requirement in settings(member)["project"].get("dependencies", []):

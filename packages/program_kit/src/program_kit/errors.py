@@ -11,3 +11,11 @@ class WeightsError(ProgramKitError):
 
 class InputError(ProgramKitError):
     """Masks, key frames or frames that do not fit together."""
+
+
+class CheckpointError(ProgramKitError):
+    """A checkpoint that cannot be read safely, or whose entries are not those of the model."""
+
+
+class DeviceError(ProgramKitError):
+    """A device that this machine does not have."""

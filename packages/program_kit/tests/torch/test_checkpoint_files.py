@@ -1,0 +1,190 @@
+"""Checkpoint files: read safely, written whole."""
+
+import argparse
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from program_kit.errors import CheckpointError
+from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.torch.checkpoint.writing import write_checkpoint
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([0.5]).half()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("wrapper", ["model_state_dict", "model", "state_dict", None])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_file_as_training_leaves_it(tmp_path, wrapper, prefix):
+    """Wrapped, with `module.` before every name, the optimizer and other harmless values beside."""
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    optimizer = torch.optim.AdamW([parameter])
+    parameter.grad = torch.ones(2)
+    optimizer.step()
+    beside = {
+        "optimizer_state_dict": optimizer.state_dict(),
+        "scheduler_state_dict": torch.optim.lr_scheduler.MultiStepLR(optimizer, [20]).state_dict(),
+        "epoch": 29,
+        "best_loss": np.float64(0.5),
+        "args": argparse.Namespace(lr=1e-4),
+    }
+    state = {prefix + name: tensor for name, tensor in STATE.items()}
+    torch.save({wrapper: state, **beside} if wrapper else state, tmp_path / "net.pth")
+    checkpoint = read_checkpoint(tmp_path / "net.pth")
+    assert same(checkpoint.state, STATE)
+    assert checkpoint.origin is None
+
+
+def test_the_file_format_before_zip(tmp_path):
+    torch.save({"model": STATE}, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+    assert same(read_checkpoint(tmp_path / "net.pth").state, STATE)
+
+
+def test_a_prefix_of_some_names_stays(tmp_path):
+    save_file({"module.a": torch.zeros(1), "b": torch.zeros(1)}, tmp_path / "net.safetensors")
+    assert read_checkpoint(tmp_path / "net.safetensors").state.keys() == {"module.a", "b"}
+
+
+class Bomb:
+    def __reduce__(self):
+        return (Path.touch, (Path("went-off"),))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch, legacy):
+    monkeypatch.chdir(tmp_path)
+    content = {"model": {"a": torch.zeros(1)}, "extra": Bomb()}
+    torch.save(content, "bomb.tar", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(CheckpointError, match=r"bomb\.tar: refused.*asks for \w+.*could run code"):
+        read_checkpoint(Path("bomb.tar"))
+    assert not Path("went-off").exists()
+
+
+def test_a_bare_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("bomb.pkl").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(CheckpointError, match=r"refused.*could run code"):
+        read_checkpoint(Path("bomb.pkl"))
+    assert not Path("went-off").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.tar", None, "no such checkpoint"),
+        ("cut.tar", b"PK\x03\x04 and nothing more", "damaged"),
+        ("empty.tar", b"", "damaged"),
+        ("page.pth", b"<html>not found</html>", "damaged"),
+        ("text.pth", b"not a checkpoint", "damaged"),
+        ("noise.safetensors", b"\xff" * 100, "not a readable safetensors file"),
+        ("short.safetensors", b"\x08" * 20, "not a readable safetensors file"),
+    ],
+)
+def test_unreadable_files(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{name}: {message}"):
+        read_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["net.pth", "net.safetensors"])
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+def test_a_truncated_file(tmp_path, name, kept):
+    path, state = tmp_path / name, {"a": torch.rand(1000)}
+    save_file(state, path) if path.suffix == ".safetensors" else torch.save({"model": state}, path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with pytest.raises(CheckpointError, match=rf"{name}: (damaged|not a readable safetensors file)"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({}, "an empty one"),
+        ({"model": {}}, "an empty one"),
+        ({"epoch": 3}, "epoch"),
+        ({"model": {"a": torch.zeros(1), "step": 3}}, "step"),
+        ({"model": {7: torch.zeros(1)}}, "7"),
+        ([torch.zeros(2)], "list"),
+        ({str(i): i for i in range(20)}, r"9, \.\.\."),
+    ],
+)
+def test_files_without_weights(tmp_path, content, found):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=f"holds no weights; expected a dictionary of tensors.*found .*{found}$"):
+        read_checkpoint(tmp_path / "other.pth")
+
+
+def test_what_is_written_is_read_again_and_says_where_it_came_from(tmp_path):
+    path = tmp_path / "new" / "net.safetensors"
+    origin = Origin(model="soc", config="joint-base", source_sha256="ab")
+    write_checkpoint(path, {**STATE, "c": torch.rand(3, 2).T}, origin)
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.origin == origin
+    assert same({name: checkpoint.state[name] for name in STATE}, STATE)
+    assert checkpoint.state["b"].dtype == torch.float16
+    with safe_open(path, framework="pt") as file:
+        expected = {"format": "rvos-fusion 1", "model": "soc", "config": "joint-base", "source_sha256": "ab"}
+        assert file.metadata() == expected
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_others_may_read_what_is_written(tmp_path):
+    (tmp_path / "plain").touch()
+    write_checkpoint(tmp_path / "net.safetensors", STATE, Origin(model="soc", config="tiny"))
+    assert (tmp_path / "net.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path, origin = tmp_path / "net.safetensors", Origin(model="soc", config="tiny")
+    write_checkpoint(path, STATE, origin)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(CheckpointError, match=r"net\.safetensors: cannot be written \(.*No space left"):
+        write_checkpoint(path, {"a": torch.ones(1)}, origin)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_files_are_written_as_safetensors_only(tmp_path):
+    with pytest.raises(CheckpointError, match=r"net\.pth: weights are written as \*\.safetensors"):
+        write_checkpoint(tmp_path / "net.pth", STATE, Origin(model="soc", config="tiny"))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "origin"),
+    [
+        (None, None),
+        ({"format": "pt"}, None),  # as transformers writes it
+        (
+            {"model": "soc", "config": "demo", "source_sha256": "ab"},
+            Origin(model="soc", config="demo", source_sha256="ab"),
+        ),
+        ({"format": "aot-deaot 1", "family": "deaot", "config": "demo"}, Origin(model="deaot", config="demo")),
+        (
+            {"format": "uninext", "config": "demo-vit", "source_sha256": "ab"},
+            Origin(model="uninext", config="demo-vit", source_sha256="ab"),
+        ),
+    ],
+)
+def test_layouts_of_metadata_before_this_one(tmp_path, metadata, origin):
+    save_file(STATE, tmp_path / "net.safetensors", metadata)
+    assert read_checkpoint(tmp_path / "net.safetensors").origin == origin
+
+
+def test_a_layout_of_the_future_is_refused(tmp_path):
+    save_file(STATE, tmp_path / "net.safetensors", {"format": "rvos-fusion 2", "model": "soc", "config": "demo"})
+    with pytest.raises(CheckpointError, match=r"expected format 'rvos-fusion 1', found 'rvos-fusion 2'; update"):
+        read_checkpoint(tmp_path / "net.safetensors")
