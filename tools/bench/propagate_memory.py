@@ -47,8 +47,10 @@ def measure(family: str, frames: int, cap: int | None, threads: int) -> None:
     import torch
     from aot_deaot.checkpoint import random_network
     from aot_deaot.config import SWIN_TINY, named_config
-    from aot_deaot.propagate import Job, Propagator, corrected
+    from aot_deaot.propagate import Propagator
+    from aot_deaot.settings import corrected
     from mask_interchange import encode_mask
+    from program_kit.propagation import Job
 
     torch.set_num_threads(threads)
     config = replace(named_config(family, f"swinl_{family}l"), encoder=SWIN_TINY)
@@ -58,7 +60,7 @@ def measure(family: str, frames: int, cap: int | None, threads: int) -> None:
     labels = np.zeros(SIZE, np.uint8)
     labels[60:140, 100:180] = 1
     before = peak()
-    masks = {r.frame: encode_mask(r.numbers > 0) for r in propagator.propagate(DrawnVideo(frames), [Job(0, labels)])}
+    masks = {r.frame: encode_mask(r.mask()) for r in propagator.propagate(DrawnVideo(frames), [Job(0, labels)])}
     assert len(masks) == frames - 1
     print(peak(), before)
 

@@ -22,7 +22,9 @@ import torch
 from aot_deaot.checkpoint import random_network
 from aot_deaot.config import SWIN_L, NetworkConfig, SwinShape
 from aot_deaot.features import FeatureCache
-from aot_deaot.propagate import Job, Propagator, corrected
+from aot_deaot.propagate import Propagator
+from aot_deaot.settings import corrected
+from program_kit.propagation import Job
 
 SIZE = (480, 854)
 RUNS, EXPRESSIONS = 4, 4
@@ -110,8 +112,7 @@ def run(network, settings, clip, jobs, batch, precision="float32"):
     whole = Stopwatch()
     with whole.running():
         for result in Propagator(network, settings, batch=batch, precision=precision).propagate(clip, jobs):
-            for job in result.jobs:
-                found[job, result.frame] = result.numbers
+            found[result.job, result.frame] = result.numbers
     return found, whole
 
 

@@ -8,12 +8,14 @@ import pytest
 import torch
 from aot_deaot.checkpoint import rename, rows_for
 from aot_deaot.config import NetworkConfig
-from aot_deaot.memory import Memory, MemoryPolicy
+from aot_deaot.memory import Memory
 from aot_deaot.network import PropagationNetwork, resize_logits, sine_positions
 from aot_deaot.objects import ObjectTable
-from aot_deaot.preprocess import SizeLimits, augmentations, network_image, network_labels, network_size
-from aot_deaot.propagate import Job, Propagator, faithful
+from aot_deaot.preprocess import network_image, network_labels, network_size
+from aot_deaot.propagate import Propagator
+from aot_deaot.settings import MemoryPolicy, SizeLimits, augmentations, faithful
 from golden_cases import GoldenCase, StageReport, find_cases
+from program_kit.propagation import Job
 
 from .published import load, network_config, published_state, swin_shape
 
@@ -216,14 +218,14 @@ def test_bidirectional(case: GoldenCase):
     report = StageReport(str(case), tolerance=1e-4)
     pngs = {name: arrays[f"in.{name}.annotations"].copy() for name in names}
     for result in Propagator(network, settings).propagate(StoredVideo(arrays["in.frames"]), jobs):
-        for name in (names[job] for job in result.jobs):
-            expected = arrays[f"out.{name}.ids"][result.frame]
-            agreement = np.mean(result.numbers == expected)
-            assert agreement >= AGREEMENT, f"{case} {name} frame {result.frame}: {agreement:.5f} of the ids agree"
-            background = arrays.get(f"out.{name}.bg_prob_f{result.frame}")
-            if background is not None:
-                report.add(f"{name}.bg_prob_f{result.frame}", result.probabilities[0], background)
-            pngs[name][result.frame] = np.where(result.numbers > 0, 255, 0)
+        name = names[result.job]
+        expected = arrays[f"out.{name}.ids"][result.frame]
+        agreement = np.mean(result.numbers == expected)
+        assert agreement >= AGREEMENT, f"{case} {name} frame {result.frame}: {agreement:.5f} of the ids agree"
+        background = arrays.get(f"out.{name}.bg_prob_f{result.frame}")
+        if background is not None:
+            report.add(f"{name}.bg_prob_f{result.frame}", result.probabilities[0], background)
+        pngs[name][result.frame] = np.where(result.mask(), 255, 0)
     for name, png in pngs.items():
         assert np.mean(png == arrays[f"out.{name}.png"]) >= AGREEMENT
     report.check()

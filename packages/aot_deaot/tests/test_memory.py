@@ -3,7 +3,8 @@
 import pytest
 import torch
 from aot_deaot.errors import ConfigError
-from aot_deaot.memory import Memory, MemoryPolicy, TokenBuffer
+from aot_deaot.memory import Memory, TokenBuffer
+from aot_deaot.settings import MemoryPolicy
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from aot_deaot.errors import InputError
 from aot_deaot.objects import ObjectTable
 from hypothesis import given
 from hypothesis import strategies as st
+from program_kit.errors import InputError
 
 LABELS = np.array([[0, 7, 7], [200, 0, 3]], np.uint8)
 

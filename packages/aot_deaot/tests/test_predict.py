@@ -1,17 +1,23 @@
-"""Mask runs in, mask runs out."""
+"""The Python doors: loading, and masks of a video."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
-from aot_deaot.checkpoint import random_network
+import torch
+from aot_deaot import AOTPropagator, DeAOTPropagator
+from aot_deaot.checkpoint import random_network, save_network
 from aot_deaot.config import named_config
-from aot_deaot.errors import InputError
-from aot_deaot.predict import OutputRuns, PropagatedVideo, propagate_labels, propagate_tracks, read_labels
-from aot_deaot.propagate import Propagator, corrected
-from mask_interchange import Expression, MaskRun, MaskTrack, RunBusyError, RunManifest, VideoMasks, open_video
+from aot_deaot.errors import CheckpointError, ConfigError
+from aot_deaot.settings import faithful
+from golden_cases.readme import run_readme, write_clip
+from mask_interchange import MaskTrack, VideoMasks, open_video
 from PIL import Image
+from program_kit.errors import InputError, WeightsError
 
 SIZE = (32, 48)
 FRAMES = 4
+DOORS = [("aot", AOTPropagator), ("deaot", DeAOTPropagator)]
 
 
 @pytest.fixture(scope="module")
@@ -24,70 +30,35 @@ def video(tmp_path_factory):
     return open_video(folder, ["one", "two"]).videos["clip"]
 
 
-@pytest.fixture(scope="module")
-def propagator():
-    network = random_network(0, named_config("deaot", "tiny"))
-    return Propagator(network, corrected(network.config))
-
-
 def block(start):
     mask = np.zeros(SIZE, bool)
     mask[8:24, start : start + 16] = True
     return mask
 
 
-def source(video, key_frames=(1, 2), masks=None, size=None, names=None):
-    tracks = []
-    for expression, key_frame in zip(video.expressions, key_frames, strict=True):
-        given = [block(4 * t) for t in range(FRAMES)] if masks is None else masks
-        tracks.append(MaskTrack.from_masks(expression, given, key_frame=key_frame))
-    return VideoMasks(video=video.id, size=size or SIZE, frame_names=names or video.frame_names, tracks=tuple(tracks))
-
-
-def test_key_frames_keep_their_masks_and_the_rest_is_new(video, propagator):
-    given = source(video)
+@pytest.mark.parametrize(("family", "door"), DOORS)
+def test_tracks_keep_their_key_frames(video, family, door):
+    tracks = tuple(
+        MaskTrack.from_masks(expression, [block(4 * t) for t in range(FRAMES)], key_frame=key_frame)
+        for expression, key_frame in zip(video.expressions, (1, 2), strict=True)
+    )
+    given = VideoMasks(video=video.id, size=SIZE, frame_names=video.frame_names, tracks=tracks)
     progress = []
-    (found,) = propagate_tracks(propagator, video, [given], lambda *step: progress.append(step)).masks
-    assert found.expression_ids == given.expression_ids
-    assert found.frame_names == given.frame_names
+    propagator = door.load(seed=0, config="tiny", device="cpu")
+    found = propagator.propagate_tracks(video, given, lambda *step: progress.append(step))
     for before, after in zip(given.tracks, found.tracks, strict=True):
-        assert after.key_frame == before.key_frame
         assert after.masks[before.key_frame] == before.masks[before.key_frame]
         assert after.expression == before.expression
-        assert after.scores is None
+    assert found != given
     assert progress[-1] == (2 * (FRAMES - 1), 2 * (FRAMES - 1))
 
 
-def test_several_sources_equal_one_at_a_time(video, propagator):
-    sources = [source(video), source(video, (0, 3)), source(video, (2, 1))]
-    together = propagate_tracks(propagator, video, sources).masks
-    for given, found in zip(sources, together, strict=True):
-        (alone,) = propagate_tracks(propagator, video, [given]).masks
-        assert alone == found
-
-
-def test_an_empty_key_frame_keeps_the_track(video, propagator):
-    masks = [block(0), np.zeros(SIZE, bool), block(8), block(12)]
-    given = source(video, (1, 2), masks)
-    (found,) = propagate_tracks(propagator, video, [given]).masks
-    assert found.tracks[0] == given.tracks[0]
-    assert found.tracks[1] != given.tracks[1]
-
-
-def test_one_frame_keeps_the_tracks(tmp_path, propagator):
-    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / "0.png")
-    one = next(iter(open_video(tmp_path, ["one"]).videos.values()))
-    track = MaskTrack.from_masks(one.expressions[0], [block(0)], key_frame=0)
-    given = VideoMasks(video=one.id, size=SIZE, frame_names=one.frame_names, tracks=(track,))
-    assert propagate_tracks(propagator, one, [given]).masks == (given,)
-
-
-def test_objects_of_a_label_map_become_tracks(video, propagator):
+@pytest.mark.parametrize(("family", "door"), DOORS)
+def test_objects_of_a_label_map_become_tracks(video, family, door):
     labels = np.zeros(SIZE, np.uint8)
     labels[2:12, 2:20], labels[16:30, 24:40] = 3, 7
-    found = propagate_labels(propagator, video, 2, labels, soft_masks=24)
+    found = door.load(seed=0, config="tiny", device="cpu").propagate_labels(video, labels, 2, soft_masks=24)
     assert found.expression_ids == ("3", "7")
-    assert [track.expression for track in found.tracks] == [Expression(id="3"), Expression(id="7")]
     for track, object_id in zip(found.tracks, (3, 7), strict=True):
         np.testing.assert_array_equal(track.mask(2), labels == object_id)
         assert track.soft.shape == (FRAMES, 16, 24)
@@ -95,90 +66,52 @@ def test_objects_of_a_label_map_become_tracks(video, propagator):
     assert not np.any(overlap)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"names": ("a", "b", "c", "d")}, r"video 'clip': the masks are of other frames \(a\)"),
-        ({"key_frames": (None, 1)}, r"video 'clip', expression '0': the masks name no key frame"),
-        (
-            {"size": (16, 48), "masks": [block(0)[:16]] * FRAMES},
-            r"video 'clip': the masks are 16x48, the frames 32x48",
-        ),
-    ],
-)
-def test_masks_that_do_not_fit_the_video(video, propagator, changes, message):
-    with pytest.raises(InputError, match=message):
-        propagate_tracks(propagator, video, [source(video, **changes)])
+@pytest.mark.parametrize(("family", "door"), DOORS)
+def test_weights_of_a_file_of_a_seed_and_bundled_ones(tmp_path, family, door):
+    path = tmp_path / "own.safetensors"
+    save_network(path, random_network(5, named_config(family, "tiny")), "tiny")
+
+    def weights(propagator):
+        return propagator.network.projector.weight
+
+    seeded = door.load(seed=5, config="tiny")
+    torch.testing.assert_close(weights(door.load(str(path), config="tiny")), weights(seeded), rtol=0, atol=0)
+    assert door.load(device="cpu").network.config == named_config(family, "demo")
+    assert seeded.network.config.family == door.family == family
+    assert not seeded.network.training
 
 
-def save(path, labels, mode="P"):
-    picture = Image.fromarray(labels)
-    if mode == "P":
-        picture.putpalette(bytes(768))
-    picture.save(path)
-
-
-def test_label_maps_are_read_as_ids(tmp_path):
-    labels = np.array([[0, 1], [2, 10]], np.uint8)
-    for mode in ("P", "L"):
-        save(tmp_path / "mask.png", labels, mode)
-        np.testing.assert_array_equal(read_labels(tmp_path / "mask.png", 10), labels)
+def test_settings_follow_from_the_configuration():
+    propagator = AOTPropagator.load(seed=0, config="tiny", settings=faithful, batch=2, precision="bfloat16")
+    assert propagator.settings == faithful(named_config("aot", "tiny"))
+    assert propagator.batch == 2
 
 
 @pytest.mark.parametrize(
-    ("labels", "message"),
+    ("arguments", "error", "message"),
     [
-        (np.zeros((2, 2), np.uint8), "all pixels are background"),
-        (
-            np.full((2, 2), 255, np.uint8),
-            r"object id 255 is beyond the network's limit, ids are 1 to 10.*--more-objects",
-        ),
-        (np.zeros((2, 2, 3), np.uint8), "found mode RGB"),
+        ({"checkpoint": "absent.pth"}, WeightsError, "absent.pth: no such file"),
+        ({"checkpoint": __file__, "seed": 0}, WeightsError, "either --checkpoint"),
+        ({"config": "huge"}, WeightsError, "expected one of swinl_aotl"),
+        ({"checkpoint": __file__}, CheckpointError, "not a checkpoint"),
+        ({"seed": 0, "config": "tiny", "batch": 0}, ConfigError, "batch"),
     ],
 )
-def test_label_maps_that_are_none(tmp_path, labels, message):
-    save(tmp_path / "mask.png", labels, "" if labels.ndim == 3 else "P")
-    with pytest.raises(InputError, match=message):
-        read_labels(tmp_path / "mask.png", 10)
+def test_what_cannot_be_loaded(arguments, error, message):
+    with pytest.raises(error, match=message):
+        AOTPropagator.load(**arguments)
 
 
-def test_more_objects_may_be_allowed(tmp_path):
-    save(tmp_path / "mask.png", np.array([[0, 200]], np.uint8))
-    assert read_labels(tmp_path / "mask.png", 10, more_objects=True).max() == 200
+def test_a_label_map_of_another_size_is_refused(video):
+    with pytest.raises(InputError, match="4 x 5"):
+        AOTPropagator.load(seed=0, config="tiny").propagate_labels(video, np.ones((4, 5), np.uint8))
 
 
-def test_label_maps_that_cannot_be_read(tmp_path):
-    (tmp_path / "mask.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match="not a readable image"):
-        read_labels(tmp_path / "mask.png", 10)
-    with pytest.raises(InputError, match="no such mask file"):
-        read_labels(tmp_path / "absent.png", 10)
-
-
-@pytest.fixture
-def runs(tmp_path):
-    dataset = {"name": "d", "split": None, "fingerprint": "f"}
-    manifest = RunManifest(producer="p", producer_version="1", dataset=dataset)
-    return [MaskRun.create(tmp_path / name, manifest) for name in ("a", "b")]
-
-
-def test_output_runs_are_finished_together(video, runs):
-    outputs = OutputRuns(runs)
-    first, second = source(video), source(video, (0, 3))
-    runs[0].write(first)
-    assert not outputs.has("clip")
-    assert outputs.missing(["clip", "other"]) == ["clip", "other"]
-    with outputs.writing():
-        outputs.write(PropagatedVideo((second, second)))
-        with pytest.raises(RunBusyError), runs[1].writing():
-            pass
-    assert outputs.has("clip")
-    assert runs[0].read("clip") == first  # what was finished is left as it is
-    assert runs[1].read("clip") == second
-
-
-def test_locks_are_released_when_one_run_is_busy(runs):
-    with runs[1].writing(), pytest.raises(RunBusyError):
-        OutputRuns(runs).writing()
-    with runs[0].writing():
-        pass
+def test_the_readme_code_runs(tmp_path):
+    write_clip(tmp_path / "clip.mp4")
+    labels = np.zeros((48, 64), np.uint8)
+    labels[16:32, 0:16] = 1
+    Image.fromarray(labels).save(tmp_path / "first.png")
+    variables = run_readme(Path(__file__).parents[1] / "README.md", tmp_path)
+    assert variables["masks"].track("1").mask(3).shape == (48, 64)
+    assert variables["again"].frame_names == variables["masks"].frame_names

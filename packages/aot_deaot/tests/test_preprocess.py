@@ -5,7 +5,8 @@ import pytest
 import torch
 from aot_deaot.config import named_config
 from aot_deaot.errors import ConfigError
-from aot_deaot.preprocess import SizeLimits, augmentations, network_image, network_labels, network_size
+from aot_deaot.preprocess import network_image, network_labels, network_size
+from aot_deaot.settings import SizeLimits, augmentations
 from hypothesis import given
 from hypothesis import strategies as st
 

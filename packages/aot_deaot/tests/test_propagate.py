@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 from aot_deaot import propagate
-from aot_deaot.errors import ConfigError, InputError
-from aot_deaot.propagate import Job, Propagator, Settings, corrected, faithful
+from aot_deaot.errors import ConfigError
+from aot_deaot.objects import ObjectTable
+from aot_deaot.propagate import Propagator, SegmentedFrame
+from aot_deaot.settings import PropagationSettings, corrected, faithful
 from golden_cases import find_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from program_kit.errors import InputError
+from program_kit.propagation import Job
 
 from .published import load, network_config
 
@@ -60,7 +64,7 @@ def square(frame, ids=(1,)):
     return labels
 
 
-def quick(family, **changes) -> Settings:
+def quick(family, **changes) -> PropagationSettings:
     base = corrected(network(family).config)
     return replace(base, scales=(1.0,), flip=False) if not changes else replace(base, **changes)
 
@@ -70,10 +74,9 @@ def run(propagator, video, jobs):
     numbers = np.full((len(jobs), len(video), *SIZE), -1, np.int16)
     background = np.zeros((len(jobs), len(video), *SIZE), np.float32)
     for result in propagator.propagate(video, jobs):
-        for job in result.jobs:
-            assert (numbers[job, result.frame] == -1).all(), "a frame came twice"
-            numbers[job, result.frame] = result.numbers
-            background[job, result.frame] = result.probabilities[0]
+        assert (numbers[result.job, result.frame] == -1).all(), "a frame came twice"
+        numbers[result.job, result.frame] = result.numbers
+        background[result.job, result.frame] = result.probabilities[0]
     return numbers, background
 
 
@@ -115,12 +118,17 @@ def test_results_do_not_depend_on_the_cache(batch):
     assert none.reads > len(video)
 
 
-def test_equal_jobs_run_once():
-    jobs = [Job(2, square(2)), Job(3, square(3)), Job(2, square(2).astype(np.int64)), Job(2, square(2, (5,)))]
-    video = DrawnVideo()
-    results = list(Propagator(network("aot"), quick("aot")).propagate(video, jobs))
-    assert {result.jobs for result in results} == {(0, 2), (1,), (3,)}
-    assert len(results) == 3 * (len(video) - 1)
+def test_a_pixel_won_by_a_stray_id_belongs_to_something_but_to_no_object():
+    labels = np.array([[0, 4], [9, 4]])
+    objects = ObjectTable.of(labels, slots=10)
+    numbers = np.array([[0, 1], [2, 7]], np.uint8)
+    probabilities = torch.full((11, 2, 2), 0.05)
+    probabilities[0] = 0.5
+    found = SegmentedFrame(0, 1, objects, numbers, probabilities)
+    np.testing.assert_array_equal(found.mask(), [[False, True], [True, True]])
+    np.testing.assert_array_equal(found.mask(4), [[False, True], [False, False]])
+    np.testing.assert_array_equal(found.probability(), np.full((2, 2), 0.5, np.float32))
+    np.testing.assert_array_equal(found.probability(9), np.full((2, 2), 0.05, np.float32))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -176,6 +184,8 @@ def test_more_objects_than_a_network_holds(family):
         assert result.probabilities.shape == (21, *SIZE)
         torch.testing.assert_close(result.probabilities.sum(dim=0), torch.ones(SIZE))
         assert result.numbers.max() <= 13
+        np.testing.assert_array_equal(result.mask(125), result.numbers == 13)
+        np.testing.assert_array_equal(result.probability(125), result.probabilities[13])
 
 
 @settings(max_examples=20, deadline=None)
@@ -183,16 +193,15 @@ def test_more_objects_than_a_network_holds(family):
 def test_batches_hold_every_job_once_and_keep_their_limit(wanted, batch):
     propagator = Propagator(network("aot"), quick("aot"), batch=batch)
     jobs = []
-    for index, (key_frame, objects) in enumerate(wanted):
+    for key_frame, objects in wanted:
         labels = np.zeros(SIZE, np.int64)
         labels.flat[: objects + 1] = range(objects + 1)
-        labels.flat[-1] = index + 1  # no two jobs are equal
         jobs.append(Job(key_frame, labels))
     tasks = {}
     for index, job in enumerate(jobs):
-        tasks.setdefault(job.key_frame, []).append(propagator._task(jobs, [index], DrawnVideo()))
+        tasks.setdefault(job.key_frame, []).append(propagator._task(index, job, DrawnVideo()))
     batches = list(propagator._batches(tasks))
-    found = [task.jobs[0] for groups in batches for group in groups for task in group.tasks]
+    found = [task.job for groups in batches for group in groups for task in group.tasks]
     assert sorted(found) == list(range(len(jobs)))
     for groups in batches:
         held = [task for group in groups for task in group.tasks]

@@ -11,17 +11,18 @@ from aot_deaot.checkpoint import load_network, random_network, save_network
 from aot_deaot.config import named_config
 from aot_deaot.first_masks import first_masks
 from aot_deaot.initial_weights import prepare
-from aot_deaot.memory import MemoryPolicy
 from aot_deaot.network import resize_logits
 from aot_deaot.objective import PropagationCriterion
 from aot_deaot.preprocess import network_image
-from aot_deaot.propagate import Job, Propagator, corrected
+from aot_deaot.propagate import Propagator
 from aot_deaot.recipes import FallingRates, PropagationRecipe
 from aot_deaot.rollout import roll_out
+from aot_deaot.settings import MemoryPolicy, corrected
 from aot_deaot.train import PropagationLearner, PropagationRequest, starting_network, train
 from aot_deaot.training_clips import PropagationBatch, PropagationData
 from mask_interchange import open_dataset
 from PIL import Image
+from program_kit.propagation import Job
 from rvos_training.data.data_parts import AnnotatedVideos
 from rvos_training.data.frame_store import FrameStore
 from rvos_training.errors import TrainingError

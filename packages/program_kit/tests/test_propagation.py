@@ -1,5 +1,7 @@
 """Mask runs in, mask runs out: key frames become jobs, and what is found becomes tracks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mask_interchange import Expression, MaskRun, MaskTrack, RunBusyError, RunManifest, VideoMasks, open_video
@@ -155,6 +157,13 @@ def test_label_maps_that_do_not_fit_the_video(video, propagator, job, message):
     with pytest.raises(InputError, match=message):
         propagate_labels(propagator, video, job.labels, job.key_frame)
     assert not propagator.calls
+
+
+@pytest.mark.parametrize("path", ["clip.mp4", Path("clip.mp4")])
+def test_a_path_is_no_video(propagator, path):
+    for call in (lambda: propagate_tracks(propagator, path, []), lambda: propagate_labels(propagator, path, block(0))):
+        with pytest.raises(TypeError, match=r"path clip.mp4; mask_interchange.open_video opens it"):
+            call()
 
 
 def save(path, labels, mode="P"):

@@ -11,7 +11,3 @@ class ConfigError(PropagationError):
 
 class CheckpointError(PropagationError):
     """A checkpoint that is not safe, not complete or not of this network."""
-
-
-class InputError(PropagationError):
-    """Masks, key frames or frames that do not fit together."""

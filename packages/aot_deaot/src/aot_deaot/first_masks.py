@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from mask_interchange import MaskTrack, Video, VideoMasks
+from program_kit.propagation import propagate_tracks
 from rvos_training.data.object_presence import labels_of, read_labels
 
-from aot_deaot.predict import propagate_tracks
 from aot_deaot.propagate import Propagator
 
 
@@ -45,4 +45,5 @@ class FirstMaskPropagator:
 
     def predict(self, video: Video) -> VideoMasks:
         """All tracks of the video."""
-        return propagate_tracks(self.propagator, video, [first_masks(self.annotations, video)]).masks[0]
+        (masks,) = propagate_tracks(self.propagator, video, [first_masks(self.annotations, video)])
+        return masks

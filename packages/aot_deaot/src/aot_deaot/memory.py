@@ -6,39 +6,12 @@ that what depends on the image alone (the first layer's keys) is held once for a
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from aot_deaot.attention import Entry
-from aot_deaot.errors import ConfigError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPolicy:
-    """Which frames are remembered.
-
-    Attributes:
-        long_term_gap: a propagated frame enters the long-term memory when this many frames have passed since the last
-            one; None keeps the key frame alone.
-        short_term_skip: the short-term memory is the frame this many steps back.
-        long_term_cap: most frames in the long-term memory, key frame included; the oldest other frame makes room.
-            None never drops one, which is the published behaviour.
-        restart_clock: adding a reference sets the time of the last entry to 0 and not to the running frame counter
-            (the challenge's AOT runner; only matters when a memory gets a second reference).
-    """
-
-    long_term_gap: int | None
-    short_term_skip: int = 1
-    long_term_cap: int | None = None
-    restart_clock: bool = False
-
-    def __post_init__(self):
-        if self.short_term_skip < 1:
-            raise ConfigError(f"short_term_skip is at least 1 frame, not {self.short_term_skip}")
-        if self.long_term_cap is not None and self.long_term_cap < 2:
-            raise ConfigError(f"long_term_cap is at least 2 frames (key frame and one more), not {self.long_term_cap}")
+from aot_deaot.settings import MemoryPolicy
 
 
 class TokenBuffer:

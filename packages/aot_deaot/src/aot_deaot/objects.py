@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from program_kit.errors import InputError
 from torch import Tensor
-
-from aot_deaot.errors import InputError
 
 MOST_SLOTS = 255  # id maps are uint8
 CLAMP = 1e-5  # probabilities of merged sets stay this far from 0 and 1
@@ -51,6 +50,10 @@ class ObjectTable:
     def held(self, index: int) -> int:
         """How many objects set `index` holds."""
         return min(len(self.ids) - index * self.slots, self.slots)
+
+    def number_of(self, object_id: int) -> int:
+        """The number of an id; an id that is not in the table is a ValueError."""
+        return 1 + self.ids.index(object_id)
 
     def number(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Ids to numbers; an id that is not in the table is an InputError."""

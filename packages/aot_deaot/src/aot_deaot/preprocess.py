@@ -1,7 +1,5 @@
 """Frames and id maps to network size (`dataloaders/video_transforms.py` of the published code)."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import torch
@@ -9,53 +7,11 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aot_deaot.config import NetworkConfig
-from aot_deaot.errors import ConfigError
+from aot_deaot.settings import SizeLimits
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 STRIDE = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SizeLimits:
-    """A frame is shrunk until its edges keep these limits; the scales apply afterwards.
-
-    Attributes:
-        short_edge: in pixels; None for no limit. aot-benchmark uses 624 where several scales are given.
-        long_edge: in pixels; None for no limit.
-        enlarge: whether a frame with a shorter short edge is enlarged to it first; the published code never does.
-    """
-
-    short_edge: float | None = None
-    long_edge: float | None = 1040.0
-    enlarge: bool = False
-
-    def __post_init__(self):
-        if self.enlarge and self.short_edge is None:
-            raise ConfigError("enlarge needs a short_edge to enlarge to")
-
-    @classmethod
-    def of(cls, config: NetworkConfig) -> "SizeLimits":
-        """What a network is meant for."""
-        return cls() if config.short_side is None else cls(short_edge=config.short_side, enlarge=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """One view of every frame: its scale, and whether it is mirrored left to right."""
-
-    scale: float
-    mirrored: bool
-
-
-def augmentations(scales: tuple[float, ...], flip: bool) -> tuple[Augmentation, ...]:
-    """Every scale, each plain and then mirrored if `flip`."""
-    if not scales or min(scales) <= 0:
-        raise ConfigError(f"expected one or more positive scales, found {list(scales)}")
-    return tuple(
-        Augmentation(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))
-    )
 
 
 def network_size(

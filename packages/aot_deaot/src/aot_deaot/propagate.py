@@ -8,127 +8,36 @@ Work is ordered by frames, not by masks. One sweep forwards and one sweep backwa
 frame the features are computed once, all jobs under way look at it together, and jobs whose key frame it is join in.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from program_kit.errors import InputError
+from program_kit.propagation import Frames, Job
 from torch import Tensor
 
 from aot_deaot.attention import Entry, joined
 from aot_deaot.config import NetworkConfig
-from aot_deaot.errors import ConfigError, InputError
+from aot_deaot.errors import ConfigError
 from aot_deaot.features import FeatureCache
-from aot_deaot.memory import Memory, MemoryPolicy
+from aot_deaot.memory import Memory
 from aot_deaot.network import FrameFeatures, PropagationNetwork, resize_logits
 from aot_deaot.objects import ObjectTable
-from aot_deaot.preprocess import (
-    Augmentation,
-    SizeLimits,
-    augmentations,
-    network_image,
-    network_labels,
-    network_size,
-)
+from aot_deaot.preprocess import network_image, network_labels, network_size
+from aot_deaot.settings import DEFAULT_CACHE, Augmentation, Precision, PropagationSettings, augmentations
 
-Precision = Literal["float32", "float16", "bfloat16"]
-DEFAULT_CACHE = 4 * 2**30
 SKIPPED = 16  # frames that are decoded and not needed, before a new pass over the video is begun
 
 
-class Frames(Protocol):
-    """A video: `mask_interchange.Video`, or anything with these."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) of every frame."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def read_frame(self, i: int) -> NDArray[np.uint8]:
-        """Frame `i` as RGB uint8 [H, W, 3]."""
-        ...
-
-    def frames(self, start: int = 0) -> Iterator[NDArray[np.uint8]]:
-        """Frames from `start` on in order."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How a video is gone through; the defaults are the corrected procedure.
-
-    Attributes:
-        scales, flip: the augmentations.
-        limits: of the unscaled network size.
-        memory: which frames are remembered.
-        active_ids: `objects` lets the job's objects and the background compete; `all` every id the network knows.
-        feedback: the label that enters the memories is that of the `average` over the augmentations, or each
-            augmentation's `own`.
-        keep_memory: go on with the forward pass's memory when turning back at the key frame.
-    """
-
-    scales: tuple[float, ...] = (0.8, 1.0, 1.2)
-    flip: bool = True
-    limits: SizeLimits = field(default_factory=SizeLimits)
-    memory: MemoryPolicy
-    active_ids: Literal["objects", "all"] = "objects"
-    feedback: Literal["average", "own"] = "average"
-    keep_memory: bool = False
-
-    def __post_init__(self):
-        augmentations(self.scales, self.flip)
-        for name, choices in (("active_ids", ("objects", "all")), ("feedback", ("average", "own"))):
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}")
-
-
-def corrected(config: NetworkConfig) -> Settings:
-    """The default: each direction starts from the key frame alone, and only the given objects compete."""
-    return Settings(limits=SizeLimits.of(config), memory=MemoryPolicy(long_term_gap=config.long_term_gap))
-
-
-def faithful(config: NetworkConfig) -> Settings:
-    """What the challenge's runner did, faults included.
-
-    The memory of the forward pass stays in during the backward pass. AOT's runner lets all ids compete and sets the
-    time of the last memory entry to 0 at the second key frame. DeAOT's runner was never published: this is AOT's, with
-    the two changes that the DeAOT engine of that time implies.
-    """
-    settings = replace(corrected(config), keep_memory=True)
-    if config.family == "aot":
-        return replace(settings, active_ids="all", memory=replace(settings.memory, restart_clock=True))
-    return settings
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """Masks of one frame that are to be carried through the video.
-
-    Attributes:
-        key_frame: index of the frame.
-        labels: integer [H, W], object ids of the frame, 0 is background; at least one object.
-    """
-
-    key_frame: int
-    labels: NDArray[np.integer]
-
-    @property
-    def identity(self) -> Hashable:
-        """Equal for jobs with equal results."""
-        return self.key_frame, self.labels.astype(np.int64).tobytes()
-
-
 @dataclass(frozen=True, slots=True)
-class Segmented:
-    """One frame of one job.
+class SegmentedFrame:
+    """One frame of one job; a `program_kit.propagation.PropagatedFrame`.
 
     Attributes:
-        jobs: indices of the jobs that have this result: several when they are equal.
+        job: index of the job.
         frame: index of the frame; the key frame itself is never segmented.
         objects: the job's ids and their numbers.
         numbers: uint8 [H, W], the number of the object that each pixel belongs to (0: background). With
@@ -136,26 +45,28 @@ class Segmented:
         probabilities: float32 [n + 1, H, W] on the network's device, mean over the augmentations.
     """
 
-    jobs: tuple[int, ...]
+    job: int
     frame: int
     objects: ObjectTable
     numbers: NDArray[np.uint8]
     probabilities: Tensor
 
+    def mask(self, object_id: int | None = None) -> NDArray[np.bool_]:
+        """Pixels [H, W] of an object; for None all that are not background, as published also those of stray ids."""
+        return self.numbers > 0 if object_id is None else self.numbers == self.objects.number_of(object_id)
 
-def distinct(jobs: Sequence[Job]) -> dict[Hashable, list[int]]:
-    """Indices of equal jobs, by what makes them equal."""
-    found: dict[Hashable, list[int]] = {}
-    for index, job in enumerate(jobs):
-        found.setdefault(job.identity, []).append(index)
-    return found
+    def probability(self, object_id: int | None = None) -> NDArray[np.float32]:
+        """Probability [H, W] of an object; for None that of not being background."""
+        if object_id is None:
+            return 1 - self.probabilities[0].cpu().numpy()
+        return self.probabilities[self.objects.number_of(object_id)].cpu().numpy()
 
 
 @dataclass(frozen=True)
 class _Task:
-    """A distinct job under way: the jobs it stands for, its objects, and the key frame's numbers [H, W]."""
+    """A job under way: its index, its objects, and the key frame's numbers [H, W]."""
 
-    jobs: tuple[int, ...]
+    job: int
     objects: ObjectTable
     numbers: Tensor
 
@@ -190,7 +101,7 @@ class Propagator:
     def __init__(
         self,
         network: PropagationNetwork,
-        settings: Settings,
+        settings: PropagationSettings,
         *,
         cache_bytes: int = DEFAULT_CACHE,
         batch: int = 4,
@@ -211,38 +122,29 @@ class Propagator:
         if compiled:
             self._encode, self._recall = torch.compile(network.encode), torch.compile(network.recall)
 
-    def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[Segmented]:
+    def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[SegmentedFrame]:
         """Segment every frame but the key frame for every job, in an order that suits the work.
 
         Args:
             video: its frames are read when needed, each once for as long as the feature cache holds.
-            jobs: any key frames, any objects; equal ones are run once.
+            jobs: any key frames, any objects.
 
         Raises:
             InputError: a job does not fit the video; raised before any work is done.
         """
         tasks: dict[int, list[_Task]] = {}
-        for indices in distinct(jobs).values():
-            tasks.setdefault(jobs[indices[0]].key_frame, []).append(self._task(jobs, indices, video))
+        for index, job in enumerate(jobs):
+            tasks.setdefault(job.key_frame, []).append(self._task(index, job, video))
         seen = _Viewer(video, self.settings, self.network.config, self.cache_bytes, self._encode_image)
         for groups in self._batches(tasks):
             keys = [group.key_frame for group in groups]
             yield from self._sweep(groups, seen, range(min(keys), len(video)))
             yield from self._sweep(groups, seen, range(max(keys), -1, -1))
 
-    def _task(self, jobs: Sequence[Job], indices: Sequence[int], video: Frames) -> _Task:
-        job = jobs[indices[0]]
-        if not 0 <= job.key_frame < len(video):
-            raise InputError(f"key frame {job.key_frame} is not in the video, which has frames 0 to {len(video) - 1}")
-        if job.labels.shape != tuple(video.size):
-            raise InputError(
-                f"the mask of key frame {job.key_frame} is {_pixels(job.labels.shape)}, "
-                f"the video's frames are {_pixels(video.size)} (height x width)"
-            )
+    def _task(self, index: int, job: Job, video: Frames) -> _Task:
+        job.check(video)
         objects = ObjectTable.of(job.labels, self.network.config.max_objects)
-        if not len(objects):
-            raise InputError(f"the mask of key frame {job.key_frame} is empty: there is nothing to propagate")
-        return _Task(tuple(indices), objects, torch.from_numpy(objects.number(job.labels)).to(self.device))
+        return _Task(index, objects, torch.from_numpy(objects.number(job.labels)).to(self.device))
 
     def _batches(self, tasks: dict[int, list[_Task]]) -> Iterator[list[_Group]]:
         """Groups that together fill the batch, neighbours in time in one; a task is never divided."""
@@ -266,7 +168,7 @@ class Propagator:
         with self._autocast:
             return self._encode(image.to(self.device))
 
-    def _sweep(self, groups: Sequence[_Group], seen: "_Viewer", order: range) -> Iterator[Segmented]:
+    def _sweep(self, groups: Sequence[_Group], seen: "_Viewer", order: range) -> Iterator[SegmentedFrame]:
         """One direction: groups join at their key frames and are segmented on every later frame."""
         under_way: list[_Group] = []
         for frame in order:
@@ -297,7 +199,7 @@ class Propagator:
     @torch.no_grad()
     def _segment(
         self, groups: Sequence[_Group], frame: int, seen: "_Viewer", features: Callable[[int], FrameFeatures]
-    ) -> list[Segmented]:
+    ) -> list[SegmentedFrame]:
         """One frame for all groups: recall in every view, average, label, remember."""
         tasks = [task for group in groups for task in group.tasks]
         average: list[Tensor] = []
@@ -319,7 +221,7 @@ class Propagator:
                 entries = self.network.store(observations[view], identity)
             self._remember(groups, view, entries)
         return [
-            Segmented(task.jobs, frame, task.objects, label.cpu().numpy(), probabilities)
+            SegmentedFrame(task.job, frame, task.objects, label.cpu().numpy(), probabilities)
             for task, label, probabilities in zip(tasks, labels, average, strict=True)
         ]
 
@@ -352,7 +254,7 @@ class _Viewer:
     def __init__(
         self,
         video: Frames,
-        settings: Settings,
+        settings: PropagationSettings,
         config: NetworkConfig,
         cache_bytes: int,
         encode: Callable[[Tensor], FrameFeatures],
@@ -418,7 +320,3 @@ def _winners(probabilities: Tensor) -> Tensor:
         numbers = torch.where(own > best, number, numbers)
         best = torch.maximum(best, own)
     return numbers
-
-
-def _pixels(size: Sequence[int]) -> str:
-    return " x ".join(str(side) for side in size)

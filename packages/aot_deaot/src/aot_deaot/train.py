@@ -24,9 +24,10 @@ from aot_deaot.first_masks import FirstMaskPropagator
 from aot_deaot.initial_weights import prepare
 from aot_deaot.network import PropagationNetwork
 from aot_deaot.objective import PropagationCriterion, PropagationLosses
-from aot_deaot.propagate import Propagator, corrected
+from aot_deaot.propagate import Propagator
 from aot_deaot.recipes import PropagationRecipe
 from aot_deaot.rollout import roll_out
+from aot_deaot.settings import corrected
 from aot_deaot.training_clips import PropagationBatch, PropagationData
 
 

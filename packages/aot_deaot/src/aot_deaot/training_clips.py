@@ -19,8 +19,9 @@ from rvos_training.errors import TrainingError
 from torch import Tensor
 
 from aot_deaot.config import NetworkConfig
-from aot_deaot.preprocess import SizeLimits, network_image, network_size
+from aot_deaot.preprocess import network_image, network_size
 from aot_deaot.recipes import PropagationRecipe
+from aot_deaot.settings import SizeLimits
 
 LEAST_PIXELS = 16  # of an object on the first frame
 TRIES = 1000  # clips that are drawn before it is given up to find one that shows an object

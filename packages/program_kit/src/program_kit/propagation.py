@@ -176,10 +176,12 @@ def propagate_tracks(
 
     Raises:
         InputError: masks of other frames or of another size, or a track without key frame.
+        TypeError: a path in place of a video.
     """
+    _check_video(video)
     growing: dict[tuple[int, bytes], _GrowingTrack] = {}
     for source in sources:
-        check_source(video, source)
+        _check_source(video, source)
         for track in source.tracks:
             key_frame = _key_frame(source, track)
             given, mask = track.masks[key_frame], track.mask(key_frame)
@@ -216,7 +218,9 @@ def propagate_labels(
 
     Raises:
         InputError: the map is empty or of another size than the frames, or the frame is not in the video.
+        TypeError: a path in place of a video.
     """
+    _check_video(video)
     job = Job(key_frame, labels)
     job.check(video)
     growing: list[_GrowingTrack] = []
@@ -246,12 +250,13 @@ def _masks_of(video: Video, tracks: Sequence[MaskTrack]) -> VideoMasks:
     return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
 
 
-def check_source(video: Video, source: VideoMasks) -> None:
-    """Check that masks match the video.
+def _check_video(video: Video) -> None:
+    if isinstance(video, str | Path):
+        raise TypeError(f"expected a video, found the path {video}; mask_interchange.open_video opens it")
 
-    Raises:
-        InputError: they are of other frames, or of another size.
-    """
+
+def _check_source(video: Video, source: VideoMasks) -> None:
+    """Check that masks match the video."""
     if source.frame_names != video.frame_names:
         odd = next(
             (name for name in source.frame_names if name not in set(video.frame_names)),
