@@ -20,7 +20,7 @@ from program_kit.propagation import Job
 from .published import load, network_config, published_state, swin_shape
 
 CASES = find_cases("aot_deaot", local=Path(__file__).parent / "goldens")
-AGREEMENT = 0.999  # of label pixels; measured: every pixel
+AGREEMENT = 0.999  # of label pixels, as the manifests ask: where two ids are almost as likely, rounding decides
 
 
 def test_every_case_has_a_known_kind():
@@ -215,7 +215,7 @@ def test_bidirectional(case: GoldenCase):
         else:  # nothing to propagate: every frame keeps the mask it has
             np.testing.assert_array_equal(arrays[f"out.{name}.png"], arrays[f"in.{name}.annotations"])
 
-    report = StageReport(str(case), tolerance=1e-4)
+    report = StageReport(str(case))
     pngs = {name: arrays[f"in.{name}.annotations"].copy() for name in names}
     for result in Propagator(network, settings).propagate(StoredVideo(arrays["in.frames"]), jobs):
         name = names[result.job]
@@ -259,7 +259,7 @@ def test_preprocess(case: GoldenCase):
             for size in arrays["in.hw"].tolist()
         ]
         np.testing.assert_array_equal(found, arrays[f"out.sizes_{policy}"])
-    report = StageReport(str(case))
+    report = StageReport(str(case), layers=2)  # resizing along both sides
     frame, label = arrays["in.frame"], torch.from_numpy(arrays["in.label"])[None]
     for index, view in enumerate(views):
         size = network_size(frame.shape[:2], view.scale, SizeLimits(), config["align_corners"])

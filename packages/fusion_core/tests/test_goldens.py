@@ -90,7 +90,7 @@ def second_stage(name, config):
 def test_golden(case):
     assert case.kind == "fusion", f"{case}: no test for cases of kind {case.kind!r}"
     config = case.manifest["config"]
-    report = StageReport(str(case), tolerance=0)
+    report = StageReport(str(case), layers=0)
     for video in config["videos"]:
         published = Published(case, video)
         sets = {}

@@ -3,8 +3,10 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from golden_cases import assert_close, rounding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msda_ops import LibraryError, library, ms_deform_attn
@@ -57,17 +59,18 @@ def random_inputs(
     return value, shapes, locations, weights, grad_output
 
 
-def assert_same(ours: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
+def assert_same(ours: dict[str, Tensor], expected: dict[str, Tensor], dtype: torch.dtype) -> None:
+    """Equal but for rounding in `dtype`. What is summed up is about 1 in size, whatever the sum."""
     for name, reference in expected.items():
-        scale = max(1.0, float(reference.abs().max())) if reference.numel() else 1.0
-        torch.testing.assert_close(ours[name], reference, rtol=0, atol=tolerance * scale, msg=name)
+        tolerance = rounding(np.append(reference, 1), epsilon=torch.finfo(dtype).eps)
+        torch.testing.assert_close(ours[name].to(reference), reference, rtol=0, atol=tolerance, msg=name)
 
 
 @PROPERTY
 @given(problem=problems())
 def test_random_problems_in_float64(problem: dict, kernel, gradients_of):
     inputs = random_inputs(**problem)
-    assert_same(gradients_of(kernel, *inputs), gradients_of(ms_deform_attn_reference, *inputs), 1e-11)
+    assert_same(gradients_of(kernel, *inputs), gradients_of(ms_deform_attn_reference, *inputs), torch.float64)
 
 
 @PROPERTY
@@ -75,7 +78,7 @@ def test_random_problems_in_float64(problem: dict, kernel, gradients_of):
 def test_random_problems_in_float32(problem: dict, kernel, gradients_of):
     value, shapes, *rest = random_inputs(**problem, dtype=torch.float32)
     exact = gradients_of(ms_deform_attn_reference, value.double(), shapes, *(tensor.double() for tensor in rest))
-    assert_same(gradients_of(kernel, value, shapes, *rest), {k: v.float() for k, v in exact.items()}, 2e-4)
+    assert_same(gradients_of(kernel, value, shapes, *rest), exact, torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -90,10 +93,10 @@ def test_half_precision_sums_in_float32(dtype: torch.dtype, attention, gradients
     ours = gradients_of(attention, value, shapes, locations, weights, grad_output)
     assert ours["out"].dtype == ours["grad_value"].dtype == dtype
     assert ours["grad_loc"].dtype == ours["grad_attn"].dtype == torch.float32
-    rounding = torch.finfo(dtype).eps
-    for name, tolerance in (("out", rounding), ("grad_value", rounding), ("grad_loc", 1e-5), ("grad_attn", 1e-5)):
-        scale = float(exact[name].abs().max())
-        torch.testing.assert_close(ours[name].double(), exact[name], rtol=0, atol=tolerance * scale, msg=name)
+    for name, reference in exact.items():
+        summed = rounding(reference)
+        stored = float(torch.finfo(ours[name].dtype).eps * reference.abs().max())
+        torch.testing.assert_close(ours[name].double(), reference, rtol=0, atol=summed + stored, msg=name)
 
 
 def test_finite_differences(attention):
@@ -136,7 +139,7 @@ def test_strided_inputs(kernel, gradients_of):
     ours = torch.autograd.grad(output, inputs, strided["grad_output"])
     expected = gradients_of(kernel, value, shapes, locations, weights, strided["grad_output"].contiguous())
     for gradient, name in zip(ours, ("grad_value", "grad_loc", "grad_attn"), strict=True):
-        torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-12)
+        assert_close(gradient, expected[name], epsilon=torch.finfo(torch.float64).eps)
 
 
 @pytest.mark.parametrize(("batch", "queries"), [(0, 3), (2, 0), (0, 0)])
@@ -160,8 +163,8 @@ def test_wild_locations_count_for_nothing(bad: float, attention, gradients_of):
     ours = gradients_of(attention, value, shapes, locations, weights, grad_output)
     calm = torch.nan_to_num(locations, nan=0.5, posinf=0.5, neginf=0.5).clamp(-9, 9)
     expected = gradients_of(ms_deform_attn_reference, value, shapes, calm, without, grad_output)
-    torch.testing.assert_close(ours["out"], expected["out"])
-    torch.testing.assert_close(ours["grad_value"], expected["grad_value"])
+    assert_close(ours["out"], expected["out"])
+    assert_close(ours["grad_value"], expected["grad_value"])
     for point in ((0, 1, 0, 1, 2), (0, 2, 1, 0, 1)):
         assert not ours["grad_loc"][point].any()
         assert ours["grad_attn"][point] == 0
@@ -200,7 +203,7 @@ def test_other_instruction_sets(
         name = str(dtype).removeprefix("torch.")
         other.cpu_forward(problem, name, *read, written[0], threads=2)
         other.cpu_backward(problem, name, grad_output.data_ptr(), *read, *written[1:], threads=2)
-        assert_same(ours, expected, 1e-5 if dtype == torch.float32 else 1e-12)
+        assert_same(ours, expected, dtype)
 
 
 def test_second_derivative_is_refused(cpu_kernel):

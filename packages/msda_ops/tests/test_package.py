@@ -104,7 +104,8 @@ def _build_wheel(out: Path, **environment: str) -> subprocess.CompletedProcess[s
     if uv is None:
         pytest.skip("needs uv to build a wheel")
     command = [uv, "build", "--wheel", "--out-dir", str(out), str(PACKAGE)]
-    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    outside = {name: value for name, value in os.environ.items() if name != "MSDA_OPS_BUILD"}
+    return subprocess.run(command, env=outside | environment, capture_output=True, text=True, check=False)
 
 
 def _content(out: Path) -> tuple[str, list[str]]:

@@ -23,8 +23,6 @@ from rvos_layers.blocks.heads import inverse_sigmoid
 from rvos_layers.encoders.positions import sine_code_1d, sine_code_2d
 from rvos_layers.encoders.text import TextFeatures
 
-# Relative. The published float32 itself is this far from float64: 1.3e-4 in case `train`, 1.8e-4 in `train_padded`.
-GRADIENT_NORMS = 2e-4
 CASES = find_cases("referformer", local=Path(__file__).parent / "goldens")
 
 
@@ -81,7 +79,7 @@ def compare_layers(case: GoldenCase) -> StageReport:
             given["attn.query"], given[f"attn.{reference}"], given["attn.src"], shapes, given["attn.padding"]
         )
 
-    report = StageReport(str(case), tolerance=1e-5)
+    report = StageReport(str(case), layers=8)  # two attentions and a feed-forward network at most
     with torch.no_grad():
         sampled = ms_deform_attn(given["msda.value"], shapes, given["msda.locations"], given["msda.weights"])
         for stage, actual in {
@@ -110,6 +108,6 @@ def test_golden(case):
         case "postprocess":
             compare_postprocessing(case).check()
         case "train":
-            compare_training(load(case), GRADIENT_NORMS).check()
+            compare_training(load(case)).check()
         case kind:
             pytest.fail(f"unknown kind of golden case: {kind}")

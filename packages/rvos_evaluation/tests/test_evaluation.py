@@ -331,8 +331,9 @@ def test_scores_of_a_published_result_equal_the_official_ones(tmp_path):
     for video, numbers in official.items():
         (target,) = ours[video]["targets"]
         for measure in ("J", "F"):
-            # The first and the last frame are not scored (null).
+            # The first and the last frame are not scored (null). Means are float64 sums in numpy's order, far below
+            # the 1e-6 that a pixel is worth.
             raw = numbers[measure]["raw"][1:-1]
             assert [frame[measure] for frame in target["frames"].values()] == raw, video
-            assert target[measure] == pytest.approx(numbers[measure]["mean"], abs=1e-15)
-            assert target[f"{measure}_decay"] == pytest.approx(numbers[measure]["decay"], abs=1e-15)
+            assert target[measure] == pytest.approx(numbers[measure]["mean"], abs=1e-12)
+            assert target[f"{measure}_decay"] == pytest.approx(numbers[measure]["decay"], abs=1e-12)

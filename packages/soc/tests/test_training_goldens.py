@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_cases import GoldenCase, StageReport, find_cases
+from golden_cases import GRADIENT, GoldenCase, StageReport, find_cases
 from rvos_layers.blocks.attention import Attention
 from rvos_layers.checkpoint import our_name
 from rvos_layers.inference.config import ResizeRule
@@ -27,7 +27,7 @@ from torchvision.ops import StochasticDepth
 LOCAL = Path(__file__).parent / "goldens"
 CASES = find_cases("soc", kinds={"train"}, local=LOCAL)
 DATA_CASES = find_cases("soc", kinds={"train_data"}, local=LOCAL)
-LOSS_TOLERANCE, GRADIENT_TOLERANCE, STEP_TOLERANCE = 1e-5, 1e-4, 1e-3  # relative
+ADAM = 1e-3  # relative: its first step is almost the sign of the gradient, which rounding may turn where it is near 0
 TERMS = {  # ours to the published names
     "label": "loss_label",
     "box": "loss_bbox",
@@ -94,7 +94,9 @@ class Training:
         return predictions, self.criterion(predictions, self.targets)
 
 
-def relative(report: StageReport, name: str, actual: Tensor, expected: np.ndarray, tolerance: float) -> None:
+def relative(
+    report: StageReport, name: str, actual: Tensor, expected: np.ndarray, tolerance: float | None = None
+) -> None:
     report.add(name, actual.detach() / float(expected), np.ones_like(expected), tolerance)
 
 
@@ -119,31 +121,29 @@ def test_training_golden(case):
         report.add(
             f"{name}.pred_is_referred", layer.logits.detach().transpose(0, 1), expected[f"out.{name}.pred_is_referred"]
         )
-        report.add(f"{name}.pred_boxes", layer.boxes.detach().transpose(0, 1), expected[f"out.{name}.pred_boxes"], 1e-5)
+        report.add(f"{name}.pred_boxes", layer.boxes.detach().transpose(0, 1), expected[f"out.{name}.pred_boxes"])
         first = layer.draw(torch.zeros(len(queries), 1, dtype=torch.long)).detach()[:, :, 0]
         report.add(f"{name}.pred_masks_q0", first.transpose(0, 1), expected[f"out.{name}.pred_masks_q0"])
         report.add(f"match.{name}", queries, expected[f"out.match.{name}"][:, 0], 0)
     for term, value in losses.terms.items():
         name, _, layer = term.partition("_")
         name = "_".join((TERMS[name], layer)) if layer else TERMS[name]
-        relative(report, name, value, expected[f"out.loss.{name}"], LOSS_TOLERANCE)
+        relative(report, name, value, expected[f"out.loss.{name}"])
     assert len(losses.terms) == len(case.names("out.loss."))
-    relative(report, "total_loss", losses.total, expected["out.total_loss"], LOSS_TOLERANCE)
+    relative(report, "total_loss", losses.total, expected["out.total_loss"])
 
     gradients = {name: parameter.grad for name, parameter in training.model.named_parameters()}
     table = published_table(config_of(published))
     for name in case.names("out.grad_norm."):
         ours = gradients[our_name(name.removeprefix("out.grad_norm."), table)]
-        relative(report, name, ours.norm(), expected[name], GRADIENT_TOLERANCE)
+        relative(report, name, ours.norm(), expected[name], GRADIENT)
     norm = optimisation.clip(training.model.parameters())
-    relative(report, "grad_norm_total", norm, expected["out.grad_norm_total"], GRADIENT_TOLERANCE)
+    relative(report, "grad_norm_total", norm, expected["out.grad_norm_total"], GRADIENT)
 
     optimizer.step()
     with torch.no_grad():
         _, losses = training.forward()
-    relative(
-        report, "total_loss_after_one_step", losses.total, expected["out.total_loss_after_one_step"], STEP_TOLERANCE
-    )
+    relative(report, "total_loss_after_one_step", losses.total, expected["out.total_loss_after_one_step"], ADAM)
     report.check()
 
 
@@ -159,7 +159,7 @@ def test_windows_golden(case):
 
 @pytest.mark.parametrize("case", DATA_CASES, ids=str)
 def test_transform_golden(case):
-    config, arrays, report = case.manifest["config"], case.arrays, StageReport(str(case), 1e-6)
+    config, arrays, report = case.manifest["config"], case.arrays, StageReport(str(case), layers=1)
     transform = FlipAndResize(
         resize=ResizeRule(short=config["train_short_size"], longest=config["train_max_size"]), faithful=True
     )

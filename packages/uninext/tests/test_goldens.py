@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_cases import GoldenCase, StageReport, find_cases
+from golden_cases import NETWORK, GoldenCase, StageReport, assert_close, find_cases, rounding
 from uninext.backbone import flatten_levels
 from uninext.config import ImageConfig
 from uninext.geometry import FrameGeometry, frame_geometry
@@ -20,7 +20,7 @@ from uninext.preprocess import FramePreprocessor, as_pixels, clean_expression
 from uninext.text_encoder import EncodedText
 
 CASES = find_cases("uninext", local=Path(__file__).parent / "goldens")
-NEAR_HALF = 1e-4  # pixels whose probability is nearer to one half may differ between library versions
+PROBABILITY = rounding(1, NETWORK)
 
 
 def is_full_size(case: GoldenCase) -> bool:
@@ -54,8 +54,7 @@ def check_preprocess(case: GoldenCase) -> None:
         number = name.removeprefix("in.raw")
         resized = preprocess.resize(arrays[name])
         np.testing.assert_array_equal(resized, arrays[f"out.resized{number}"])
-        batch = preprocess(arrays[name]).numpy()
-        np.testing.assert_allclose(batch, arrays[f"out.batch{number}"], atol=1e-6)
+        assert_close(preprocess(arrays[name]), arrays[f"out.batch{number}"])
         padding = full_padding(frame_geometry(resized.shape[:2], 32))
         np.testing.assert_array_equal(padding, arrays[f"out.padmask{number}"])
     published = FramePreprocessor(ImageConfig())
@@ -79,12 +78,12 @@ def check_postprocess(case: GoldenCase) -> None:
         index, score = top_queries(scores)
         logits = arrays[f"in.pred_masks{video}"][torch.arange(len(index)), index, 0]
         probability = mask_probabilities(logits, net_size, size)
-        report = StageReport(f"{case} video {video}", tolerance=1e-6)
+        report = StageReport(f"{case} video {video}", layers=4)  # sigmoids and two resizings
         report.add("query", index, arrays[f"out.query_index{video}"], 0)
         report.add("score", score, arrays[f"out.score{video}"])
         report.add("probability", probability, arrays[f"out.mask_prob{video}"])
         report.add("key frame", score.argmax(), arrays[f"out.key_frame{video}"], 0)
-        settled = (arrays[f"out.mask_prob{video}"] - 0.5).abs() > 1e-6
+        settled = (arrays[f"out.mask_prob{video}"] - 0.5).abs() > rounding(1, layers=4)
         report.add("mask", (probability > 0.5)[settled], arrays[f"out.mask{video}"][settled], 0)
         report.check()
 
@@ -168,7 +167,7 @@ def add_stages(
     judged = network.apply_heads(decoded, pool_text(fused, text.padding_mask), memory, geometry)
     sampled = torch.from_numpy(arrays["out.pred_masks_queries"]).expand(len(text), -1)
     logits = network.predict_masks(judged, sampled)
-    report.add("masks of some queries", logits, arrays["out.pred_masks_sub"], 2e-4)
+    report.add("masks of some queries", logits, arrays["out.pred_masks_sub"])
 
 
 def add_outputs(
@@ -186,15 +185,16 @@ def add_outputs(
     chosen = [top_queries(query_scores(a.class_logits, a.iou_logits)) for a in answers]
     scores = over_frames([score for _, score in chosen])
     report.add("query", over_frames([index for index, _ in chosen]), arrays["out.query_index"], 0)
-    report.add("score", scores, arrays["out.score"])
+    report.add("score", scores, arrays["out.score"], PROBABILITY)
     report.add("key frame", scores.argmax(1), arrays["out.key_frame"], 0)
     logits = [network.predict_masks(a, index[:, None])[:, 0] for a, (index, _) in zip(answers, chosen, strict=True)]
-    report.add("mask logits", over_frames(logits), arrays["out.pred_mask_selected"], 2e-4)
+    report.add("mask logits", over_frames(logits), arrays["out.pred_mask_selected"])
     image_size = answers[0].geometry.image_size
     probability = over_frames([mask_probabilities(x, image_size, output_size) for x in logits])
-    report.add("probability, whole", probability[0, 0], arrays["out.mask_prob_first"])
-    report.add("probability, all", probability[..., ::3, ::3], arrays["out.mask_prob_sub3"])
+    near = rounding(arrays["out.pred_mask_selected"], NETWORK) / 4  # a sigmoid rises by a quarter at most
+    report.add("probability, whole", probability[0, 0], arrays["out.mask_prob_first"], near)
+    report.add("probability, all", probability[..., ::3, ::3], arrays["out.mask_prob_sub3"], near)
     pixels = output_size[0] * output_size[1]
     expected = np.unpackbits(arrays["out.mask_packed"], axis=-1)[..., :pixels].reshape(probability.shape)
-    settled = (probability - 0.5).abs().numpy() > NEAR_HALF
+    settled = (probability - 0.5).abs().numpy() > near  # what is nearer to one half may fall on either side
     report.add("mask", (probability > 0.5).numpy()[settled], expected[settled], 0)

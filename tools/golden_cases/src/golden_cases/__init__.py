@@ -5,7 +5,18 @@ is read from these two files, so that any other set in the same format runs unch
 """
 
 from golden_cases.cases import GoldenCase, find_cases, goldens_root
-from golden_cases.compare import StageReport
+from golden_cases.compare import GRADIENT, NETWORK, StageReport, assert_close, rounding
 from golden_cases.weights import draw, published_weights
 
-__all__ = ["GoldenCase", "StageReport", "draw", "find_cases", "goldens_root", "published_weights"]
+__all__ = [
+    "GRADIENT",
+    "NETWORK",
+    "GoldenCase",
+    "StageReport",
+    "assert_close",
+    "draw",
+    "find_cases",
+    "goldens_root",
+    "published_weights",
+    "rounding",
+]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from golden_cases import GoldenCase, StageReport
+from golden_cases import GRADIENT, GoldenCase, StageReport
 from rvos_layers.blocks.attention import Attention
 from rvos_layers.checkpoint import Rule, our_name
 from rvos_layers.grounded.segmenter import GroundedSegmenter
@@ -17,21 +17,19 @@ from rvos_training.losses.targets import Predictions
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from grounded_cases.inference import BOXES, EXACT, LOGITS, MASKS, padded_tokens, sentence
+from grounded_cases.inference import EXACT, padded_tokens, sentence
 from grounded_cases.loading import LoadedCase
 
 MULTIPLE = 32  # of pixels, to which batches are padded
 TERMS = {"label": "loss_ce", "box": "loss_bbox", "giou": "loss_giou", "focal": "loss_mask", "dice": "loss_dice"}
-COSTS, LOSSES = 5e-5, 1e-5  # absolute; relative
 NO_GRADIENT = 1e-6  # of the whole gradient: below it stands what is zero but for rounding, as of the bias of keys
 
 
-def compare_training(loaded: LoadedCase, gradients: float = 1e-4) -> StageReport:
+def compare_training(loaded: LoadedCase) -> StageReport:
     """Run a case forward and backward.
 
     Args:
         loaded: the case and its model, which is changed.
-        gradients: relative tolerance of the norms of gradients.
 
     Returns:
         the stages, not checked yet.
@@ -50,11 +48,11 @@ def compare_training(loaded: LoadedCase, gradients: float = 1e-4) -> StageReport
     report.add("out.padded_size", batch.frames.shape[-2:], case.arrays["out.padded_size"], EXACT)
     _compare_last_layer(case, layers[-1], report)
     costs = torch.stack([judge.matcher.costs(layer, batch.targets) for layer in _last_first(layers)])
-    report.add("out.matching_cost", costs, case.arrays["out.matching_cost"], COSTS)
+    report.add("out.matching_cost", costs, case.arrays["out.matching_cost"])
     queries = torch.stack(_last_first(list(losses.queries)))
     report.add("out.matched_query", queries, case.arrays["out.matched_query"], EXACT)
     _compare_losses(case, losses, report)
-    _compare_gradients(case, model, loaded.table, gradients, report)
+    _compare_gradients(case, model, loaded.table, report)
     return report
 
 
@@ -97,11 +95,11 @@ def _last_first(layers: list) -> list:
 
 
 def _compare_last_layer(case: GoldenCase, last: Predictions, report: StageReport) -> None:
-    report.add("out.pred_logits", last.logits.detach(), case.arrays["out.pred_logits"], LOGITS)
-    report.add("out.pred_boxes", last.boxes.detach(), case.arrays["out.pred_boxes"], BOXES)
+    report.add("out.pred_logits", last.logits.detach(), case.arrays["out.pred_logits"])
+    report.add("out.pred_boxes", last.boxes.detach(), case.arrays["out.pred_boxes"])
     with torch.no_grad():
         masks = last.draw_all()
-    report.add("out.pred_masks_0", masks[0, ::2], case.arrays["out.pred_masks_0"], MASKS)
+    report.add("out.pred_masks_0", masks[0, ::2], case.arrays["out.pred_masks_0"])
 
 
 def _compare_losses(case: GoldenCase, losses: Losses, report: StageReport) -> None:
@@ -113,22 +111,20 @@ def _compare_losses(case: GoldenCase, losses: Losses, report: StageReport) -> No
     assert ours.keys() == set(names)
     assert sorted(ours) == sorted(case.manifest["loss_weights"])
     expected = case.arrays["out.losses"]
-    report.add("out.losses", [ours[name] for name in names] / expected, np.ones_like(expected), LOSSES)
+    report.add("out.losses", [ours[name] for name in names] / expected, np.ones_like(expected))
     total = case.arrays["out.total"]
-    report.add("out.total", losses.total.item() / total, np.ones_like(total), LOSSES)
+    report.add("out.total", losses.total.item() / total, np.ones_like(total))
 
 
-def _compare_gradients(
-    case: GoldenCase, model: GroundedSegmenter, table: Sequence[Rule], tolerance: float, report: StageReport
-) -> None:
+def _compare_gradients(case: GoldenCase, model: GroundedSegmenter, table: Sequence[Rule], report: StageReport) -> None:
     norms_of = {name: _norm(parameter.grad) for name, parameter in model.named_parameters() if parameter.requires_grad}
     names = [our_name(published, table) for published in case.manifest["param_names"]]
     assert norms_of.keys() <= set(names)
     norms = torch.stack([norms_of.get(name or "", torch.zeros(())) for name in names])
     expected, total = case.arrays["out.grad_norms"], case.arrays["out.grad_total_norm"]
     floor = NO_GRADIENT * float(total[0])
-    report.add("out.grad_norms", (norms.numpy() + floor) / (expected + floor), np.ones_like(expected), tolerance)
-    report.add("out.grad_total_norm", norms.norm().numpy() / total, np.ones_like(total), tolerance)
+    report.add("out.grad_norms", (norms.numpy() + floor) / (expected + floor), np.ones_like(expected), GRADIENT)
+    report.add("out.grad_total_norm", norms.norm().numpy() / total, np.ones_like(total), GRADIENT)
 
 
 def _norm(gradient: Tensor | None) -> Tensor:
