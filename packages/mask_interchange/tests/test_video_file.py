@@ -1,5 +1,6 @@
 """Video files: every frame, upright, in order, and the same one however it is reached."""
 
+import struct
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mask_interchange import DatasetError, open_video, video_file
@@ -86,6 +88,73 @@ def test_rotation_is_applied(tmp_path, rotation, corner):
     patch = np.roll(frame, (-y, -x), axis=(0, 1))[:8, :8].astype(int)
     assert patch[2:6, 2:6, 0].min() > 150
     assert patch[2:6, 2:6, 1].max() < 100
+
+
+# The display matrix's places a, b, c and d, and what they do to a frame [H, W, 3].
+ORIENTATIONS = {
+    "as stored": ((1, 0, 0, 1), lambda frame: frame),
+    "mirrored": ((-1, 0, 0, 1), np.fliplr),
+    "upside down": ((1, 0, 0, -1), np.flipud),
+    "half a turn": ((-1, 0, 0, -1), lambda frame: np.rot90(frame, 2)),
+    "transposed": ((0, 1, 1, 0), lambda frame: frame.swapaxes(0, 1)),
+    "turned right": ((0, 1, -1, 0), lambda frame: np.rot90(frame, -1)),
+    "turned left": ((0, -1, 1, 0), lambda frame: np.rot90(frame, 1)),
+    "transversed": ((0, -1, -1, 0), lambda frame: np.rot90(frame, 2).swapaxes(0, 1)),
+}
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_frames_are_turned_and_mirrored_as_the_file_says(tmp_path, name):
+    (a, b, c, d), shown = ORIENTATIONS[name]
+    stored = write_video(tmp_path / "stored.mp4", 2)
+    whole = bytearray(stored.read_bytes())
+    at = whole.index(b"tkhd") + 44  # the track header's display matrix, behind its other fields
+    one = 1 << 16
+    assert struct.unpack_from(">9i", whole, at) == (one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
+    struct.pack_into(">9i", whole, at, a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+    (tmp_path / "shown.mp4").write_bytes(whole)
+    frame = open_video(stored).videos["stored"].read_frame(1)
+    video = open_video(tmp_path / "shown.mp4").videos["shown"]
+    np.testing.assert_array_equal(video.read_frame(1), shown(frame))
+    assert video.size == shown(frame).shape[:2]
+
+
+def write_cover(container):
+    cover = container.add_stream("png", rate=1)
+    cover.width, cover.height, cover.pix_fmt = 20, 10, "rgb24"
+    cover.disposition = Disposition.attached_pic
+    return cover
+
+
+def mux_cover(container, cover):
+    container.mux(cover.encode(av.VideoFrame.from_ndarray(np.full((10, 20, 3), 200, np.uint8), format="rgb24")))
+    container.mux(cover.encode())
+
+
+def test_a_picture_of_the_cover_is_not_the_video(tmp_path):
+    with av.open(str(tmp_path / "film.mp4"), "w") as container:
+        cover = write_cover(container)
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        mux_cover(container, cover)
+        for i in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(i), format="rgb24")))
+        container.mux(stream.encode())
+    video = open_video(tmp_path / "film.mp4").videos["film"]
+    assert (len(video), video.size) == (3, (48, 64))
+
+
+def test_a_song_with_a_cover_is_no_video(tmp_path):
+    with av.open(str(tmp_path / "song.mp3"), "w") as container:
+        sound = container.add_stream("mp3", rate=44_100)
+        cover = write_cover(container)
+        mux_cover(container, cover)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 44_100
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+    with pytest.raises(DatasetError, match="only a picture of the cover"):
+        open_video(tmp_path / "song.mp3")
 
 
 def test_a_title_that_is_not_utf8(tmp_path, sound_video):

@@ -19,6 +19,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -49,7 +50,7 @@ class _Index:
 
 
 class VideoFile:
-    """All frames of a file's video stream, in order of display, with the file's rotation applied."""
+    """All frames of a file's video stream, in order of display, turned and mirrored as the file says."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -147,7 +148,7 @@ class VideoFile:
     def _pixels(self, frame: av.VideoFrame, i: int) -> NDArray[np.uint8]:
         self._check_size(_shown_size(frame), self.size, i)
         pixels = frame.to_ndarray(format="rgb24")
-        return np.ascontiguousarray(np.rot90(pixels, _quarter_turns(frame)), np.uint8)
+        return np.ascontiguousarray(_orientation(frame).applied(pixels), np.uint8)
 
     def _decoded(self, seek_to: int | None = None) -> Iterator[av.VideoFrame]:
         """The decoder's frames from the start, or from a key frame at or before a time stamp."""
@@ -162,7 +163,7 @@ class VideoFile:
             with open_regular(self._path) as file, av.open(file, "r", **_CAREFUL) as container:
                 if _NOT_A_VIDEO & set(container.format.name.split(",")) or not container.streams.video:
                     raise DatasetError(f"{self._path}: expected a video, found {container.format.long_name}")
-                stream = container.streams.video[0]
+                stream = self._shown_stream(container)
                 if stream.codec_context is None:
                     raise DatasetError(
                         f"{self._path}: the video is coded in a way that FFmpeg cannot decode; convert it"
@@ -174,6 +175,13 @@ class VideoFile:
             raise DatasetError(
                 f"{self._path}: not a readable video: {error.strerror or error}; play it to see whether it is complete"
             ) from error
+
+    def _shown_stream(self, container: InputContainer) -> VideoStream:
+        """The stream that players show: the first one that is not a picture of the cover."""
+        for stream in container.streams.video:
+            if not stream.disposition & Disposition.attached_pic:
+                return stream
+        raise DatasetError(f"{self._path}: expected a video, found only a picture of the cover")
 
     def _sound_size(self, size: Size) -> Size:
         try:
@@ -189,13 +197,38 @@ class VideoFile:
             )
 
 
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Counter-clockwise quarter turns that show the frame upright."""
-    return round(frame.rotation / 90) % 4
+@dataclass(frozen=True, slots=True)
+class _Orientation:
+    """How a stored frame is turned and mirrored to be shown: first rows and columns change places, then they flip."""
+
+    transposed: bool = False
+    flipped_vertically: bool = False
+    flipped_horizontally: bool = False
+
+    def applied(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A view of `pixels` [H, W, 3] as it is shown."""
+        if self.transposed:
+            pixels = pixels.swapaxes(0, 1)
+        return pixels[:: -1 if self.flipped_vertically else 1, :: -1 if self.flipped_horizontally else 1]
+
+
+def _orientation(frame: av.VideoFrame) -> _Orientation:
+    """The nearest of the eight orientations to the file's display matrix.
+
+    The matrix maps stored to shown places: x' = a x + c y and y' = b x + d y, with a, b, c and d in its places 0, 1, 3
+    and 4. Source: documentation of FFmpeg's libavutil/display.h.
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return _Orientation()
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if abs(a) >= abs(b):
+        return _Orientation(False, flipped_vertically=d < 0, flipped_horizontally=a < 0)
+    return _Orientation(True, flipped_vertically=b < 0, flipped_horizontally=c < 0)
 
 
 def _shown_size(frame: av.VideoFrame) -> Size:
-    return (frame.height, frame.width) if _quarter_turns(frame) % 2 == 0 else (frame.width, frame.height)
+    return (frame.width, frame.height) if _orientation(frame).transposed else (frame.height, frame.width)
 
 
 def _checksum(frame: av.VideoFrame) -> int:
