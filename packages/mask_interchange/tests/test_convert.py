@@ -265,3 +265,12 @@ def test_bad_coco(tmp_path, results, words):
     (tmp_path / "coco.json").write_text(json.dumps(results))
     with pytest.raises(DatasetError, match=words):
         list(import_coco(tmp_path / "coco.json"))
+
+
+def test_the_folder_of_a_resolution_is_no_video(tmp_path):
+    """DAVIS stands as `Annotations/480p/<video>/<frame>.png`."""
+    save(tmp_path / "Annotations/480p/dog/00000.png", GREY)
+    assert [masks.video for masks in import_annotations(tmp_path)] == ["dog"]
+    save(tmp_path / "Annotations/Full-Resolution/dog/00000.png", GREY)
+    with pytest.raises(DatasetError, match=r"several resolutions \(480p, Full-Resolution\)"):
+        list(import_annotations(tmp_path))

@@ -337,3 +337,11 @@ def test_scores_of_a_published_result_equal_the_official_ones(tmp_path):
             assert [frame[measure] for frame in target["frames"].values()] == raw, video
             assert target[measure] == pytest.approx(numbers[measure]["mean"], abs=1e-12)
             assert target[f"{measure}_decay"] == pytest.approx(numbers[measure]["decay"], abs=1e-12)
+
+
+def test_the_folder_of_a_resolution_is_no_video(tmp_path):
+    save(tmp_path / "Annotations/480p/dog/00000.png", label_image(o1=LEFT))
+    assert list(open_annotations(tmp_path)) == ["dog"]
+    save(tmp_path / "Annotations/1080p/dog/00000.png", label_image(o1=LEFT))
+    with pytest.raises(EvaluationError, match="several resolutions"):
+        open_annotations(tmp_path)

@@ -10,6 +10,7 @@ Scores fit into the COCO form only; support and soft masks into neither.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,10 +33,27 @@ from mask_interchange.track import Expression, MaskTrack, VideoMasks
 
 Layout = Literal["grey", "palette"]
 LABELS = range(1, 255)  # 0 is background, 255 means "do not score" in DAVIS
+_RESOLUTION = re.compile(r"[0-9]{3,4}p|Full-Resolution")  # folders between DAVIS's `Annotations` and its videos
 KeyFrames = Mapping[str, Mapping[str, int]]  # video -> expression id -> frame number
 
 
 # --- PNG folders in -------------------------------------------------------------------------------------------------
+
+
+def find_annotations(folder: Path) -> Path:
+    """The folder that holds a folder for each video: `folder`, its `Annotations/`, or below that DAVIS's `480p/`.
+
+    Raises:
+        DatasetError: there are folders of several resolutions.
+    """
+    root = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+    below = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    if not below or not all(_RESOLUTION.fullmatch(path.name) for path in below):
+        return root
+    if len(below) > 1:
+        names = ", ".join(sorted(path.name for path in below))
+        raise DatasetError(f"{root}: holds masks of several resolutions ({names}); give the folder of one")
+    return below[0]
 
 
 def import_annotations(
@@ -44,7 +62,7 @@ def import_annotations(
     """Read the masks of every video in a folder of PNG images, one video at a time, in natural order.
 
     Args:
-        folder: holds `Annotations/`, or is that folder itself. Both layouts are recognised, video by video. In the
+        folder: as in `find_annotations`. Both layouts are recognised, video by video. In the
             grey layout a file has the values 0 and 255, or 0 and 1. In the palette layout the labels 1 to 254 are
             expression ids unless `labels.json` says otherwise; a video of grey 0/255 images has the one object "1".
         key_frames: `key_frame.json`; by default the one beside `Annotations/`, if there is one.
@@ -55,7 +73,7 @@ def import_annotations(
             the data set; a JSON file is not as described. Says which file.
     """
     folder = Path(folder)
-    root = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+    root = find_annotations(folder)
     if not root.is_dir():
         raise DatasetError(
             f"{folder}: expected a folder of PNG masks, found {'a file' if root.exists() else 'nothing'}"

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from mask_interchange import DatasetError, natural_key
+from mask_interchange.convert import find_annotations
 from mask_interchange.images import read_label_image
 
 from rvos_evaluation.errors import EvaluationError
@@ -97,14 +98,17 @@ class VideoAnnotation:
 
 
 def open_annotations(folder: Path) -> dict[str, VideoAnnotation]:
-    """Every annotated video of a folder, or of its `Annotations/`, by name in natural order.
+    """Every annotated video of a folder (see `mask_interchange.convert.find_annotations`), by name in natural order.
 
     Raises:
         EvaluationError: the folder does not exist, has no annotated video, or one video mixes both layouts.
     """
     if not folder.is_dir():
         raise EvaluationError(f"{folder} is not a folder; --annotations is the folder that holds <video>/*.png")
-    folder = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+    try:
+        folder = find_annotations(folder)
+    except DatasetError as error:
+        raise EvaluationError(str(error)) from error
     found = {}
     for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
         if path.is_dir() and not path.name.startswith("."):
