@@ -1,10 +1,10 @@
-"""Hatchling build hook: the detectron2 wheel is repacked from a pinned public distribution.
+"""Hatchling build hook: repacks detectron2 from a pinned public distribution.
 
 detectron2 publishes source only. `sal-detectron2` on the package index is detectron2's main branch of 2024-04-17 as
 a wheel whose file name says "Python 3.10 only", although its Python code runs on any later version and its one
 compiled module loads with no public torch and is optional. This hook fetches that wheel by name, version and
-SHA-256, leaves out what is useless or foreign, and hands the rest to hatchling, which writes a `py3-none-any` wheel
-with the metadata of `pyproject.toml`.
+SHA-256, leaves out files that are unusable or not detectron2's, and passes the rest to hatchling, which writes a
+`py3-none-any` wheel with the metadata of `pyproject.toml`.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = "sal-detectron2==0.7.2"
-SOURCE_PYTHON = "3.10"  # the tag in the file name; nothing in the files kept depends on it
+SOURCE_PYTHON = "3.10"  # the tag in the file name; no kept file depends on it
 SOURCE_SHA256 = "491af0c7f79bdb2d178e46f6cb16a97c4ac968d45c41ea3f6b6435d59bbee561"
 LOCAL_WHEEL = "DETECTRON2_SOURCE_WHEEL"  # environment variable: a wheel fetched beforehand, for offline builds
 
 
 class SourceWheelError(RuntimeError):
-    """The pinned wheel could not be had, or is not the pinned one."""
+    """The pinned wheel cannot be fetched, or the file is another one."""
 
 
 class Repack(BuildHookInterface):
@@ -60,12 +60,12 @@ def source_wheel(folder: Path) -> Path:
     pip = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if pip.returncode or len(wheels) != 1:
-        raise SourceWheelError(f"pip could not fetch {SOURCE}; {_how_to_get_it()}\npip said:\n{pip.stderr.strip()}")
+        raise SourceWheelError(f"pip could not fetch {SOURCE}; {_how_to_get_it()}\npip reported:\n{pip.stderr.strip()}")
     return wheels[0]
 
 
 def check(wheel: Path) -> None:
-    """Refuse any file but the pinned one."""
+    """Raise SourceWheelError unless the file is the pinned wheel."""
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if found != SOURCE_SHA256:
         raise SourceWheelError(
@@ -74,7 +74,7 @@ def check(wheel: Path) -> None:
 
 
 def unpack(wheel: Path, folder: Path) -> tuple[Path, Path]:
-    """Unpack what is kept: the package without its compiled module (and without the stray `tools/`), the licence.
+    """Unpack the package, without its compiled module and the stray `tools/`, and the licence.
 
     Returns:
         The package folder and the licence file.

@@ -1,4 +1,4 @@
-"""`python -m msda_ops`: what is installed, which path each device and dtype takes, whether the kernels are right."""
+"""`python -m msda_ops`: what is installed, which path each device and dtype takes, whether the kernels are correct."""
 
 import ctypes
 import platform
@@ -13,12 +13,12 @@ from msda_ops.errors import LibraryError
 from msda_ops.ops import ms_deform_attn
 from msda_ops.reference import accumulation_dtype, ms_deform_attn_reference
 
-# Largest difference to the twin, relative to the largest number, that rounding explains.
+# Largest difference from the twin that rounding explains, relative to the largest number.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
 
 def main() -> int:
-    """Print the diagnosis; 1 when a kernel disagrees with the twin or fails, else 0."""
+    """Print the diagnosis. Returns 1 if a kernel fails or disagrees with the twin, else 0."""
     print(f"msda-ops {version('msda-ops')}, torch {torch.__version__}, Python {platform.python_version()}, ", end="")
     print(f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads")
     _describe_library()
@@ -81,7 +81,7 @@ def _report_path(device: str, dtype: torch.dtype) -> bool:
 
 
 def _difference_to_twin(device: str, dtype: torch.dtype) -> float:
-    """Largest relative difference of output and gradients on a small problem, the twin computing on the CPU."""
+    """Largest relative difference of output and gradients on a small problem, with the twin on the CPU."""
     generator = torch.Generator().manual_seed(0)
     real = accumulation_dtype(dtype)
     shapes = [(6, 9), (3, 4)]

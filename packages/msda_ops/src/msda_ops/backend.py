@@ -15,11 +15,11 @@ KERNEL_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A path through this package.
+    """The code that computes `ms_deform_attn`.
 
     Attributes:
         name: `cpu` and `cuda` are kernels of the compiled library, `twin` is `ms_deform_attn_reference`.
-        reason: one sentence; for the twin also how to get a kernel where that is possible.
+        reason: one sentence; for the twin also how to get a kernel, where that is possible.
     """
 
     name: Literal["cpu", "cuda", "twin"]
@@ -69,15 +69,15 @@ def _choose_cuda(kernels: library.Library, index: int | None) -> Backend:
 
 
 def path_name(device_type: str, index: int | None, dtype: torch.dtype) -> str:
-    """`Backend.name` for a tensor; warns once when a CPU or CUDA tensor has to do without a kernel."""
+    """`Backend.name` for a tensor; warns once if a CPU or CUDA tensor has no kernel."""
     chosen = _choose(device_type, index, dtype)
     if chosen.name == "twin" and device_type in ("cpu", "cuda"):
         _warn(device_type, chosen.reason)
     return chosen.name
 
 
-# What torch.compiler.assume_constant_result does: torch.compile asks while it traces and keeps the answer. The
-# decorator itself imports all of the compiler, which takes longer than importing torch.
+# As torch.compiler.assume_constant_result does: torch.compile calls it while it traces and keeps the result. The
+# decorator itself would import the whole compiler, which takes longer than importing torch.
 path_name._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 

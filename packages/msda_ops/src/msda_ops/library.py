@@ -1,4 +1,4 @@
-"""The compiled library: finding it, and its C functions (`csrc/msda.h`) as Python calls. Knows nothing of torch."""
+"""Finds the compiled library and offers its C functions (`csrc/msda.h`) as Python calls, without torch."""
 
 import ctypes
 import functools
@@ -45,8 +45,8 @@ class Problem:
 class Library:
     """The loaded library.
 
-    Pointers are plain integers; what they must point to stands in `csrc/msda.h`. A failing call raises `LibraryError`
-    with the library's own words.
+    Pointers are plain integers; `csrc/msda.h` says what they must point to. A failing call raises `LibraryError` with
+    the library's own message.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,7 +103,7 @@ class Library:
         self._check(self._functions.msda_cuda_backward(problem.as_struct(), code, *pointers, device, stream))
 
     def check_cuda(self, device: int) -> None:
-        """Raise `LibraryError` when the CUDA kernels cannot run on a device. Initialises CUDA there."""
+        """Raise `LibraryError` if the CUDA kernels cannot run on a device. Initialises CUDA there."""
         self._check(self._functions.msda_cuda_check(device))
 
     def _check(self, status: int) -> None:
@@ -124,7 +124,7 @@ def _load() -> Library | LibraryError:
 
 
 def load() -> Library:
-    """The library, loaded on the first call. Raises `LibraryError`, saying what to do, when there is none."""
+    """The library, loaded on the first call. Raises `LibraryError`, with what to do, if there is none."""
     found = _load()
     if isinstance(found, LibraryError):
         raise found
@@ -137,6 +137,6 @@ def _why_absent() -> str:
     if compiler is None:
         remedy = f"install a C++ compiler (Debian and Ubuntu: `apt-get install g++`), then {REINSTALL}"
     else:
-        remedy = f"{compiler} is here now: {REINSTALL}; with MSDA_OPS_BUILD=cpu set, a failing build shows its log"
+        remedy = f"{compiler} is available now: {REINSTALL}; with MSDA_OPS_BUILD=cpu, a failing build shows its log"
     cause = "msda-ops was installed without its compiled library (no working C++ compiler, or MSDA_OPS_BUILD=none)"
     return f"{cause}: {remedy}"

@@ -1,4 +1,4 @@
-"""The attention module: projections around `ms_deform_attn`, parameters named as published."""
+"""The attention module: projections around `ms_deform_attn`, with the published names of parameters."""
 
 import math
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class MSDeformAttn(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start with uniform attention over points that walk outwards, each head in its own direction."""
+        """Start with uniform attention over points that lead outwards, in a different direction for each head."""
         for predictor in (self.sampling_offsets, self.attention_weights):
             nn.init.zeros_(predictor.weight)
             nn.init.zeros_(predictor.bias)
@@ -65,7 +65,7 @@ class MSDeformAttn(nn.Module):
         """Attend from every query to sampled points of every level.
 
         Args:
-            query: [B, Q, C], position code already added.
+            query: [B, Q, C], with the position encoding added.
             reference_points: [B, Q, L, 2] points (x, y) or [B, Q, L, 4] boxes (cx, cy, w, h), normalised to the level.
             source: [B, S, C] tokens of all levels, level after level, row-major.
             spatial_shapes: (H, W) of each level.
@@ -89,7 +89,7 @@ class MSDeformAttn(nn.Module):
     def sampling_locations(
         self, query: Tensor, reference_points: Tensor, spatial_shapes: Sequence[tuple[int, int]]
     ) -> Tensor:
-        """Where each query samples: [B, Q, M, L, P, 2], normalised (x, y)."""
+        """Locations that each query samples: [B, Q, M, L, P, 2], normalised (x, y)."""
         offsets = self.sampling_offsets(query).unflatten(-1, (self.n_heads, self.n_levels, self.n_points, 2))
         anchors = reference_points[:, :, None, :, None]  # [B, Q, 1, L, 1, 2 | 4]
         match reference_points.shape[-1]:
@@ -105,6 +105,6 @@ class MSDeformAttn(nn.Module):
                 )
 
     def point_weights(self, query: Tensor) -> Tensor:
-        """How much each sampled point counts: [B, Q, M, L, P], summing to 1 over levels and points."""
+        """Weights of the sampled points: [B, Q, M, L, P], with sum 1 over levels and points."""
         logits = self.attention_weights(query).unflatten(-1, (self.n_heads, self.n_levels * self.n_points))
         return logits.softmax(-1).unflatten(-1, (self.n_levels, self.n_points))

@@ -27,19 +27,19 @@ def ms_deform_attn(
 ) -> Tensor:
     """Multi-scale deformable attention (Deformable DETR, section 4.1); `reference.py` is its definition.
 
-    Runs on a kernel of the compiled library where there is one (`msda_ops.backend` tells), on the torch twin otherwise.
+    Runs on a kernel of the compiled library if there is one (`msda_ops.backend` says which), else on the torch twin.
     Differentiable once with respect to all three tensors. Autocast changes nothing: the dtype of `value` decides.
-    Half-precision values are multiplied and summed in float32; keep their locations in float32, because a
-    half-precision location is only good to about size / 2048 pixels.
+    Half-precision values are multiplied and summed in float32. Keep their locations in float32: a half-precision
+    location is exact only to about size / 2048 pixels.
 
     Args:
-        value: [B, S, M, D] floating; the levels' rows one after the other, S = sum of H * W.
+        value: [B, S, M, D] floating; rows of all levels, level after level, S = sum of H * W.
         spatial_shapes: (H, W) of each level, Python integers.
         sampling_locations: [B, Q, M, L, P, 2] floating, (x, y) in units of the level's width and height.
         attention_weights: [B, Q, M, L, P] floating, used as given.
 
     Returns:
-        [B, Q, M * D] in the dtype of `value`, the heads one after the other.
+        [B, Q, M * D] in the dtype of `value`, head after head.
 
     Raises:
         InputError: shapes, dtypes or devices do not fit together.
@@ -83,7 +83,7 @@ def _check_inputs(
             raise InputError(f"{name} must be a floating point tensor, got {tensor.dtype}")
         if tensor.device != value.device:
             raise InputError(
-                f"all tensors must be on one device: value is on {value.device}, {name} on {tensor.device}"
+                f"all tensors must be on one device, but value is on {value.device} and {name} on {tensor.device}"
             )
 
     batch, tokens, heads, _ = value.shape

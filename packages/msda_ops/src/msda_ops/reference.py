@@ -23,13 +23,13 @@ def ms_deform_attn_reference(
     far as torch's `grid_sample` is. Half-precision values are sampled and summed in float32.
 
     Args:
-        value: [B, S, M, D] any floating dtype; the levels' rows one after the other, S = sum of H * W.
+        value: [B, S, M, D] any floating dtype; rows of all levels, level after level, S = sum of H * W.
         spatial_shapes: (H, W) of each level.
         sampling_locations: [B, Q, M, L, P, 2] (x, y) in units of the level's width and height.
         attention_weights: [B, Q, M, L, P], used as given.
 
     Returns:
-        [B, Q, M * D] in the dtype of `value`, the heads one after the other.
+        [B, Q, M * D] in the dtype of `value`, head after head.
     """
     batch, _, heads, channels = value.shape
     queries = sampling_locations.shape[1]
