@@ -289,6 +289,12 @@ def test_objects_of_groups(flat):
 # --- one's own frames -----------------------------------------------------------------------------------------------
 
 
+def test_a_single_text_is_one_expression(tmp_path):
+    Image.new("RGB", (4, 3)).save(tmp_path / "0.png")
+    (video,) = open_video(tmp_path, "the brown dog").videos.values()
+    assert [(expression.id, expression.text) for expression in video.expressions] == [("0", "the brown dog")]
+
+
 def test_folder_of_frames(tmp_path):
     for name, shade in [("f10.PNG", 30), ("f9.jpeg", 20), ("f1.jpg", 10)]:
         Image.new("L", (7, 5), shade).save(tmp_path / name)

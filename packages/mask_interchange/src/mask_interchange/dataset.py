@@ -220,17 +220,18 @@ def open_dataset(root: Path | str, split: str | None = None) -> Dataset:
     )
 
 
-def open_video(path: Path | str, expressions: Sequence[str] = ()) -> Dataset:
+def open_video(path: Path | str, expressions: str | Sequence[str] = ()) -> Dataset:
     """A data set of one video: a file that FFmpeg reads, or a folder of frames (JPEG, PNG; natural order of the names).
 
     Args:
         path: the file or folder. Every frame of a file is kept and its rotation applied.
-        expressions: sentences; they get the ids "0", "1", ...
+        expressions: one text or several; they get the ids "0", "1", ...
 
     Raises:
         DatasetError: there is nothing to read at `path`, or a sentence is blank.
     """
     path = Path(path)
+    texts = [expressions] if isinstance(expressions, str) else expressions
     if path.is_dir():
         source: FrameSource = FrameFolder.of(path)
     elif path.is_file():
@@ -243,7 +244,7 @@ def open_video(path: Path | str, expressions: Sequence[str] = ()) -> Dataset:
     try:
         made = Video(
             id=video,
-            expressions=tuple(Expression(id=str(i), text=text) for i, text in enumerate(expressions)),
+            expressions=tuple(Expression(id=str(i), text=text) for i, text in enumerate(texts)),
             source=source,
         )
     except MaskInterchangeError as error:
