@@ -45,8 +45,8 @@ def measure(family: str, frames: int, cap: int | None, threads: int) -> None:
     """Propagate the first frame's mask and print the peak and the resting memory in MiB."""
     import numpy as np
     import torch
-    from aot_deaot.checkpoint import random_network
     from aot_deaot.config import SWIN_TINY, named_config
+    from aot_deaot.network import PropagationNetwork
     from aot_deaot.propagate import Propagator
     from aot_deaot.settings import corrected
     from mask_interchange import encode_mask
@@ -56,7 +56,8 @@ def measure(family: str, frames: int, cap: int | None, threads: int) -> None:
     config = replace(named_config(family, f"swinl_{family}l"), encoder=SWIN_TINY)
     settings = corrected(config)
     settings = replace(settings, scales=(1.0,), flip=False, memory=replace(settings.memory, long_term_cap=cap))
-    propagator = Propagator(random_network(0, config), settings, cache_bytes=CACHE)
+    torch.manual_seed(0)
+    propagator = Propagator(PropagationNetwork(config).eval().requires_grad_(False), settings, cache_bytes=CACHE)
     labels = np.zeros(SIZE, np.uint8)
     labels[60:140, 100:180] = 1
     before = peak()

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from aot_deaot.checkpoint import random_network
 from aot_deaot.config import SWIN_L, NetworkConfig, SwinShape
 from aot_deaot.features import FeatureCache
+from aot_deaot.network import PropagationNetwork
 from aot_deaot.propagate import Propagator
 from aot_deaot.settings import corrected
 from program_kit.propagation import Job
@@ -134,7 +134,8 @@ def main():
 
     procedure.FeatureCache = TimedCache
     config = cut_down(options.family, options.width, options.depth)
-    network = random_network(0, config).to(options.device)
+    torch.manual_seed(0)
+    network = PropagationNetwork(config).eval().requires_grad_(False).to(options.device)
     settings = corrected(config)
     clip, jobs = DrawnClip(options.frames), masks(options.frames, options.same_key_frame)
     run(network, replace(settings, scales=(1.0,), flip=False), DrawnClip(3), [replace_key(jobs[0], 0)], 1)  # warm-up

@@ -1,10 +1,11 @@
 """Networks of golden cases: configs and published state dicts read from their manifests."""
 
 import torch
-from aot_deaot.checkpoint import convert_state
+from aot_deaot.checkpoint import CHECKPOINTS, published_table
 from aot_deaot.config import NetworkConfig, SwinShape
 from aot_deaot.network import PropagationNetwork
 from golden_cases import GoldenCase
+from program_kit.torch.checkpoint.table import convert
 
 
 def swin_shape(encoder: dict) -> SwinShape:
@@ -40,5 +41,10 @@ def published_state(case: GoldenCase) -> dict[str, torch.Tensor]:
 
 def load(case: GoldenCase, config: NetworkConfig) -> PropagationNetwork:
     network = PropagationNetwork(config)
-    network.load_state_dict(convert_state(published_state(case), config))
+    network.load_state_dict(convert(published_state(case), published_table(config), network, str(case)))
+    return network.eval().requires_grad_(False)
+
+
+def random_network(seed: int, config: NetworkConfig) -> PropagationNetwork:
+    network = CHECKPOINTS[config.family].with_config("own", config).random("own", seed)
     return network.eval().requires_grad_(False)

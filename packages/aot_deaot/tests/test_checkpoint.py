@@ -1,24 +1,18 @@
 """Published checkpoints: every name accounted for, nothing executed, nothing guessed."""
 
 import json
-import pickle
 from pathlib import Path
 
 import pytest
 import torch
-from aot_deaot.checkpoint import (
-    convert,
-    convert_state,
-    load_network,
-    random_network,
-    read_tensors,
-    rename,
-    rows_for,
-)
+from aot_deaot.checkpoint import CHECKPOINTS, published_table
 from aot_deaot.config import CONFIGS, NetworkConfig, SwinShape, named_config
-from aot_deaot.errors import CheckpointError, ConfigError
+from aot_deaot.errors import ConfigError
 from aot_deaot.network import PropagationNetwork
 from golden_cases import find_cases
+from program_kit.errors import CheckpointError
+from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.torch.checkpoint.table import Drop, convert, fits, our_name
 
 from .published import network_config, published_state
 
@@ -26,134 +20,114 @@ TESTS = Path(__file__).parent
 FAMILIES = ["aot", "deaot"]
 
 
-def tiny(family):
+def golden(family):
+    """A published state dict, and the checkpoints of its family with a configuration `golden`, which it fits."""
     (case,) = [c for c in find_cases("", local=TESTS / "goldens") if c.name == f"tiny_{family}"]
-    return published_state(case), network_config(case.manifest["config"])
+    return published_state(case), CHECKPOINTS[family].with_config("golden", network_config(case.manifest["config"]))
+
+
+def named_file(name, path):
+    """A checkpoint with the names and shapes of a public one."""
+    shapes = json.loads((TESTS / "published_names" / f"{name}.json").read_text())
+    torch.save({n: torch.zeros(shape) for n, shape in shapes.items()}, path)
+    return path
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", None])
 def test_a_published_file_loads_strictly(family, wrapper, tmp_path):
     """As training writes it: wrapped, with `module.` before every name, index buffers and an optimizer beside."""
-    state, config = tiny(family)
+    state, checkpoints = golden(family)
+    config = checkpoints.configs["golden"]
     window = config.encoder.window
     state["encoder.layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(window**2, window**2).long()
     if family == "aot":
         state["LSTT.mask_token"] = torch.zeros(1, 1, config.dim)
     content = {f"module.{name}": tensor for name, tensor in state.items()}
     torch.save({wrapper: content, "optimizer": {"step": 3}} if wrapper else content, tmp_path / "net.pth")
-    network = load_network(tmp_path / "net.pth", config)
+    network = checkpoints.load(tmp_path / "net.pth", "golden")
     torch.testing.assert_close(network.projector.weight, state["encoder_projector.weight"])
     relative = state["LSTT.layers.1.short_term_attn.relative_emb_k.weight"]
     torch.testing.assert_close(network.layers[1].relative.weight.flatten(), relative.flatten())
-    assert not network.training
 
 
 @pytest.mark.parametrize("name", ["r50_aotl", "deaott"])
-def test_names_of_public_variants(name):
+def test_names_of_public_variants(name, tmp_path):
     """Names and shapes of checkpoints of the public repository."""
     family = "deaot" if name.startswith("de") else "aot"
-    shapes = json.loads((TESTS / "published_names" / f"{name}.json").read_text())
-    state = convert_state({n: torch.zeros(shape) for n, shape in shapes.items()}, named_config(family, name))
-    assert state.keys() == PropagationNetwork(named_config(family, name)).state_dict().keys()
+    published = read_checkpoint(named_file(name, tmp_path / "net.pth")).state
+    network = PropagationNetwork(named_config(family, name))
+    assert convert(published, published_table(network.config), network, name).keys() == network.state_dict().keys()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_other_familys_checkpoint_is_named(family):
-    state, _ = tiny("aot" if family == "deaot" else "deaot")
-    _, config = tiny(family)
-    with pytest.raises(CheckpointError, match=rf"family, the network is {family}: use \w+-propagate"):
-        convert_state(state, config)
+def test_the_program_of_the_other_familys_checkpoint_is_named(family, tmp_path):
+    other = "aot" if family == "deaot" else "deaot"
+    state, _ = golden(other)
+    torch.save(state, tmp_path / "net.pth")
+    message = rf"net\.pth: is not a checkpoint of {family}, because it holds LSTT\S+; use {other}-propagate"
+    with pytest.raises(CheckpointError, match=message):
+        CHECKPOINTS[family].load(tmp_path / "net.pth", "tiny")
 
 
 def test_missing_unknown_and_misshapen_entries_are_listed():
-    state, config = tiny("aot")
+    state, checkpoints = golden("aot")
     del state["decoder.conv_out.bias"]
     state["decoder.extra.weight"] = torch.zeros(1)
     state["encoder_projector.bias"] = torch.zeros(3)
+    network = PropagationNetwork(checkpoints.configs["golden"])
     with pytest.raises(CheckpointError) as error:
-        convert_state(state, config)
+        convert(state, published_table(network.config), network, "net.pth")
     message = str(error.value)
-    assert "1 unknown names:\n    decoder.extra.weight" in message
-    assert "1 missing (our names):\n    decoder.logits.bias" in message
-    assert "1 wrong shapes:\n    encoder_projector.bias is [3], expected [64]" in message
+    assert "unknown (1):\n    decoder.extra.weight [1]" in message
+    assert "missing (1):\n    decoder.logits.bias [11] (our name)" in message
+    assert "wrong (1):\n    encoder_projector.bias: expected shape [64], found [3]" in message
 
 
-def test_the_config_that_fits_is_suggested():
-    shapes = json.loads((TESTS / "published_names" / "deaott.json").read_text())
-    with pytest.raises(CheckpointError, match="its names and shapes fit --config deaott"):
-        convert_state({n: torch.zeros(shape) for n, shape in shapes.items()}, named_config("deaot", "deaotl"))
+def test_the_config_that_fits_is_suggested(tmp_path):
+    with pytest.raises(CheckpointError, match=r"its names and shapes fit --config deaott$"):
+        CHECKPOINTS["deaot"].load(named_file("deaott", tmp_path / "net.pth"), "deaotl")
 
 
-class Trap:
-    def __reduce__(self):
-        return (Path.touch, (Path("trapped"),))
-
-
-def test_a_pickle_that_runs_code_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"state_dict": {"a": torch.zeros(1)}, "trap": Trap()}, "net.pth")
-    Path("plain.pkl").write_bytes(pickle.dumps(Trap()))
-    for name in ("net.pth", "plain.pkl"):
-        with pytest.raises(CheckpointError, match="would run code"):
-            read_tensors(Path(name))
-    assert not Path("trapped").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("net.pth", b"not a checkpoint", "not read"),
-        ("net.safetensors", b"not one either", "not a safetensors file"),
-    ],
-)
-def test_files_that_are_no_checkpoints(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=message):
-        read_tensors(tmp_path / name)
-    with pytest.raises(CheckpointError, match="no such file"):
-        read_tensors(tmp_path / "absent.pth")
-    for strange in ([1, 2], {}, {"epoch": 3}):
-        torch.save(strange, tmp_path / "strange.pth")
-        with pytest.raises(CheckpointError, match=r"state dict|no tensors"):
-            read_tensors(tmp_path / "strange.pth")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_configuration_can_be_compared_with_a_file(family):
+    for config in CONFIGS[family].values():
+        with torch.device("meta"):
+            network = PropagationNetwork(config)
+        assert not fits({}, published_table(config), network)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_conversion_round_trip(family, tmp_path):
-    state, config = tiny(family)
+    state, checkpoints = golden(family)
     torch.save({"state_dict": state}, tmp_path / "net.pth")
-    convert(tmp_path / "net.pth", tmp_path / "net.safetensors", config, "tiny")
-    first, second = (load_network(tmp_path / name, config).state_dict() for name in ("net.pth", "net.safetensors"))
+    source, target = tmp_path / "net.pth", tmp_path / "net.safetensors"
+    checkpoints.convert(source, target, "golden")
+    first, second = (checkpoints.load(path, "golden").state_dict() for path in (source, target))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    _, metadata = read_tensors(tmp_path / "net.safetensors")
-    assert metadata["family"] == family
-    assert json.loads(metadata["source"])["file"] == "net.pth"
+    sha256 = read_checkpoint(source).sha256
+    assert read_checkpoint(target).origin == Origin(model=family, config="golden", source_sha256=sha256)
     other = "aot" if family == "deaot" else "deaot"
-    with pytest.raises(CheckpointError, match=f"checkpoint of the {family} family"):
-        load_network(tmp_path / "net.safetensors", named_config(other, "tiny"))
-    with pytest.raises(CheckpointError, match="another config"):
-        load_network(tmp_path / "net.safetensors", named_config(family, "tiny"))
-    with pytest.raises(CheckpointError, match=r"\.safetensors"):
-        convert(tmp_path / "net.pth", tmp_path / "net.bin", config, "tiny")
+    with pytest.raises(CheckpointError, match=f"is a checkpoint of {family}, expected one of {other}"):
+        CHECKPOINTS[other].load(target, "tiny")
+    with pytest.raises(CheckpointError, match="for configuration 'golden', not for 'tiny'"):
+        checkpoints.load(target, "tiny")
 
 
-def test_random_weights_are_reproducible_and_leave_the_generator_alone():
-    config = named_config("aot", "tiny")
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    first, again, other = (random_network(seed, config).state_dict() for seed in (1, 1, 2))
-    assert torch.equal(before, torch.get_rng_state())
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["projector.weight"], other["projector.weight"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bundled_weights_are_of_their_family(family):
+    """Their metadata has a layout of its own: the family stands where the model is looked for today."""
+    path = TESTS.parent / "src" / "aot_deaot" / f"demo_{family}.safetensors"
+    origin = read_checkpoint(path).origin
+    assert (origin.model, origin.config) == (family, "demo")
+    CHECKPOINTS[family].load(path, "demo")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_drops_say_why(family):
     for config in CONFIGS[family].values():
-        for row in rows_for(config):
-            assert bool(row.ours) != bool(row.why)
-    assert rename("LSTT.nothing", rows_for(config)) == (None, None)
+        assert all(rule.reason for rule in published_table(config) if isinstance(rule, Drop))
+    assert our_name("LSTT.nothing", published_table(config)) is None
 
 
 def test_configs_without_sense_are_refused():

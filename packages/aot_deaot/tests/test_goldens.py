@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from aot_deaot.checkpoint import rename, rows_for
+from aot_deaot.checkpoint import published_table
 from aot_deaot.config import NetworkConfig
 from aot_deaot.memory import Memory
 from aot_deaot.network import PropagationNetwork, resize_logits, sine_positions
@@ -16,6 +16,7 @@ from aot_deaot.propagate import Propagator
 from aot_deaot.settings import MemoryPolicy, SizeLimits, augmentations, faithful
 from golden_cases import GoldenCase, StageReport, find_cases
 from program_kit.propagation import Job
+from program_kit.torch.checkpoint.table import our_name
 
 from .published import load, network_config, published_state, swin_shape
 
@@ -54,8 +55,8 @@ def test_encoder(case: GoldenCase):
     config = case.manifest["config"]
     shape = swin_shape(config)
     network = PropagationNetwork(NetworkConfig(family="aot", encoder=shape, dim=config["projector_dim"]))
-    rows = rows_for(network.config)
-    ours = {rename(name, rows)[0]: tensor for name, tensor in published_state(case).items()}
+    table = published_table(network.config)
+    ours = {our_name(name, table): tensor for name, tensor in published_state(case).items()}
     part = {name for name in network.state_dict() if name.startswith(("encoder.", "projector."))}
     assert ours.keys() == part
     network.load_state_dict(ours, strict=False)

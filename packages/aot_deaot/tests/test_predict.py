@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from aot_deaot import AOTPropagator, DeAOTPropagator
-from aot_deaot.checkpoint import random_network, save_network
+from aot_deaot.checkpoint import CHECKPOINTS
 from aot_deaot.config import named_config
-from aot_deaot.errors import CheckpointError, ConfigError
+from aot_deaot.errors import ConfigError
 from aot_deaot.settings import faithful
 from golden_cases.readme import run_readme, write_clip
 from mask_interchange import MaskTrack, VideoMasks, open_video
 from PIL import Image
-from program_kit.errors import InputError, WeightsError
+from program_kit.errors import CheckpointError, DeviceError, InputError, WeightsError
 
 SIZE = (32, 48)
 FRAMES = 4
@@ -69,7 +69,7 @@ def test_objects_of_a_label_map_become_tracks(video, family, door):
 @pytest.mark.parametrize(("family", "door"), DOORS)
 def test_weights_of_a_file_of_a_seed_and_bundled_ones(tmp_path, family, door):
     path = tmp_path / "own.safetensors"
-    save_network(path, random_network(5, named_config(family, "tiny")), "tiny")
+    CHECKPOINTS[family].save(path, CHECKPOINTS[family].random("tiny", 5), "tiny")
 
     def weights(propagator):
         return propagator.network.projector.weight
@@ -95,6 +95,7 @@ def test_settings_follow_from_the_configuration():
         ({"config": "huge"}, WeightsError, "expected one of swinl_aotl"),
         ({"checkpoint": __file__}, CheckpointError, "not a checkpoint"),
         ({"seed": 0, "config": "tiny", "batch": 0}, ConfigError, "batch"),
+        ({"seed": 0, "config": "tiny", "device": "cuda:99"}, DeviceError, "--device cuda:99: "),
     ],
 )
 def test_what_cannot_be_loaded(arguments, error, message):

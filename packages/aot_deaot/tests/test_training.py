@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from aot_deaot.checkpoint import load_network, random_network, save_network
+from aot_deaot.checkpoint import CHECKPOINTS
 from aot_deaot.config import named_config
 from aot_deaot.first_masks import first_masks
 from aot_deaot.initial_weights import prepare
@@ -28,6 +28,7 @@ from rvos_training.data.frame_store import FrameStore
 from rvos_training.errors import TrainingError
 
 from .drawn_videos import FRAMES, SIZE, draw_split, labels_of
+from .published import random_network
 
 FAMILIES = ["aot", "deaot"]
 RECIPE = PropagationRecipe(
@@ -190,8 +191,8 @@ def test_a_training_stopped_and_resumed_equals_one_that_was_not(root, tmp_path):
     assert len(trained) == 4
     assert trained == [line for line in stopped if line["event"] == "train"]
     assert [line["step"] for line in whole if line["event"] == "validation"] == [2, 4]
-    network = load_network(tmp_path / "whole" / "last.safetensors", named_config("aot", "tiny"))
-    other = load_network(tmp_path / "stopped" / "last.safetensors", named_config("aot", "tiny"))
+    network = CHECKPOINTS["aot"].load(tmp_path / "whole" / "last.safetensors", "tiny")
+    other = CHECKPOINTS["aot"].load(tmp_path / "stopped" / "last.safetensors", "tiny")
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
 
@@ -229,7 +230,7 @@ def test_deaot_begins_with_what_it_finds_where_it_finds_it():
 
 def test_one_family_starts_with_what_it_has_in_common_with_the_other(root, tmp_path):
     other = random_network(9, named_config("aot", "tiny"))
-    save_network(tmp_path / "aot.safetensors", other, "tiny")
+    CHECKPOINTS["aot"].save(tmp_path / "aot.safetensors", other, "tiny")
     request = PropagationRequest(
         family="deaot", config="tiny", data=root, out=tmp_path, relative=tmp_path / "aot.safetensors"
     )

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from program_kit.options import Precision
 from program_kit.propagator_app import PropagatorProgram, PropagatorRequest, propagator_app
 
 from aot_deaot.bundled import BUNDLED
 from aot_deaot.config import CONFIGS, Family, NetworkConfig, named_config
 from aot_deaot.errors import PropagationError
-from aot_deaot.settings import Precision, PropagationSettings, SizeLimits, corrected, faithful
+from aot_deaot.settings import PropagationSettings, SizeLimits, corrected, faithful
 
 if TYPE_CHECKING:
     from aot_deaot.predict import ModelPropagator
@@ -106,9 +107,9 @@ def propagator_program(family: Family, about: str) -> PropagatorProgram[Propagat
         )
 
     def convert(source: Path, target: Path, config: str) -> None:
-        from aot_deaot.checkpoint import convert as convert_checkpoint
+        from aot_deaot.checkpoint import CHECKPOINTS
 
-        convert_checkpoint(source, target, named_config(family, config), config)
+        CHECKPOINTS[family].convert(source, target, config)
 
     return PropagatorProgram(
         name=f"{family}-propagate",

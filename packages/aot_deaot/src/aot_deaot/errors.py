@@ -7,7 +7,3 @@ class PropagationError(Exception):
 
 class ConfigError(PropagationError):
     """A network or a setting that cannot be built."""
-
-
-class CheckpointError(PropagationError):
-    """A checkpoint that is not safe, not complete or not of this network."""

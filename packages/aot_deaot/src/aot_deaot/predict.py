@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
-import torch
 from mask_interchange.dataset import Video
 from mask_interchange.track import VideoMasks
 from numpy.typing import NDArray
+from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
 from program_kit.propagation import propagate_labels, propagate_tracks
+from program_kit.torch.device import choose_device
 from program_kit.weights import choose_network
 
 from aot_deaot.bundled import BUNDLED
-from aot_deaot.checkpoint import load_network, random_network
+from aot_deaot.checkpoint import CHECKPOINTS
 from aot_deaot.config import CONFIGS, Family, NetworkConfig, named_config
-from aot_deaot.errors import ConfigError
 from aot_deaot.propagate import Propagator
-from aot_deaot.settings import DEFAULT_CACHE, Precision, PropagationSettings, corrected
+from aot_deaot.settings import DEFAULT_CACHE, PropagationSettings, corrected
 
 
 class ModelPropagator(Propagator):
@@ -68,18 +68,20 @@ class ModelPropagator(Propagator):
 
         Raises:
             WeightsError: no such configuration or file, or both a checkpoint and a seed.
-            PropagationError: a device or weights that cannot be had.
+            CheckpointError: the file cannot be read safely, or is not of this network.
+            DeviceError: this machine does not have the device.
         """
         file = None if checkpoint is None else Path(checkpoint)
         name, weights = choose_network(tuple(CONFIGS[cls.family]), (BUNDLED[cls.family],), config, file, seed)
         shape = named_config(cls.family, name)
+        checkpoints = CHECKPOINTS[cls.family]
         if weights.checkpoint is not None:
-            network = load_network(weights.checkpoint, shape)
+            network = checkpoints.load(weights.checkpoint, name)
         else:
             assert weights.seed is not None  # one of the two
-            network = random_network(weights.seed, shape)
+            network = checkpoints.random(name, weights.seed)
         return cls(
-            network.to(choose_device(device)),
+            network.eval().requires_grad_(False).to(choose_device(device)),
             settings(shape),
             cache_bytes=cache_bytes,
             batch=batch,
@@ -141,12 +143,3 @@ class DeAOTPropagator(ModelPropagator):
     """DeAOT, which keeps what is seen apart from whose it is; begin with `load`."""
 
     family = "deaot"
-
-
-def choose_device(wanted: str) -> torch.device:
-    """The device of `auto`, `cpu`, `cuda` or `cuda:<i>`; a CUDA device that is not there is a ConfigError."""
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"--device {wanted}: torch sees no CUDA device here; use --device cpu")
-    return torch.device(wanted)

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from program_kit.errors import InputError
+from program_kit.options import Precision
 from program_kit.propagation import Frames, Job
+from program_kit.torch.precision import autocast
 from torch import Tensor
 
 from aot_deaot.attention import Entry, joined
@@ -27,7 +29,7 @@ from aot_deaot.memory import Memory
 from aot_deaot.network import FrameFeatures, PropagationNetwork, resize_logits
 from aot_deaot.objects import ObjectTable
 from aot_deaot.preprocess import network_image, network_labels, network_size
-from aot_deaot.settings import DEFAULT_CACHE, Augmentation, Precision, PropagationSettings, augmentations
+from aot_deaot.settings import DEFAULT_CACHE, Augmentation, PropagationSettings, augmentations
 
 SKIPPED = 16  # frames that are decoded and not needed, before a new pass over the video is begun
 
@@ -115,9 +117,7 @@ class Propagator:
         self.batch = batch
         self.cache_bytes = cache_bytes
         self.device = next(network.parameters()).device
-        self._autocast = torch.autocast(
-            self.device.type, getattr(torch, precision) if precision != "float32" else None, precision != "float32"
-        )
+        self._autocast = autocast(self.device, precision)
         self._encode, self._recall = network.encode, network.recall
         if compiled:
             self._encode, self._recall = torch.compile(network.encode), torch.compile(network.recall)

@@ -6,7 +6,6 @@ from typing import Literal
 from aot_deaot.config import NetworkConfig
 from aot_deaot.errors import ConfigError
 
-Precision = Literal["float32", "float16", "bfloat16"]
 DEFAULT_CACHE = 4 * 2**30  # bytes
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from accelerate import Accelerator
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from rvos_training.data.data_parts import AnnotatedVideos, open_parts
 from rvos_training.loop.contract import TrainingModule
 from rvos_training.loop.initial_weights import load_relative
@@ -18,7 +19,7 @@ from rvos_training.loop.random_state import seed_everything
 from rvos_training.loop.trainer import Trainer
 from rvos_training.loop.validation import Validation
 
-from aot_deaot.checkpoint import load_state, save_network
+from aot_deaot.checkpoint import CHECKPOINTS
 from aot_deaot.config import Family, named_config
 from aot_deaot.first_masks import FirstMaskPropagator
 from aot_deaot.initial_weights import prepare
@@ -91,7 +92,7 @@ def train(request: PropagationRequest, recipe: PropagationRecipe) -> Trainer:
             "config": request.config,
             "data": parts.videos.dataset.identity,
         },
-        save_weights=lambda path: save_network(path, network, request.config),
+        save_weights=lambda path: CHECKPOINTS[request.family].save(path, network, request.config),
         validate=_validation(parts.validation, network, request.out, accelerator),
         save_every=request.save_every,
     )
@@ -109,7 +110,7 @@ def starting_network(request: PropagationRequest, seed: int) -> PropagationNetwo
         if request.relative is not None:
             load_relative(network, request.relative)
     else:
-        network.load_state_dict(load_state(request.checkpoint, config))
+        CHECKPOINTS[request.family].fill(network, read_checkpoint(request.checkpoint), request.config)
     return network
 
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer.models import OptionInfo
@@ -58,6 +58,9 @@ def config_option(configs: Sequence[str], bundled: Sequence[BundledWeights], *na
     ours = f"; {' or '.join(weights.config for weights in bundled)} for the weights that the program ships"
     usual = configs[0] + (ours if bundled else "")
     return typer.Option(*names, metavar="|".join(configs), help=help, show_default=usual)
+
+
+Precision = Literal["float32", "float16", "bfloat16"]  # see `program_kit.torch.precision`
 
 
 def open_source(

@@ -1,12 +1,11 @@
 """The precision that a network computes in, by name."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
 from program_kit.errors import ProgramKitError
-
-Precision = Literal["float32", "float16", "bfloat16"]
+from program_kit.options import Precision
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
