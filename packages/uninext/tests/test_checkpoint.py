@@ -7,7 +7,7 @@ import pytest
 import torch
 from golden_cases import GoldenCase, find_cases
 from uninext.checkpoint import Unallocated, convert_file, convert_state_dict, load_weights, read_published, read_weights
-from uninext.config import UninextConfig
+from uninext.config import UninextConfig, named_config
 from uninext.errors import CheckpointError
 from uninext.model import build_uninext
 
@@ -125,9 +125,7 @@ class TestFiles:
 
     @pytest.fixture
     def config(self) -> UninextConfig:
-        from uninext.config import tiny_vit
-
-        return tiny_vit()
+        return named_config("tiny-vit")
 
     def test_code_is_never_run(self, tmp_path: Path, config: UninextConfig) -> None:
         class Bomb:

@@ -95,5 +95,5 @@ def test_every_shipped_network_is_a_configuration_that_stands_for_another():
     for config, demo in BUNDLED.items():
         assert demo.config == config
         assert {config, demo.stands_for} <= set(CONFIGS)
-        assert CONFIGS[config]().image.short_side == demo.short_side
-        assert isinstance(CONFIGS[config]().backbone, type(CONFIGS[demo.stands_for]().backbone))
+        assert CONFIGS[config].image.short_side == demo.short_side
+        assert isinstance(CONFIGS[config].backbone, type(CONFIGS[demo.stands_for].backbone))

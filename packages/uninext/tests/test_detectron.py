@@ -24,12 +24,12 @@ from uninext.tokenizer import Tokenizer, encode_bytes
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configuration_survives_detectron2s_nodes_and_yaml(name: str, tmp_path: Path) -> None:
     cfg = uninext_cfg(name)
-    assert config_of(cfg) == CONFIGS[name]()
+    assert config_of(cfg) == CONFIGS[name]
     (tmp_path / "config.yaml").write_text(cfg.dump())
     again = get_cfg()
-    add_uninext_config(again, CONFIGS[name]())
+    add_uninext_config(again, CONFIGS[name])
     again.merge_from_file(str(tmp_path / "config.yaml"))
-    assert config_of(again) == CONFIGS[name]()
+    assert config_of(again) == CONFIGS[name]
 
 
 def test_configuration_faults() -> None:
@@ -94,7 +94,7 @@ def test_the_checkpointer_is_strict(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"detr\.unknown"):
         UninextCheckpointer(model).load(str(tmp_path / "odd.pth"))
     with pytest.raises(CheckpointError):
-        convert_file(tmp_path / "odd.pth", tmp_path / "odd.safetensors", CONFIGS["tiny-convnext"]())
+        convert_file(tmp_path / "odd.pth", tmp_path / "odd.safetensors", CONFIGS["tiny-convnext"])
     assert not (tmp_path / "odd.safetensors").exists()
 
 

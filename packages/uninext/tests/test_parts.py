@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch.nn import functional
-from uninext.config import ViTConfig, named_config, tiny_vit
+from uninext.config import ViTConfig, named_config
 from uninext.deformable_transformer import ProposalHead, inverse_sigmoid
 from uninext.errors import ConfigError, InputError
 from uninext.fusion import EarlyFusion
@@ -79,4 +79,4 @@ def test_unknown_and_impossible_configurations() -> None:
         named_config("vit-g")
     with pytest.raises(ConfigError, match="stride 16"):
         ViTConfig(patch_size=14)
-    assert tiny_vit().num_queries < named_config("vit-h").num_queries
+    assert named_config("tiny-vit").num_queries < named_config("vit-h").num_queries

@@ -12,7 +12,7 @@ from rvos_training.losses.targets import Targets
 from rvos_training.losses.terms import Weights
 from torch.nn.functional import binary_cross_entropy_with_logits
 from uninext.checkpoint import read_weights
-from uninext.config import named_config, tiny_convnext
+from uninext.config import named_config
 from uninext.geometry import frame_geometry
 from uninext.initial import PRIOR, settle
 from uninext.matching import Candidates, overlap, stand_ins
@@ -206,7 +206,7 @@ def test_a_network_begins_with_boxes_at_their_anchors_and_few_proposals() -> Non
 
 def test_a_box_teaches_its_layer_and_the_one_before() -> None:
     torch.manual_seed(0)
-    config = replace(tiny_convnext(), hidden_size=32, num_queries=4, decoder_layers=3)
+    config = replace(named_config("tiny-convnext"), hidden_size=32, num_queries=4, decoder_layers=3)
     network = build_uninext(config)
     geometry = frame_geometry((64, 64), 32)
     references = torch.rand(1, 4, 4, requires_grad=True)
@@ -240,7 +240,7 @@ def test_both_demo_networks_share_everything_but_the_backbone() -> None:
 
 
 def test_backbone_and_text_encoder_have_rates_of_their_own() -> None:
-    network = build_uninext(tiny_convnext())
+    network = build_uninext(named_config("tiny-convnext"))
     how = Optimisation(rate=3, backbone_rate=2, text_rate=1, weight_decay=0, gradient_norm=1, drops=())
     rates = {id(p): group["lr"] for group in how.optimizer(network).param_groups for p in group["params"]}
     expected = {"backbone": 2, "text_encoder": 1}

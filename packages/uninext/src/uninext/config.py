@@ -1,17 +1,17 @@
-"""What a network is: validated records, and the named configurations.
+"""Sizes of the network as validated records, and the configurations by name.
 
-The numbers of `convnext-l` and `vit-h` are those in force for the published checkpoints
+The sizes of `convnext-l` and `vit-h` are those of the published checkpoints
 (`projects/UNINEXT/configs/video_joint_r50.yaml` with the backbone and evaluation files, UNINEXT at 5ab0386).
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from uninext.errors import ConfigError
 
 PUBLISHED_TOKENIZER = "bert-base-uncased"  # on the Hugging Face hub
 DEMO_TOKENIZER = "demo"  # that of all demo configurations, see `rvos_layers.encoders.tokenizer`
-LEVELS = 4  # feature levels: three of the backbone (strides 8, 16, 32) and one more (64)
+LEVELS = 4  # three of the backbone (strides 8, 16, 32) and one more (64)
 STRIDES = (8, 16, 32, 64)
 SIZE_DIVISIBILITY = 32
 PUBLISHED_SHORT_SIDE = 480
@@ -19,7 +19,7 @@ PUBLISHED_SHORT_SIDE = 480
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvNeXtConfig:
-    """ConvNeXt image backbone (Liu et al. 2022); stages 1 to 3 are used, each with a norm of its own."""
+    """ConvNeXt image backbone (Liu et al. 2022); stages 1 to 3 are used, each with its own norm."""
 
     depths: tuple[int, int, int, int] = (3, 3, 27, 3)
     dims: tuple[int, int, int, int] = (192, 384, 768, 1536)
@@ -129,27 +129,8 @@ class UninextConfig:
             )
 
 
-def convnext_l() -> UninextConfig:
-    """The published `video_joint_convnext_large`."""
-    return UninextConfig(name="convnext-l", backbone=ConvNeXtConfig())
-
-
-def vit_h() -> UninextConfig:
-    """The published `video_joint_vit_huge`."""
-    return UninextConfig(name="vit-h", backbone=ViTConfig())
-
-
-def tiny_convnext() -> UninextConfig:
-    """A miniature of `convnext-l` for tests: every part is there, nothing takes time."""
-    return _tiny("tiny-convnext", ConvNeXtConfig(depths=(1, 1, 2, 1), dims=(16, 24, 32, 48)))
-
-
-def tiny_vit() -> UninextConfig:
-    """A miniature of `vit-h` for tests: windowed and global blocks, both interpolations of position tables."""
-    return _tiny("tiny-vit", ViTConfig(embed_dim=48, depth=4, num_heads=4, window_size=3, window_block_indexes=(0, 2)))
-
-
 def _tiny(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
+    """A miniature for tests, with random weights only: has every part and takes no time."""
     return UninextConfig(
         name=name,
         backbone=backbone,
@@ -162,28 +143,8 @@ def _tiny(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
     )
 
 
-def demo_convnext() -> UninextConfig:
-    """The network with ConvNeXt whose weights the package ships."""
-    return _demo("demo-convnext", ConvNeXtConfig(depths=(1, 1, 2, 1), dims=(24, 48, 96, 96), layer_scale=False))
-
-
-def demo_vit() -> UninextConfig:
-    """The network with ViT whose weights the package ships; its four blocks are windowed and global by turns."""
-    backbone = ViTConfig(
-        embed_dim=96,
-        depth=4,
-        num_heads=4,
-        mlp_ratio=2.0,
-        img_size=320,
-        pretrain_img_size=192,
-        window_size=5,
-        window_block_indexes=(0, 2),
-    )
-    return _demo("demo-vit", backbone)
-
-
 def _demo(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
-    """The same behind either backbone, so that what one has learned is a start for the other."""
+    """A network whose weights the package ships. They differ in the backbone only, so that one can start another."""
     return UninextConfig(
         name=name,
         backbone=backbone,
@@ -212,13 +173,28 @@ def _demo(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
     )
 
 
-CONFIGS: dict[str, Callable[[], UninextConfig]] = {
-    "convnext-l": convnext_l,
-    "vit-h": vit_h,
-    "tiny-vit": tiny_vit,
-    "tiny-convnext": tiny_convnext,
-    "demo-convnext": demo_convnext,
-    "demo-vit": demo_vit,
+CONFIGS: Mapping[str, UninextConfig] = {
+    config.name: config
+    for config in (
+        UninextConfig(name="convnext-l", backbone=ConvNeXtConfig()),  # published: video_joint_convnext_large
+        UninextConfig(name="vit-h", backbone=ViTConfig()),  # published: video_joint_vit_huge
+        _tiny("tiny-vit", ViTConfig(embed_dim=48, depth=4, num_heads=4, window_size=3, window_block_indexes=(0, 2))),
+        _tiny("tiny-convnext", ConvNeXtConfig(depths=(1, 1, 2, 1), dims=(16, 24, 32, 48))),
+        _demo("demo-convnext", ConvNeXtConfig(depths=(1, 1, 2, 1), dims=(24, 48, 96, 96), layer_scale=False)),
+        _demo(
+            "demo-vit",
+            ViTConfig(
+                embed_dim=96,
+                depth=4,
+                num_heads=4,
+                mlp_ratio=2.0,
+                img_size=320,
+                pretrain_img_size=192,
+                window_size=5,
+                window_block_indexes=(0, 2),
+            ),
+        ),
+    )
 }
 
 
@@ -229,5 +205,5 @@ def named_config(name: str) -> UninextConfig:
         ConfigError: no such name; the message lists the names.
     """
     if name not in CONFIGS:
-        raise ConfigError(f"no configuration {name!r}; there are {', '.join(CONFIGS)}")
-    return CONFIGS[name]()
+        raise ConfigError(f"no configuration {name!r}; expected one of {', '.join(CONFIGS)}")
+    return CONFIGS[name]

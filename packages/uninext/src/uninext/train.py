@@ -66,7 +66,7 @@ class TrainedUninext:
 def program() -> TrainingProgram:
     """How a small UNINEXT is trained from nothing; recipes come from whoever trains."""
     return TrainingProgram(
-        model=TrainedUninext({name: make() for name, make in CONFIGS.items()}),
+        model=TrainedUninext(CONFIGS),
         recipes={},
         learner=lambda network, faithful: FrameLearner(network, FROM_NOTHING),
         multiple=SIZE_DIVISIBILITY,
