@@ -11,8 +11,9 @@ import pytest
 from fusion_core.cli import app
 from fusion_core.recipe.graph import AblationStep, Model, Predict, Propagate, Recipe, Vote
 from fusion_core.recipe.toml import recipe_as_toml
-from fusion_core.running.context import DatasetSource
-from fusion_core.running.runner import prepare, run_recipe
+from fusion_core.running.context import DatasetSource, RunContext
+from fusion_core.running.plan import make_plan
+from fusion_core.running.runner import run_plan
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
 from PIL import Image
 from rvos_evaluation.annotations import open_annotations
@@ -206,14 +207,14 @@ class Stage:
         path.write_text(recipe_as_toml(self.recipe(**words)))
         return path
 
-    def place(self, recipe=None):
-        return prepare(recipe or self.recipe(), DatasetSource(root=self.root), self.runs)
+    def context(self, recipe=None):
+        return RunContext.open(recipe or self.recipe(), DatasetSource(root=self.root), self.runs)
 
     def carry_out(self, recipe=None, **options):
         """Returns the summary, and the events as tuples."""
         events = []
-        summary = run_recipe(self.place(recipe), listener=events.append, **options)
-        return summary, [(event.event, event.job, event.video) for event in events]
+        summary = run_plan(make_plan(self.context(recipe)), listener=events.append, **options)
+        return summary, [(event.kind, event.job, event.video) for event in events]
 
     def computed(self):
         """How often programs computed what, since the last call."""

@@ -89,9 +89,9 @@ def workspace(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub_home"))
     monkeypatch.setattr(environments, "_workspace", lambda: tmp_path)
-    environments._scripts.cache_clear()
+    environments._packages_by_script.cache_clear()
     yield made
-    environments._scripts.cache_clear()
+    environments._packages_by_script.cache_clear()
 
 
 def problems(findings):
@@ -219,7 +219,7 @@ def test_a_full_disk(workspace, monkeypatch):
 
 def test_outside_a_checkout_programs_come_from_the_path(workspace, monkeypatch):
     monkeypatch.setattr(environments, "_workspace", lambda: None)
-    environments._scripts.cache_clear()
+    environments._packages_by_script.cache_clear()
     script(workspace.tools / "soc-infer", "Usage: ...")
     findings = workspace.findings()
     assert not [one for one in findings if one.area == "environments"]
@@ -247,4 +247,4 @@ def test_table_json_and_exit_codes(workspace):
 
 def test_a_problem_without_a_remedy_cannot_be_said():
     with pytest.raises(ValueError, match="what to do"):
-        doctor.Finding(area="x", subject="y", state=State.PROBLEM, text="broken")
+        doctor.Diagnosis(area="x", subject="y", state=State.PROBLEM, text="broken")

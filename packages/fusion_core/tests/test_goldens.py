@@ -109,7 +109,7 @@ def test_golden(case):
                 add(name, published.model(name))
         for name, rule in config["stage1"].items():
             vote = first_stage(name, rule, config["probability_models"])
-            add(name, fuse_video(vote, [sets[member] for member in vote.members], faithful=True)[0])
+            add(name, fuse_video(vote, [sets[member] for member in vote.members])[0])
         for name, rule in config["stage2"].items():
             vote = second_stage(name, rule)
             members = [
@@ -118,5 +118,5 @@ def test_golden(case):
                 else published.propagated(member)
                 for member in vote.members
             ]
-            add(name, fuse_video(vote, members, faithful=True)[0])
+            add(name, fuse_video(vote, members)[0])
     report.check()

@@ -218,9 +218,9 @@ def test_sizes_that_differ_name_both(annotate, predict):
     ("protocol", "masks", "labels", "options", "words"),
     [
         ("rvos", {"0": LEFT}, {"o1": LEFT, "o2": RIGHT}, {"text": "it"}, "nothing says which one is meant"),
-        ("rvos", {"0": LEFT}, {"o1": LEFT}, {"groups": {"0": "2"}}, r"about object '2', .* shows the objects \[1\]"),
-        ("davis", {"0": LEFT, "1": LEFT}, {"o1": LEFT}, {"text": "it"}, "'0' and '1' are both about object 1"),
-        ("davis", {"4": LEFT}, {"o1": LEFT, "o2": RIGHT}, {}, r"about object '4', .* shows the objects \[1, 2\]"),
+        ("rvos", {"0": LEFT}, {"o1": LEFT}, {"groups": {"0": "2"}}, r"means object '2', .* shows the objects \[1\]"),
+        ("davis", {"0": LEFT, "1": LEFT}, {"o1": LEFT}, {"text": "it"}, "'0' and '1' both mean object 1"),
+        ("davis", {"4": LEFT}, {"o1": LEFT, "o2": RIGHT}, {}, r"means object '4', .* shows the objects \[1, 2\]"),
         ("davis", {"1": LEFT}, {}, {}, "no object on the first annotated frame 00000"),
         ("davis-unsupervised", {str(k): LEFT for k in range(21)}, {"o1": LEFT}, {}, "21 predictions; .* allows 20"),
         ("ref-davis", {"0": LEFT}, {"o1": LEFT}, {}, "1 expressions; Ref-DAVIS17 has 4"),
@@ -308,7 +308,7 @@ def test_the_table_lists_what_is_missing_and_what_is_not_scored(annotate, predic
     text = console.file.getvalue()
     assert "50.0" in text
     assert "missing in the run: 1\n  video dog, expression 1\n" in text
-    assert "not scored, no annotation asks for it: 1\n  video dog, expression 9\n" in text
+    assert "not scored because not annotated: 1\n  video dog, expression 9\n" in text
 
 
 # --- real data ------------------------------------------------------------------------------------------------------

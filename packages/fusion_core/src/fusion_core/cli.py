@@ -1,4 +1,4 @@
-"""The command line `fusion-core`: joins the commands, and turns expected errors into one line and exit code 2."""
+"""The command line `fusion-core`: all commands; user errors are one line and exit code 2."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ COMMANDS = {
 
 
 class _Commands(TyperGroup):
-    """Commands whose expected errors are shown without a traceback."""
+    """Commands whose user errors are shown without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         with user_errors("fusion-core", FusionCoreError, EvaluationError):

@@ -86,7 +86,7 @@ def test_any_vote(runs):
         "out_of": 6,
         "leftover": None,
         "pairing": "consecutive",
-        "faithful": False,
+        "leftover_takes_support": False,
     }
 
 
@@ -135,7 +135,7 @@ def test_a_member_made_anew_starts_the_vote_anew(runs):
     start(runs / "b", seed=1).write(masks)
     result = vote(runs)
     assert result.exit_code == 1
-    assert "a member was made anew" in result.stdout
+    assert "because a member has changed" in result.stdout
     assert MaskRun.open(runs / "mine").videos() == ["v1"]
 
 
@@ -242,7 +242,7 @@ def test_a_stage_names_all_members_that_it_lacks(runs):
     [
         ([], "either --stage N or --members"),
         (["--stage", 1, "--members", "a"], "either --stage N or --members"),
-        (["--stage", 1, "--threshold", 3], "--stage brings its own"),
+        (["--stage", 1, "--threshold", 3], "--stage has its own"),
         (["--stage", 3], "stages 1 to 2, not 3"),
         (["--members", "a,b", "--threshold", 2], "needs --threshold and --out"),
         (["--members", "a,b", "--threshold", 5, "--out", "x"], "between 1 and the 4 votes"),

@@ -64,7 +64,7 @@ def a_vote(name="v", members=("a", "b"), **changes):
 )
 def test_a_pool_of_any_size_needs_the_same_share(threshold, out_of, needed):
     vote = a_vote(members=("a", "b", "c"), threshold=threshold, out_of=out_of)
-    assert {votes: vote.needed(votes) for votes in needed} == needed
+    assert {votes: vote.votes_needed(votes, leftover=False) for votes in needed} == needed
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_a_folder_holds_files_named_after_models(tmp_path):
     found = stored_checkpoints(tmp_path, ICCV2023)
     assert found == {"soc": tmp_path / "soc.tar", "vit_huge": tmp_path / "vit_huge.safetensors"}
     (tmp_path / "soc.pth").touch()
-    with pytest.raises(RecipeError, match=r"soc.pth and soc.tar both are for the model 'soc'"):
+    with pytest.raises(RecipeError, match=r"soc.pth and soc.tar are both for the model 'soc'"):
         stored_checkpoints(tmp_path, ICCV2023)
 
 

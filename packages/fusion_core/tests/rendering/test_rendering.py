@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fusion_core.cli import app
 from fusion_core.rendering.colours import PALETTE, colours
-from fusion_core.rendering.legend import FontError, draw_legend
+from fusion_core.rendering.legend import FontError, make_legend
 from fusion_core.rendering.overlay import cut_out, lay_over
 from fusion_core.rendering.video_writer import frame_times, write_video
 from hypothesis import given, settings
@@ -252,7 +252,7 @@ def test_colours_differ_however_many():
 @settings(max_examples=15, deadline=None)
 def test_legends_fit_into_any_frame(size, count, length):
     text = (string.ascii_letters + " ") * 4
-    legend = draw_legend([(text[:length].strip() or "a", colour) for colour in colours(count)], size)
+    legend = make_legend([(text[:length].strip() or "a", colour) for colour in colours(count)], size)
     height, width = legend.cover.shape[:2]
     assert width <= size[1]
     assert height <= max(0.5 * size[0], 20)
@@ -266,7 +266,7 @@ def test_legends_fit_into_any_frame(size, count, length):
 def test_sentences_are_legible(size):
     """White letters of enough height on a dark ground, each sentence beside a patch of its colour."""
     palette = colours(len(SENTENCES))
-    legend = draw_legend(list(zip(SENTENCES, palette, strict=True)), size)
+    legend = make_legend(list(zip(SENTENCES, palette, strict=True)), size)
     frame = np.full((*size, 3), 255, np.uint8)  # the worst ground for white letters
     legend.lay_over(frame)
     shown = frame[: legend.cover.shape[0], : legend.cover.shape[1]]
@@ -294,9 +294,9 @@ def test_later_masks_lie_over_earlier_ones_and_frames_stay():
 
 def test_a_sentence_that_no_font_can_write_is_an_error(tmp_path):
     with pytest.raises(FontError, match=r"--font FILE"):
-        draw_legend([("\ue000", (255, 0, 0))], (100, 100))
+        make_legend([("\ue000", (255, 0, 0))], (100, 100))
     with pytest.raises(FontError, match="not a readable font"):
-        draw_legend([("a", (255, 0, 0))], (100, 100), tmp_path / "no.ttf")
+        make_legend([("a", (255, 0, 0))], (100, 100), tmp_path / "no.ttf")
 
 
 def test_letters_beyond_ascii_come_from_a_font_of_the_system(tmp_path):
@@ -304,6 +304,6 @@ def test_letters_beyond_ascii_come_from_a_font_of_the_system(tmp_path):
         ImageFont.truetype("DejaVuSans.ttf", 10)
     except OSError:
         pytest.skip("no DejaVuSans.ttf on this system")
-    plain = draw_legend([("der Loewe", (255, 0, 0))], (200, 200))
-    accented = draw_legend([("der Löwe", (255, 0, 0))], (200, 200))
+    plain = make_legend([("der Loewe", (255, 0, 0))], (200, 200))
+    accented = make_legend([("der Löwe", (255, 0, 0))], (200, 200))
     assert plain.cover.shape != accented.cover.shape

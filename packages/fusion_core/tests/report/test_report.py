@@ -16,7 +16,7 @@ from fusion_core.recipe.graph import ExistingRun, Recipe, Vote
 from fusion_core.recipe.published import RECIPES
 from fusion_core.report.content import Gatherer, as_block
 from fusion_core.report.disagreement import frame_ious
-from fusion_core.report.graph import BOX_HEIGHT, draw
+from fusion_core.report.graph import BOX_HEIGHT, lay_out
 from fusion_core.report.page import ReportError, write_report
 from fusion_core.report.thumbnails import small_masks, small_size
 from hypothesis import given
@@ -74,19 +74,19 @@ def test_small_sizes_fit_and_keep_the_shape(size, longest):
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_graph_has_every_run_once_and_arrows_point_right(recipe):
-    drawing = draw(recipe.nodes)
-    boxes = {box.node.name: box for box in drawing.boxes}
+    layout = lay_out(recipe.nodes)
+    boxes = {box.node.name: box for box in layout.boxes}
     assert list(boxes) == [node.name for node in recipe.nodes]
-    assert {(source, target) for source, target, _ in drawing.arrows} == {
+    assert {(source, target) for source, target, _ in layout.arrows} == {
         (source, node.name) for node in recipe.nodes for source in node.inputs
     }
-    for source, target, path in drawing.arrows:
+    for source, target, path in layout.arrows:
         assert boxes[source].right[0] < boxes[target].left[0]
         assert path.startswith("M{:.1f},{:.1f} ".format(*boxes[source].right))
     for one in boxes.values():
         assert one.x >= 0
-        assert one.x + one.width <= drawing.width
-        assert 0 <= one.y <= drawing.height - BOX_HEIGHT
+        assert one.x + one.width <= layout.width
+        assert 0 <= one.y <= layout.height - BOX_HEIGHT
         for other in boxes.values():
             apart = one.x + one.width < other.x or other.x + other.width < one.x or abs(one.y - other.y) > BOX_HEIGHT
             assert one is other or apart

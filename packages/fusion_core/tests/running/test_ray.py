@@ -6,7 +6,8 @@ import socket
 import pytest
 from fusion_core.errors import FusionCoreError
 from fusion_core.running.executors.ray import RayExecutor
-from fusion_core.running.runner import run_recipe
+from fusion_core.running.plan import make_plan
+from fusion_core.running.runner import run_plan
 
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # as the executor does; Ray reads it when it is imported
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -78,13 +79,13 @@ def test_what_a_lost_machine_was_at_is_done_by_another(cluster, stage, undisturb
     events = []
 
     def lose_a_machine(event):
-        events.append(event.event)
+        events.append(event.kind)
         at_work = stage.log.exists() and raylet in {node for _, node in started(stage)}
         if at_work and third in cluster.worker_nodes:
             cluster.remove_node(third, allow_graceful=False)
 
     recipe = stage.recipe(a=("--pause", "2"), b=("--pause", "2"), p=("--pause", "2"))
-    summary = run_recipe(stage.place(recipe), RayExecutor(device="cpu"), lose_a_machine)
+    summary = run_plan(make_plan(stage.context(recipe)), RayExecutor(device="cpu"), lose_a_machine)
     assert summary.complete, summary
     assert "retried" in events
     assert stage.files() == undisturbed

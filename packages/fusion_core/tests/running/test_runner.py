@@ -9,12 +9,12 @@ from fusion_core.errors import FusionCoreError, RecipeError
 from fusion_core.recipe.graph import OWN_WEIGHTS, ExistingRun, Model, Pairing, Predict, Recipe
 from fusion_core.recipe.weights import with_weights
 from fusion_core.running import jobs
-from fusion_core.running.context import VideoSource
-from fusion_core.running.environments import Member, Program, find_program
+from fusion_core.running.context import RunContext, VideoSource
+from fusion_core.running.environments import Program, WorkspacePackage, find_program
 from fusion_core.running.executors.local import LocalExecutor
 from fusion_core.running.plan import make_plan
-from fusion_core.running.provenance import Ledger
-from fusion_core.running.runner import prepare, run_recipe
+from fusion_core.running.provenance import ProvenanceStore
+from fusion_core.running.runner import run_plan
 from mask_interchange import MaskRun, MaskTrack
 
 PROGRAMS = ("a", "b", "a_p+early_p")
@@ -134,7 +134,7 @@ def test_other_weights_or_settings_make_the_run_and_what_follows_anew(stage, tmp
     assert ("note", "b", None) in events
     fresh = stage.files()
     assert "b/run.json" in fresh
-    assert make_plan(stage.place(replace(recipe, models=(a, b, p)))).missing == 0
+    assert make_plan(stage.context(replace(recipe, models=(a, b, p)))).missing == 0
 
 
 def test_weights_that_a_program_brings_itself_are_known_by_what_they_hold(stage, tmp_path, monkeypatch):
@@ -144,13 +144,13 @@ def test_weights_that_a_program_brings_itself_are_known_by_what_they_hold(stage,
         shipped = tmp_path / checkout / "src" / "some" / "demo.safetensors"
         shipped.parent.mkdir(parents=True)
         shipped.write_bytes(content)
-        member = Member(folder=tmp_path / checkout, distribution="some", version="1")
-        monkeypatch.setattr(jobs, "find_program", lambda command: replace(find_program(command), member=member))
+        package = WorkspacePackage(folder=tmp_path / checkout, distribution="some", version="1")
+        monkeypatch.setattr(jobs, "find_program", lambda command: replace(find_program(command), package=package))
         alone = stage.alone()
         stage.carry_out(replace(alone, models=tuple(replace(m, weights=OWN_WEIGHTS) for m in alone.models)))
         return sum(stage.computed().values())
 
-    monkeypatch.setattr(Program, "make_ready", lambda program, tell: None)
+    monkeypatch.setattr(Program, "make_ready", lambda program, status: None)
     assert [carry_out("first", b"one"), carry_out("copy", b"one"), carry_out("trained", b"two")] == [3, 0, 3]
 
 
@@ -188,8 +188,8 @@ def test_the_records_may_be_lost(stage):
 
 def test_a_damaged_record_only_costs_work(stage, undisturbed):
     stage.carry_out()
-    ledger = Ledger(stage.runs)
-    (ledger.root / "b" / "videos" / "v1.json").write_bytes(b"{")
+    store = ProvenanceStore(stage.runs)
+    (store.root / "b" / "videos" / "v1.json").write_bytes(b"{")
     (stage.runs / "late" / "votes" / "v1.json").write_bytes(b"\xff")
     assert stage.carry_out()[0].complete
     assert stage.files() == undisturbed
@@ -220,8 +220,8 @@ def test_a_run_of_somebody_else_is_never_removed(stage):
     recipe = replace(recipe, models=(replace(a, weights="random:5"), b, p))
     summary, _ = stage.carry_out(recipe)
     assert not summary.complete
-    assert "a run that this command has not made" in summary.given_up["a"]
-    assert "weights was 'random:0' and is 'random:5' now" in summary.given_up["a"]
+    assert "which this command has not made" in summary.given_up["a"]
+    assert "weights was 'random:0' and is now 'random:5'" in summary.given_up["a"]
     after = stage.files()
     assert {name: after[name] for name in before if name.startswith("a/")} == {
         name: before[name] for name in before if name.startswith("a/")
@@ -245,11 +245,11 @@ def test_an_existing_run_is_a_member(stage, tmp_path):
     (elsewhere / "videos" / "v2.masks").unlink()
     lacking = replace(recipe, nodes=nodes)
     assert "no masks of v2" in next(
-        look.note for look in make_plan(stage.place(lacking)).nodes if look.node.name == "b"
+        look.note for look in make_plan(stage.context(lacking)).nodes if look.node.name == "b"
     )
     (stage.runs / "early" / "votes" / "v2.json").unlink()
     summary, _ = stage.carry_out(lacking)
-    assert summary.given_up == {"b": "the run has no masks of v2, which nothing here can make"}
+    assert summary.given_up == {"b": "the run has no masks of v2, and nothing here can make them"}
     assert summary.blocked["early"] == ("v2",)
     missing = tuple(ExistingRun(name="b", path=tmp_path / "nowhere") if n.name == "b" else n for n in recipe.nodes)
     with pytest.raises(Exception, match="nowhere: not a run"):
@@ -365,7 +365,10 @@ def test_models_without_weights_are_named_before_anything_is_done(stage):
 
 
 def test_two_processes_do_not_work_on_the_same_runs(stage):
-    with Ledger(stage.runs).working(), pytest.raises(FusionCoreError, match="another process works on these runs"):
+    with (
+        ProvenanceStore(stage.runs).working(),
+        pytest.raises(FusionCoreError, match="another process works on these runs"),
+    ):
         stage.carry_out()
 
 
@@ -377,7 +380,7 @@ def test_a_data_set_without_sentences_is_an_error(stage):
 
 def test_one_video_with_sentences_goes_through_the_whole_recipe(stage):
     source = VideoSource(path=stage.root / "JPEGImages" / "v1", expressions=["the first", "--the second"])
-    summary = run_recipe(prepare(stage.recipe(), source, stage.runs))
+    summary = run_plan(make_plan(RunContext.open(stage.recipe(), source, stage.runs)))
     assert summary.complete, summary
     (video,) = MaskRun.open(summary.result).videos()
     found = MaskRun.open(summary.result).read(video)
@@ -385,13 +388,13 @@ def test_one_video_with_sentences_goes_through_the_whole_recipe(stage):
 
 
 def test_speeds_are_kept_for_estimates(stage):
-    place = stage.place()
-    assert make_plan(place).seconds is None
+    context = stage.context()
+    assert make_plan(context).seconds is None
     stage.carry_out()
-    speeds = Ledger(stage.runs).speeds()
+    speeds = ProvenanceStore(stage.runs).speeds()
     assert {name: speed.frames for name, speed in speeds.items()} == {"a": 6, "b": 6, "p": 12, "votes": 12}
     (stage.runs / "b" / "videos" / "v1.masks").unlink()
-    look = {node.node.name: node for node in make_plan(stage.place()).nodes}
+    look = {node.node.name: node for node in make_plan(stage.context()).nodes}
     assert look["b"].missing == ("v1",)
     assert look["b"].frames == 2
     assert look["b"].seconds == pytest.approx(2 * speeds["b"].seconds / 6)

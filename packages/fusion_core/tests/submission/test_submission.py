@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from fusion_core.cli import app
 from fusion_core.errors import SubmissionError
-from fusion_core.submission.checker import MAX_PNG, Kind, check_submission
+from fusion_core.submission.archive import MAX_PNG
+from fusion_core.submission.checker import check_submission
+from fusion_core.submission.findings import Kind
 from fusion_core.submission.writer import mask_png, write_submission
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

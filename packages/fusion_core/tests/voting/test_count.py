@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from fusion_core.voting import count
-from fusion_core.voting.count import overlap, vote
+from fusion_core.voting.count import count_votes, overlap
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -53,7 +53,7 @@ C = picture(
     ],
 )
 def test_three_voters(needed, expected):
-    ballot = vote([track(A), track(B), track(C)], needed, (3, 4))
+    ballot = count_votes([track(A), track(B), track(C)], needed, (3, 4))
     assert np.array_equal(drawn(ballot.runs, (3, 4)), expected)
     assert ballot.area == expected.sum()
     assert ballot.areas.tolist() == [4, 4, 5]
@@ -61,14 +61,14 @@ def test_three_voters(needed, expected):
 
 
 def test_a_tie_of_half_the_votes_is_foreground_only_if_half_is_enough():
-    assert vote([track(A), track(~A)], 1, (3, 4)).area == 12
-    assert vote([track(A), track(~A)], 2, (3, 4)).area == 0
+    assert count_votes([track(A), track(~A)], 1, (3, 4)).area == 12
+    assert count_votes([track(A), track(~A)], 2, (3, 4)).area == 0
 
 
 def test_foreground_that_runs_on_into_the_next_frame_is_cut_there():
     full, empty = np.ones((1, 3, 4), bool), np.zeros((1, 3, 4), bool)
     frames = np.concatenate([A, full, full, empty, full])
-    result = vote([track(frames)], 1, (3, 4)).runs
+    result = count_votes([track(frames)], 1, (3, 4)).runs
     decode_runs(encode_runs(result), (3, 4))
     assert encode_runs(result) == tuple(encode_mask(mask) for mask in frames)
 
@@ -90,7 +90,7 @@ def voters(draw):
 @given(voters(), st.data())
 def test_equals_the_vote_on_images(masks, data):
     needed = data.draw(st.integers(1, len(masks)))
-    ballot = vote([track(voter) for voter in masks], needed, masks.shape[2:])
+    ballot = count_votes([track(voter) for voter in masks], needed, masks.shape[2:])
     expected = masks.sum(axis=0) >= needed
     assert encode_runs(ballot.runs) == tuple(encode_mask(mask) for mask in expected)
     assert ballot.area == expected.sum()
@@ -102,10 +102,10 @@ def test_equals_the_vote_on_images(masks, data):
 def test_blocks_of_frames_change_nothing(masks, data, block):
     needed = data.draw(st.integers(1, len(masks)))
     tracks = [track(voter) for voter in masks]
-    whole = vote(tracks, needed, masks.shape[2:])
+    whole = count_votes(tracks, needed, masks.shape[2:])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(count, "BLOCK", block)
-        parts = vote(tracks, needed, masks.shape[2:])
+        parts = count_votes(tracks, needed, masks.shape[2:])
     assert encode_runs(parts.runs) == encode_runs(whole.runs)
     assert (parts.area, parts.areas.tolist(), parts.shared.tolist()) == (
         whole.area,
@@ -118,8 +118,8 @@ def test_blocks_of_frames_change_nothing(masks, data, block):
 def test_the_order_of_voters_does_not_matter(masks, data):
     needed = data.draw(st.integers(1, len(masks)))
     order = data.draw(st.permutations(range(len(masks))))
-    one = vote([track(voter) for voter in masks], needed, masks.shape[2:])
-    other = vote([track(masks[i]) for i in order], needed, masks.shape[2:])
+    one = count_votes([track(voter) for voter in masks], needed, masks.shape[2:])
+    other = count_votes([track(masks[i]) for i in order], needed, masks.shape[2:])
     assert encode_runs(one.runs) == encode_runs(other.runs)
     assert one.shared[order].tolist() == other.shared.tolist()
 
@@ -127,7 +127,7 @@ def test_the_order_of_voters_does_not_matter(masks, data):
 @given(voters())
 def test_a_higher_threshold_only_takes_pixels_away(masks):
     tracks = [track(voter) for voter in masks]
-    results = [drawn(vote(tracks, n, masks.shape[2:]).runs, masks.shape[2:]) for n in range(1, len(masks) + 1)]
+    results = [drawn(count_votes(tracks, n, masks.shape[2:]).runs, masks.shape[2:]) for n in range(1, len(masks) + 1)]
     for looser, stricter in pairwise(results):
         assert not (stricter & ~looser).any()
 
@@ -136,7 +136,7 @@ def test_a_higher_threshold_only_takes_pixels_away(masks):
 def test_a_voter_repeated_is_itself(masks, data):
     times = data.draw(st.integers(1, 8))
     needed = data.draw(st.integers(1, times))
-    ballot = vote([track(masks[0])] * times, needed, masks.shape[2:])
+    ballot = count_votes([track(masks[0])] * times, needed, masks.shape[2:])
     assert encode_runs(ballot.runs) == encode_runs(track(masks[0]))
 
 

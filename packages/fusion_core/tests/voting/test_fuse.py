@@ -5,7 +5,7 @@ import pytest
 from fusion_core.errors import MemberError
 from fusion_core.recipe.graph import Pairing, Vote
 from fusion_core.voting import fuse
-from fusion_core.voting.fuse import Standing, fuse_video
+from fusion_core.voting.fuse import MemberAgreement, fuse_video
 from hypothesis import given
 from hypothesis import strategies as st
 from mask_interchange import Expression, MaskTrack, VideoMasks
@@ -80,7 +80,7 @@ def test_the_expression_left_over(leftover, expected):
 def test_a_faithful_vote_takes_the_support_of_the_expression_left_over():
     members = [a_member(0, support=True), a_member(1)]
     vote = a_vote(2, leftover="first", leftover_takes_support=True)
-    corrected, faithful = fuse_video(vote, members)[0], fuse_video(vote, members, faithful=True)[0]
+    corrected, faithful = fuse_video(vote.corrected(), members)[0], fuse_video(vote, members)[0]
     assert np.array_equal(corrected.track("2").stack(), members[0].track("2").stack())
     assert faithful.track("2").stack().all()
     assert corrected.tracks[:2] == faithful.tracks[:2]
@@ -89,8 +89,8 @@ def test_a_faithful_vote_takes_the_support_of_the_expression_left_over():
 def test_a_faithful_vote_needs_support():
     vote = a_vote(2, leftover="first", leftover_takes_support=True)
     with pytest.raises(MemberError, match=r"video dog: member a: expression '2' has no support masks.*--faithful"):
-        fuse_video(vote, [a_member(0), a_member(1)], faithful=True)
-    fuse_video(vote, [a_member(0, ids=("0", "1")), a_member(1, ids=("0", "1"))], faithful=True)  # nobody is left over
+        fuse_video(vote, [a_member(0), a_member(1)])
+    fuse_video(vote, [a_member(0, ids=("0", "1")), a_member(1, ids=("0", "1"))])  # nobody is left over
 
 
 def test_expressions_that_do_not_pool_vote_alone_by_the_same_share():
@@ -136,17 +136,17 @@ def test_a_member_without_sentences_fits():
 
 
 @given(st.integers(1, 4), st.integers(1, 6), st.sampled_from(["consecutive", "none", "agreement"]), st.data())
-def test_standings_count_pixels(count, expressions, pairing, data):
+def test_agreements_count_pixels(count, expressions, pairing, data):
     members = [a_member(seed, ids=tuple(map(str, range(expressions)))) for seed in range(count)]
     vote = a_vote(count, threshold=data.draw(st.integers(1, 2 * count)), pairing=Pairing(pairing))
-    fused, standings = fuse_video(vote, members)
+    fused, agreements = fuse_video(vote, members)
     result = np.stack([track.stack() for track in fused.tracks])
-    for member, standing in zip(members, standings, strict=True):
+    for member, agreement in zip(members, agreements, strict=True):
         masks = np.stack([track.stack() for track in member.tracks])
-        assert standing == Standing(votes=masks.sum(), result=result.sum(), shared=(masks & result).sum())
+        assert agreement == MemberAgreement(votes=masks.sum(), result=result.sum(), shared=(masks & result).sum())
 
 
 def test_shares_of_a_standing():
-    standing = Standing(votes=10, result=20, shared=5) + Standing(votes=10, result=0, shared=0)
-    assert (standing.iou, standing.overruled, standing.missed) == (5 / 35, 0.75, 0.75)
-    assert (Standing().iou, Standing().overruled, Standing().missed) == (1, 0, 0)
+    agreement = MemberAgreement(votes=10, result=20, shared=5) + MemberAgreement(votes=10, result=0, shared=0)
+    assert (agreement.iou, agreement.overruled, agreement.missed) == (5 / 35, 0.75, 0.75)
+    assert (MemberAgreement().iou, MemberAgreement().overruled, MemberAgreement().missed) == (1, 0, 0)

@@ -1,12 +1,12 @@
-"""True masks from folders of PNG files.
+"""Ground truth from folders of PNG files.
 
 Two layouts are read, video by video:
 
     DIR/<video>/<frame>.png                 label images: 0 background, 1..254 objects, 255 void (DAVIS, YouTube-VOS)
-    DIR/<video>/<expression>/<frame>.png    one folder per expression: every non-zero pixel is its object
+    DIR/<video>/<expression>/<frame>.png    one folder for each expression: every non-zero pixel is its object
 
-A label image is palette or 8-bit grey. A grey 0/255 image is a picture of one object, not of void: a video whose first
-image with any label has the labels 0 and 255 only, and no palette, is read as one object with label 1.
+A label image has a palette or is 8-bit grey. In a grey image with 0 and 255 only, 255 is an object and not void: if the
+first image of a video with any label is such an image, the video is read as one object with label 1.
 """
 
 from collections.abc import Iterator
@@ -37,12 +37,12 @@ class LabelFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoAnnotation:
-    """Where the true masks of one video lie.
+    """The ground truth of one video.
 
     Attributes:
         video: its name.
         folder: `DIR/<video>`.
-        expressions: names of the expression folders in natural order; None when the files are label images.
+        expressions: names of the expression folders in natural order; None if the files are label images.
     """
 
     video: str
@@ -53,7 +53,7 @@ class VideoAnnotation:
         """Annotated frames in natural order: of one expression (labels 0 and 1), or label images of all objects.
 
         Raises:
-            EvaluationError: no PNG file, an unreadable one, colours instead of labels, or other sizes within the video.
+            EvaluationError: no PNG file, an unreadable one, colours instead of labels, or different sizes.
         """
         folder = self._folder(expression)
         files = _images(folder)
@@ -82,7 +82,7 @@ class VideoAnnotation:
         return tuple(path.stem for path in _images(self._folder(expression)))
 
     def object_labels(self) -> frozenset[int]:
-        """Labels of all objects in the label images of the video, which are all read for this."""
+        """Labels of all objects in the label images of the video; reads them all."""
         return frozenset().union(*(objects_in(frame.labels) for frame in self.frames()))
 
     def _folder(self, expression: str | None) -> Path:
@@ -91,8 +91,8 @@ class VideoAnnotation:
     def _one_object(self, labels: Labels, path: Path) -> Labels:
         if not _is_black_and_white(labels):
             raise EvaluationError(
-                f"video {self.video}, frame {path.stem}: earlier frames are grey 0/255 pictures of one object, this "
-                f"one has the labels {np.unique(labels)[:8].tolist()}; save all frames of a video in one way ({path})"
+                f"video {self.video}, frame {path.stem}: earlier frames are grey 0/255 images of one object, this "
+                f"one has the labels {np.unique(labels)[:8].tolist()}; save all frames of a video alike ({path})"
             )
         return (labels != 0).astype(np.uint8)
 
@@ -121,7 +121,7 @@ def open_annotations(folder: Path) -> dict[str, VideoAnnotation]:
 
 
 def objects_in(labels: Labels) -> frozenset[int]:
-    """Object labels of one label image, void and background left out."""
+    """Object labels of one label image, without void and background."""
     pixels = cv2.calcHist([labels], [0], None, [VOID + 1], [0, VOID + 1])  # ten times as fast as numpy's bincount
     return frozenset(np.flatnonzero(pixels).tolist()) - {0, VOID}
 
@@ -132,7 +132,7 @@ def _open_video(folder: Path) -> VideoAnnotation | None:
     if images and expressions:
         raise EvaluationError(
             f"video {folder.name}: {folder} holds PNG files and folders of PNG files ({', '.join(expressions[:3])}); "
-            "annotations are either label images or one folder per expression"
+            "annotations are either label images or one folder for each expression"
         )
     if not images and not expressions:
         return None
@@ -140,7 +140,7 @@ def _open_video(folder: Path) -> VideoAnnotation | None:
 
 
 def _images(folder: Path) -> list[Path]:
-    """PNG files in natural order; hidden files, such as the `._*` copies that macOS leaves, are none of them."""
+    """PNG files in natural order, without hidden files such as the `._*` copies of macOS."""
     files = (path for path in folder.iterdir() if path.suffix.lower() == ".png" and not path.name.startswith("."))
     return sorted(files, key=lambda path: natural_key(path.stem))
 

@@ -1,7 +1,7 @@
-"""A whole run against a folder of annotations: scores of every video and their means.
+"""A whole run against annotations: scores of every video and their means.
 
-Under every protocol the overall score is the unweighted mean over all targets (expressions, or objects under the DAVIS
-protocols) of all videos: a video counts as often as it has targets, and every frame of a target counts the same.
+Under every protocol the overall score is the unweighted mean over all targets of all videos. (Targets are expressions;
+under the DAVIS protocols, objects.) A video counts as often as it has targets; all frames of a target count the same.
 J&F is the mean of mean J and mean F.
 """
 
@@ -32,7 +32,7 @@ class Means:
 
     @classmethod
     def over(cls, targets: Iterable[TargetScores]) -> "Means":
-        """Unweighted mean over targets, of their means over frames."""
+        """Unweighted mean over targets of their means over frames."""
         rows = [(float(one.j.mean()), float(one.f.mean())) for one in targets]
         return cls(j=fmean(j for j, _ in rows), f=fmean(f for _, f in rows))
 
@@ -43,8 +43,9 @@ class Evaluation:
 
     Attributes:
         run: its name.
-        videos: scores of every annotated video that has anything to score, in the order of the annotations.
-        unscored: what the run holds and no annotation answers, in words.
+        protocol: what was compared.
+        videos: scores of every annotated video with anything to score, in the order of the annotations.
+        unscored: what is in the run and not in the annotations, in words.
     """
 
     run: str
@@ -54,7 +55,7 @@ class Evaluation:
 
     @property
     def targets(self) -> list[TargetScores]:
-        """All that is averaged, video by video."""
+        """Everything that is averaged, video by video."""
         return [target for video in self.videos for target in video.targets]
 
     @property
@@ -71,7 +72,7 @@ class Evaluation:
 
     @property
     def missing(self) -> list[str]:
-        """What the run lacks and what therefore counts as 0 or as empty masks, in words."""
+        """What the run lacks, in words; it counts as 0 or as empty masks."""
         return [line for video in self.videos for line in video.missing]
 
 
@@ -80,26 +81,26 @@ def evaluate_run(
     annotations: Mapping[str, VideoAnnotation],
     protocol: Protocol = Protocol.RVOS,
     dataset: Dataset | None = None,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Score a run.
 
     Args:
-        run: what was predicted; it may be unfinished, its missing videos score 0.
-        annotations: the true masks, from `open_annotations`.
+        run: what was predicted; videos that are missing score 0.
+        annotations: the ground truth, from `open_annotations`.
         protocol: what is compared with what.
-        dataset: if given, only its videos count, and all of its expressions are asked for.
-        report: called with videos done and in all.
+        dataset: if given, only its videos count, and all its expressions are required.
+        progress: called with videos done and in all.
 
     Raises:
-        EvaluationError: run and annotations do not belong together; names the video.
+        EvaluationError: run and annotations do not match; names the video.
     """
     videos = [name for name in annotations if dataset is None or name in dataset.videos]
     predicted = run.videos()
     if not set(videos) & set(predicted):
         raise EvaluationError(
             f"none of the {len(videos)} annotated videos ({_some(videos)}) is in {run.path}, which has "
-            f"{_some(predicted)}; is it the annotation of another data set, or a folder too high?"
+            f"{_some(predicted)}; are these annotations of another data set, or the folder above them?"
         )
 
     def score(name: str) -> VideoScores:
@@ -111,7 +112,7 @@ def evaluate_run(
     for done, one in enumerate(in_threads(score, videos), start=1):
         if one.targets:
             scored[one.video] = one
-        report(done, len(videos))
+        progress(done, len(videos))
     if not scored:
         raise EvaluationError(
             f"{run.path}: no expression and no object to score in the annotated videos {_some(videos)}"

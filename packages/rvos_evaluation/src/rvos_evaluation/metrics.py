@@ -1,9 +1,8 @@
 """J and F of one frame, and the statistics of a sequence of them.
 
-Definitions: Perazzi et al., CVPR 2016, section 5. Details (which pixel is a boundary pixel, what happens at the image
-border, the width of the tolerance) as in the DAVIS 2017 evaluation toolkit, `davis2017/metrics.py` and
-`davis2017/utils.py`, whose numbers these functions reproduce. Masks are boolean [H, W]; `void` marks pixels that nobody
-is asked about.
+Definitions: Perazzi et al., CVPR 2016, section 5. Details (which pixels are boundary pixels, the image border, the
+width of the tolerance) as in the DAVIS 2017 evaluation toolkit, `davis2017/metrics.py` and `davis2017/utils.py`, whose
+numbers these functions reproduce. Masks are boolean [H, W]; `void` marks pixels that do not count.
 """
 
 import math
@@ -22,7 +21,7 @@ BOUNDARY_TOLERANCE = 0.008  # of the image diagonal
 
 
 def region_similarity(truth: Mask, prediction: Mask, void: Mask | None = None) -> float:
-    """J, the intersection of two masks over their union; 1 when both are empty.
+    """J, the intersection of two masks over their union; 1 if both are empty.
 
     Args:
         truth: bool [H, W].
@@ -33,7 +32,7 @@ def region_similarity(truth: Mask, prediction: Mask, void: Mask | None = None) -
         A number in [0, 1].
 
     Raises:
-        EvaluationError: a mask is not bool [H, W] or the sizes differ.
+        EvaluationError: a mask is not bool [H, W], or the sizes differ.
     """
     truth, prediction = _without_void(truth, prediction, void)
     intersection = int(np.count_nonzero(truth & prediction))
@@ -46,18 +45,17 @@ def contour_accuracy(
 ) -> float:
     """F, the harmonic mean of precision and recall of boundary pixels within a tolerance.
 
-    A boundary pixel is right when a boundary pixel of the other mask lies within the tolerance, from centre to centre.
-    Where one mask has no boundary and the other has, F is 0; where neither has, 1. A mask that covers the whole image
-    has no boundary.
+    A boundary pixel is right if a boundary pixel of the other mask is within the tolerance, from centre to centre. If
+    only one mask has a boundary, F is 0; if neither has one, F is 1. A mask of the whole image has no boundary.
 
     Args:
         truth: bool [H, W].
         prediction: bool [H, W].
-        void: bool [H, W], pixels taken as background in both masks.
-        tolerance: a share of the image diagonal when below 1, else pixels.
+        void: bool [H, W], pixels that count as background in both masks.
+        tolerance: a share of the image diagonal if below 1, else pixels.
 
     Returns:
-        A number in [0, 1], the same when the masks are exchanged.
+        A number in [0, 1], the same if the masks are exchanged.
 
     Raises:
         EvaluationError: a mask is not bool [H, W], the sizes differ, or the tolerance is not positive.
@@ -93,12 +91,12 @@ def tolerance_in_pixels(size: tuple[int, ...], tolerance: float = BOUNDARY_TOLER
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """What DAVIS reports of one object's scores over time.
+    """The statistics of DAVIS on the scores of one object over time.
 
     Attributes:
         mean: mean over the frames.
         recall: share of frames above one half.
-        decay: mean of the first quarter minus mean of the last one; positive when the object is lost on the way.
+        decay: mean of the first quarter minus mean of the last one; positive if the object gets lost.
     """
 
     mean: float
@@ -109,11 +107,11 @@ class Statistics:
 def statistics(values: npt.ArrayLike) -> Statistics:
     """Mean, recall and decay of the scores of successive frames.
 
-    The quarters share their border frames, as published. The published code keeps the borders in 8-bit integers, so its
-    decay is wrong for more than 256 frames; here it is right for any length.
+    The quarters share their border frames, as published. The published code stores the borders as 8-bit integers, so
+    its decay is wrong for more than 256 frames; here it is right for any length.
 
     Args:
-        values: float [T], T > 0; NaN marks a frame without a score: no mean counts it, the recall counts it as a miss.
+        values: float [T], T > 0; NaN is a frame without a score: means leave it out, the recall counts it as a miss.
     """
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 1 or not scores.size:
@@ -135,7 +133,7 @@ def _mean_of_scored(scores: np.ndarray) -> float:
 
 
 def _without_void(truth: Mask, prediction: Mask, void: Mask | None) -> tuple[Mask, Mask]:
-    """Check both masks and take the void pixels out of them."""
+    """Check both masks and remove the void pixels from them."""
     masks = {"truth": truth, "prediction": prediction} | ({} if void is None else {"void": void})
     for name, mask in masks.items():
         if mask.dtype != np.bool_ or mask.ndim != 2:
@@ -149,17 +147,17 @@ def _without_void(truth: Mask, prediction: Mask, void: Mask | None) -> tuple[Mas
 
 
 def _foreground_window(truth: Mask, prediction: Mask) -> tuple[slice, slice]:
-    """The part of the image outside of which neither mask has foreground or a boundary.
+    """The part of the image that contains all foreground and boundaries of both masks.
 
-    One pixel of margin: the boundary map is shifted half a pixel towards the origin, and needs the background that
-    follows the mask.
+    It has a margin of one pixel: the boundary map is shifted half a pixel towards the origin, and needs the background
+    after the mask.
     """
     left, top, width, height = cv2.boundingRect((truth | prediction).view(np.uint8))
     return slice(max(top - 1, 0), top + height + 1), slice(max(left - 1, 0), left + width + 1)
 
 
 def _share_within(radius: float, pixels: Mask, others: Mask) -> float:
-    """Share of `pixels` with one of `others` at most `radius` away; OpenCV takes the outside as background."""
+    """Share of `pixels` with one of `others` at most `radius` away; OpenCV treats the outside as background."""
     near = cv2.dilate(others.view(np.uint8), _disk(radius))
     return int(np.count_nonzero(near[pixels])) / int(np.count_nonzero(pixels))
 

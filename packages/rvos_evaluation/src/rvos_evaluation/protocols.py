@@ -1,17 +1,17 @@
-"""Which masks are compared, on which frames, and what a missing one counts: one function per protocol.
+"""Which masks are compared, on which frames, and what a missing one counts: one function for each protocol.
 
 | protocol | frames | compared | void label 255 | missing prediction |
 |---|---|---|---|---|
 | rvos | all annotated | every expression with its object | background | scores 0 |
 | davis | all but the first and the last | every object with the prediction of its label | background | empty masks |
-| davis-unsupervised | all annotated | every object with the prediction that suits it best | left out | empty masks |
+| davis-unsupervised | all annotated | every object with the prediction that matches it best | left out | empty masks |
 | ref-davis | all annotated | as davis-unsupervised, once for each of four annotators | left out | empty masks |
 
 `rvos` is how public code for Ref-YouTube-VOS and MeViS averages; the code of the official server was not published. The
-DAVIS protocols follow `davis2017/evaluation.py` of the DAVIS 2017 evaluation toolkit: objects are counted by the
-largest label of the first annotated frame, and a pixel belongs to one object only, so where predictions overlap the
-first one keeps it. (The published Ref-DAVIS17 numbers give such a pixel to the largest probability, which binary masks
-lack.) A video or an annotated frame that the run does not have scores 0 under every protocol.
+DAVIS protocols follow `davis2017/evaluation.py` of the DAVIS 2017 evaluation toolkit: the largest label of the first
+annotated frame is the number of objects, and a pixel belongs to one object only; if predictions overlap, the first one
+keeps it. (The published Ref-DAVIS17 numbers give such a pixel to the largest probability, which binary masks do not
+have.) A video or an annotated frame that the run does not have scores 0 under every protocol.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +51,7 @@ class Target:
         expression: the expression, or an object in its place (id = label, no text).
         label: the object's label in the annotation.
         folder: the expression's folder of the annotation; None for label images of all objects.
-        track: None when the run has no prediction.
+        track: None if the run has no prediction.
         annotator: 0 to 3 under `ref-davis`, else None.
     """
 
@@ -94,7 +94,7 @@ class VideoScores:
 
     Attributes:
         missing: what the run lacks, in words.
-        unscored: expressions of the run that were compared with nothing, in words.
+        unscored: expressions of the run that were not compared, in words.
     """
 
     video: str
@@ -113,19 +113,19 @@ def score_video(
 
     Args:
         protocol: see the table at the top.
-        annotation: where the true masks lie.
-        prediction: None when the run lacks the video.
-        expressions: what the data set asks for in this video, if known; else it is gathered from annotation and run.
+        annotation: the ground truth.
+        prediction: None if the run does not have the video.
+        expressions: those of the data set, if known; else those of annotation and run.
 
     Raises:
-        EvaluationError: sizes differ, or it cannot be told which object a prediction means.
+        EvaluationError: sizes differ, or it is not known which object a prediction means.
     """
     if protocol is Protocol.RVOS:
         scores = _rvos(annotation, prediction, expressions)
     elif annotation.expressions is not None:
         raise EvaluationError(
             f"video {annotation.video}: the {protocol} protocol needs label images {annotation.folder}/<frame>.png, "
-            "not one folder per expression; use --protocol rvos"
+            "not one folder for each expression; use --protocol rvos"
         )
     elif protocol is Protocol.DAVIS:
         scores = _davis(annotation, prediction)
@@ -158,7 +158,7 @@ def _rvos(
 def _targets_in_label_images(
     annotation: VideoAnnotation, tracks: Mapping[str, MaskTrack], expressions: Sequence[Expression] | None
 ) -> list[Target]:
-    """What the data set asks for, else what the run holds; objects without a mask where there are no sentences."""
+    """The expressions of the data set, or else of the run; if these have no texts, also objects without a mask."""
     objects = annotation.object_labels()
     asked = [track.expression for track in tracks.values()] if expressions is None else expressions
     targets = [Target(expression=e, label=_label(e, objects, annotation), track=tracks.get(e.id)) for e in asked]
@@ -173,7 +173,7 @@ def _targets_in_label_images(
 def _targets_in_folders(
     annotated: Sequence[str], tracks: Mapping[str, MaskTrack], expressions: Sequence[Expression] | None
 ) -> list[Target]:
-    """Every annotated expression that the data set asks for."""
+    """Every annotated expression of the data set."""
     asked = [Expression(id=id_) for id_ in annotated] if expressions is None else expressions
     known = {e.id: e for e in asked} | {id_: track.expression for id_, track in tracks.items()}
     asked_ids = {expression.id for expression in asked}
@@ -185,7 +185,7 @@ def _targets_in_folders(
 
 
 def _label(expression: Expression, objects: frozenset[int], annotation: VideoAnnotation) -> int:
-    """The label of the object that an expression is about, among the labels of the video's annotation."""
+    """The label of the object that an expression means, among the labels of the video's annotation."""
     name = expression.group
     if name is None and objects <= {1}:
         return 1
@@ -195,11 +195,11 @@ def _label(expression: Expression, objects: frozenset[int], annotation: VideoAnn
     if name is None:
         raise EvaluationError(
             f"{where}: {annotation.folder} shows the objects {sorted(objects)} and nothing says which one is meant; "
-            "give the data set with obj_id (--dataset), or annotations in one folder per expression"
+            "give the data set with obj_id (--dataset), or annotations in one folder for each expression"
         )
     if not name.isdecimal() or int(name) not in objects:
         raise EvaluationError(
-            f"{where}: it is about object {name!r}, but {annotation.folder} shows the objects {sorted(objects)}"
+            f"{where}: it means object {name!r}, but {annotation.folder} shows the objects {sorted(objects)}"
         )
     return int(name)
 
@@ -218,7 +218,7 @@ def _davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> list[T
         if label in tracks:
             raise EvaluationError(
                 f"video {annotation.video}: expressions {tracks[label].expression.id!r} and {track.expression.id!r} "
-                f"are both about object {label}; the davis protocol takes one mask per object. Use --protocol rvos "
+                f"both mean object {label}; the davis protocol takes one mask per object. Use --protocol rvos "
                 "or ref-davis"
             )
         tracks[label] = track
@@ -242,7 +242,7 @@ def _davis_unsupervised(
 ) -> list[TargetScores]:
     """Every object with the proposal that makes the sum of (mean J + mean F) / 2 over the objects largest.
 
-    Objects come in the order of their proposals; the published code even names them so, here each keeps its own label.
+    Objects come in the order of their proposals. The published code names them so; here each keeps its label.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -302,9 +302,9 @@ def _compare(
     """J and F of every target on every frame, in the order of `targets`.
 
     Args:
-        one_owner: DAVIS rules: the first of overlapping masks keeps a pixel, and a target without a track is an empty
-            mask instead of a score of 0.
-        skip_void: leave pixels with the label 255 out.
+        one_owner: rules of DAVIS: the first of overlapping masks keeps a pixel, and a target without a track is an
+            empty mask instead of a score of 0.
+        skip_void: leave out pixels with the label 255.
     """
     tracks = {target.track.expression.id: target.track for target in targets if target.track}
     position = {name: t for t, name in enumerate(prediction.frame_names)} if prediction else {}
@@ -347,7 +347,7 @@ def _score_frame(
 
 
 def _masks(tracks: Iterable[MaskTrack], t: int, *, one_owner: bool) -> Iterable[tuple[str, Mask]]:
-    """Masks of frame `t` by expression; equal masks are one array, so that they are decoded and scored once."""
+    """Masks of frame `t` by expression. Equal masks are one array, so that they are decoded and scored once."""
     decoded: dict[bytes, Mask] = {}
     taken: Mask | None = None
     for track in tracks:
@@ -362,7 +362,7 @@ def _masks(tracks: Iterable[MaskTrack], t: int, *, one_owner: bool) -> Iterable[
 
 
 def _by_rows(mask: Mask) -> Mask:
-    """The mask with its rows contiguous, as labels are; run lengths decode column by column, and numpy turns slowly."""
+    """The mask with contiguous rows, like labels. Run lengths decode column by column, and numpy transposes slowly."""
     return cv2.transpose(mask.T.view(np.uint8)).view(np.bool_)
 
 

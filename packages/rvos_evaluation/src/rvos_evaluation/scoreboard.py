@@ -18,11 +18,11 @@ from rvos_evaluation.evaluation import Evaluation, Means
 from rvos_evaluation.metrics import Statistics
 from rvos_evaluation.protocols import TargetScores
 
-LISTED = 10  # missing or unscored items shown below the table; the files list all
+LISTED = 10  # missing or unscored items below the table; the files list all
 
 
 def as_table(evaluation: Evaluation) -> RenderableType:
-    """One row per video, the overall mean below, then what is missing."""
+    """One row for each video, the overall mean below, then what is missing."""
     table = Table(title=f"{evaluation.run}, protocol {evaluation.protocol}", title_justify="left")
     table.add_column("video", no_wrap=True)
     for name in ("targets", "J&F", "J", "F"):
@@ -36,12 +36,12 @@ def as_table(evaluation: Evaluation) -> RenderableType:
     return Group(
         table,
         *_list("missing in the run", evaluation.missing),
-        *_list("not scored, no annotation asks for it", evaluation.unscored),
+        *_list("not scored because not annotated", evaluation.unscored),
     )
 
 
 def as_json(evaluation: Evaluation) -> str:
-    """Everything, down to single frames."""
+    """Everything, with the scores of every frame."""
     tree = {
         "run": evaluation.run,
         "protocol": evaluation.protocol,
@@ -58,13 +58,13 @@ def as_json(evaluation: Evaluation) -> str:
 
 
 def targets_as_csv(evaluation: Evaluation) -> str:
-    """One row per expression or object."""
+    """One row for each expression or object."""
     rows = ({"video": video.video, **_row(one)} for video in evaluation.videos for one in video.targets)
     return _csv(rows)
 
 
 def frames_as_csv(evaluation: Evaluation) -> str:
-    """One row per scored frame of an expression or object."""
+    """One row for each scored frame of an expression or object."""
     rows = (
         {"video": video.video, **_identity(one), "frame": frame, "J": j, "F": f}
         for video in evaluation.videos
@@ -75,7 +75,7 @@ def frames_as_csv(evaluation: Evaluation) -> str:
 
 
 def videos_as_csv(evaluation: Evaluation) -> str:
-    """One row per video."""
+    """One row for each video."""
     rows = (
         {"video": video.video, "targets": len(video.targets), **_means(Means.over(video.targets))}
         for video in evaluation.videos
@@ -135,7 +135,7 @@ def _target(one: TargetScores) -> dict[str, object]:
 
 
 def _csv(rows: Iterable[Mapping[str, object]]) -> str:
-    """Rows with the same keys, of which there is at least one, under a line of those keys."""
+    """A line with the keys, then the rows; all rows have the same keys, and there is at least one."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for number, row in enumerate(rows):

@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Results in the order of the items; after an error or Ctrl-C nothing more is started."""
+    """Results in the order of the items. After an error or Ctrl-C nothing more is started."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         try:
             yield from pool.map(work, items)

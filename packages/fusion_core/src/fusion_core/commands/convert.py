@@ -1,4 +1,4 @@
-"""`fusion-core import` and `fusion-core export`: runs from and to the forms that other tools use."""
+"""`fusion-core import` and `fusion-core export`: runs from and to formats of other tools."""
 
 import os
 import shutil
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fusion_core.errors import ConversionError
-from fusion_core.terminal.progress import counted
+from fusion_core.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from mask_interchange import Dataset, RunManifest
 
 
 class Layout(StrEnum):
-    """How exported PNG masks lie in their folder."""
+    """How PNG masks are exported."""
 
     GREY = "grey"
     PALETTE = "palette"
@@ -35,20 +35,18 @@ def import_masks(
         Path | None, typer.Option(help="key_frame.json of the masks, if it is not beside their folder.")
     ] = None,
     dataset: Annotated[
-        Path | None, typer.Option(help="Data set that gives sentences, objects and the order of expressions.")
+        Path | None, typer.Option(help="Data set with the expressions, their order and their objects.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
 ) -> None:
-    """Make a run of PNG masks or COCO JSON, whole or not at all."""
+    """Make a run from PNG masks or COCO JSON, whole or not at all."""
     from mask_interchange import MaskRun, open_dataset
     from mask_interchange.convert import import_annotations, import_coco
 
     if (annotations is None) == (coco is None):
         raise typer.BadParameter("give either --annotations FOLDER or --coco FILE")
     if coco is not None and not (key_frames is None and dataset is None):
-        raise typer.BadParameter(
-            "--key-frames and --dataset go with --annotations; the COCO file has all of that itself"
-        )
+        raise typer.BadParameter("--key-frames and --dataset go with --annotations; a COCO file has all of that")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConversionError(f"{out}: expected a new or empty folder; delete it or give another one with --out")
     opened = open_dataset(dataset, split) if dataset else None
@@ -61,11 +59,11 @@ def import_masks(
     unfinished = out.parent / f".importing-{os.getpid()}-{out.name}"
     try:
         run = MaskRun.create(unfinished, _manifest(source, opened))
-        with run.writing(), counted("videos") as report:
+        with run.writing(), progress_bar("videos") as progress:
             number = 0
             for number, masks in enumerate(videos, start=1):
                 run.write(masks)
-                report(number, None)
+                progress(number, None)
         if out.exists():
             out.rmdir()
         unfinished.rename(out)
@@ -98,7 +96,7 @@ def export_masks(
     ] = Layout.GREY,
     coco: Annotated[Path | None, typer.Option(help="Instead: JSON file of COCO run lengths.")] = None,
 ) -> None:
-    """Write a run as PNG masks or COCO JSON, so that `import` reads the same masks back."""
+    """Write a run as PNG masks or COCO JSON, from which `import` makes the same masks again."""
     from mask_interchange import MaskRun
     from mask_interchange.convert import export_annotations, export_coco
 

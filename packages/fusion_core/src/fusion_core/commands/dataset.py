@@ -1,4 +1,4 @@
-"""`fusion-core check-dataset`: faults of a data set before hours are spent on it."""
+"""`fusion-core check-dataset`: finds the faults of a data set before hours are spent on it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ def check_dataset(
 ) -> None:
     """Name every missing, unreadable or wrongly sized frame and every faulty expression.
 
-    Exit code 0: all is well; 1: faults were found; 2: the data set cannot be opened.
+    Exit code 0: no faults; 1: faults were found; 2: the data set cannot be opened.
     """
     from mask_interchange import open_dataset
 

@@ -5,26 +5,29 @@ from typing import Annotated
 
 import typer
 
-from fusion_core.terminal.progress import counted
+from fusion_core.terminal.progress import progress_bar
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder; PNG masks become one by `fusion-core import`.")],
+    run: Annotated[Path, typer.Argument(help="Run folder; `fusion-core import` makes one from PNG masks.")],
     annotations: Annotated[
         Path, typer.Option(help="Folder of <video>/<frame>.png label images or <video>/<expression>/<frame>.png masks.")
     ],
     protocol: Annotated[str, typer.Option(help="rvos, davis, davis-unsupervised or ref-davis.")] = "rvos",
     dataset: Annotated[
-        Path | None, typer.Option(help="Data set whose videos and expressions are asked for; missing ones score 0.")
+        Path | None,
+        typer.Option(help="Data set with the videos and expressions that are required; missing ones score 0."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for scores.json and the CSV files.")] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, down to single frames, instead of the table.")
+        bool, typer.Option("--json", help="Print JSON with the scores of every frame, instead of the table.")
     ] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per expression, instead of the table.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV, one row for each expression, instead of the table.")
+    ] = False,
 ) -> None:
-    """Score a run against true masks: J, F and J&F per frame, expression and video, and their means."""
+    """Score a run against ground truth: J, F and J&F of frames, expressions and videos, and their means."""
     from mask_interchange import MaskRun, open_dataset
     from rich.console import Console
     from rvos_evaluation import scoreboard
@@ -39,16 +42,16 @@ def evaluate(
         raise typer.BadParameter(f"--protocol is one of {', '.join(Protocol)}, not {protocol!r}")
     if run.is_dir() and not (run / "run.json").exists() and any(run.rglob("*.png")):
         raise EvaluationError(
-            f"{run} is a folder of PNG masks, not a run; make one of it with "
+            f"{run} is a folder of PNG masks, not a run; make a run from it with "
             f"`fusion-core import --annotations {run} --out RUN`"
         )
-    with counted("videos") as report:
+    with progress_bar("videos") as progress:
         evaluation = evaluate_run(
             MaskRun.open(run),
             open_annotations(annotations),
             Protocol(protocol),
             open_dataset(dataset, split) if dataset else None,
-            report,
+            progress,
         )
     if json:
         typer.echo(scoreboard.as_json(evaluation), nl=False)

@@ -1,4 +1,4 @@
-"""`fusion-core fuse`: the votes of the published recipe, or any other."""
+"""`fusion-core fuse`: the votes of the published recipe, or any other vote."""
 
 import errno
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ import typer
 from fusion_core.errors import FusionCoreError, MemberError
 from fusion_core.recipe.graph import Pairing, Vote
 from fusion_core.recipe.published import ICCV2023
-from fusion_core.terminal.progress import counted
+from fusion_core.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
-    from fusion_core.voting.fused_run import Fusion
+    from fusion_core.voting.fused_run import FusedRun
 
 
 def fuse(
-    stage: Annotated[int | None, typer.Option(help="Vote as the published recipe does in its stage 1 or 2.")] = None,
+    stage: Annotated[int | None, typer.Option(help="Vote as in stage 1 or 2 of the published recipe.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the member runs, and of the fused runs of a stage.")] = Path(
         "runs"
     ),
@@ -34,14 +34,14 @@ def fuse(
         str | None,
         typer.Option(
             help="For an expression without a partner: votes needed out of one per member, or `first` for the first"
-            " member's own mask. By default the share that --threshold asks for."
+            " member's own mask. By default the same share as --threshold."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="With --members: the run to write.")] = None,
     pairing: Annotated[
         Pairing,
         typer.Option(
-            help="Which expressions pool their votes: neighbours, those of an object, none, or neighbours that agree."
+            help="Which expressions pool their votes: neighbours, those of one object, none, or neighbours that agree."
         ),
     ] = Pairing.CONSECUTIVE,
     faithful: Annotated[
@@ -51,15 +51,16 @@ def fuse(
 ) -> None:
     """Vote over runs, pixel by pixel.
 
-    Either --stage N, or --members A,B,... with --threshold and --out. Videos that are voted already are left alone
-    unless a member's file changed. Exit code 1: some videos failed; the rest are done.
+    Either --stage N, or --members A,B,... with --threshold and --out. Videos that are voted already stay, unless a
+    member's file has changed. Exit code 1: some videos failed; the rest are done.
     """
     _check_options(stage, members, threshold, leftover, out, pairing, faithful)
     if stage is not None:
-        votes = {runs / vote.name: replace(vote, pairing=pairing) for vote in ICCV2023.stage(stage)}
-        places = {run: [runs / member for member in vote.members] for run, vote in votes.items()}
+        published = [vote if faithful else vote.corrected() for vote in ICCV2023.stage(stage)]
+        votes = {runs / vote.name: replace(vote, pairing=pairing) for vote in published}
+        members_of = {run: [runs / member for member in vote.members] for run, vote in votes.items()}
     else:
-        assert members is not None  # checked above, as are the next two
+        assert members is not None  # checked above, like the next two
         assert threshold is not None
         assert out is not None
         paths = [Path(member) if len(Path(member).parts) > 1 else runs / member for member in members.split(",")]
@@ -71,11 +72,11 @@ def fuse(
             leftover=_leftover(leftover),
             pairing=pairing,
         )
-        votes, places = {out: vote}, {out: paths}
-    _check_members(places)
+        votes, members_of = {out: vote}, {out: paths}
+    _check_members(members_of)
     failed = 0
     for run, vote in votes.items():
-        failed += _vote(run, vote, places[run], faithful)
+        failed += _vote(run, vote, members_of[run])
     if failed:
         raise typer.Exit(1)
 
@@ -93,7 +94,7 @@ def _check_options(
         raise typer.BadParameter("give either --stage N or --members A,B,...")
     if stage is not None and not (threshold is None and leftover is None and out is None):
         raise typer.BadParameter(
-            "--stage brings its own thresholds and names; --threshold, --leftover and --out go with --members"
+            "--stage has its own thresholds and names; --threshold, --leftover and --out go with --members"
         )
     if members is not None and (threshold is None or out is None):
         raise typer.BadParameter("--members needs --threshold and --out")
@@ -111,10 +112,10 @@ def _leftover(text: str | None) -> int | Literal["first"] | None:
     return int(text)
 
 
-def _check_members(places: dict[Path, list[Path]]) -> None:
-    """Every member must be a run already, or be one of the runs that this call makes."""
-    needed = dict.fromkeys(path for paths in places.values() for path in paths)
-    missing = [path for path in needed if path not in places and not (path / "run.json").is_file()]
+def _check_members(members_of: dict[Path, list[Path]]) -> None:
+    """Each member must be an existing run, or one that this call makes."""
+    needed = dict.fromkeys(path for paths in members_of.values() for path in paths)
+    missing = [path for path in needed if path not in members_of and not (path / "run.json").is_file()]
     if missing:
         raise MemberError(
             f"no run at {', '.join(map(str, missing))}; make it with the program of that name (--out {missing[0]}), or"
@@ -122,22 +123,22 @@ def _check_members(places: dict[Path, list[Path]]) -> None:
         )
 
 
-def _vote(out: Path, vote: Vote, places: Sequence[Path], faithful: bool) -> int:
+def _vote(out: Path, vote: Vote, members: Sequence[Path]) -> int:
     """Make one fused run; returns how many videos failed."""
     from mask_interchange import MaskInterchangeError, MaskRun
 
-    from fusion_core.voting.fused_run import Fusion
+    from fusion_core.voting.fused_run import FusedRun
 
-    fusion = Fusion(vote, [MaskRun.open(path) for path in places], out, faithful=faithful)
-    if fusion.start():
-        typer.echo(f"{out}: a member was made anew, so all videos are voted anew")
+    fused = FusedRun(vote, [MaskRun.open(path) for path in members], out)
+    if fused.start():
+        typer.echo(f"{out}: voting all videos again because a member has changed")
     failed = 0
-    with fusion.run.writing(), counted(vote.name) as report:
-        pending = fusion.pending()
+    with fused.run.writing(), progress_bar(vote.name) as progress:
+        pending = fused.pending()
         for done, video in enumerate(pending):
-            report(done, len(pending))
+            progress(done, len(pending))
             try:
-                fusion.fuse(video)
+                fused.fuse(video)
             except (FusionCoreError, MaskInterchangeError) as error:
                 typer.echo(f"failed: {error}", err=True)
                 failed += 1
@@ -146,15 +147,16 @@ def _vote(out: Path, vote: Vote, places: Sequence[Path], faithful: bool) -> int:
                     raise
                 typer.echo(f"failed: the disk is full: {out}; make room, the same command continues", err=True)
                 raise typer.Exit(1) from error
-    already = len(fusion.videos()) - len(pending)
+    already = len(fused.videos()) - len(pending)
     typer.echo(f"{out}: {len(pending) - failed} videos voted, {already} were voted before, {failed} failed")
-    _print_standings(vote, fusion)
+    _print_agreements(fused)
     return failed
 
 
-def _print_standings(vote: Vote, fusion: "Fusion") -> None:
-    """How each member stands to the result, over all pixels of all videos."""
-    width = max(map(len, vote.members))
+def _print_agreements(fused: "FusedRun") -> None:
+    """How each member agrees with the result, over all pixels of all videos."""
+    names = fused.vote.members
+    width = max(map(len, names))
     typer.echo(f"  {'member':{width}}  IoU with result  its pixels overruled  result it missed")
-    for member, standing in zip(vote.members, fusion.standings(), strict=True):
-        typer.echo(f"  {member:{width}}  {standing.iou:15.3f}  {standing.overruled:20.1%}  {standing.missed:16.1%}")
+    for name, one in zip(names, fused.agreements(), strict=True):
+        typer.echo(f"  {name:{width}}  {one.iou:15.3f}  {one.overruled:20.1%}  {one.missed:16.1%}")

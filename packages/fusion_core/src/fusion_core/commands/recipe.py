@@ -1,15 +1,16 @@
-"""`fusion-core recipe`, `fusion-core plan` and `fusion-core run`: the whole recipe."""
+"""`fusion-core recipe`, `fusion-core plan` and `fusion-core run`: a whole recipe."""
 
 import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from program_kit.options import DeviceOption, SplitOption, checked_device
 
 if TYPE_CHECKING:
     from fusion_core.recipe.graph import Recipe
     from fusion_core.results.writer import Results
-    from fusion_core.running.context import Place, Source
+    from fusion_core.running.context import RunContext, Source
     from fusion_core.running.executors.slot import Executor
     from fusion_core.running.runner import Summary
 
@@ -17,8 +18,7 @@ RecipeOption = Annotated[
     str, typer.Option(metavar="NAME|FILE", help="iccv2023, iccv2023-faithful, demo, or a TOML file (docs/recipe.md).")
 ]
 DatasetOption = Annotated[Path, typer.Option(metavar="ROOT", help="Data set in the Ref-YouTube-VOS layout.")]
-SplitOption = Annotated[str | None, typer.Option(help="Split of the data set, where there are several.")]
-RunsOption = Annotated[Path, typer.Option(help="Folder of the runs, one for every node of the recipe.")]
+RunsOption = Annotated[Path, typer.Option(help="Folder of the runs, one for each node of the recipe.")]
 CheckpointOption = Annotated[
     list[str] | None,
     typer.Option(metavar="MODEL=PATH", help="Weights file of one model of the recipe; repeatable."),
@@ -30,13 +30,12 @@ CheckpointsOption = Annotated[
 WeightsOption = Annotated[
     str | None, typer.Option(metavar="random:SEED", help="For models without a file: untrained weights.")
 ]
-DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:i]", help="Where the programs compute.")]
 
 
 def recipe(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe's name, or a TOML file to check.")],
 ) -> None:
-    """Print a recipe as a TOML file, to begin one's own from."""
+    """Print a recipe as a TOML file: a start for a recipe of your own."""
     from fusion_core.recipe.toml import find_recipe, recipe_as_toml
 
     typer.echo(recipe_as_toml(find_recipe(name)), nl=False)
@@ -59,14 +58,13 @@ def plan(
     from fusion_core.terminal.plan_table import as_json, as_table
 
     source = DatasetSource(root=dataset, split=split)
-    place = prepared(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, "auto")
-    made = make_plan(place)
+    made = make_plan(open_context(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, "auto"))
     if json:
-        typer.echo(as_json(place, made))
+        typer.echo(as_json(made))
         return
     from rich.console import Console
 
-    Console().print(as_table(place, made))
+    Console().print(as_table(made))
 
 
 def run(
@@ -83,57 +81,57 @@ def run(
     ] = "local",
     address: Annotated[str | None, typer.Option(help="With --executor ray: the cluster, for example `auto`.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Workers at a time; by default one on every GPU, or one on the CPU.")
+        int | None, typer.Option(min=1, help="Number of workers; by default one on each GPU, or one on the CPU.")
     ] = None,
     annotations: Annotated[
-        Path | None, typer.Option(help="True masks for scores; by default the data set's Annotations, if it has them.")
+        Path | None,
+        typer.Option(help="Ground truth for scores; by default the Annotations of the data set, if it has them."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for submission and scores; by default `result` beside the runs.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Tell what happens as JSON lines.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
 ) -> None:
-    """Make every run of a recipe, then the submission and, where there are true masks, the scores.
+    """Make every run of a recipe, then the submission and, if there is ground truth, the scores.
 
-    The same command goes on where it was stopped, however that happened. A video is made again only if its frames, the
-    masks it is made from, settings or weights have changed. Exit code 1: some videos failed; the rest are done.
+    The same command continues after any interruption. A video is made again only if its frames, the masks it is made
+    from, settings or weights have changed. Exit code 1: some videos failed; the rest are done.
     """
     from fusion_core.recipe.toml import find_recipe
     from fusion_core.results.writer import find_annotations, write_results
     from fusion_core.running.context import DatasetSource
     from fusion_core.running.plan import make_plan
-    from fusion_core.running.runner import run_recipe
+    from fusion_core.running.runner import run_plan
     from fusion_core.terminal.live_table import watching
+    from fusion_core.terminal.progress import progress_bar
 
     if address is not None and executor != "ray":
         raise typer.BadParameter("--address goes with --executor ray")
     source = DatasetSource(root=dataset, split=split)
-    place = prepared(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, device)
+    context = open_context(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, device)
     try:
-        look = make_plan(place)
-        with watching(look, machine=json) as listener:
-            summary = run_recipe(place, _executor(executor, address, place, workers), listener, look)
+        plan = make_plan(context)
+        with watching(plan, json_lines=json) as listener:
+            summary = run_plan(plan, _executor(executor, address, context, workers), listener)
         results = None
         if summary.complete:
-            from fusion_core.terminal.progress import counted
-
-            with counted("scores") as report:
+            with progress_bar("scores") as progress:
                 folder = out or runs.absolute().parent / "result"
-                results = write_results(place, folder, annotations or find_annotations(place), report)
+                results = write_results(context, folder, annotations or find_annotations(context), progress)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         typer.echo("fusion-core: error: the disk is full; make room, the same command continues", err=True)
         raise typer.Exit(1) from error
     if json:
-        _tell_json(summary, results)
+        _print_json(summary, results)
     else:
-        _tell(summary, results)
+        _print(summary, results)
     if not summary.complete:
         raise typer.Exit(1)
 
 
-def prepared(
+def open_context(
     recipe: "Recipe",
     source: "Source",
     runs: Path,
@@ -141,37 +139,35 @@ def prepared(
     checkpoints: Path | None,
     weights: str | None,
     device: str,
-) -> "Place":
-    """What the options ask for: the recipe with its weights, the source opened, and the folder of the runs."""
-    from program_kit.options import checked_device
-
+) -> "RunContext":
+    """What the options name: the recipe with its weights, the source opened, and the folder of the runs."""
     from fusion_core.recipe.weights import named_checkpoints, stored_checkpoints, with_weights
-    from fusion_core.running.runner import prepare
+    from fusion_core.running.context import RunContext
 
     stored = stored_checkpoints(checkpoints, recipe) if checkpoints else {}
     weighted = with_weights(recipe, stored | named_checkpoints(checkpoint or ()), weights)
-    return prepare(weighted, source, runs, checked_device(device))
+    return RunContext.open(weighted, source, runs, checked_device(device))
 
 
-def _executor(name: str, address: str | None, place: "Place", workers: int | None) -> "Executor":
+def _executor(name: str, address: str | None, context: "RunContext", workers: int | None) -> "Executor":
     if name == "ray":
         from fusion_core.running.executors.ray import RayExecutor
 
-        return RayExecutor(address, workers, place.device, max(model.memory for model in place.recipe.models))
+        return RayExecutor(address, workers, context.device, max(model.memory for model in context.recipe.models))
     from fusion_core.running.runner import default_executor
 
-    local = default_executor(place, workers)
+    local = default_executor(context, workers)
     if local.limited_by_memory:
         typer.echo(f"free main memory is enough for {local.slots} workers at a time", err=True)
     return local
 
 
-def _tell(summary: "Summary", results: "Results | None") -> None:
-    """What came of it, for people."""
+def _print(summary: "Summary", results: "Results | None") -> None:
+    """The outcome, for people."""
     from fusion_core.results.ablation import as_markdown
     from fusion_core.terminal.live_table import duration
 
-    tell_failures(summary)
+    print_failures(summary)
     if results is None:
         typer.echo(f"{summary.result}: not complete; the same command tries again what is missing", err=True)
         return
@@ -184,8 +180,8 @@ def _tell(summary: "Summary", results: "Results | None") -> None:
         typer.echo(f"J&F {100 * evaluation.overall.jf:.1f}")
 
 
-def tell_failures(summary: "Summary") -> None:
-    """What could not be made, and how to look at it."""
+def print_failures(summary: "Summary") -> None:
+    """What could not be made, and how to see what goes wrong."""
     import shlex
 
     for job, error in summary.given_up.items():
@@ -194,12 +190,12 @@ def tell_failures(summary: "Summary") -> None:
         again = failure.error == summary.given_up.get(failure.job)
         error = "as above" if again else failure.error
         typer.echo(f"failed: {failure.job}: {failure.video}: {error}", err=True)
-        typer.echo(f"    to look at it: {shlex.join(failure.command)}", err=True)
+        typer.echo(f"    to see what goes wrong: {shlex.join(failure.command)}", err=True)
     for job, videos in summary.blocked.items():
         typer.echo(f"not begun: {job}: {_some(videos)}", err=True)
 
 
-def _tell_json(summary: "Summary", results: "Results | None") -> None:
+def _print_json(summary: "Summary", results: "Results | None") -> None:
     import json
     from dataclasses import asdict
 

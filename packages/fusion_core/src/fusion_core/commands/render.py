@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from program_kit.options import DatasetOption, SplitOption, VideoOption, open_source
 
-from fusion_core.terminal.progress import counted
+from fusion_core.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from mask_interchange import MaskRun, Video
@@ -22,20 +22,20 @@ def render(
     split: SplitOption = None,
     video: VideoOption = None,
     overlay: Annotated[
-        bool, typer.Option("--overlay", help="MP4 of each video with masks and sentences; made if nothing is chosen.")
+        bool, typer.Option("--overlay", help="MP4 of each video with masks and expressions; the default.")
     ] = False,
     masks: Annotated[bool, typer.Option("--masks", help="Grey PNG masks and key frames.")] = False,
     rgba: Annotated[bool, typer.Option("--rgba", help="PNG of every frame, transparent outside the mask.")] = False,
     coco: Annotated[bool, typer.Option("--coco", help="JSON with COCO run lengths.")] = False,
     videos: Annotated[str | None, typer.Option(metavar="ID,ID", help="Only these videos of the run.")] = None,
     fps: Annotated[
-        float, typer.Option(min=0.01, help="Frames a second of overlays of images; video files bring their own.")
+        float, typer.Option(min=0.01, help="Frames a second in overlays of images; video files have their own.")
     ] = 6,
-    font: Annotated[Path | None, typer.Option(help="Font file for the sentences.")] = None,
+    font: Annotated[Path | None, typer.Option(help="Font file for the expressions.")] = None,
 ) -> None:
-    """Write a run's masks in the forms that people and other tools look at.
+    """Write the masks of a run in forms for people and other tools.
 
-    Give the data set or the video that the run was made of. Exit code 1: some videos failed; the rest are written.
+    Give the data set or the video that the run was made from. Exit code 1: some videos failed; the rest are written.
     """
     from mask_interchange import MaskRun
 
@@ -83,11 +83,11 @@ def _render_one(run: "MaskRun", video: "Video | None", name: str, out: Path, wan
     from fusion_core.errors import FusionCoreError, MemberError
     from fusion_core.rendering.outputs import render_video
 
-    with counted(name) as report:
+    with progress_bar(name) as progress:
         try:
             if video is None:
-                raise MemberError("its frames are not in the data set or video that was given")
-            render_video(run, video, out, wanted, report)
+                raise MemberError("the data set or video that was given does not have its frames")
+            render_video(run, video, out, wanted, progress)
         except (FusionCoreError, MaskInterchangeError) as error:
             typer.echo(f"failed: video {name}: {error}", err=True)
             return False

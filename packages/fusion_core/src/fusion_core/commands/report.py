@@ -1,4 +1,4 @@
-"""`fusion-core report`: one page that shows what every run of a recipe says."""
+"""`fusion-core report`: one page that shows every run of a recipe."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from program_kit.options import DatasetOption, SplitOption, VideoOption, open_source
 
-from fusion_core.terminal.progress import counted
+from fusion_core.terminal.progress import progress_bar
 
 
 def report(
@@ -17,16 +17,16 @@ def report(
     recipe: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="Recipe whose runs are shown: a name, or a TOML file.")
     ] = "iccv2023",
-    annotations: Annotated[Path | None, typer.Option(help="True masks, for scores; as `evaluate` takes them.")] = None,
+    annotations: Annotated[Path | None, typer.Option(help="Ground truth for scores, as in `evaluate`.")] = None,
     videos: Annotated[
         str | None, typer.Option(metavar="ID,ID", help="Only these videos; by default all that any run has.")
     ] = None,
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
     max_size: Annotated[
-        int, typer.Option(min=1, metavar="MB", help="Size of the file; pictures get smaller until they fit.")
+        int, typer.Option(min=1, metavar="MB", help="Size limit of the file; pictures get smaller until they fit.")
     ] = 36,
 ) -> None:
-    """Write one HTML page with the recipe, scores, and every run's masks frame by frame, worst disagreement first.
+    """Write one HTML page with the recipe, scores, and the masks of every run, worst disagreement first.
 
     The file needs no network and no other file. Exit code 1: something could not be shown; the page says what.
     """
@@ -37,8 +37,8 @@ def report(
 
     source = open_source(dataset, split, video)
     if video is not None and annotations is not None:
-        raise typer.BadParameter("--annotations goes with --dataset, which says which object a sentence means")
-    with counted("videos") as progress:
+        raise typer.BadParameter("--annotations goes with --dataset, which says which object an expression means")
+    with progress_bar("videos") as progress:
         written = write_report(
             find_recipe(recipe),
             runs,
@@ -47,7 +47,7 @@ def report(
             annotations=open_annotations(annotations) if annotations else None,
             videos=videos.split(",") if videos else None,
             limit=max_size * 1_000_000,
-            report=progress,
+            progress=progress,
         )
     typer.echo(
         f"{out}: {written.expressions} expressions, {written.size / 1e6:.1f} MB,"

@@ -1,4 +1,4 @@
-"""`fusion-core segment`: the whole recipe on one's own video."""
+"""`fusion-core segment`: a whole recipe on one's own video."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -6,26 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from program_kit.options import ExpressionOption, ExpressionsOption
+from program_kit.options import DeviceOption, ExpressionOption, ExpressionsOption
 
 from fusion_core.commands.recipe import (
     CheckpointOption,
     CheckpointsOption,
-    DeviceOption,
     WeightsOption,
-    prepared,
-    tell_failures,
+    open_context,
+    print_failures,
 )
 from fusion_core.recipe.graph import Pairing, Vote
-from fusion_core.terminal.progress import counted
+from fusion_core.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from fusion_core.recipe.graph import Recipe
-    from fusion_core.running.context import Place
+    from fusion_core.running.context import RunContext
     from fusion_core.running.runner import Summary
 
 RUNS = "runs"
-MADE = ("overlay", "masks", "rgba", "masks.json")
+OUTPUTS = ("overlay", "masks", "rgba", "masks.json")
 
 
 def segment(
@@ -40,38 +39,38 @@ def segment(
     checkpoints: CheckpointsOption = None,
     weights: WeightsOption = None,
     pairing: Annotated[
-        Pairing, typer.Option(help="Which sentences mean the same object and pool their votes.")
+        Pairing, typer.Option(help="Which expressions mean the same object and pool their votes.")
     ] = Pairing.NONE,
     device: DeviceOption = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Workers at a time; by default one on every GPU, or one on the CPU.")
+        int | None, typer.Option(min=1, help="Number of workers; by default one on each GPU, or one on the CPU.")
     ] = None,
     fps: Annotated[float, typer.Option(min=0.01, help="Frames a second, if the video is a folder of images.")] = 6,
-    font: Annotated[Path | None, typer.Option(help="Font file for the sentences in the overlay.")] = None,
+    font: Annotated[Path | None, typer.Option(help="Font file for the expressions in the overlay.")] = None,
 ) -> None:
-    """Segment what sentences say in a video: overlay MP4, PNG masks, transparent PNGs, COCO JSON.
+    """Segment what expressions mean in a video: overlay MP4, PNG masks, transparent PNGs, COCO JSON.
 
-    Every run of the recipe stays in OUT/runs; the same command goes on where it was stopped.
+    The runs of the recipe stay in OUT/runs; the same command continues after an interruption.
     """
     from mask_interchange import read_expressions
 
     from fusion_core.recipe.toml import find_recipe
     from fusion_core.running.context import VideoSource
 
-    sentences = [*(expression or ()), *(read_expressions(expressions) if expressions else ())]
-    if not sentences:
+    texts = [*(expression or ()), *(read_expressions(expressions) if expressions else ())]
+    if not texts:
         raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE")
     _check_out(out)
-    source = VideoSource(path=video, expressions=sentences)
+    source = VideoSource(path=video, expressions=texts)
     paired = _paired(find_recipe(recipe), pairing)
-    place = prepared(paired, source, out / RUNS, checkpoint, checkpoints, weights, device)
-    summary = _carry_out(place, workers)
-    tell_failures(summary)
+    context = open_context(paired, source, out / RUNS, checkpoint, checkpoints, weights, device)
+    summary = _run(context, workers)
+    print_failures(summary)
     if not summary.complete:
         typer.echo(f"{out}: not complete; the same command tries again what is missing", err=True)
         raise typer.Exit(1)
     _render(summary, out, Fraction(fps).limit_denominator(1001), font)
-    _tell_found(summary)
+    _print_found(summary)
 
 
 def _check_out(out: Path) -> None:
@@ -82,23 +81,23 @@ def _check_out(out: Path) -> None:
 
 
 def _paired(recipe: "Recipe", pairing: Pairing) -> "Recipe":
-    """Benchmarks say most things twice, users once: recipes pair sentences by their order, which is no use here."""
+    """The recipe with another pairing. Benchmarks name most objects twice in a row, users name them once."""
     nodes = (replace(node, pairing=pairing) if isinstance(node, Vote) else node for node in recipe.nodes)
     return replace(recipe, nodes=tuple(nodes))
 
 
-def _carry_out(place: "Place", workers: int | None) -> "Summary":
+def _run(context: "RunContext", workers: int | None) -> "Summary":
     from fusion_core.running.plan import make_plan
-    from fusion_core.running.runner import default_executor, run_recipe
+    from fusion_core.running.runner import default_executor, run_plan
     from fusion_core.terminal.live_table import watching
 
-    plan = make_plan(place)
+    plan = make_plan(context)
     with watching(plan) as listener:
-        return run_recipe(place, default_executor(place, workers), listener, plan)
+        return run_plan(plan, default_executor(context, workers), listener)
 
 
 def _render(summary: "Summary", out: Path, rate: Fraction, font: Path | None) -> None:
-    """All forms of the result, in place of those of an earlier call."""
+    """Write the result in all forms; they replace those of an earlier call."""
     import os
     import shutil
 
@@ -110,12 +109,12 @@ def _render(summary: "Summary", out: Path, rate: Fraction, font: Path | None) ->
     unfinished = out / f".rendering-{os.getpid()}"
     wanted = Wanted(overlay=True, rgba=True, rate=rate, font=font)
     try:
-        for video in summary.place.dataset.videos.values():
-            with counted("frames") as report:
-                render_video(result, video, unfinished, wanted, report)
-        write_masks(result, unfinished, summary.place.dataset.videos)
-        write_coco(result, unfinished, summary.place.dataset.videos)
-        for name in MADE:
+        for video in summary.context.dataset.videos.values():
+            with progress_bar("frames") as progress:
+                render_video(result, video, unfinished, wanted, progress)
+        write_masks(result, unfinished, summary.context.dataset.videos)
+        write_coco(result, unfinished, summary.context.dataset.videos)
+        for name in OUTPUTS:
             if (out / name).is_dir():
                 shutil.rmtree(out / name)
             (unfinished / name).replace(out / name)
@@ -124,11 +123,11 @@ def _render(summary: "Summary", out: Path, rate: Fraction, font: Path | None) ->
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _tell_found(summary: "Summary") -> None:
-    """On how many frames each sentence has a mask."""
+def _print_found(summary: "Summary") -> None:
+    """On how many frames each expression has a mask."""
     from mask_interchange import MaskRun
 
-    for video in summary.place.dataset.videos:
+    for video in summary.context.dataset.videos:
         masks = MaskRun.open(summary.result).read(video)
         for track in masks.tracks:
             found = int((track.runs.areas() > 0).sum())

@@ -7,7 +7,7 @@ import typer
 
 
 def show(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
-    """Print who made a run, of what, and what is in it."""
+    """Print the manifest of a run, and how much is in it."""
     from mask_interchange import MaskRun
 
     opened = MaskRun.open(run)

@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fusion_core.terminal.progress import counted
+from fusion_core.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
-    from fusion_core.submission.checker import SubmissionReport
+    from fusion_core.submission.checker import SubmissionCheck
 
-LISTED = 10  # findings of one kind printed in the text report
+LISTED = 10  # findings of one kind that the text shows
 
 DatasetOption = Annotated[
-    Path | None, typer.Option(help="Data set that says which videos, expressions and frames are asked for.")
+    Path | None, typer.Option(help="Data set with the videos, expressions and frames that are required.")
 ]
 SplitOption = Annotated[str | None, typer.Option(help="Split of the data set, for example test.")]
 
 
 def submit(
-    run: Annotated[Path, typer.Argument(help="Run folder to hand in.")],
+    run: Annotated[Path, typer.Argument(help="Run folder to submit.")],
     out: Annotated[Path, typer.Option(help="Zip file to write.")],
     dataset: DatasetOption = None,
     split: SplitOption = None,
@@ -29,10 +29,10 @@ def submit(
 
     from fusion_core.submission.writer import write_submission
 
-    with counted("videos") as report:
+    with progress_bar("videos") as progress:
         opened = open_dataset(dataset, split) if dataset else None
-        masks = write_submission(MaskRun.open(run), out, opened, report)
-    note = "" if dataset else "; completeness was not checked, which --dataset does"
+        masks = write_submission(MaskRun.open(run), out, opened, progress)
+    note = "" if dataset else "; completeness was not checked, give --dataset for that"
     typer.echo(f"wrote {masks} masks to {out}{note}")
 
 
@@ -47,14 +47,14 @@ def check_submission(
 
     from fusion_core.submission.checker import check_submission
 
-    with counted("masks") as report:
-        result = check_submission(file, open_dataset(dataset, split) if dataset else None, report)
+    with progress_bar("masks") as progress:
+        result = check_submission(file, open_dataset(dataset, split) if dataset else None, progress)
     typer.echo(_as_json(result) if json else _as_text(result, file))
     if result.faults:
         raise typer.Exit(1)
 
 
-def _as_text(result: "SubmissionReport", file: Path) -> str:
+def _as_text(result: "SubmissionCheck", file: Path) -> str:
     lines = []
     for kind, findings in result.by_kind().items():
         level = "warning" if findings[0] in result.warnings else "FAULT"
@@ -63,7 +63,7 @@ def _as_text(result: "SubmissionReport", file: Path) -> str:
         if len(findings) > LISTED:
             lines.append(f"    and {len(findings) - LISTED} more; --json lists all")
     if not result.complete:
-        lines.append("note: without --dataset missing videos and expressions cannot be seen")
+        lines.append("note: without --dataset, missing videos and expressions cannot be found")
     lines.append(
         f"{file}: {result.masks} masks of {result.videos} videos, {len(result.faults)} faults, "
         f"{len(result.warnings)} warnings"
@@ -71,7 +71,7 @@ def _as_text(result: "SubmissionReport", file: Path) -> str:
     return "\n".join(lines)
 
 
-def _as_json(result: "SubmissionReport") -> str:
+def _as_json(result: "SubmissionCheck") -> str:
     import json
 
     groups = {

@@ -1,11 +1,11 @@
 """Recipes as data: who predicts, what is propagated, which run is voted from which, and how.
 
-A recipe is a graph of nodes; a node is named after the run that it writes. Plain Python data without numpy, so that the
-command line can read it before anything heavy is imported.
+A recipe is a graph of nodes. A node is named after the run that it writes. This is plain Python data, so that the
+command line can read it before anything slow is imported.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -20,11 +20,11 @@ from fusion_core.errors import RecipeError
 OptionValue = str | int | float | bool
 Options = Mapping[str, OptionValue]
 
-OWN_WEIGHTS = "own"  # the program brings weights of its own and is started without any
+OWN_WEIGHTS = "own"  # the program has weights of its own and is started without any
 
 
 class Pairing(StrEnum):
-    """Which expressions of a video pool their votes; docs/recipe.md explains the four and what they cost."""
+    """Which expressions of a video pool their votes; docs/recipe.md explains all four."""
 
     CONSECUTIVE = "consecutive"
     GROUPS = "groups"
@@ -34,16 +34,16 @@ class Pairing(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A program with its configuration and weights: what one worker keeps loaded.
+    """A program with its configuration and weights; one worker loads one model.
 
     Attributes:
-        name: by which nodes, and options such as `--checkpoint NAME=PATH`, call it.
-        program: command line of a program that keeps the contract (docs/mask_format.md, worker protocol). Its first
-            word is a program of this workspace, one on the PATH, or a path.
+        name: what nodes, and options such as `--checkpoint NAME=PATH`, call it.
+        program: command line of a program that follows the worker protocol (docs/mask_format.md). Its first word is a
+            program of this workspace, one on the PATH, or a path.
         options: the program's options; see `option_arguments`.
         checkpoint: weights file.
-        weights: instead of a file: `random:SEED`, or `own` for a program that brings weights.
-        memory: main memory that one worker needs, in GiB; limits how many run at once.
+        weights: instead of a file: `random:SEED`, or `own` for a program that has weights of its own.
+        memory: main memory that one worker needs, in GiB; limits the number of workers.
     """
 
     kind: ClassVar = "model"
@@ -84,7 +84,7 @@ def option_arguments(options: Options) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Predict:
-    """A run that a model makes from frames and sentences.
+    """A run that a model makes from frames and expressions.
 
     Attributes:
         name: the run it writes.
@@ -108,7 +108,7 @@ class Predict:
 
 @dataclass(frozen=True, kw_only=True)
 class Propagate:
-    """A run that is another run's key frames, carried both ways through the video.
+    """A run made from another run's key frames, whose masks are carried both ways through the video.
 
     Attributes:
         name: the run it writes.
@@ -134,18 +134,18 @@ class Propagate:
 
 @dataclass(frozen=True, kw_only=True)
 class Vote:
-    """A run that is voted, pixel by pixel, from the masks of other runs.
+    """A run that is voted, pixel by pixel, from the masks of other runs. Whatever field changes masks stands here only.
 
     Attributes:
         name: the run it writes.
-        members: the runs that vote. The first one also lends its expressions, scores and key frames.
-        threshold: votes that make a pixel foreground when `out_of` votes are cast. A pool of expressions that casts
+        members: the runs that vote. The result has the expressions, scores and key frames of the first one.
+        threshold: votes that make a pixel foreground if `out_of` votes are cast. A pool of expressions that casts
             another number of votes needs the same share of them, rounded up.
-        out_of: see `threshold`; the published rules count votes of a pair, so it is twice the number of members.
-        leftover: what becomes of the expression that stays without a partner because their number is odd: `first`
-            takes the first member's own mask, a number is the votes needed out of one per member, None the share above.
-        leftover_takes_support: the published script mistakes the first member's probabilities for logits when it
-            makes the leftover's mask, so that every pixel above zero counts. Only a faithful vote repeats this.
+        out_of: see `threshold`. The published rules count the votes of a pair, so it is twice the number of members.
+        leftover: the mask of an expression without a partner, because their number is odd: `first` takes the first
+            member's own mask; a number is the votes needed out of one per member; None is the share above.
+        leftover_takes_support: with leftover `first`, take every pixel whose probability is above zero. The published
+            script does so, because it takes probabilities for logits. See `Recipe.faithful`.
         pairing: which expressions pool their votes.
     """
 
@@ -185,17 +185,23 @@ class Vote:
         """The runs it reads."""
         return self.members
 
-    def needed(self, votes: int) -> int:
-        """Votes that make a pixel foreground when a pool casts `votes` of them."""
-        return -(-votes * self.threshold // self.out_of)
+    def votes_needed(self, cast: int, *, leftover: bool) -> int:
+        """Votes that make a pixel foreground in a pool that casts `cast` of them; `leftover`: it has no partner."""
+        if leftover and isinstance(self.leftover, int):
+            return self.leftover
+        return -(-cast * self.threshold // self.out_of)
+
+    def corrected(self) -> "Vote":
+        """The same vote without the published mistake."""
+        return replace(self, leftover_takes_support=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExistingRun:
-    """A run that is there already, made by anybody.
+    """A run that exists already, whoever made it.
 
     Attributes:
-        name: by which other nodes call it.
+        name: what other nodes call it.
         path: its folder.
     """
 
@@ -222,7 +228,7 @@ class AblationStep:
     Attributes:
         label: what was added.
         runs: the runs with this much of the recipe; the row shows the best of them.
-        published: J&F in percent on record, by run.
+        published: published J&F in percent, by run.
     """
 
     label: str
@@ -241,10 +247,10 @@ class Recipe:
     Attributes:
         name: how users call it.
         result: the run that the recipe is for.
-        nodes: after validation in an order in which they can be made.
+        nodes: in an order in which they can be made.
         models: what the nodes load.
         ablation: rows of its table, may be empty.
-        faithful: repeat the published vote's mistake (`Vote.leftover_takes_support`).
+        faithful: repeat the published mistake in votes with `leftover_takes_support`; see `carried_out`.
     """
 
     name: str
@@ -283,14 +289,18 @@ class Recipe:
         """What a node loads."""
         return self._models[node.model]
 
+    def carried_out(self, vote: Vote) -> Vote:
+        """A vote of the recipe as it is carried out: only a faithful recipe repeats the published mistake."""
+        return vote if self.faithful else vote.corrected()
+
     def round(self, node: Node) -> int:
-        """How many propagations, one after the other, the node's run stands on at most."""
+        """How many propagations, one after the other, lead to the node's run at most."""
         below = max((self.round(self.node(name)) for name in node.inputs), default=0)
         return below + isinstance(node, Propagate)
 
     @cached_property
     def stages(self) -> tuple[tuple[Vote, ...], ...]:
-        """The votes, apart by the propagations between them: the published recipe has two stages."""
+        """The votes, grouped by the number of propagations before them; the published recipe has two stages."""
         votes = [node for node in self.nodes if isinstance(node, Vote)]
         rounds = sorted({self.round(vote) for vote in votes})
         return tuple(tuple(vote for vote in votes if self.round(vote) == number) for number in rounds)

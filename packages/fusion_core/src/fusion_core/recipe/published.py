@@ -84,7 +84,7 @@ ICCV2023 = Recipe(
     ),
 )
 
-# The same with every fault of the published scripts and runners repeated.
+# The same, with every fault of the published scripts and runners.
 FAITHFUL = replace(
     ICCV2023,
     name="iccv2023-faithful",
@@ -95,9 +95,9 @@ FAITHFUL = replace(
     ),
 )
 
-# The same graph with the small weights that come with the programs. They were trained for one size of frames, so MUTR's
-# second run has the size of the first. Drawn videos say one to three sentences of an object, so neighbours are pooled
-# only where the members agree that they mean the same.
+# The same graph with the small weights that are bundled with the programs. They were trained with one frame size, so
+# MUTR's second run has the size of the first. In synthetic videos an object has one to three expressions, so neighbours
+# pool only if the members agree that they mean the same object.
 _DEMO_CONFIGS = {"vit_huge": "demo-vit", "convnext": "demo-convnext"}
 
 

@@ -1,7 +1,7 @@
 """Recipes of users, in TOML; docs/recipe.md describes every key.
 
-The standard library gives the values and the line of a syntax error; the positions of keys come from the tree-sitter
-grammar, since no error about a value could name its line otherwise.
+The standard library gives the values, and the line of a syntax error. The lines of keys come from the tree-sitter
+grammar, so that an error about a value can name its line.
 """
 
 import json
@@ -41,12 +41,12 @@ Keys = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class TomlFile:
-    """A file's values, and where its keys stand.
+    """The values of a file, and the lines of its keys.
 
     Attributes:
         path: for messages.
         values: the whole tree.
-        lines: line, counted from 1, where each table and key is named first, by the keys that lead there.
+        lines: line, counted from 1, on which each table and key is named first, by the keys that lead there.
     """
 
     path: Path
@@ -63,7 +63,7 @@ def read_toml(path: Path) -> TomlFile:
     """Read a TOML file.
 
     Raises:
-        RecipeError: it cannot be read, is not TOML (names line and column), or is larger than `MAX_BYTES`.
+        RecipeError: it cannot be read, is not TOML (names line and column), or has more than `MAX_BYTES` bytes.
     """
     try:
         with open(path, "rb") as file:
@@ -84,7 +84,7 @@ def read_toml(path: Path) -> TomlFile:
 
 
 def _named(text: bytes) -> Iterator[tuple[Keys, int]]:
-    """Keys of all tables and values in a sound TOML text, and their lines."""
+    """Keys of all tables and values in a valid TOML text, and their lines."""
     grammar = tree_sitter.Language(tree_sitter_toml.language())
     for item in tree_sitter.Parser(grammar).parse(text).root_node.named_children:
         if item.type == "pair":
@@ -121,10 +121,10 @@ def _keys(node: tree_sitter.Node) -> Keys:
 
 
 def find_recipe(name: str) -> Recipe:
-    """A recipe by its name, or from the TOML file of that path.
+    """A recipe by its name, or from the TOML file with that path.
 
     Raises:
-        RecipeError: there is neither, or the file is at fault (names the line).
+        RecipeError: there is neither, or the file has a mistake (names the line).
     """
     if name in RECIPES:
         return RECIPES[name]
@@ -135,7 +135,7 @@ def find_recipe(name: str) -> Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in a TOML file. Relative paths in it start at the file's folder.
+    """The recipe in a TOML file. Paths in it are relative to the file's folder.
 
     Raises:
         RecipeError: names the file, the line and what to write instead.
@@ -150,7 +150,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 class _Table:
-    """A table of the file from which every key must be taken."""
+    """A table of the file. Every key must be taken, so that unknown ones are noticed."""
 
     def __init__(self, file: TomlFile, keys: Keys, values: Mapping[str, Any]) -> None:
         self._file = file
@@ -167,7 +167,7 @@ class _Table:
         return self._file.fault(f"{where}: {message}", (*self._keys, *key))
 
     def take(self, key: str, expected: str, kinds: type | tuple[type, ...], default: Any = _MISSING) -> Any:
-        """Remove a value and check its type; `expected` describes that for people."""
+        """Remove a value and check its type; `expected` describes the type for people."""
         if key not in self._values:
             if default is _MISSING:
                 raise self.fault(f"the key {key!r} is missing; expected {expected}")
@@ -198,7 +198,7 @@ class _Table:
         return self._file.path.parent / value if isinstance(value, str) else value
 
     def each(self, kind: str, make: "Callable[[_Table], T]") -> list[T]:
-        """What `make` makes of each of the tables `[kind.NAME]`."""
+        """What `make` returns for each of the tables `[kind.NAME]`."""
         made = []
         for name, values in self.take(kind, f"tables [{kind}.NAME]", dict, {}).items():
             if not isinstance(values, dict):
@@ -294,7 +294,7 @@ def _ablation(table: _Table) -> AblationStep:
 
 
 def recipe_as_toml(recipe: Recipe) -> str:
-    """A recipe as the text of a file that `read_recipe` reads, to begin one's own from."""
+    """A recipe as the text of a file that `read_recipe` reads; a start for a recipe of one's own."""
     head = {"name": recipe.name, "result": recipe.result, **({"faithful": True} if recipe.faithful else {})}
     parts = ["".join(_assignments(head))]
     for one in (*recipe.models, *recipe.nodes):
@@ -306,19 +306,19 @@ def recipe_as_toml(recipe: Recipe) -> str:
 
 
 def _entries(one: Model | Node) -> dict[str, Any]:
-    """The keys of a model's or node's table that differ from what is taken without them."""
+    """The keys in the table of a model or node, except those with their default."""
     match one:
         case Model():
             program = one.program[0] if len(one.program) == 1 else one.program
             paths = {"checkpoint": one.checkpoint and str(one.checkpoint.absolute()), "weights": one.weights}
             entries = {"program": program, "options": one.options, **paths}
-            return _said(entries) | ({"memory": one.memory} if one.memory != Model.memory else {})
+            return _given(entries) | ({"memory": one.memory} if one.memory != Model.memory else {})
         case ExistingRun():
             return {"path": str(one.path.absolute())}
         case Predict():
-            return _said({"model": one.model, "options": one.options})
+            return _given({"model": one.model, "options": one.options})
         case Propagate():
-            return _said({"model": one.model, "source": one.source, "options": one.options})
+            return _given({"model": one.model, "source": one.source, "options": one.options})
         case Vote():
             cast = len(one.members) * (1 if one.pairing is Pairing.NONE else 2)
             entries = {
@@ -329,10 +329,10 @@ def _entries(one: Model | Node) -> dict[str, Any]:
                 "leftover_takes_support": one.leftover_takes_support or None,
                 "pairing": str(one.pairing) if one.pairing is not Pairing.CONSECUTIVE else None,
             }
-            return _said(entries)
+            return _given(entries)
 
 
-def _said(entries: Mapping[str, Any]) -> dict[str, Any]:
+def _given(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if value is not None and value != {}}
 
 
@@ -346,7 +346,7 @@ def _key(name: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """Text, numbers, lists and tables as TOML; JSON writes all but tables the same way."""
+    """Text, numbers, lists and tables as TOML; all but tables look the same in JSON."""
     if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{_key(key)} = {_value(inner)}' for key, inner in value.items())} }}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

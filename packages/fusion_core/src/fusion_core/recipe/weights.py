@@ -1,4 +1,4 @@
-"""Which weights the models of a recipe get: files by name, a folder of them, or none that mean anything."""
+"""Which weights the models of a recipe get: files by name, a folder of them, or random ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,15 +10,15 @@ from fusion_core.recipe.toml import read_toml
 
 
 def with_weights(recipe: Recipe, checkpoints: Mapping[str, Path], weights: str | None = None) -> Recipe:
-    """A recipe whose models have the weights that were asked for.
+    """A recipe whose models have the weights that the user chose.
 
     Args:
-        recipe: what it says itself stays, unless something else is asked for.
+        recipe: its own weights stay, unless others are given.
         checkpoints: files, by the model's name.
-        weights: `random:SEED`, for models that have no file and name no weights themselves.
+        weights: `random:SEED`, for models without a file and without weights in the recipe.
 
     Raises:
-        RecipeError: a name is not one of its models, or a file is not there.
+        RecipeError: a name is not one of its models, or a file does not exist.
     """
     known = [model.name for model in recipe.models]
     for name, path in checkpoints.items():
@@ -41,7 +41,7 @@ def named_checkpoints(options: Sequence[str]) -> dict[str, Path]:
     """Files of options of the form `NAME=PATH`.
 
     Raises:
-        RecipeError: an option has another form, or a name twice.
+        RecipeError: an option has another form, or a name is given twice.
     """
     found: dict[str, Path] = {}
     for option in options:
@@ -55,10 +55,10 @@ def named_checkpoints(options: Sequence[str]) -> dict[str, Path]:
 
 
 def stored_checkpoints(path: Path, recipe: Recipe) -> dict[str, Path]:
-    """Files that a TOML file names (`soc = "joint_base.tar"`, from its own folder), or that lie in a folder as `soc.*`.
+    """Files that a TOML file names (`soc = "joint_base.tar"`, relative to it), or that are in a folder as `soc.*`.
 
     Raises:
-        RecipeError: the file is at fault (names the line), or the folder has two files of one name.
+        RecipeError: the file has a mistake (names the line), or the folder has two files for one model.
     """
     if not path.is_dir():
         file = read_toml(path)
@@ -72,7 +72,7 @@ def stored_checkpoints(path: Path, recipe: Recipe) -> dict[str, Path]:
     for model in recipe.models:
         files = sorted(file for file in path.glob(f"{model.name}.*") if file.is_file())
         if len(files) > 1:
-            raise RecipeError(f"{path}: {files[0].name} and {files[1].name} both are for the model {model.name!r}")
+            raise RecipeError(f"{path}: {files[0].name} and {files[1].name} are both for the model {model.name!r}")
         if files:
             found[model.name] = files[0]
     return found

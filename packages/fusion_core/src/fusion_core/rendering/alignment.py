@@ -1,12 +1,12 @@
-"""Masks beside the frames that they are said to be of."""
+"""Check that masks match a video."""
 
 from mask_interchange import Video, VideoMasks
 
 from fusion_core.errors import MemberError
 
 
-def fitting(masks: VideoMasks, video: Video, run: str) -> VideoMasks:
-    """The masks, if they are of these frames.
+def matching(masks: VideoMasks, video: Video, run: str) -> VideoMasks:
+    """The masks, if they are of the frames of this video.
 
     Raises:
         MemberError: size, number or names of the frames differ; names the run and both values.

@@ -1,4 +1,4 @@
-"""Colours that tell expressions apart, over any picture and for colour-blind eyes."""
+"""Colours that distinguish expressions, on any picture and for colour-blind people."""
 
 import colorsys
 
@@ -18,7 +18,7 @@ GOLDEN_RATIO = 0.618034  # hues a golden ratio apart never repeat and stay apart
 
 
 def colours(count: int) -> list[Colour]:
-    """`count` different colours; more than the palette has are hues spread around the circle."""
+    """`count` different colours. After those of the palette come hues spread around the circle."""
     further = (
         colorsys.hsv_to_rgb((0.78 + i * GOLDEN_RATIO) % 1, (0.85, 0.55)[i % 2], (0.95, 0.7, 0.85)[i % 3])
         for i in range(count - len(PALETTE))

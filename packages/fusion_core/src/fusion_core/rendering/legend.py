@@ -1,4 +1,4 @@
-"""The sentences of a video with their colours, drawn once and laid over every frame."""
+"""The expressions of a video with their colours: one picture, laid over every frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SMALLEST, LARGEST = 9, 72  # pixels
 ROOM = 0.45  # share of the frame's height that the legend may cover
 BACKGROUND = (0, 0, 0, 165)
 
-# Looked up on the system, in this order, for sentences that the font inside Pillow has no letters for.
+# Looked up on the system, in this order, if the font inside Pillow lacks letters of an expression.
 SYSTEM_FONTS = (
     "NotoSans-Regular.ttf",
     "DejaVuSans.ttf",
@@ -33,39 +33,39 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 class FontError(FusionCoreError):
-    """Sentences that no font at hand can write."""
+    """Expressions that no available font can write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Legend:
-    """A picture to be laid over the top left of every frame.
+    """A picture for the top left of every frame.
 
     Attributes:
         colour: float32 [h, w, 3], 0 to 255.
-        cover: float32 [h, w, 1], 0 where the frame shows through, 1 where it does not.
+        cover: float32 [h, w, 1], 0 where only the frame is seen, 1 where only the picture is.
     """
 
     colour: npt.NDArray[np.float32]
     cover: npt.NDArray[np.float32]
 
     def lay_over(self, frame: npt.NDArray[np.uint8]) -> None:
-        """Draw it on a frame RGB uint8 [H, W, 3], in place."""
+        """Lay it over a frame RGB uint8 [H, W, 3], in place."""
         height, width = self.cover.shape[:2]
         under = frame[:height, :width]
         under[:] = np.rint(self.cover * self.colour + (1 - self.cover) * under)
 
 
-def draw_legend(sentences: Sequence[tuple[str, Colour]], size: Size, font: Path | None = None) -> Legend:
-    """Sentences with a patch of their colour each, for frames of `size`.
+def make_legend(expressions: Sequence[tuple[str, Colour]], size: Size, font: Path | None = None) -> Legend:
+    """The texts of expressions, each with a patch of its colour, for frames of `size`.
 
-    Letters have a set share of the frame's height. They get smaller, and in the end sentences shorter, where that takes
-    too much of the frame.
+    Letters have a fixed share of the frame's height. If that takes too much of the frame, they get smaller, and then
+    the texts shorter.
 
     Raises:
-        FontError: the font file cannot be read, or neither it nor the system has the letters.
+        FontError: the font file cannot be read or lacks letters, or no font of the system has them.
     """
     height, width = size
-    shown = [" ".join(text.split()) for text, _ in sentences]
+    shown = [" ".join(text.split()) for text, _ in expressions]
     name = _font_for("".join(shown), font)
     letters = min(max(round(min(size) * LETTERS), SMALLEST), LARGEST)
     while True:
@@ -76,11 +76,11 @@ def draw_legend(sentences: Sequence[tuple[str, Colour]], size: Size, font: Path 
         if sum(map(len, wrapped)) <= room or letters == SMALLEST:
             break
         letters = max(SMALLEST, int(letters * 0.9))
-    return _paint(_lines(wrapped, [colour for _, colour in sentences], room), type_, letters, line, size)
+    return _paint(_lines(wrapped, [colour for _, colour in expressions], room), type_, letters, line, size)
 
 
 def _lines(wrapped: Sequence[list[str]], colours: Sequence[Colour], room: int) -> list[tuple[str, Colour | None]]:
-    """Lines to write, the first of each sentence with its colour; if there are too many, each sentence is cut."""
+    """Lines to write, the first of each text with its colour. If there are too many, each text is cut."""
     each = len(max(wrapped, key=len)) if sum(map(len, wrapped)) <= room else max(1, room // len(wrapped))
     shown = len(wrapped) if len(wrapped) <= room else room - 1
     lines: list[tuple[str, Colour | None]] = []
@@ -89,11 +89,11 @@ def _lines(wrapped: Sequence[list[str]], colours: Sequence[Colour], room: int) -
         lines += [(text, None if at else colour) for at, text in enumerate(kept)]
     if shown == len(wrapped):
         return lines
-    return [*lines, (f"and {len(wrapped) - shown} more" if shown else f"{len(wrapped)} sentences", None)]
+    return [*lines, (f"and {len(wrapped) - shown} more" if shown else f"{len(wrapped)} expressions", None)]
 
 
 def _wrap(text: str, font: Font, width: int) -> list[str]:
-    """Lines no wider than `width` pixels, broken between words and where a word is too long, within it."""
+    """Lines of at most `width` pixels, broken between words; words that are too long are broken too."""
     lines, line = [], ""
     for word in text.split(" "):
         longer = f"{line} {word}" if line else word
@@ -128,14 +128,14 @@ def _paint(lines: list[tuple[str, Colour | None]], font: Font, letters: int, lin
 
 
 def _font_for(text: str, file: Path | None) -> str | None:
-    """Name or path of a font that has every letter of the text; None is the one inside Pillow."""
+    """Name or path of a font that has all letters of the text; None is the one inside Pillow."""
     if file is not None:
         try:
             font = ImageFont.truetype(str(file), 20)
         except OSError as error:
             raise FontError(f"{file}: not a readable font: {error}") from error
         if missing := _missing(font, text):
-            raise FontError(f"{file}: has no {missing!r}, which stands in a sentence; give another font with --font")
+            raise FontError(f"{file}: has no {missing!r}, which an expression needs; give another font with --font")
         return str(file)
     if not _missing(_font(None, 20), text):
         return None
@@ -148,20 +148,20 @@ def _font_for(text: str, file: Path | None) -> str | None:
             return name
     missing = _missing(_font(None, 20), text)
     raise FontError(
-        f"no font at hand can write {missing!r}, which stands in a sentence; give one that can with --font FILE"
+        f"no available font can write {missing!r}, which an expression needs; give one that can with --font FILE"
     )
 
 
 def _missing(font: Font, text: str) -> str:
-    """The characters that the font draws as it draws what no font has."""
+    """The characters that look like one that no font has."""
 
-    def drawn(letter: str) -> bytes:
+    def picture_of(letter: str) -> bytes:
         picture = Image.new("L", (40, 40))
         ImageDraw.Draw(picture).text((5, 5), letter, fill=255, font=font)
         return picture.tobytes()
 
-    nothing = drawn("\uffff")
-    return "".join(sorted(letter for letter in set(text) if letter != " " and drawn(letter) == nothing))
+    unknown = picture_of("\uffff")
+    return "".join(sorted(letter for letter in set(text) if letter != " " and picture_of(letter) == unknown))
 
 
 def _font(name: str | None, letters: int) -> Font:

@@ -1,6 +1,6 @@
-"""Joins frames, masks and writers: everything that is asked for of one video, in one pass over its frames."""
+"""Joins frames, masks and writers: all outputs of one video, in one pass over its frames."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from mask_interchange import MaskRun, Video, VideoMasks
 from mask_interchange.convert import export_annotations, export_coco
+from program_kit.progress import ProgressCallback
 
 from fusion_core.errors import FusionCoreError
-from fusion_core.rendering.alignment import fitting
+from fusion_core.rendering.alignment import matching
 from fusion_core.rendering.colours import colours
-from fusion_core.rendering.legend import draw_legend
+from fusion_core.rendering.legend import make_legend
 from fusion_core.rendering.overlay import cut_out, lay_over
 from fusion_core.rendering.video_writer import frame_times, write_video
 
 Frame = npt.NDArray[np.uint8]
-Report = Callable[[int, int], None]
 
 
 class RenderError(FusionCoreError):
@@ -31,10 +31,10 @@ class Wanted:
     """What to make of each video.
 
     Attributes:
-        overlay: an MP4 file with the masks in colour and the sentences.
-        rgba: a PNG file per expression and frame, transparent outside the mask.
-        rate: frames a second where the source is images.
-        font: for the sentences; None takes one that has their letters.
+        overlay: an MP4 file with the masks in colour and the expressions.
+        rgba: a PNG file for each expression and frame, transparent outside the mask.
+        rate: frames a second if the source is images.
+        font: for the expressions; None finds one that has their letters.
     """
 
     overlay: bool
@@ -44,17 +44,17 @@ class Wanted:
 
 
 def render_video(
-    run: MaskRun, video: Video, out: Path, wanted: Wanted, report: Report = lambda done, total: None
+    run: MaskRun, video: Video, out: Path, wanted: Wanted, progress: ProgressCallback = lambda done, total: None
 ) -> None:
     """Write `overlay/<video>.mp4` and `rgba/<video>/<expression>/<frame>.png` under `out`.
 
     Raises:
         MemberError: the run's masks are of other frames.
         DatasetError: a frame cannot be read.
-        FontError: no font has the letters of the sentences.
+        FontError: no font has the letters of the expressions.
     """
-    masks = fitting(run.read(video.id), video, run.name)
-    frames = _counted(video, report)
+    masks = matching(run.read(video.id), video, run.name)
+    frames = _counted(video, progress)
     if wanted.rgba:
         frames = _with_cut_outs(frames, masks, out / "rgba" / video.id)
     if not wanted.overlay:
@@ -76,10 +76,10 @@ def write_coco(run: MaskRun, out: Path, videos: Iterable[str]) -> None:
     export_coco(run, out / "masks.json", videos)
 
 
-def _counted(video: Video, report: Report) -> Iterator[Frame]:
+def _counted(video: Video, progress: ProgressCallback) -> Iterator[Frame]:
     for done, frame in enumerate(video.frames(), start=1):
         yield frame
-        report(done, len(video))
+        progress(done, len(video))
 
 
 def _with_cut_outs(frames: Iterator[Frame], masks: VideoMasks, folder: Path) -> Iterator[Frame]:
@@ -98,8 +98,8 @@ def _with_cut_outs(frames: Iterator[Frame], masks: VideoMasks, folder: Path) -> 
 
 def _overlaid(frames: Iterator[Frame], masks: VideoMasks, font: Path | None) -> Iterator[Frame]:
     palette = colours(len(masks.tracks))
-    sentences = [track.expression.text or track.expression.id for track in masks.tracks]
-    legend = draw_legend(list(zip(sentences, palette, strict=True)), masks.size, font) if sentences else None
+    texts = [track.expression.text or track.expression.id for track in masks.tracks]
+    legend = make_legend(list(zip(texts, palette, strict=True)), masks.size, font) if texts else None
     for t, frame in enumerate(frames):
         shown = lay_over(frame, ((track.mask(t), colour) for track, colour in zip(masks.tracks, palette, strict=True)))
         if legend is not None:

@@ -1,4 +1,4 @@
-"""MP4 files with the size and timing of the video they are made of."""
+"""MP4 files with the size and timing of the video that they are made from."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -15,13 +15,13 @@ CODEC = "libx264"
 OPTIONS = {"crf": "18", "preset": "veryfast", "bf": "0"}  # without B-frames packets are in the order of the frames
 BT709 = 1  # FFmpeg's number for colour matrix, primaries and transfer
 LIMITED_RANGE = 1
-TICKS = 90_000  # a second, where the source has no time stamps of its own
+TICKS = 90_000  # a second, if the source has no time stamps of its own
 
 
 def frame_times(video: Video, rate: Fraction) -> list[Fraction]:
-    """Seconds at which each frame is shown: as in the video's file, or at `rate` frames a second for images.
+    """The time of each frame in seconds: as in the video file, or at `rate` frames a second for images.
 
-    Times in a file that are missing or do not rise are replaced by the file's mean rate.
+    If times in a file are missing or do not rise, its mean rate is used.
     """
     stamps: Sequence[Fraction | None] = getattr(video.source, "times", [None] * len(video))
     known = [stamp for stamp in stamps if stamp is not None]
@@ -39,7 +39,7 @@ def write_video(path: Path, frames: Iterable[npt.NDArray[np.uint8]], size: Size,
         path: the .mp4 file.
         frames: as many as there are `times`.
         size: (H, W). Colours have half the resolution, as players expect, unless a side is odd.
-        times: seconds, rising from 0.
+        times: seconds, increasing from 0.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     mean = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else Fraction(1)

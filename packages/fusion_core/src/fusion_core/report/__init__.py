@@ -1,8 +1,8 @@
-"""`fusion-core report`: one self-contained page that shows what every run of a recipe says, frame by frame.
+"""`fusion-core report`: one self-contained page that shows every run of a recipe, frame by frame.
 
 graph          the recipe as boxes and arrows
 disagreement   how far the members of a vote are from its result
-thumbnails     frames and masks made small
-content        what the page knows of one video
+thumbnails     small frames and masks
+content        what the page shows of one video
 page           joins them and writes the file
 """

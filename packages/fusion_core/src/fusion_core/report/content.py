@@ -1,4 +1,4 @@
-"""What the page knows of one video: every run's masks, who voted for what, the true masks, and the disagreement."""
+"""What the page shows of one video: the masks of every run, the votes, the ground truth, and the disagreement."""
 
 import base64
 import json
@@ -26,11 +26,12 @@ from rvos_evaluation.evaluation import Evaluation
 from rvos_evaluation.protocols import Target
 
 from fusion_core.errors import FusionCoreError
-from fusion_core.recipe.graph import Node, Pairing, Vote
-from fusion_core.rendering.alignment import fitting
+from fusion_core.recipe.graph import Node, Vote
+from fusion_core.rendering.alignment import matching
 from fusion_core.report.disagreement import Values, disagreement
 from fusion_core.report.thumbnails import small_frame, small_masks, small_size
 from fusion_core.voting.fuse import aligned
+from fusion_core.voting.fused_run import recorded_vote
 from fusion_core.voting.pairing import pools
 
 
@@ -39,7 +40,7 @@ class Count:
     """How the masks of one expression were voted.
 
     Attributes:
-        voters: run and position of the expression of every mask that was counted.
+        voters: every mask that was counted, as its run and the position of its expression.
         needed: votes that made a pixel foreground.
     """
 
@@ -48,8 +49,8 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrueMasks:
-    """True masks of one expression: the numbers of the annotated frames, and their masks in that order."""
+class GroundTruth:
+    """Ground truth of one expression: the numbers of the annotated frames, and their masks in that order."""
 
     frames: tuple[int, ...]
     runs: RunLengths
@@ -57,26 +58,26 @@ class TrueMasks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoContent:
-    """One video, at full size. Whatever has a value per expression is in the order of `video.expressions`.
+    """One video, at full size. What has a value for each expression is in the order of `video.expressions`.
 
     Attributes:
         tracks: by run, the track of each expression; None where the run has none.
-        counts: by vote, how each expression was voted; None where that cannot be told.
+        counts: by vote, how each expression was voted; None if that is not known.
         truth: of each expression; empty when there are no annotations.
-        disagreement: float64 [T] of each expression; None where nothing was voted.
-        problems: what does not fit, in words.
+        disagreement: float64 [T] of each expression; None if nothing was voted.
+        problems: what could not be shown, in words.
     """
 
     video: Video
     tracks: Mapping[str, tuple[MaskTrack | None, ...]]
     counts: Mapping[str, tuple[Count | None, ...]]
-    truth: tuple[TrueMasks | None, ...]
+    truth: tuple[GroundTruth | None, ...]
     disagreement: tuple[Values | None, ...]
     problems: tuple[str, ...]
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
-        """What was asked for."""
+        """What the video was segmented for."""
         return self.video.expressions
 
 
@@ -86,7 +87,7 @@ class Gatherer:
 
     Attributes:
         nodes: of the recipe.
-        runs: those that are there, by name.
+        runs: those that exist, by name.
         annotations: by video; empty when there are none.
         evaluations: by run; empty when there are no annotations.
     """
@@ -97,9 +98,9 @@ class Gatherer:
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
 
     def gather(self, video: Video) -> VideoContent:
-        """Everything about one video; runs that do not fit it are left out and named among the problems.
+        """Everything about one video. Runs that do not match it are left out and named in the problems.
 
-        A video that comes without expressions has those of the first run.
+        A video without expressions gets those of the first run.
 
         Raises:
             DatasetError: the video itself cannot be read.
@@ -109,7 +110,7 @@ class Gatherer:
         for name, run in self.runs.items():
             if run.has(video.id):
                 try:
-                    read[name] = fitting(run.read(video.id), video, name)
+                    read[name] = matching(run.read(video.id), video, name)
                 except (MaskInterchangeError, FusionCoreError) as error:
                     problems.append(f"video {video.id}: left out: {error}")
         if not video.expressions:
@@ -123,10 +124,11 @@ class Gatherer:
         }
         votes = [node for node in self.nodes if isinstance(node, Vote) and node.name in read]
         counts: dict[str, tuple[Count | None, ...]] = {}
-        for vote in votes:
+        for node in votes:
+            vote = recorded_vote(self.runs[node.name]) or node
             if all(member in read for member in vote.members):
                 try:
-                    counts[vote.name] = _counts(vote, read, _pairing(vote, self.runs[vote.name]), video.expressions)
+                    counts[node.name] = _counts(vote, read, video.expressions)
                 except FusionCoreError as error:
                     problems.append(str(error))
         return VideoContent(
@@ -140,7 +142,7 @@ class Gatherer:
             problems=tuple(problems),
         )
 
-    def _truth(self, video: Video, expression: Expression, problems: list[str]) -> TrueMasks | None:
+    def _truth(self, video: Video, expression: Expression, problems: list[str]) -> GroundTruth | None:
         target = self._target(video.id, expression.id)
         annotation = self.annotations.get(video.id)
         if target is None or annotation is None:
@@ -154,7 +156,7 @@ class Gatherer:
                     masks.append(encode_mask(frame.labels == target.label))
         except EvaluationError as error:
             problems.append(str(error))
-        return TrueMasks(frames=tuple(frames), runs=decode_runs(masks)) if masks else None
+        return GroundTruth(frames=tuple(frames), runs=decode_runs(masks)) if masks else None
 
     def _target(self, video: str, expression: str) -> Target | None:
         scored = (one.targets for run in self.evaluations.values() for one in run.videos if one.video == video)
@@ -167,28 +169,21 @@ def _expressions(masks: VideoMasks) -> tuple[Expression, ...]:
     return tuple(track.expression for track in masks.tracks)
 
 
-def _pairing(vote: Vote, run: MaskRun) -> Pairing:
-    """The rule by which a fused run was voted, or would be by the recipe if its manifest does not tell."""
-    rule = run.manifest.settings.get("pairing")
-    return Pairing(rule) if rule in list(Pairing) else vote.pairing
-
-
-def _counts(
-    vote: Vote, read: Mapping[str, VideoMasks], pairing: Pairing, expressions: Sequence[Expression]
-) -> tuple[Count | None, ...]:
+def _counts(vote: Vote, read: Mapping[str, VideoMasks], expressions: Sequence[Expression]) -> tuple[Count | None, ...]:
     """How a vote counted; as in `voting.fuse.fuse_video`, which made the masks."""
     members = aligned(vote.members, [read[name] for name in vote.members])
     position = {expression.id: index for index, expression in enumerate(expressions)}
     found: dict[str, Count] = {}
-    for pool in pools(pairing, members):
+    for pool in pools(vote.pairing, members):
         ids = [members[0].tracks[index].expression.id for index in pool.expressions]
         if not all(id_ in position for id_ in ids):
             continue
-        names = vote.members[:1] if pool.leftover and vote.leftover == "first" else vote.members
+        takes_first = pool.leftover and vote.leftover == "first"
+        if takes_first and vote.leftover_takes_support:
+            continue  # the result is not one of the masks that the page holds
+        names = vote.members[:1] if takes_first else vote.members
         voters = tuple((name, position[id_]) for name in names for id_ in ids)
-        needed = 1 if len(voters) == 1 else vote.needed(len(voters))
-        if pool.leftover and isinstance(vote.leftover, int):
-            needed = vote.leftover
+        needed = 1 if takes_first else vote.votes_needed(len(voters), leftover=pool.leftover)
         found |= dict.fromkeys(ids, Count(voters=voters, needed=needed))
     return tuple(found.get(expression.id) for expression in expressions)
 
@@ -207,8 +202,8 @@ def _comparisons(
 def as_block(content: VideoContent, frames: Iterable[npt.NDArray[np.uint8]], longest: int) -> str:
     """A video as JSON text with pictures and masks of at most `longest` pixels a side.
 
-    `frames` are WebP pictures in base64. `masks` is a deflated JSON object in base64: COCO run-length strings, each
-    once, and numbers into this list for every track; see `report.js`, which reads it.
+    `frames` are WebP pictures in base64. `masks` is a deflated JSON object in base64: a list of COCO run-length
+    strings, each once, and for every track the indices of its masks in this list. `report.js` reads it.
     """
     small = small_size(content.video.size, longest)
     strings = _Strings()
@@ -223,7 +218,7 @@ def as_block(content: VideoContent, frames: Iterable[npt.NDArray[np.uint8]], lon
             "key": one.key_frame,
         }
 
-    def truth(one: TrueMasks | None) -> dict[str, object] | None:
+    def truth(one: GroundTruth | None) -> dict[str, object] | None:
         if one is None:
             return None
         numbers = strings.numbers(encode_runs(small_masks(one.runs, content.video.size, small)))
@@ -257,14 +252,14 @@ def as_block(content: VideoContent, frames: Iterable[npt.NDArray[np.uint8]], lon
 
 
 class _Strings:
-    """A list of strings in which each stands once: masks repeat where a pool of expressions shares them."""
+    """A list that has each string once: masks repeat if a pool of expressions shares them."""
 
     def __init__(self):
         self.all: list[str] = []
         self._numbers: dict[bytes, int] = {}
 
     def numbers(self, strings: Iterable[bytes]) -> list[int]:
-        """Where these strings stand in the list."""
+        """The indices of these strings in the list."""
         return [self._number(string) for string in strings]
 
     def _number(self, string: bytes) -> int:

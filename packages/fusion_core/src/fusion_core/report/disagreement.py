@@ -1,9 +1,9 @@
 """How far the members of a vote are from its result, frame by frame, on run lengths.
 
 The disagreement of an expression in a frame is 1 minus the mean IoU of members and results: every member of every vote
-of the recipe is compared with what that vote made of the expression. Where both masks are empty the IoU is 1. The
-disagreement of an expression is the mean over its frames: 0 when all members say what was voted, 1 when no member
-shares a pixel with it.
+of the recipe is compared with the result of that vote for the expression. If both masks are empty, the IoU is 1. The
+disagreement of an expression is the mean over its frames: 0 if all members equal the result, 1 if no member shares a
+pixel with it.
 """
 
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ Values = npt.NDArray[np.float64]
 
 
 def disagreement(comparisons: Iterable[tuple[RunLengths, RunLengths]]) -> Values | None:
-    """Disagreement float64 [T] of members with results, given as pairs; None when there is no pair."""
+    """Disagreement float64 [T] of members with results, given as pairs; None if there is no pair."""
     ious = [frame_ious(member, result) for member, result in comparisons]
     return 1 - np.mean(ious, axis=0) if ious else None
 
 
 def frame_ious(one: RunLengths, other: RunLengths) -> Values:
-    """Intersection over union float64 [T] of two tracks of T masks; 1 where both are empty."""
+    """Intersection over union float64 [T] of two tracks of T masks; 1 if both are empty."""
     both = _shared_areas(one, other)
     either = one.areas() + other.areas() - both
     return np.divide(both, either, out=np.ones(len(both)), where=either > 0)
@@ -31,8 +31,8 @@ def frame_ious(one: RunLengths, other: RunLengths) -> Values:
 def _shared_areas(one: RunLengths, other: RunLengths) -> Values:
     """Pixels in both masks of each frame, whole numbers as float64 [T].
 
-    Laid end to end, the frames are one line. `one`'s area to the left of a position is linear between the ends of its
-    runs, so each stretch of `other` shares with it what that area gains from the stretch's start to its end.
+    Laid end to end, the frames are one line. The area of `one` to the left of a position is linear between the ends of
+    its runs. So each stretch of `other` shares with it what that area gains from the start of the stretch to its end.
     """
     ends, is_foreground, _ = _stretches(one)
     lengths = np.diff(ends, prepend=0)

@@ -1,7 +1,7 @@
-"""A recipe as boxes and arrows: which run is made of which, and where each box stands in the drawing.
+"""A recipe as boxes and arrows: which run is made from which, and where each box is.
 
-Columns go from left to right. Runs without inputs stand in the first one; every other run as far to the right as the
-runs made of it allow, so that arrows are short. Within a column a run stands near the middle of its neighbours.
+Columns go from left to right. Runs without inputs are in the first one. Every other run is as far to the right as the
+runs made from it allow, so that arrows are short. Within a column, a run is near the middle of its neighbours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from fusion_core.recipe.graph import ExistingRun, Node, Vote
 
 ROW, COLUMN_GAP, BOX_HEIGHT, MARGIN = 46, 64, 34, 8  # pixels
 CHARACTER = 7.3  # width of a character of a box's text, in pixels
-SWEEPS = 8  # times that the order within the columns is improved
+SWEEPS = 8  # times that the order in the columns is improved
 
 
 def rule_of(node: Node) -> str:
@@ -28,7 +28,7 @@ def rule_of(node: Node) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """A node's place in the drawing: its left upper corner and width, in pixels."""
+    """The box of a node: its left upper corner and width, in pixels."""
 
     node: Node
     x: float
@@ -42,18 +42,18 @@ class Box:
 
     @property
     def left(self) -> tuple[float, float]:
-        """Where arrows end."""
+        """Arrows end here."""
         return self.x, self.y + BOX_HEIGHT / 2
 
     @property
     def right(self) -> tuple[float, float]:
-        """Where arrows begin."""
+        """Arrows begin here."""
         return self.x + self.width, self.y + BOX_HEIGHT / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawing:
-    """The graph as an SVG template needs it; lengths are pixels.
+class Layout:
+    """The graph, as an SVG template needs it; lengths are pixels.
 
     Attributes:
         arrows: from one run's name to another's, with the path between their boxes.
@@ -66,7 +66,7 @@ class Drawing:
     box_height: float = BOX_HEIGHT
 
 
-def draw(nodes: Sequence[Node]) -> Drawing:
+def lay_out(nodes: Sequence[Node]) -> Layout:
     """Find a place for every node and a path for every arrow."""
     columns = _ordered(_columns(nodes), nodes)
     tallest = max(map(len, columns), default=0)
@@ -83,7 +83,7 @@ def draw(nodes: Sequence[Node]) -> Drawing:
         for node in nodes
         for source in dict.fromkeys(node.inputs)
     )
-    return Drawing(
+    return Layout(
         boxes=tuple(boxes[node.name] for node in nodes),
         arrows=arrows,
         width=round(x - COLUMN_GAP + MARGIN, 1),
@@ -106,15 +106,15 @@ def _columns(nodes: Sequence[Node]) -> list[list[Node]]:
 
 
 def _ordered(columns: list[list[Node]], nodes: Sequence[Node]) -> list[list[Node]]:
-    """Each column sorted by the mean height of what its nodes are joined to, swept to and fro."""
-    joined: dict[str, list[str]] = {node.name: list(node.inputs) for node in nodes}
+    """Each column sorted by the mean height of the neighbours of its nodes, in sweeps to the right and back."""
+    neighbours: dict[str, list[str]] = {node.name: list(node.inputs) for node in nodes}
     for node in nodes:
         for source in node.inputs:
-            joined[source].append(node.name)
+            neighbours[source].append(node.name)
     for sweep in range(SWEEPS):
         for column in columns if sweep % 2 == 0 else reversed(columns):
             heights = _heights(columns)
-            column.sort(key=lambda node: fmean(heights[name] for name in joined[node.name] or [node.name]))
+            column.sort(key=lambda node: fmean(heights[name] for name in neighbours[node.name] or [node.name]))
     return columns
 
 

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -14,6 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from mask_interchange import Dataset, DatasetError, MaskInterchangeError, MaskRun, RunError
 from mask_interchange.files import write_whole
+from program_kit.progress import ProgressCallback
 from rvos_evaluation.annotations import VideoAnnotation
 from rvos_evaluation.errors import EvaluationError
 from rvos_evaluation.evaluation import Evaluation, Means, evaluate_run
@@ -22,12 +23,10 @@ from rvos_evaluation.threads import in_threads
 from fusion_core.errors import FusionCoreError
 from fusion_core.recipe.graph import ExistingRun, Node, Recipe
 from fusion_core.report.content import Gatherer, VideoContent, as_block
-from fusion_core.report.graph import Drawing, draw
+from fusion_core.report.graph import Layout, lay_out
 
 SIDES = (400, 320, 256, 192, 128, 96, 64)  # longer sides of pictures to choose from, in pixels
 SAMPLED = 4  # videos that are packed to see which side fits
-
-Progress = Callable[[int, int | None], None]
 
 
 class ReportError(FusionCoreError):
@@ -36,13 +35,13 @@ class ReportError(FusionCoreError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What became of a report.
+    """What was written.
 
     Attributes:
         size: of the file, in bytes.
         side: longer side of its pictures, in pixels.
         expressions: that it shows.
-        problems: what is left out, in words.
+        problems: what is missing, in words.
     """
 
     size: int
@@ -60,27 +59,27 @@ def write_report(
     annotations: Mapping[str, VideoAnnotation] | None = None,
     videos: Sequence[str] | None = None,
     limit: int,
-    report: Progress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> Written:
     """Write a report on the runs of a recipe.
 
     Args:
         recipe: whose runs are shown.
-        runs: the folder that holds them; runs that are not there yet are drawn as missing.
-        dataset: gives frames and sentences.
+        runs: the folder that holds them; runs that do not exist yet are shown as missing.
+        dataset: has the frames and expressions.
         out: the HTML file.
-        annotations: true masks for scores, from `open_annotations`.
+        annotations: ground truth for scores, from `open_annotations`.
         videos: only these; by default all that any of the runs has.
-        limit: bytes that the file may have. Pictures are made as small as that takes.
-        report: called with videos done and in all; from 0 for every run that is scored, and for the page.
+        limit: size of the file in bytes; pictures get smaller until it fits.
+        progress: called with videos done and in all; starts from 0 for every run that is scored, and for the page.
 
     Raises:
-        ReportError: there is no run or no video to show, or it does not fit into `limit`.
+        ReportError: there is no run or no video to show, or the page is larger than `limit`.
     """
     found = _open_runs(recipe.nodes, runs)
     shown = _chosen(found, dataset, videos)
     wanted = {video: annotations[video] for video in shown if video in annotations} if annotations else {}
-    evaluations, unscored = _evaluate(found, wanted, dataset, report)
+    evaluations, unscored = _evaluate(found, wanted, dataset, progress)
     gatherer = Gatherer(nodes=recipe.nodes, runs=found, annotations=wanted, evaluations=evaluations)
     frame = _Frame(recipe=recipe, runs=found, dataset=dataset, evaluations=evaluations, problems=unscored)
     overhead = len(frame.page(_Packed(entries=(), blocks=(), problems=())))
@@ -90,7 +89,7 @@ def write_report(
             sample = _pack(gatherer, dataset, shown[::step], side, frame)
             if overhead + sample.size * len(shown) / len(shown[::step]) > limit:
                 continue
-        packed = _pack(gatherer, dataset, shown, side, frame, report)
+        packed = _pack(gatherer, dataset, shown, side, frame, progress)
         page = frame.page(packed)
         if len(page) <= limit:
             write_whole(out, page)
@@ -131,13 +130,16 @@ def _chosen(runs: Mapping[str, MaskRun], dataset: Dataset, videos: Sequence[str]
 
 
 def _evaluate(
-    runs: Mapping[str, MaskRun], annotations: Mapping[str, VideoAnnotation], dataset: Dataset, report: Progress
+    runs: Mapping[str, MaskRun],
+    annotations: Mapping[str, VideoAnnotation],
+    dataset: Dataset,
+    progress: ProgressCallback,
 ) -> tuple[dict[str, Evaluation], tuple[str, ...]]:
     """Scores by run, and what could not be scored."""
     evaluations, problems = {}, []
     for name, run in runs.items() if annotations else ():
         try:
-            evaluations[name] = evaluate_run(run, annotations, dataset=dataset, report=report)
+            evaluations[name] = evaluate_run(run, annotations, dataset=dataset, progress=progress)
         except (EvaluationError, MaskInterchangeError) as error:
             problems.append(f"run {name} has no scores: {error}")
     return evaluations, tuple(problems)
@@ -151,9 +153,9 @@ class _Entry:
         video: number of the video on the page.
         name: id of the video.
         expression: its id.
-        index: its place in the video.
-        text: the sentence.
-        disagreement: mean over the frames; None where nothing was voted.
+        index: its position in the video.
+        text: of the expression.
+        disagreement: mean over the frames; None if nothing was voted.
         scores: J&F by run.
     """
 
@@ -168,7 +170,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Packed:
-    """Videos as the page holds them: entries of the list, and a block of JSON per video."""
+    """Videos as the page holds them: entries of the list, and one block of JSON for each video."""
 
     entries: tuple[_Entry, ...]
     blocks: tuple[str, ...]
@@ -180,7 +182,7 @@ class _Packed:
 
     @property
     def opening(self) -> int | None:
-        """The video that the page shows first: where members disagree most."""
+        """The video that the page shows first: the one in which members disagree most."""
         worst = max(self.entries, key=lambda one: -1 if one.disagreement is None else one.disagreement, default=None)
         return None if worst is None else worst.video
 
@@ -191,7 +193,7 @@ def _pack(
     videos: Sequence[str],
     side: int,
     frame: "_Frame",
-    report: Progress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> _Packed:
     def pack(number: int) -> tuple[list[_Entry], str | None, tuple[str, ...]]:
         try:
@@ -201,18 +203,18 @@ def _pack(
             return [], None, (str(error),)
 
     entries, blocks, problems = [], [], []
-    report(0, len(videos))
+    progress(0, len(videos))
     for done, (of_video, block, complaints) in enumerate(in_threads(pack, range(len(videos))), start=1):
         entries += of_video
         blocks.append(block or "null")
         problems += complaints
-        report(done, len(videos))
+        progress(done, len(videos))
     return _Packed(entries=tuple(entries), blocks=tuple(blocks), problems=tuple(problems))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Frame:
-    """Everything on the page but the videos."""
+    """Everything on the page except the videos."""
 
     recipe: Recipe
     runs: Mapping[str, MaskRun]
@@ -221,16 +223,16 @@ class _Frame:
     problems: tuple[str, ...]
 
     @cached_property
-    def drawing(self) -> Drawing:
-        """The recipe's graph."""
-        return draw(self.recipe.nodes)
+    def graph(self) -> Layout:
+        """The graph of the recipe."""
+        return lay_out(self.recipe.nodes)
 
     def _in_columns(self) -> list[Node]:
-        """The recipe's nodes as the graph shows them, column by column."""
-        return [box.node for box in sorted(self.drawing.boxes, key=lambda box: (box.x, box.y))]
+        """The nodes of the recipe as in the graph, column by column."""
+        return [box.node for box in sorted(self.graph.boxes, key=lambda box: (box.x, box.y))]
 
     def entries(self, number: int, content: VideoContent) -> list[_Entry]:
-        """What the list shows of each expression of the video with this number."""
+        """What the list shows of each expression of video `number`."""
         scores = {name: _means_by_expression(one, content.video.id) for name, one in self.evaluations.items()}
         return [
             _Entry(
@@ -259,7 +261,7 @@ class _Frame:
             recipe=self.recipe.name,
             dataset=self.dataset,
             version=version("fusion-core"),
-            drawing=self.drawing,
+            graph=self.graph,
             present=self.runs,
             finished={name: len(run.videos()) for name, run in self.runs.items()},
             scores=_scores(self._in_columns(), self.evaluations),
@@ -301,14 +303,14 @@ def _asset(name: str) -> str:
 
 
 def _in_html(text: str) -> str:
-    """JSON text so that no part of it can end the element that it stands in."""
+    """JSON text that cannot end the HTML element around it."""
     for character in "<>&'":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
 
 
 def _policy(style: str, script: str) -> str:
-    """A content security policy under which the page can load nothing and runs no script but its own."""
+    """A content security policy: the page can load nothing and runs only its own script."""
 
     def hashed(text: str) -> str:
         return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"

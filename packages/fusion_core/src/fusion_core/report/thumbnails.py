@@ -1,6 +1,6 @@
-"""Frames and masks made small enough for a page that holds hundreds of videos.
+"""Small frames and masks, for a page that holds hundreds of videos.
 
-Letters: T masks of H x W pixels, made h x w; R run lengths of all of them.
+Letters: T masks of H x W pixels, reduced to h x w; R run lengths of all of them.
 """
 
 import base64
@@ -15,7 +15,7 @@ QUALITY = 55  # of WebP, 0 to 100
 
 
 def small_size(size: Size, longest: int) -> Size:
-    """(h, w) with a longer side of at most `longest` pixels and the same shape, as near as pixels allow."""
+    """(h, w) with a longer side of at most `longest` pixels and the same shape, as far as whole pixels allow."""
     scale = min(1.0, longest / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -29,10 +29,11 @@ def small_frame(frame: npt.NDArray[np.uint8], size: Size) -> str:
 
 
 def small_masks(runs: RunLengths, size: Size, small: Size) -> RunLengths:
-    """Masks of `size` as masks of the size `small`, each pixel taken from the middle of what it covers.
+    """Masks of `size` reduced to the size `small`; each pixel is the one in the middle of what it covers.
 
-    No mask is painted. Pixel k of a small mask's side is the one in the middle of what it covers of the large side, so
-    a mask that changes after p pixels changes, when small, after as many as there are middles among the first p.
+    No mask is decoded. Pixel k of a side of the small mask is the pixel in the middle of what it covers on the large
+    side. So where the large mask changes after p pixels, the small one changes after as many pixels as there are
+    middles among the first p.
     """
     height, width = size
     rows, columns = _middles_before(height, small[0]), _middles_before(width, small[1])
@@ -40,19 +41,19 @@ def small_masks(runs: RunLengths, size: Size, small: Size) -> RunLengths:
     mask = np.repeat(np.arange(len(runs)), counts)
     ends = np.cumsum(runs.lengths) - mask * height * width
     column, row = np.divmod(ends, height)
-    column_is_kept = np.diff(columns, append=columns[-1])  # a change within a column that is dropped moves to its end
+    column_is_kept = np.diff(columns, append=columns[-1])  # a change within a column that is left out moves to its end
     ends = columns[column] * small[0] + column_is_kept[column] * rows[row]
     return _between(mask, ends, len(runs), small[0] * small[1])
 
 
 def _middles_before(side: int, small: int) -> npt.NDArray[np.int64]:
-    """For p = 0..side, how many of the `small` middles lie among the first p pixels."""
+    """For p = 0..side, how many of the `small` middles are among the first p pixels."""
     middles = (2 * np.arange(small) + 1) * side // (2 * small)
     return np.searchsorted(middles, np.arange(side + 1), side="left")
 
 
 def _between(mask: npt.NDArray[np.int64], changes: npt.NDArray[np.int64], masks: int, pixels: int) -> RunLengths:
-    """Run lengths of masks that change at these positions; two changes at one position are none."""
+    """Run lengths of masks that change at these positions; two changes at one position cancel out."""
     inside = changes < pixels
     line, times = np.unique(mask[inside] * pixels + changes[inside], return_counts=True)
     line = line[times % 2 == 1]

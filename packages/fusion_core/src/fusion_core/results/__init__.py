@@ -1,4 +1,4 @@
-"""What a recipe is for: the submission of its last run, scores, and what each part of the recipe adds.
+"""What a recipe is for: the submission of its final run, scores, and what each part of the recipe adds.
 
 writer     writes them
 ablation   the table of what each part adds

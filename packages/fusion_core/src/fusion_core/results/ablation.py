@@ -1,4 +1,4 @@
-"""What each part of a recipe adds, as a table: measured scores beside those on record."""
+"""What each part of a recipe adds, as a table: measured scores beside published ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Row:
         run: the best of the step's runs.
         jf: its J&F in percent.
         gain: over the step before, None in the first row.
-        published: J&F in percent on record, and the run it is of.
+        published: published J&F in percent, of which run.
     """
 
     label: str

@@ -1,26 +1,24 @@
-"""What a recipe is for: the final run as a submission, and scores where there are true masks.
+"""What a recipe is for: the final run as a submission, and scores if there is ground truth.
 
 OUT/submission.zip      the final run in the challenge's layout
-OUT/scores/             scores of the final run, down to single frames
+OUT/scores/             scores of the final run, with every frame
 OUT/ablation.json|md    what each part of the recipe adds
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mask_interchange import MaskRun
 from mask_interchange.files import write_whole
+from program_kit.progress import ProgressCallback
 from rvos_evaluation.annotations import open_annotations
 from rvos_evaluation.evaluation import Evaluation, evaluate_run
 from rvos_evaluation.scoreboard import write_files
 
 from fusion_core.results.ablation import Row, ablation, as_markdown, scored_runs
-from fusion_core.running.context import DatasetSource, Place
+from fusion_core.running.context import DatasetSource, RunContext
 from fusion_core.submission.writer import write_submission
-
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +28,7 @@ class Results:
     Attributes:
         submission: the zip file.
         masks: how many it holds.
-        scores: of the final run and of those that the ablation needs; empty without true masks.
+        scores: of the final run and of those that the ablation needs; empty without ground truth.
         ablation: rows of the table.
     """
 
@@ -40,52 +38,52 @@ class Results:
     ablation: tuple[Row, ...]
 
 
-def find_annotations(place: Place) -> Path | None:
-    """The folder of true masks that stands beside a data set's frames, if there is one."""
-    if not isinstance(place.source, DatasetSource):
+def find_annotations(context: RunContext) -> Path | None:
+    """The folder with ground truth beside the frames of a data set, if there is one."""
+    if not isinstance(context.source, DatasetSource):
         return None
-    split = place.dataset.split
-    folder = (place.source.root / split if split else place.source.root) / "Annotations"
+    split = context.dataset.split
+    folder = (context.source.root / split if split else context.source.root) / "Annotations"
     return folder if folder.is_dir() else None
 
 
 def write_results(
-    place: Place, out: Path, annotations: Path | None, report: Report = lambda done, total: None
+    context: RunContext, out: Path, annotations: Path | None, progress: ProgressCallback = lambda done, total: None
 ) -> Results:
     """Write the submission of a complete recipe, and score it.
 
     Args:
-        place: what the recipe was carried out on.
+        context: what the recipe was carried out on.
         out: folder to write.
-        annotations: true masks; None leaves the scores out.
-        report: called with videos scored and in all.
+        annotations: ground truth; None for no scores.
+        progress: called with videos scored and in all.
 
     Raises:
-        SubmissionError: the final run lacks something.
+        SubmissionError: the final run is not complete.
         EvaluationError: the annotations do not belong to these runs.
     """
     submission = out / "submission.zip"
-    masks = write_submission(MaskRun.open(place.run(place.recipe.result)), submission, place.dataset)
+    masks = write_submission(MaskRun.open(context.run(context.recipe.result)), submission, context.dataset)
     scores: dict[str, Evaluation] = {}
     rows: tuple[Row, ...] = ()
     if annotations is not None:
-        scores = _scores(place, annotations, report)
-        rows = ablation(place.recipe, scores)
-        write_files(scores[place.recipe.result], out / "scores")
+        scores = _scores(context, annotations, progress)
+        rows = ablation(context.recipe, scores)
+        write_files(scores[context.recipe.result], out / "scores")
         write_whole(out / "ablation.json", (json.dumps([asdict(row) for row in rows], indent=1) + "\n").encode())
         write_whole(out / "ablation.md", as_markdown(rows).encode())
     return Results(submission=submission, masks=masks, scores=scores, ablation=rows)
 
 
-def _scores(place: Place, annotations: Path, report: Report) -> dict[str, Evaluation]:
-    true = open_annotations(annotations)
-    runs = scored_runs(place.recipe)
+def _scores(context: RunContext, annotations: Path, progress: ProgressCallback) -> dict[str, Evaluation]:
+    ground_truth = open_annotations(annotations)
+    runs = scored_runs(context.recipe)
     scores = {}
     for number, run in enumerate(runs):
         scores[run] = evaluate_run(
-            MaskRun.open(place.run(run)),
-            true,
-            dataset=place.dataset,
-            report=lambda done, total, before=number: report(before * total + done, len(runs) * total),
+            MaskRun.open(context.run(run)),
+            ground_truth,
+            dataset=context.dataset,
+            progress=lambda done, total, before=number: progress(before * total + done, len(runs) * total),
         )
     return scores

@@ -1,12 +1,13 @@
-"""A recipe carried out: what is missing is made, what is there is kept.
+"""A recipe is carried out: what is missing is made, what is there is kept. In the order in which a run needs them:
 
 context        what a recipe is carried out on, and where
-plan           what a recipe would do now
-jobs           what one worker is started for; says of every video whether it is done
-scheduler      gives videos to workers
-worker         a program or a vote at work
+provenance     what runs were made from, on disk
 environments   where programs are, and the environments that they run in
-provenance     what runs were made of, on disk
-executors      workers on this machine, or on a Ray cluster
-runner         joins them
+worker         a program, or a vote
+jobs           what one worker is started for; knows of every video whether it is done
+plan           the jobs of a recipe, what is done and what is missing
+events         what is reported meanwhile
+executors      worker slots on this machine, or on a Ray cluster
+scheduler      gives videos to workers
+runner         carries a plan out
 """

@@ -1,14 +1,15 @@
-"""What a recipe is carried out on, and where: its source, as the programs' options name it, and the folder of runs."""
+"""What a recipe is carried out on, and where: the source, as options of programs name it, and the folder of runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from mask_interchange import Dataset, DatasetError, open_dataset, open_video
 from mask_interchange.codec import SUFFIX
 
 from fusion_core.recipe.graph import ExistingRun, Recipe
-from fusion_core.running.provenance import Ledger
+from fusion_core.running.provenance import ProvenanceStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,8 @@ class DatasetSource:
         """Raises DatasetError."""
         return open_dataset(self.root, self.split)
 
-    def arguments(self, *, sentences: bool) -> list[str]:
-        """Options of a program; a data set brings its sentences."""
+    def arguments(self, *, expressions: bool) -> list[str]:
+        """Options of a program; a data set brings its expressions."""
         split = [] if self.split is None else ["--split", self.split]
         return ["--dataset", str(self.root.absolute()), *split]
 
@@ -49,9 +50,9 @@ class VideoSource:
         """Raises DatasetError."""
         return open_video(self.path, self.expressions)
 
-    def arguments(self, *, sentences: bool) -> list[str]:
-        """Options of a program, with the sentences if it does not get them from another run."""
-        texts = [f"--expression={text}" for text in self.expressions] if sentences else []
+    def arguments(self, *, expressions: bool) -> list[str]:
+        """Options of a program; with the expressions, unless it gets them from another run."""
+        texts = [f"--expression={text}" for text in self.expressions] if expressions else []
         return ["--video", str(self.path.absolute()), *texts]
 
 
@@ -59,35 +60,44 @@ Source = DatasetSource | VideoSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class RunContext:
     """What a recipe is carried out on, and where.
 
     Attributes:
-        recipe: its models have their weights.
-        source: videos and sentences, as programs are told.
-        dataset: the same, opened.
-        ledger: of the folder of runs.
+        recipe: its models have their weights (`recipe.weights.with_weights`).
+        source: a data set, or one video with expressions.
+        dataset: the source, opened.
+        provenance: of the folder of runs.
         device: the programs' option `--device`.
     """
 
     recipe: Recipe
     source: Source
     dataset: Dataset
-    ledger: Ledger
+    provenance: ProvenanceStore
     device: str = "auto"
     _frames: dict[str, str | None] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def open(cls, recipe: Recipe, source: Source, runs: Path, device: str = "auto") -> Self:
+        """Open the source of a recipe; every node gets a run of its name in the folder `runs`.
+
+        Raises:
+            DatasetError: the source cannot be opened.
+        """
+        return cls(recipe=recipe, source=source, dataset=source.open(), provenance=ProvenanceStore(runs), device=device)
 
     def run(self, name: str) -> Path:
         """Folder of the run `name`."""
         node = self.recipe.node(name)
-        return node.path if isinstance(node, ExistingRun) else self.ledger.runs / name
+        return node.path if isinstance(node, ExistingRun) else self.provenance.runs / name
 
     def masks(self, run: str, video: str) -> Path:
-        """File of a video's masks."""
+        """File with a video's masks."""
         return self.run(run) / "videos" / (video + SUFFIX)
 
-    def frames(self, video: str) -> str | None:
-        """SHA-256 of a video's frames, None if they cannot be read: its program will say why."""
+    def frames_sha256(self, video: str) -> str | None:
+        """SHA-256 of a video's frames; None if they cannot be read: the program will say why."""
         if video not in self._frames:
             try:
                 self._frames[video] = self.dataset.videos[video].fingerprint()

@@ -1,8 +1,8 @@
-"""Where programs are and the environments they run in.
+"""Where programs are, and the environments that they run in.
 
-In a checkout of this project a program of the workspace runs in its package's own environment, `.venvs/<package>`,
-which uv brings up to date first. Anywhere else, and for any other program, the first word of its command line is looked
-up on the PATH.
+In a checkout of this project, a program of the workspace runs in the environment of its own package,
+`.venvs/<package>`; uv brings it up to date first. Everywhere else, and for any other program, the first word of the
+command line is looked up on the PATH.
 """
 
 import os
@@ -17,18 +17,18 @@ from pathlib import Path
 
 from fusion_core.errors import ProgramError
 
-Tell = Callable[[str], None]
+StatusCallback = Callable[[str], None]  # what is being done, in words
 
-# How lines of uv begin that tell what takes time; one about an environment that is up to date has none of them.
-_NEWS = ("Creating", "Downloading", "Downloaded", "Building", "Built", "Prepared", "Installed")
+# How those lines of uv begin that announce what takes time. uv prints none of them if an environment is up to date.
+_SLOW_STEPS = ("Creating", "Downloading", "Downloaded", "Building", "Built", "Prepared", "Installed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class WorkspacePackage:
     """A package of the workspace.
 
     Attributes:
-        folder: in which its project file stands.
+        folder: holds its project file.
         distribution: its name for uv.
         version: of the package.
     """
@@ -44,7 +44,7 @@ class Member:
 
     @property
     def weights(self) -> list[Path]:
-        """The weights that the package ships."""
+        """The weights that are bundled with the package."""
         return sorted(self.folder.glob("src/*/*.safetensors"))
 
     @property
@@ -56,15 +56,15 @@ class Member:
     def _sync(self) -> tuple[str, ...]:
         return "sync", "--frozen", "--inexact", "--no-default-groups", "--package", self.distribution
 
-    def sync(self, *more: str, tell: Tell = lambda line: None) -> subprocess.CompletedProcess[str]:
-        """Let uv bring the environment up to date, or, with `--dry-run`, tell what is out of date.
+    def sync(self, *more: str, status: StatusCallback = lambda line: None) -> subprocess.CompletedProcess[str]:
+        """Let uv bring the environment up to date or, with `--dry-run`, say what is out of date.
 
         Args:
             more: options of `uv sync`.
-            tell: is called with each line that uv says, when it says it.
+            status: called with each line of uv as it appears.
 
         Raises:
-            ProgramError: uv is not there.
+            ProgramError: uv is not installed.
         """
         uv = find_uv()
         if uv is None:
@@ -84,7 +84,7 @@ class Member:
             assert process.stderr is not None
             for line in process.stderr:
                 said.append(line)
-                tell(line.strip())
+                status(line.strip())
         return subprocess.CompletedProcess(process.args, process.returncode, stderr="".join(said))
 
 
@@ -93,35 +93,35 @@ class Program:
     """A program that was found.
 
     Attributes:
-        command: its command line, the executable as an absolute path.
-        member: the package of the workspace that it belongs to, or None.
+        command: its command line; the executable is an absolute path.
+        package: the package of the workspace that it belongs to, or None.
     """
 
     command: tuple[str, ...]
-    member: Member | None = None
+    package: WorkspacePackage | None = None
 
-    def make_ready(self, tell: Tell = lambda line: None) -> None:
-        """Bring the environment of a workspace's program up to date; quick if it is so already.
+    def make_ready(self, status: StatusCallback = lambda line: None) -> None:
+        """Bring the environment of a workspace's program up to date; fast if it is already.
 
         Args:
-            tell: is called with what is done meanwhile, in words: the first time this is a download of minutes.
+            status: called with the steps that take time: the first time, this downloads for minutes.
 
         Raises:
-            ProgramError: uv is not there, or could not do it.
+            ProgramError: uv is not installed, or failed.
         """
-        if self.member is None:
+        if self.package is None:
             return
-        result = self.member.sync(tell=lambda line: tell(line) if line.startswith(_NEWS) else None)
+        result = self.package.sync(status=lambda line: status(line) if line.startswith(_SLOW_STEPS) else None)
         if result.returncode:
             raise ProgramError(
-                f"the environment of {self.member.distribution} could not be made in {self.member.environment}; if this"
-                f" machine is offline, run this once while it is not: {self.member.sync_by_hand}\n"
+                f"the environment of {self.package.distribution} could not be made in {self.package.environment}; if"
+                f" this machine is offline, run this once while it is online: {self.package.sync_by_hand}\n"
                 f"{result.stderr.strip()}"
             )
 
 
 def find_uv() -> str | None:
-    """Path of uv; `uv run` says where it is itself."""
+    """Path of uv; `uv run` gives it in a variable."""
     return os.environ.get("UV") or shutil.which("uv")
 
 
@@ -129,28 +129,29 @@ def find_program(command: Sequence[str]) -> Program:
     """The program of a command line.
 
     Raises:
-        ProgramError: there is none of that name.
+        ProgramError: there is no program of that name.
     """
     name, *arguments = command
-    if member := _scripts().get(name):
-        return Program(command=(str(member.environment / "bin" / name), *arguments), member=member)
-    beside = Path(sys.executable).parent  # programs that are installed together with this one
+    if package := _packages_by_script().get(name):
+        return Program(command=(str(package.environment / "bin" / name), *arguments), package=package)
+    beside = Path(sys.executable).parent  # programs that are installed in the environment of this one
     found = shutil.which(name) or shutil.which(name, path=str(beside))
     if found is None:
-        known = f"; programs of this workspace are {', '.join(_scripts())}" if _scripts() else ""
+        scripts = ", ".join(_packages_by_script())
+        known = f"; programs of this workspace are {scripts}" if scripts else ""
         raise ProgramError(f"no program {name!r} on the PATH{known}")
     return Program(command=(os.path.abspath(found), *arguments))
 
 
 @cache
-def _scripts() -> Mapping[str, Member]:
-    """Members of the workspace that this package is used from, by their console scripts; none if it is installed."""
+def _packages_by_script() -> Mapping[str, WorkspacePackage]:
+    """The packages of the workspace by their console scripts; empty if this package runs outside a workspace."""
     root = _workspace()
-    scripts: dict[str, Member] = {}
+    scripts: dict[str, WorkspacePackage] = {}
     for path in sorted(root.glob("packages/*/pyproject.toml")) if root else ():
         project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
-        member = Member(folder=path.parent, distribution=project["name"], version=project.get("version", ""))
-        scripts |= dict.fromkeys(project.get("scripts", ()), member)
+        package = WorkspacePackage(folder=path.parent, distribution=project["name"], version=project.get("version", ""))
+        scripts |= dict.fromkeys(project.get("scripts", ()), package)
     return scripts
 
 

@@ -1,28 +1,29 @@
-"""What a recipe would do now: its graph, what is done, what is missing, and about how long that takes."""
+"""What a recipe would do now: its jobs, what is done, what is missing, and about how long that takes."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from mask_interchange import DatasetError, MaskInterchangeError, MaskRun
 
 from fusion_core.errors import FusionCoreError, ProgramError, RecipeError
 from fusion_core.recipe.graph import ExistingRun, Node
-from fusion_core.running.context import Place
+from fusion_core.running.context import RunContext
 from fusion_core.running.environments import find_program
-from fusion_core.running.jobs import Job, ProgramJob, jobs_of
+from fusion_core.running.jobs import Job, ProgramJob, make_jobs
+from fusion_core.running.provenance import Speed
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodePlan:
-    """How far a node's run is.
+    """How far the run of a node is.
 
     Attributes:
         node: of the recipe.
         done: videos that need not be made.
         missing: videos to make.
         frames: of the missing videos.
-        seconds: that the missing videos will take with one worker, None where that is not known.
-        note: why the run must be made anew, or cannot be continued.
+        seconds: that the missing videos will take with one worker; None if that is not known.
+        note: why the run must be made again, or cannot be resumed.
     """
 
     node: Node
@@ -35,15 +36,21 @@ class NodePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a recipe would do now.
+    """What a recipe would do now. Whatever shows it or carries it out uses these jobs.
 
     Attributes:
+        context: what the recipe is carried out on.
+        videos: those with something to look for: how many frames they have, 0 if that cannot be read.
+        existing: videos of the runs that no job makes, by run.
+        jobs: in an order in which they can be done.
         nodes: in an order in which they can be made.
-        videos: of the data set, those with something to look for.
     """
 
+    context: RunContext
+    videos: Mapping[str, int]
+    existing: Mapping[str, set[str]]
+    jobs: tuple[Job, ...]
     nodes: tuple[NodePlan, ...]
-    videos: tuple[str, ...]
 
     @property
     def missing(self) -> int:
@@ -52,103 +59,122 @@ class Plan:
 
     @property
     def seconds(self) -> float | None:
-        """That the missing work will take with one worker, None if a part of that is not known."""
-        parts = [node.seconds for node in self.nodes]
-        return None if None in parts else sum(part for part in parts if part is not None)
+        """That the missing videos will take with one worker; None if a part of that is not known."""
+        return total_seconds(self.nodes)
+
+    @property
+    def models_without_weights(self) -> list[str]:
+        """Models that have work to do and no weights for it."""
+        missing = {node.node.name for node in self.nodes if node.missing}
+        at_work = (job for job in self.jobs if isinstance(job, ProgramJob) and missing.intersection(job.runs))
+        return list(dict.fromkeys(job.model.name for job in at_work if not job.has_weights))
+
+    @property
+    def incomplete(self) -> dict[str, str]:
+        """Existing runs that lack videos, and what they lack, in words."""
+        found = ((name, missing_videos(there, self.videos)) for name, there in self.existing.items())
+        return {name: why for name, why in found if why is not None}
 
 
-def videos_of(place: Place) -> dict[str, int]:
-    """Videos with something to look for, and how many frames they have (0 where that cannot be told)."""
+def total_seconds(nodes: Iterable[NodePlan]) -> float | None:
+    """That some nodes will take with one worker; None if a part of that is not known."""
+    parts = [node.seconds for node in nodes]
+    return None if None in parts else sum(part for part in parts if part is not None)
+
+
+def make_plan(context: RunContext) -> Plan:
+    """Look at what is there; changes nothing. Reads frames, masks and weights, since hashes identify them.
+
+    Raises:
+        RecipeError: no video has an expression.
+        RunError: an existing run of the recipe is not there.
+    """
+    videos = _videos(context)
+    existing = _existing(context)
+    jobs = make_jobs(context)
+    speeds = context.provenance.speeds()
+    made = dict(existing)
+    nodes = {
+        name: NodePlan(
+            node=context.recipe.node(name),
+            done=tuple(video for video in videos if video in there),
+            missing=(),
+            frames=0,
+            seconds=0.0,
+            note=missing_videos(there, videos),
+        )
+        for name, there in existing.items()
+    }
+    for job in jobs:
+        done, note = _done(job, videos, made)
+        missing = tuple(video for video in videos if video not in done)
+        frames = sum(videos[video] for video in missing)
+        seconds = _seconds(frames, speeds.get(job.loads)) if missing else 0.0
+        for run in job.runs:
+            made[run] = done
+            nodes[run] = NodePlan(
+                node=context.recipe.node(run),
+                done=tuple(video for video in videos if video in done),
+                missing=missing,
+                frames=frames,
+                seconds=seconds,
+                note=_without_program(job) or note,
+            )
+    in_order = tuple(nodes[node.name] for node in context.recipe.nodes)
+    return Plan(context=context, videos=videos, existing=existing, jobs=jobs, nodes=in_order)
+
+
+def missing_videos(there: Collection[str], videos: Iterable[str]) -> str | None:
+    """Which videos an existing run does not have, in words; None if it has all."""
+    absent = [video for video in videos if video not in there]
+    if not absent:
+        return None
+    more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+    return f"the run has no masks of {', '.join(absent[:3])}{more}, and nothing here can make them"
+
+
+def _videos(context: RunContext) -> dict[str, int]:
+    """Videos with something to look for, and how many frames they have; 0 if that cannot be read."""
     found: dict[str, int] = {}
-    for name in place.dataset.videos:
+    for name in context.dataset.videos:
         try:
-            video = place.dataset.videos[name]
+            video = context.dataset.videos[name]
             if video.expressions:
                 found[name] = len(video)
         except DatasetError:
             found[name] = 0  # the programs will say what is wrong with it
     if not found:
-        raise RecipeError(f"{place.dataset.name}: no video has an expression, so there is nothing to do")
+        raise RecipeError(f"{context.dataset.name}: no video has an expression, so there is nothing to do")
     return found
 
 
-def make_plan(place: Place) -> Plan:
-    """Look at what is there; changes nothing. Frames, masks and weights are read, as they are known by their hashes."""
-    videos = videos_of(place)
-    looks: dict[str, NodePlan] = {}
-    made = given_runs(place)
-    notes = lacking(made, videos)
-    for name, there in made.items():
-        done = tuple(video for video in videos if video in there)
-        node = place.recipe.node(name)
-        looks[name] = NodePlan(node=node, done=done, missing=(), frames=0, seconds=0.0, note=notes.get(name))
-    speeds = place.ledger.speeds()
-    for job in jobs_of(place):
-        done, note = _done(job, list(videos), made)
-        note = _without_program(job) or note
-        missing = tuple(video for video in videos if video not in done)
-        frames = sum(videos[video] for video in missing)
-        speed = speeds.get(job.loads)
-        seconds = frames * speed.seconds / speed.frames if speed and speed.frames else (None if missing else 0.0)
-        for run in job.runs:
-            made[run] = done
-            looks[run] = NodePlan(
-                node=place.recipe.node(run),
-                done=tuple(video for video in videos if video in done),
-                missing=missing,
-                frames=frames,
-                seconds=seconds,
-                note=note,
-            )
-    return Plan(nodes=tuple(looks[node.name] for node in place.recipe.nodes), videos=tuple(videos))
-
-
-def given_runs(place: Place) -> dict[str, set[str]]:
-    """Videos of the recipe's existing runs.
-
-    Raises:
-        RunError: there is no run.
-    """
-    nodes = [node for node in place.recipe.nodes if isinstance(node, ExistingRun)]
+def _existing(context: RunContext) -> dict[str, set[str]]:
+    nodes = [node for node in context.recipe.nodes if isinstance(node, ExistingRun)]
     return {node.name: set(MaskRun.open(node.path).videos()) for node in nodes}
 
 
-def lacking(given: Mapping[str, set[str]], videos: Collection[str]) -> dict[str, str]:
-    """What existing runs do not have of some videos, in words; empty if they have all."""
-    found = {}
-    for name, there in given.items():
-        absent = [video for video in videos if video not in there]
-        if absent:
-            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-            found[name] = f"the run has no masks of {', '.join(absent[:3])}{more}, which nothing here can make"
-    return found
+def _done(job: Job, videos: Iterable[str], made: Mapping[str, set[str]]) -> tuple[set[str], str | None]:
+    """Videos that a job need not do, and a note about its runs."""
+    if not all((job.context.run(name) / "run.json").is_file() for name in job.inputs):
+        return set(), None
+    try:
+        if why := job.outdated():
+            return set(), f"recomputing because {why}"
+        ready = [video for video in videos if all(video in made[name] for name in job.inputs)]
+        return {video for video in ready if job.is_done(video)}, None
+    except (FusionCoreError, MaskInterchangeError) as error:
+        return set(), str(error)
 
 
-def without_weights(place: Place, plan: Plan) -> list[str]:
-    """Models that have work to do and no weights to do it with."""
-    missing = {look.node.name for look in plan.nodes if look.missing}
-    jobs = (job for job in jobs_of(place) if isinstance(job, ProgramJob) and missing & set(job.runs))
-    return list(dict.fromkeys(job.model.name for job in jobs if not job.has_weights))
+def _seconds(frames: int, speed: Speed | None) -> float | None:
+    return frames * speed.seconds / speed.frames if speed and speed.frames else None
 
 
 def _without_program(job: Job) -> str | None:
-    """Why a job has no program to start, None if it has one."""
+    """Why a job has no program to start; None if it has one."""
     if isinstance(job, ProgramJob):
         try:
             find_program(job.model.program)
         except ProgramError as error:
             return str(error)
     return None
-
-
-def _done(job: Job, videos: Sequence[str], made: Mapping[str, set[str]]) -> tuple[set[str], str | None]:
-    """Videos that a job need not do, and what there is to say of its runs."""
-    if not all((job.place.run(name) / "run.json").is_file() for name in job.inputs):
-        return set(), None
-    try:
-        if why := job.outdated():
-            return set(), f"made anew: {why}"
-        ready = [video for video in videos if all(video in made[name] for name in job.inputs)]
-        return {video for video in ready if job.is_done(video)}, None
-    except (FusionCoreError, MaskInterchangeError) as error:
-        return set(), str(error)

@@ -1,12 +1,12 @@
-"""What the runs of a recipe were made of, so that only what changed is made again.
+"""What the runs of a recipe were made from, so that only what has changed is made again.
 
 RUNS/.recipe/lock                     held by the one process that works on RUNS
 RUNS/.recipe/<run>/made_of.json       program, options, weights and data set of the run
-RUNS/.recipe/<run>/videos/<id>.json   hashes of what the video's masks were made from; written before that is begun
-RUNS/.recipe/speed.json               seconds per frame as they were, for estimates
+RUNS/.recipe/<run>/videos/<id>.json   hashes of what the video's masks are made from; written before they are begun
+RUNS/.recipe/speed.json               measured times, for estimates
 RUNS/.recipe/logs/                    messages of the programs
 
-The folder may be deleted: then the runs are taken as they are. Names of runs do not begin with a dot.
+The folder may be deleted: then the runs are accepted as they are. Names of runs do not begin with a dot.
 """
 
 import json
@@ -17,8 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mask_interchange import MaskRun
-from mask_interchange.errors import RunBusyError
+from mask_interchange import MaskRun, RunBusyError
 from mask_interchange.files import lock_folder, write_whole
 
 from fusion_core.errors import FusionCoreError
@@ -27,12 +26,12 @@ Hashes = Mapping[str, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MadeOf:
-    """What a whole run was made of.
+class Provenance:
+    """What a whole run is made from.
 
     Attributes:
-        settings: as JSON values.
-        made_here: the runner began the run; one that it found may not be removed by it.
+        settings: JSON values.
+        made_here: the run was begun by the runner; it may not remove any other.
     """
 
     settings: Mapping[str, Any]
@@ -45,7 +44,7 @@ class Speed:
 
     Attributes:
         frames: that were done.
-        seconds: that it took, summed over workers.
+        seconds: that this took, summed over workers.
     """
 
     frames: int = 0
@@ -55,8 +54,13 @@ class Speed:
         return Speed(frames=self.frames + other.frames, seconds=self.seconds + other.seconds)
 
 
-class Ledger:
-    """The records of a folder of runs. Reading creates nothing."""
+class ProvenanceStore:
+    """The records of a folder of runs. To read them creates nothing.
+
+    Attributes:
+        runs: the folder of runs.
+        root: the folder of the records.
+    """
 
     def __init__(self, runs: Path) -> None:
         self.runs = runs
@@ -79,18 +83,18 @@ class Ledger:
             ) from error
 
     def log(self, name: str) -> Path:
-        """Where the messages of a program go."""
+        """File for the messages of a program."""
         return self.root / "logs" / f"{name}.txt"
 
-    def made_of(self, run: str) -> MadeOf | None:
-        """What a run was made of, None if that is not on record."""
+    def of_run(self, run: str) -> Provenance | None:
+        """What a run was made from; None if there is no record."""
         tree = _read(self.root / run / "made_of.json")
         if not isinstance(tree.get("settings"), dict):
             return None
-        return MadeOf(settings=tree["settings"], made_here=tree.get("made_here") is True)
+        return Provenance(settings=tree["settings"], made_here=tree.get("made_here") is True)
 
     def begin(self, run: str, settings: Mapping[str, Any]) -> None:
-        """Put on record what a run is made of from now on; what stood there of its videos is forgotten."""
+        """Record what a run is made from, from now on; the records of its videos are removed."""
         folder = self.root / run
         made_here = not (self.runs / run / "run.json").is_file()
         shutil.rmtree(folder / "videos", ignore_errors=True)
@@ -98,7 +102,7 @@ class Ledger:
         _write(folder / "made_of.json", {"settings": settings, "made_here": made_here})
 
     def remove(self, run: str) -> None:
-        """Remove a run and all records of it.
+        """Remove a run and all its records.
 
         Raises:
             RunBusyError: another process writes the run.
@@ -106,15 +110,15 @@ class Ledger:
         folder, outdated = self.runs / run, self.root / run / "outdated"
         if folder.is_dir():
             with MaskRun.open(folder).writing():
-                folder.rename(outdated)  # in one step, so that no half of a run stays if this is interrupted
+                folder.rename(outdated)  # in one step: if this is interrupted, no half of a run stays
         shutil.rmtree(self.root / run, ignore_errors=True)
 
     def hashes(self, run: str, video: str) -> Hashes | None:
-        """What a video's masks were made from, None if that is not on record."""
+        """What the masks of a video were made from; None if there is no record."""
         return _read(self._video(run, video)) or None
 
     def write_hashes(self, run: str, video: str, hashes: Hashes) -> None:
-        """Put on record what a video's masks are made from."""
+        """Record what the masks of a video are made from."""
         _write(self._video(run, video), hashes)
 
     def speeds(self) -> dict[str, Speed]:
@@ -126,7 +130,7 @@ class Ledger:
         return found
 
     def add_speeds(self, speeds: Mapping[str, Speed]) -> None:
-        """Add what was seen of late."""
+        """Add new measurements."""
         total = self.speeds()
         for name, speed in speeds.items():
             total[name] = total.get(name, Speed()) + speed
@@ -137,7 +141,7 @@ class Ledger:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A record, empty if it is absent or damaged: then work is done again."""
+    """A record; empty if it is absent or damaged: then work is done again."""
     try:
         tree = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):

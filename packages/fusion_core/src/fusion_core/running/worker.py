@@ -1,4 +1,4 @@
-"""What a worker does, as data that can be sent to another machine, and one at work: a program, or a vote.
+"""What a worker does, as data that can be sent to another machine, and workers: a program, or a vote.
 
 A program is spoken to by the worker protocol (docs/mask_format.md, section 7).
 """
@@ -10,19 +10,18 @@ import shlex
 import signal
 import subprocess
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from mask_interchange import MaskInterchangeError, MaskRun
+from program_kit.progress import ProgressCallback
 
 from fusion_core.errors import FusionCoreError
 from fusion_core.recipe.graph import Vote
-from fusion_core.voting.fused_run import Fusion
-
-Report = Callable[[int, int], None]
+from fusion_core.voting.fused_run import FusedRun
 
 MAX_LINE = 2**20  # bytes of one event; a traceback is far shorter
 LOG_TAIL = 15  # lines of a program's log that an error shows
@@ -30,21 +29,21 @@ _PATIENCE = 10.0  # seconds that a program gets to end by itself
 
 
 class VideoError(FusionCoreError):
-    """The program cannot do this video; it is ready for the next."""
+    """The worker cannot do this video; it is ready for the next one."""
 
 
 class WorkerLostError(FusionCoreError):
-    """The program ended, or lost the thread, in the middle of a video; another process may try again."""
+    """The program ended, or broke the protocol, in the middle of a video; another process may try again."""
 
 
 class JobError(FusionCoreError):
-    """No process of this program will do any video: its arguments or weights are at fault, or the disk is full."""
+    """No worker of this task can do any video: its arguments or weights are wrong, or the disk is full."""
 
 
-class Session(Protocol):
-    """A worker that is ready for videos."""
+class Worker(Protocol):
+    """Does one video after the other."""
 
-    def process(self, video: str, report: Report) -> None:
+    def process(self, video: str, progress: ProgressCallback) -> None:
         """Raises VideoError, WorkerLostError or JobError."""
         ...
 
@@ -53,33 +52,33 @@ class Session(Protocol):
         ...
 
     def kill(self) -> None:
-        """End it at once, from any thread."""
+        """End it at once; may be called from any thread."""
         ...
 
 
 class Task(Protocol):
     """What a worker does."""
 
-    def open(self, environment: Mapping[str, str]) -> Session:
-        """Start a worker under some more environment variables; raises JobError."""
+    def start(self, environment: Mapping[str, str]) -> Worker:
+        """Start a worker with some more environment variables; raises JobError."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramTask:
-    """A program of the worker protocol.
+    """A program that follows the worker protocol.
 
     Attributes:
-        command: its command line without `--videos`.
-        log: file for its messages.
+        command: its command line, without `--videos`.
+        log: file to which its messages are appended.
     """
 
     command: tuple[str, ...]
     log: Path
 
-    def open(self, environment: Mapping[str, str]) -> "Worker":
+    def start(self, environment: Mapping[str, str]) -> "ProgramWorker":
         """Start the program."""
-        return Worker(self.command, self.log, environment)
+        return ProgramWorker(self.command, self.log, environment)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,40 +89,37 @@ class VoteTask:
         vote: the rule.
         members: folders of the runs that vote.
         out: folder of the fused run.
-        faithful: see `fuse_video`.
     """
 
     vote: Vote
     members: tuple[Path, ...]
     out: Path
-    faithful: bool
 
-    def open(self, environment: Mapping[str, str]) -> "VoteSession":
+    def start(self, environment: Mapping[str, str]) -> "VoteWorker":
         """Open the runs."""
-        return VoteSession(self)
+        return VoteWorker(self)
 
 
-class VoteSession:
+class VoteWorker:
     """A vote whose runs are open."""
 
     def __init__(self, task: VoteTask) -> None:
         try:
-            members = [MaskRun.open(path) for path in task.members]
-            self._fusion = Fusion(task.vote, members, task.out, faithful=task.faithful)
-            self._fusion.start()
+            self._fused_run = FusedRun(task.vote, [MaskRun.open(path) for path in task.members], task.out)
+            self._fused_run.start()
         except (FusionCoreError, MaskInterchangeError) as error:
             raise JobError(str(error)) from error
 
-    def process(self, video: str, report: Report) -> None:
+    def process(self, video: str, progress: ProgressCallback) -> None:
         """Vote over one video."""
         try:
-            with self._fusion.run.writing(shared=True):
-                self._fusion.fuse(video)
+            with self._fused_run.run.writing(shared=True):
+                self._fused_run.fuse(video)
         except (FusionCoreError, MaskInterchangeError) as error:
             raise VideoError(str(error)) from error
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                path = self._fusion.run.path
+                path = self._fused_run.run.path
                 raise JobError(f"the disk is full: {path}; make room, the same command continues") from error
             raise
         except Exception as error:  # one broken video must not stop the rest
@@ -136,12 +132,12 @@ class VoteSession:
         """Nothing to end: a vote over one video takes no time."""
 
 
-class Worker:
+class ProgramWorker:
     """A process of a program that keeps its model loaded and is given videos one by one.
 
     Args:
         command: the whole command line, without `--videos`.
-        log: file to which its messages are added.
+        log: file to which its messages are appended.
         environment: variables beside those of this process.
 
     Raises:
@@ -168,8 +164,8 @@ class Worker:
             except OSError as error:
                 raise JobError(f"{command[0]}: cannot be started: {error.strerror}") from error
 
-    def process(self, video: str, report: Report) -> None:
-        """Have one video done.
+    def process(self, video: str, progress: ProgressCallback) -> None:
+        """Let it do one video.
 
         Raises:
             VideoError, WorkerLostError, JobError: see there.
@@ -185,7 +181,7 @@ class Worker:
             event = self._read(line, video)
             match event["event"]:
                 case "progress":
-                    report(int(event["done"]), int(event["total"]))
+                    progress(int(event["done"]), int(event["total"]))
                 case "done":
                     return
                 case "failed":
@@ -211,11 +207,11 @@ class Worker:
         self._process.wait()
 
     def _read(self, line: bytes, video: str) -> dict[str, Any]:
-        """The event of a line."""
+        """The event on a line."""
         with suppress(ValueError, KeyError, TypeError, RecursionError):
             event = json.loads(line)
-            needed = {"progress": ("done", "total"), "failed": ("error",)}.get(event["event"], ())
-            if event["video"] == video and all(key in event for key in needed):
+            expected = {"progress": ("done", "total"), "failed": ("error",)}.get(event["event"], ())
+            if event["video"] == video and all(key in event for key in expected):
                 return event
         self.kill()
         found = line.decode(errors="replace").strip()
@@ -224,13 +220,13 @@ class Worker:
         )
 
     def _ended(self) -> FusionCoreError:
-        """What it means that the process ended before it had answered."""
+        """The error for a process that ended before it had answered."""
         try:
             code = self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             return WorkerLostError(f"closed its standard output without an answer{self._tail()}")
-        if code == 1 and self._last_failure is not None:  # so ends a worker whose disk is full
+        if code == 1 and self._last_failure is not None:  # a worker ends like this if the disk is full
             return JobError(self._last_failure)
         if code == 2:
             return JobError(f"ended with exit code 2{self._tail()}")
@@ -238,7 +234,7 @@ class Worker:
         return WorkerLostError(f"{how} in the middle of the video{self._tail()}")
 
     def _tail(self) -> str:
-        """The end of what this process said, for an error."""
+        """The last messages of this process, for an error."""
         with open(self._log, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 2**16))
             lines = file.read().decode(errors="replace").splitlines()

@@ -1,5 +1,7 @@
 """Challenge submissions: written from a run, and checked whoever wrote them.
 
-writer    a run as a zip file
-checker   every fault of a zip file
+writer     a run as a zip file
+checker    finds every fault of a zip file
+archive    reads the zip file
+findings   what a check finds
 """

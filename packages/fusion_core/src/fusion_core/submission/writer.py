@@ -2,21 +2,22 @@
 
     Annotations/<video>/<expression>/<frame>.png      8-bit grey, 0 background, 255 object
 
-The same run gives the same bytes: entries come in the run's order with a fixed date, and PNG files are stored, since
-they are compressed already. One mask is in memory at a time, besides the small PNG files of one video.
+Equal runs give equal bytes: entries come in the order of the run with a fixed date, and PNG files are stored, since
+they are compressed already. One decoded mask is in memory at a time, besides the small PNG files of one video.
 """
 
 import io
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from mask_interchange import Dataset, MaskRun, MaskTrack, VideoMasks
 from PIL import Image
+from program_kit.progress import ProgressCallback
 
 from fusion_core.errors import SubmissionError
 
@@ -29,27 +30,27 @@ def write_submission(
     run: MaskRun,
     path: Path,
     dataset: Dataset | None = None,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> int:
     """Write a run as a submission; the file appears when it is complete.
 
     Args:
-        run: the masks to hand in.
+        run: the masks to submit.
         path: the zip file to write; an old one is replaced.
-        dataset: what is asked for: exactly its videos, expressions and frames are written. None: all that the run has.
-        report: called with videos done and in all.
+        dataset: exactly its videos, expressions and frames are written. None: all that the run has.
+        progress: called with videos done and in all.
 
     Returns:
         The number of masks written.
 
     Raises:
-        SubmissionError: the run lacks something that the data set asks for; lists what.
+        SubmissionError: the run lacks something that the data set requires; the message lists it.
     """
     videos = run.videos() if dataset is None else [name for name, video in dataset.videos.items() if video.expressions]
-    lacking = run.missing(videos)
-    if lacking or not videos:
+    missing = run.missing(videos)
+    if missing or not videos:
         raise SubmissionError(
-            f"{run.path} lacks {len(lacking)} of {len(videos)} videos: {_some(lacking)}; finish the run first"
+            f"{run.path} lacks {len(missing)} of {len(videos)} videos: {_some(missing)}; finish the run first"
             if videos
             else f"{run.path} has no videos"
         )
@@ -59,12 +60,12 @@ def write_submission(
             for entry, png in _entries(run.read(name), dataset):
                 archive.writestr(entry, png)
                 count += 1
-            report(done, len(videos))
+            progress(done, len(videos))
     return count
 
 
 def _entries(masks: VideoMasks, dataset: Dataset | None) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
-    tracks, frames = (masks.tracks, masks.frame_names) if dataset is None else _asked_for(masks, dataset)
+    tracks, frames = (masks.tracks, masks.frame_names) if dataset is None else _required(masks, dataset)
     position = {name: t for t, name in enumerate(masks.frame_names)}
     images: dict[bytes, bytes] = {}  # fused runs hold most masks twice
     for track in tracks:
@@ -79,14 +80,14 @@ def _entries(masks: VideoMasks, dataset: Dataset | None) -> Iterator[tuple[zipfi
             yield entry, images[counts]
 
 
-def _asked_for(masks: VideoMasks, dataset: Dataset) -> tuple[Sequence[MaskTrack], Sequence[str]]:
-    """The tracks and frames of a video that the data set asks for, in its order."""
+def _required(masks: VideoMasks, dataset: Dataset) -> tuple[Sequence[MaskTrack], Sequence[str]]:
+    """The tracks and frames of a video that the data set requires, in its order."""
     video = dataset.videos[masks.video]
     expressions = [e.id for e in video.expressions if e.id not in masks.expression_ids]
     frames = [name for name in video.frame_names if name not in masks.frame_names]
-    for what, lacking in {"expressions": expressions, "frames": frames}.items():
-        if lacking:
-            raise SubmissionError(f"video {masks.video}: the run lacks {len(lacking)} {what}: {_some(lacking)}")
+    for what, missing in {"expressions": expressions, "frames": frames}.items():
+        if missing:
+            raise SubmissionError(f"video {masks.video}: the run lacks {len(missing)} {what}: {_some(missing)}")
     return [masks.track(expression.id) for expression in video.expressions], video.frame_names
 
 
@@ -99,7 +100,7 @@ def mask_png(mask: np.ndarray) -> bytes:
 
 @contextmanager
 def _appears_when_complete(path: Path) -> Iterator[io.BufferedWriter]:
-    """A file to write that takes the name `path` when the block ends well, and vanishes when it does not."""
+    """Context manager that yields a file to write. It gets the name `path` at the end; on an error it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -1,29 +1,29 @@
-"""What people and programs see while a recipe is carried out: a live table, plain lines, or JSON lines."""
+"""What is shown while a recipe is carried out: a live table or plain lines for people, JSON lines for programs."""
 
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from fusion_core.running.plan import Plan
-from fusion_core.running.scheduler import Event, Listener
+from fusion_core.running.events import Event, EventKind, Listener
+from fusion_core.running.plan import Plan, total_seconds
 
 LINE_EVERY = 30.0  # seconds between two lines about one video
 
 
 @contextmanager
-def watching(plan: Plan, *, machine: bool = False) -> Iterator[Listener]:
-    """What tells of a run while it lasts: JSON lines for machines; for people a table on a terminal, else lines."""
+def watching(plan: Plan, *, json_lines: bool = False) -> Iterator[Listener]:
+    """Context manager that yields a listener: JSON lines, or for people a table on a terminal and lines elsewhere."""
     console = Console(stderr=True)
-    if machine:
-        yield tell_json
+    if json_lines:
+        yield print_json
     elif console.is_terminal:
         table = LiveTable(plan)
         with Live(get_renderable=table.draw, console=console, refresh_per_second=4):
@@ -32,41 +32,51 @@ def watching(plan: Plan, *, machine: bool = False) -> Iterator[Listener]:
         yield Lines()
 
 
-def tell_json(event: Event) -> None:
-    """One JSON object a line."""
-    told = {key: value for key, value in asdict(event).items() if value not in (None, "")}
-    typer.echo(json.dumps(told))
+def print_json(event: Event) -> None:
+    """Print an event as one JSON object a line; fields without a value are left out."""
+    tree = {
+        "event": event.kind.value,
+        "job": event.job,
+        "runs": event.runs,
+        "video": event.video,
+        "done": event.done,
+        "total": event.total,
+        "seconds": event.seconds,
+        "error": event.error,
+    }
+    typer.echo(json.dumps({key: value for key, value in tree.items() if value not in (None, "")}))
 
 
 class Lines:
     """Plain lines on standard error, for logs."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, tuple[int, int]] = {}
-        self._told: dict[tuple[str, str | None], float] = {}
+        self._counts: dict[str, tuple[int, int]] = {}  # done and total, by job
+        self._last_line: dict[tuple[str, str | None], float] = {}
 
     def __call__(self, event: Event) -> None:
-        """Tell what happened."""
+        """Write a line about what has happened."""
         done, total = self._counts.get(event.job, (0, 0))
-        match event.event:
-            case "ready":
+        match event.kind:
+            case EventKind.READY:
                 if event.job not in self._counts and event.done:
-                    self._say(f"{event.job}: {event.done} of {event.total} videos are there already")
+                    self._say(f"{event.job}: {event.done} of {event.total} videos are done already")
                 self._counts[event.job] = (event.done or 0, event.total or 0)
-            case "done":
+            case EventKind.DONE:
                 self._counts[event.job] = (done + 1, total)
                 self._say(f"{event.job} [{done + 1}/{total}] {event.video}: done in {event.seconds:.1f} s")
-            case "progress":
-                if time.monotonic() - self._told.setdefault((event.job, event.video), time.monotonic()) > LINE_EVERY:
-                    self._told[event.job, event.video] = time.monotonic()
+            case EventKind.PROGRESS:
+                now, key = time.monotonic(), (event.job, event.video)
+                if now - self._last_line.setdefault(key, now) > LINE_EVERY:
+                    self._last_line[key] = now
                     self._say(f"{event.job} {event.video}: {event.done} of {event.total}")
-            case "failed":
+            case EventKind.FAILED:
                 self._say(f"{event.job} {event.video}: failed")
-            case "retried":
+            case EventKind.RETRIED:
                 self._say(f"{event.job} {event.video}: another worker tries: {first_line(event.error)}")
-            case "given up":
+            case EventKind.GIVEN_UP:
                 self._say(f"{event.job}: given up: {first_line(event.error)}")
-            case "preparing" | "note":
+            case EventKind.PREPARING | EventKind.NOTE:
                 self._say(f"{event.job}: {event.error}")
 
     def _say(self, text: str) -> None:
@@ -75,11 +85,11 @@ class Lines:
 
 @dataclass
 class _Row:
-    """What the table knows of a job."""
+    """What the table shows of a job."""
 
     done: int
     total: int
-    expected: float | None  # seconds for all that is missing, from earlier runs
+    expected: float | None  # seconds for all missing videos, from earlier runs
     computed: int = 0
     seconds: float = 0.0
     failed: int = 0
@@ -98,45 +108,44 @@ class _Row:
 
 
 class LiveTable:
-    """A table with a row for every job; told from several threads."""
+    """A table with a row for each job; may be called from several threads."""
 
     def __init__(self, plan: Plan) -> None:
         self._rows: dict[str, _Row] = {}
         self._lock = threading.Lock()
         self._total = len(plan.videos)
-        self._plan: Mapping[str, float | None] = {look.node.name: look.seconds for look in plan.nodes}
-        self._done = {look.node.name: len(look.done) for look in plan.nodes}
+        self._nodes = {node.node.name: node for node in plan.nodes}
 
     def __call__(self, event: Event) -> None:
-        """Take note of what happened."""
+        """Update the row of the event's job."""
         with self._lock:
-            row = self._row(event.job)
+            row = self._row(event)
             video = event.video or ""
-            match event.event:
-                case "ready":
+            match event.kind:
+                case EventKind.READY:
                     row.done, row.total = event.done or 0, event.total or 0
-                case "preparing":
+                case EventKind.PREPARING:
                     row.working[""] = first_line(event.error)
-                case "started":
+                case EventKind.STARTED:
                     row.working.pop("", None)
                     row.working[video] = video
-                case "progress":
+                case EventKind.PROGRESS:
                     row.working[video] = f"{video} {event.done}/{event.total}"
-                case "done":
+                case EventKind.DONE:
                     row.done, row.computed = row.done + 1, row.computed + 1
                     row.seconds += event.seconds or 0
                     row.working.pop(video, None)
-                case "failed":
+                case EventKind.FAILED:
                     row.failed += 1
                     row.working.pop(video, None)
-                case "retried":
+                case EventKind.RETRIED:
                     row.working.pop(video, None)
-                case "given up" | "note":
+                case EventKind.GIVEN_UP | EventKind.NOTE:
                     row.working.pop("", None)
                     row.note = first_line(event.error)
 
     def draw(self) -> Table:
-        """The table as it stands."""
+        """The table as it is now."""
         table = Table("run", "videos", "s / video", "left", "at work", box=None, pad_edge=False)
         with self._lock:
             for name, row in self._rows.items():
@@ -146,14 +155,12 @@ class LiveTable:
                 table.add_row(name, videos, rate, left, ", ".join(row.working.values()) or row.note, style=_style(row))
         return table
 
-    def _row(self, job: str) -> _Row:
-        if job not in self._rows:
-            runs = job.split(" + ")
-            parts = [self._plan.get(run) for run in runs]
-            expected = None if None in parts else sum(part for part in parts if part is not None)
-            done = min(self._done.get(run, 0) for run in runs)
-            self._rows[job] = _Row(done=done, total=self._total, expected=expected)
-        return self._rows[job]
+    def _row(self, event: Event) -> _Row:
+        if event.job not in self._rows:
+            nodes = [self._nodes[run] for run in event.runs]
+            done = min(len(node.done) for node in nodes)
+            self._rows[event.job] = _Row(done=done, total=self._total, expected=total_seconds(nodes))
+        return self._rows[event.job]
 
 
 def _style(row: _Row) -> str | None:
@@ -170,5 +177,5 @@ def duration(seconds: float) -> str:
 
 
 def first_line(text: str | None) -> str:
-    """Enough of an error to be told in passing; the whole of it comes at the end."""
+    """The first line of an error; the whole text comes at the end."""
     return (text or "").partition("\n")[0]

@@ -7,65 +7,65 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fusion_core.recipe.graph import Predict, Propagate, Vote
-from fusion_core.running.context import Place
+from fusion_core.recipe.graph import ExistingRun, Node, Predict, Propagate, Vote
+from fusion_core.running.context import RunContext
 from fusion_core.running.plan import NodePlan, Plan
 from fusion_core.terminal.live_table import duration
 
 
-def as_table(place: Place, plan: Plan) -> RenderableType:
-    """One row per node, in the order in which they are made."""
+def as_table(plan: Plan) -> RenderableType:
+    """One row for each node, in the order in which they are made."""
     table = Table(box=None, pad_edge=False)
     table.add_column("run", no_wrap=True, overflow="fold")
     for name in ("made by", "from"):
         table.add_column(name, overflow="fold")
     for name in ("done", "missing", "frames", "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    for look in plan.nodes:
-        time = "" if not look.missing else "unknown" if look.seconds is None else duration(look.seconds)
-        row = [look.node.name, _made_by(look), ", ".join(look.node.inputs)]
-        counts = [str(len(look.done)), str(len(look.missing) or ""), str(look.frames or "")]
-        table.add_row(*row, *counts, time, style="dim" if not look.missing else None)
+    for one in plan.nodes:
+        time = "" if not one.missing else "unknown" if one.seconds is None else duration(one.seconds)
+        row = [one.node.name, _made_by(one.node), ", ".join(one.node.inputs)]
+        counts = [str(len(one.done)), str(len(one.missing) or ""), str(one.frames or "")]
+        table.add_row(*row, *counts, time, style="dim" if not one.missing else None)
     total = "unknown until each program has done a video" if plan.seconds is None else duration(plan.seconds)
-    notes = [Text(f"{look.node.name}: {look.note}") for look in plan.nodes if look.note]
+    notes = [Text(f"{one.node.name}: {one.note}") for one in plan.nodes if one.note]
     last = f"{plan.missing} videos to make in {len(plan.nodes)} runs of {len(plan.videos)}; with one worker: {total}"
     return Group(table, *notes, Text(last))
 
 
-def as_json(place: Place, plan: Plan) -> str:
-    """Everything, down to the ids of videos."""
+def as_json(plan: Plan) -> str:
+    """Everything, with the ids of videos."""
     tree = {
-        "recipe": place.recipe.name,
-        "result": place.recipe.result,
+        "recipe": plan.context.recipe.name,
+        "result": plan.context.recipe.result,
         "videos": len(plan.videos),
         "missing": plan.missing,
         "seconds": plan.seconds,
-        "nodes": [_node(place, look) for look in plan.nodes],
+        "nodes": [_node(plan.context, one) for one in plan.nodes],
     }
     return json.dumps(tree, indent=1)
 
 
-def _node(place: Place, look: NodePlan) -> dict[str, Any]:
-    node = look.node
+def _node(context: RunContext, plan: NodePlan) -> dict[str, Any]:
+    node = plan.node
     tree: dict[str, Any] = {"name": node.name, "kind": node.kind, "inputs": list(node.inputs)}
     if isinstance(node, Predict | Propagate):
-        model = place.recipe.model(node)
+        model = context.recipe.model(node)
         tree |= {"model": model.name, "program": list(model.program), "options": {**model.options, **node.options}}
     return tree | {
-        "run": str(place.run(node.name)),
-        "done": list(look.done),
-        "missing": list(look.missing),
-        "frames": look.frames,
-        "seconds": look.seconds,
-        "note": look.note,
+        "run": str(context.run(node.name)),
+        "done": list(plan.done),
+        "missing": list(plan.missing),
+        "frames": plan.frames,
+        "seconds": plan.seconds,
+        "note": plan.note,
     }
 
 
-def _made_by(look: NodePlan) -> str:
-    match look.node:
-        case Predict() | Propagate() as node:
+def _made_by(node: Node) -> str:
+    match node:
+        case Predict() | Propagate():
             return f"{node.kind} {node.model}"
-        case Vote() as node:
+        case Vote():
             return f"vote, {node.threshold} of {node.out_of}"
-        case node:
+        case ExistingRun():
             return f"there: {node.path}"

@@ -1,12 +1,12 @@
-"""A progress bar on a terminal, silence elsewhere: what the commands of this package write is their result."""
+"""A progress bar on a terminal, and nothing elsewhere: what commands print is their result."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def counted(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Give a function to call with the number of items done and in all (None: unknown); the bar goes to stderr."""
+def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Context manager that yields a function to call with items done and in all (None: unknown); shown on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,9 +1,9 @@
-"""Pixel votes on run lengths: no mask is ever drawn as an image.
+"""Pixel votes on run lengths, without decoding a mask.
 
 COCO run lengths go down the columns and alternate background, foreground, ... . Laid end to end, the T frames of a
-track are one line of T*H*W pixels on which a voter's mask rises and falls at a few thousand positions. Sorting these
-positions and counting along them gives the number of votes on every stretch between two of them: time follows the
-length of the outlines, not the area of the video.
+track are one line of T*H*W pixels. On it a voter's mask rises and falls at a few thousand positions. To sort these
+positions and count along them gives the number of votes on every stretch between two of them. So the time depends on
+the length of the outlines, not on the area of the video.
 
 Letters: V voters, T frames, H height, W width, R run lengths of all T masks.
 """
@@ -17,12 +17,12 @@ from mask_interchange.rle import RunLengths
 
 Integers = npt.NDArray[np.int64]
 
-BLOCK = 1 << 14  # positions of all voters that are counted at a time: what the processor's cache holds
+BLOCK = 1 << 14  # positions of all voters that are counted at a time; they fit into the processor's cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ballot:
-    """What a vote decided, and how each voter stood to it.
+class VoteResult:
+    """What a vote decided, and how much of it each voter voted for.
 
     Attributes:
         runs: the T masks of the result.
@@ -37,8 +37,8 @@ class Ballot:
     shared: Integers
 
 
-def vote(voters: Sequence[RunLengths], needed: int, size: tuple[int, int]) -> Ballot:
-    """Foreground where at least `needed` of the voters say so.
+def count_votes(voters: Sequence[RunLengths], needed: int, size: tuple[int, int]) -> VoteResult:
+    """Foreground where at least `needed` voters have it.
 
     Args:
         voters: V times T masks of `size`, which they must fill exactly.
@@ -50,7 +50,7 @@ def vote(voters: Sequence[RunLengths], needed: int, size: tuple[int, int]) -> Ba
     edges = [_Edges.of(runs) for runs in voters]
     counts = [_count(block, needed) for block in _blocks(edges)]
     result = np.concatenate([count.edges for count in counts])
-    return Ballot(
+    return VoteResult(
         runs=_runs_between(result, len(voters[0]), size[0] * size[1]),
         area=_area(result),
         areas=np.array([_area(one.positions) for one in edges]),
@@ -67,7 +67,7 @@ def overlap(one: RunLengths, other: RunLengths) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Edges:
-    """Where a voter's mask changes.
+    """Where the mask of a voter changes.
 
     Attributes:
         positions: int64, pixels along the line of frames at which the mask rises and falls in turn.
@@ -80,14 +80,14 @@ class _Edges:
     @classmethod
     def of(cls, runs: RunLengths) -> "_Edges":
         counts = np.diff(runs.starts)
-        closing = counts & 1  # an odd last run is background, behind which nothing rises
+        closing = counts & 1  # an odd last run is background: no mask rises after it
         keep = np.ones(len(runs.lengths), bool)
         keep[runs.starts[1:][closing == 1] - 1] = False
         return cls(np.cumsum(runs.lengths)[keep], _starts(counts - closing))
 
 
 def _blocks(voters: Sequence[_Edges]) -> Iterator[list[Integers]]:
-    """Every voter's positions in some frames at a time: about `BLOCK` in all, at least one frame."""
+    """The positions of all voters, some frames at a time: about `BLOCK` of them, at least one frame."""
     seen = np.sum([voter.starts for voter in voters], axis=0)
     start, frames = 0, len(seen) - 1
     while start < frames:
@@ -98,7 +98,7 @@ def _blocks(voters: Sequence[_Edges]) -> Iterator[list[Integers]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Count:
-    """Where the result of a block of frames changes, and `Ballot.shared` of this block."""
+    """Where the result of a block of frames changes, and `VoteResult.shared` of this block."""
 
     edges: Integers
     shared: Integers
@@ -108,19 +108,19 @@ def _count(voters: Sequence[Integers], needed: int) -> _Count:
     """Count the votes along a block of frames, given the positions at which each voter rises and falls in turn."""
     bits = len(voters).bit_length()
     keys = np.concatenate([_keys(positions, voter, bits) for voter, positions in enumerate(voters)])
-    keys.sort(kind="stable")  # merges the voters' keys, each in order already: several times faster than quicksort
+    keys.sort(kind="stable")  # merges lists that are sorted already: several times faster than quicksort
     position = keys >> (bits + 1)
     foreground = np.cumsum((keys & 1) * 2 - 1) >= needed  # on the stretch from this position to the next
 
     stretch = np.diff(position, append=-1)
-    settled = np.flatnonzero(stretch)  # where several voters change at one position only the last count holds
+    settled = np.flatnonzero(stretch)  # if several voters change at one position, only the last count holds
     state = foreground[settled]
     turned = state != np.concatenate(([False], state[:-1]))
 
-    # Area of the result to the left of each position: a voter shares with it what it gains from a rise to a fall.
+    # Area of the result to the left of each position. What it gains from a voter's rise to its fall, both share.
     area_before = np.zeros(len(keys), np.int64)
     np.cumsum(stretch[:-1] * foreground[:-1], out=area_before[1:])
-    # Voter and direction of an edge are one number here. Sums within a block stay where float64 is exact.
+    # Voter and direction of an edge are one number here. Sums within a block are small enough to be exact in float64.
     sums = np.bincount(keys & ((2 << bits) - 1), weights=area_before, minlength=2 << bits)
     shared = (sums[::2] - sums[1::2])[: len(voters)].astype(np.int64)
     return _Count(position[settled[turned]], shared)
@@ -150,7 +150,7 @@ def _runs_between(edges: Integers, frames: int, pixels: int) -> RunLengths:
     last_fall = frame_start.copy()
     last_fall[filled] = fall[stop[filled] - 1]
 
-    # Background and foreground of each piece, and one closing background a frame, left out where it is empty.
+    # Background and foreground of each piece, and a closing background for each frame, unless it is empty.
     lengths = np.empty(2 * len(frame) + frames, np.int64)
     slot = 2 * np.arange(len(frame)) + frame
     lengths[slot] = rise - left_end

@@ -3,21 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mask_interchange import MaskTrack, VideoMasks
-from mask_interchange.rle import RunLengths
+from mask_interchange import MaskTrack, RunLengths, VideoMasks
 
 from fusion_core.errors import MemberError
 from fusion_core.recipe.graph import Vote
-from fusion_core.voting.count import vote as count_votes
+from fusion_core.voting.count import count_votes
 from fusion_core.voting.pairing import Pool, pools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How a member stood to the result of the votes it took part in; all counts are pixels.
+class MemberAgreement:
+    """How a member agrees with the result of the votes that it took part in; all counts are pixels.
 
     Attributes:
-        votes: pixels it voted for.
+        votes: pixels that it voted for.
         result: pixels of the result.
         shared: pixels in both.
     """
@@ -26,68 +25,67 @@ class Standing:
     result: int = 0
     shared: int = 0
 
-    def __add__(self, other: "Standing") -> "Standing":
-        return Standing(
+    def __add__(self, other: "MemberAgreement") -> "MemberAgreement":
+        return MemberAgreement(
             votes=self.votes + other.votes, result=self.result + other.result, shared=self.shared + other.shared
         )
 
     @property
     def iou(self) -> float:
-        """Intersection over union with the result; 1 where both are empty."""
+        """Intersection over union with the result; 1 if both are empty."""
         union = self.votes + self.result - self.shared
         return self.shared / union if union else 1.0
 
     @property
     def overruled(self) -> float:
-        """Share of the pixels it voted for that did not make it into the result."""
+        """Share of its pixels that are not in the result."""
         return 1 - self.shared / self.votes if self.votes else 0.0
 
     @property
     def missed(self) -> float:
-        """Share of the result that it had not voted for."""
+        """Share of the result that it did not vote for."""
         return 1 - self.shared / self.result if self.result else 0.0
 
 
-def fuse_video(
-    vote: Vote, members: Sequence[VideoMasks], *, faithful: bool = False
-) -> tuple[VideoMasks, tuple[Standing, ...]]:
+def fuse_video(vote: Vote, members: Sequence[VideoMasks]) -> tuple[VideoMasks, tuple[MemberAgreement, ...]]:
     """Vote over one video.
 
     Args:
         vote: the rule. The masks of a pool are voted once and shared by its expressions.
         members: the video as each member sees it, in the order of `vote.members`.
-        faithful: repeat the published treatment of the leftover expression (`Vote.leftover_takes_support`).
 
     Returns:
-        The fused masks, with the first member's expressions, scores and key frames, and each member's standing over
-        all pixels that were voted.
+        The fused masks, with the first member's expressions, scores and key frames; and how each member agrees with
+        them, over all pixels that were voted.
 
     Raises:
-        MemberError: the members' frames, sizes or expressions differ, or the faithful vote lacks data.
+        MemberError: the members' frames, sizes or expressions differ, or the first one has no support masks although
+            the vote takes them.
         PairingError: see `voting.pairing.pools`.
     """
     members = aligned(vote.members, members)
     first = members[0]
     tracks: dict[int, MaskTrack] = {}
-    standings = [Standing()] * len(members)
+    agreements = [MemberAgreement()] * len(members)
     for pool in pools(vote.pairing, members):
         if pool.leftover and vote.leftover == "first":
-            tracks[pool.expressions[0]] = _own_track(vote, first, pool.expressions[0], faithful)
+            tracks[pool.expressions[0]] = _own_track(vote, first, pool.expressions[0])
             continue
         runs, of_pool = _vote_pool(vote, members, pool)
         voted = MaskTrack.from_runs(first.tracks[pool.expressions[0]].expression, runs, first.size)
-        tracks |= {index: _as_in(first.tracks[index], voted) for index in pool.expressions}
-        standings = [total + one for total, one in zip(standings, of_pool, strict=True)]
+        tracks |= {index: _with_masks_of(voted, first.tracks[index]) for index in pool.expressions}
+        agreements = [total + one for total, one in zip(agreements, of_pool, strict=True)]
     fused_video = VideoMasks(
         video=first.video,
         size=first.size,
         frame_names=first.frame_names,
         tracks=tuple(tracks[index] for index in range(len(first.tracks))),
     )
-    return fused_video, tuple(standings)
+    return fused_video, tuple(agreements)
 
 
-def _as_in(track: MaskTrack, voted: MaskTrack) -> MaskTrack:
+def _with_masks_of(voted: MaskTrack, track: MaskTrack) -> MaskTrack:
+    """The voted masks, with expression, scores and key frame of a track."""
     return replace(
         voted,
         expression=track.expression,
@@ -97,24 +95,26 @@ def _as_in(track: MaskTrack, voted: MaskTrack) -> MaskTrack:
     )
 
 
-def _vote_pool(vote: Vote, members: Sequence[VideoMasks], pool: Pool) -> tuple[RunLengths, list[Standing]]:
+def _vote_pool(vote: Vote, members: Sequence[VideoMasks], pool: Pool) -> tuple[RunLengths, list[MemberAgreement]]:
     voters = [member.tracks[index].runs for member in members for index in pool.expressions]
-    needed = vote.leftover if pool.leftover and isinstance(vote.leftover, int) else vote.needed(len(voters))
-    ballot = count_votes(voters, needed, members[0].size)
+    result = count_votes(voters, vote.votes_needed(len(voters), leftover=pool.leftover), members[0].size)
     each = len(pool.expressions)
-    votes = ballot.areas.reshape(len(members), each).sum(axis=1).tolist()
-    shared = ballot.shared.reshape(len(members), each).sum(axis=1).tolist()
-    standings = [Standing(votes=v, result=ballot.area * each, shared=s) for v, s in zip(votes, shared, strict=True)]
-    return ballot.runs, standings
+    votes = result.areas.reshape(len(members), each).sum(axis=1).tolist()
+    shared = result.shared.reshape(len(members), each).sum(axis=1).tolist()
+    agreements = [
+        MemberAgreement(votes=v, result=result.area * each, shared=s) for v, s in zip(votes, shared, strict=True)
+    ]
+    return result.runs, agreements
 
 
-def _own_track(vote: Vote, first: VideoMasks, index: int, faithful: bool) -> MaskTrack:
+def _own_track(vote: Vote, first: VideoMasks, index: int) -> MaskTrack:
+    """The first member's own masks of an expression that is left over."""
     track = first.tracks[index]
-    masks = track.support if faithful and vote.leftover_takes_support else track.masks
+    masks = track.support if vote.leftover_takes_support else track.masks
     if masks is None:
         raise MemberError(
             f"video {first.video}: member {vote.members[0]}: expression {track.expression.id!r} has no support masks,"
-            " which a faithful vote takes for the expression left over. Run the member again with the program that"
+            " which a faithful vote takes for the expression left over. Run the member again with a program that"
             " stores probabilities, or vote without --faithful"
         )
     return replace(track, masks=masks, support=None, soft=None)

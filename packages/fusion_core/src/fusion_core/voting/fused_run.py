@@ -1,148 +1,154 @@
-"""One fused run: joins members, pairing and vote, and remembers what it was made of.
+"""A fused run on disk: a vote over runs, video by video, which resumes where it stopped.
 
-runs/final/run.json             the vote's settings and the fingerprints of its members
+runs/final/run.json             the vote, field by field, and the fingerprints of its members
 runs/final/videos/dog.masks     the fused masks
-runs/final/votes/dog.json       hashes of the member files that were voted, and how each member stood to the result
+runs/final/votes/dog.json       hashes of the member files that were voted, and how each member agreed with the result
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from mask_interchange import MaskRun, RunManifest
+from mask_interchange import MaskRun, RunError, RunManifest, natural_key
 from mask_interchange.codec import SUFFIX
-from mask_interchange.names import natural_key
+from mask_interchange.files import file_sha256
 
-from fusion_core.errors import MemberError
-from fusion_core.recipe.graph import Vote
-from fusion_core.voting.fuse import Standing, fuse_video
+from fusion_core.errors import MemberError, RecipeError
+from fusion_core.recipe.graph import Pairing, Vote
+from fusion_core.voting.fuse import MemberAgreement, fuse_video
+
+PRODUCER = "fusion-core"
+RULE = tuple(field.name for field in fields(Vote) if field.name != "name")  # what a manifest says of a vote
 
 
-class Fusion:
-    """A vote over runs on disk, one video at a time; continues where it was stopped.
+class FusedRun:
+    """A vote over runs on disk.
 
-    A video is done when its fused file stands beside a record that names exactly the member files there are now, by
-    hash. A member that was made anew with other settings starts the whole fused run anew.
+    A video is done if its fused file is there, beside a record that names, by hash, exactly the member files that are
+    there now. If the manifest of a member changes, `start` begins the whole fused run again.
 
     Attributes:
         vote: the rule.
-        members: the runs that vote.
-        run: the fused run; it is there once `start` was called.
+        members: the runs that vote, in the order of `vote.members`.
+        run: the fused run; it exists after `start`.
     """
 
-    def __init__(self, vote: Vote, members: Sequence[MaskRun], out: Path, *, faithful: bool = False) -> None:
+    def __init__(self, vote: Vote, members: Sequence[MaskRun], out: Path) -> None:
         self.vote = vote
         self.members = members
-        self.faithful = faithful
-        self._fingerprints = [fingerprint(member.manifest) for member in members]
-        self.run = MaskRun(out, self._manifest())
+        self.run = MaskRun(out, _manifest(vote, members))
         self._records = out / "votes"
 
+    @property
+    def difference(self) -> str | None:
+        """How the run on disk differs from this vote over these members; None if it does not, or is not there."""
+        there = self._on_disk()
+        if there is None:
+            return None
+        if there.settings.get("leftover_takes_support", False) is None:
+            return "version 0.1.0 did not record leftover_takes_support in a faithful vote, so its masks may differ"
+        return there.difference(self.run.manifest)
+
+    @property
+    def members_changed(self) -> bool:
+        """Whether the run on disk is the same vote over members whose manifests have changed since."""
+        there, now = self._on_disk(), self.run.manifest
+        return there is not None and there != now and _without_fingerprints(there) == _without_fingerprints(now)
+
     def start(self) -> bool:
-        """Open the members' fused run, or start it; whether fused videos of former members were removed for that.
+        """Start the fused run, or resume it.
+
+        Returns:
+            Whether fused videos were removed because members have changed.
 
         Raises:
-            RunError: there is a run of other settings, or something else.
+            RunError: there is a run with other settings, or something else.
         """
-        restarted = self._clear_outdated()
-        self.run = MaskRun.create(self.run.path, self.run.manifest)
+        restarted = self.members_changed
+        if restarted:
+            self._clear()
+        if why := self.difference:
+            raise RunError(
+                f"{self.run.path}: the existing run has different settings: {why}."
+                " Give another folder with --out, or delete this one"
+            )
+        if self._on_disk() is None:
+            self.run = MaskRun.create(self.run.path, self.run.manifest)
+        else:  # its manifest stays as it is, also where it is in the terms of an older version
+            self.run = MaskRun.open(self.run.path)
         self._records.mkdir(exist_ok=True)
         return restarted
 
-    @property
-    def is_outdated(self) -> bool:
-        """Whether there is a fused run of the same vote over members that were made anew since."""
+    def videos(self) -> list[str]:
+        """Every video that a member has, in natural order."""
+        return sorted({video for member in self.members for video in member.videos()}, key=natural_key)
+
+    def pending(self) -> list[str]:
+        """The videos that are not voted yet, or were voted from files that the members no longer hold."""
+        return [video for video in self.videos() if not self.is_done(video)]
+
+    def is_done(self, video: str) -> bool:
+        """Whether the video was voted, from the very files that the members hold now."""
+        record = self._record(video)
+        return self.run.has(video) and record is not None and record.inputs == self._inputs(video)
+
+    def fuse(self, video: str) -> None:
+        """Vote over one video and write the result.
+
+        Raises:
+            MemberError, PairingError: see `fuse_video`; also if a member does not have the video.
+            MaskFileError: a member's file is damaged.
+        """
+        missing = [member.name for member in self.members if not member.has(video)]
+        if missing:
+            raise MemberError(
+                f"video {video}: missing in {', '.join(missing)}; finish the run of that member, then vote again"
+            )
+        inputs = self._inputs(video)
+        fused, agreements = fuse_video(self.vote, [member.read(video) for member in self.members])
+        self.run.write(fused)
+        record = {"inputs": inputs, "standings": [asdict(one) for one in agreements]}
+        self._record_file(video).write_text(json.dumps(record))  # if a crash tears it, the video is voted again
+
+    def agreements(self) -> list[MemberAgreement]:
+        """How each member agrees with the result, over all finished videos."""
+        totals = [MemberAgreement()] * len(self.members)
+        for video in self.run.videos():
+            if record := self._record(video):
+                totals = [total + one for total, one in zip(totals, record.agreements, strict=True)]
+        return totals
+
+    def _on_disk(self) -> RunManifest | None:
+        """The manifest of the run on disk, in the terms of this version; None if there is no run."""
         if not (self.run.path / "run.json").is_file():
-            return False
-        there, now = MaskRun.open(self.run.path).manifest, self.run.manifest
-        return there != now and _without_fingerprints(there) == _without_fingerprints(now)
+            return None
+        manifest = MaskRun.open(self.run.path).manifest
+        return replace(manifest, settings=_current_terms(manifest.settings))
 
-    def _manifest(self) -> RunManifest:
-        settings = {
-            "members": [
-                {"name": name, "fingerprint": fingerprint}
-                for name, fingerprint in zip(self.vote.members, self._fingerprints, strict=True)
-            ],
-            "threshold": self.vote.threshold,
-            "out_of": self.vote.out_of,
-            "leftover": self.vote.leftover,
-            "pairing": str(self.vote.pairing),
-            "faithful": self.faithful,
-        }
-        return RunManifest(
-            producer="fusion-core",
-            producer_version=version("fusion-core"),
-            settings=settings,
-            dataset=self.members[0].manifest.dataset,
-        )
-
-    def _clear_outdated(self) -> bool:
-        """Remove a fused run whose members were made anew since. One of other settings stays for the user to decide."""
-        if not self.is_outdated:
-            return False
+    def _clear(self) -> None:
+        """Remove the run on disk."""
         with self.run.writing():
             shutil.rmtree(self._records, ignore_errors=True)
             shutil.rmtree(self.run.path / "videos", ignore_errors=True)
             (self.run.path / "run.json").unlink()
-        return True
-
-    def videos(self) -> list[str]:
-        """Every video that some member has, in natural order."""
-        return sorted({video for member in self.members for video in member.videos()}, key=natural_key)
-
-    def pending(self) -> list[str]:
-        """The videos that are not voted yet, or were voted from other files than the members hold now."""
-        return [video for video in self.videos() if not self.is_done(video)]
-
-    def fuse(self, video: str) -> None:
-        """Vote over one video and write it.
-
-        Raises:
-            MemberError, PairingError: see `fuse_video`; also when a member lacks the video.
-            MaskFileError: a member's file is damaged.
-        """
-        lacking = [member.name for member in self.members if not member.has(video)]
-        if lacking:
-            raise MemberError(
-                f"video {video}: missing in {', '.join(lacking)}; finish the run of that member, then vote again"
-            )
-        inputs = self._inputs(video)
-        fused, standings = fuse_video(
-            self.vote, [member.read(video) for member in self.members], faithful=self.faithful
-        )
-        self.run.write(fused)
-        record = _Record(inputs=inputs, standings=standings)
-        self._record_file(video).write_text(json.dumps(asdict(record)))  # if a crash tears it, the video is voted again
-
-    def standings(self) -> list[Standing]:
-        """Each member's standing over all finished videos."""
-        totals = [Standing()] * len(self.members)
-        for video in self.run.videos():
-            if record := self._record(video):
-                totals = [total + one for total, one in zip(totals, record.standings, strict=True)]
-        return totals
-
-    def is_done(self, video: str) -> bool:
-        """Whether the video is voted, from the very files that the members hold now."""
-        record = self._record(video)
-        return self.run.has(video) and record is not None and record.inputs == self._inputs(video)
 
     def _inputs(self, video: str) -> list[str | None]:
         """SHA-256 of each member's file of the video; None where there is none."""
-        return [file_sha256(member.path / "videos" / (video + SUFFIX)) for member in self.members]
+        return [sha256_if_there(member.path / "videos" / (video + SUFFIX)) for member in self.members]
 
     def _record(self, video: str) -> "_Record | None":
-        """What was written when the video was voted; None when that is absent or damaged, then it is voted again."""
+        """What was recorded about the video's vote; None if that is absent or damaged: then it is voted again."""
         try:
             tree = json.loads(self._record_file(video).read_bytes())
-            record = _Record(inputs=tree["inputs"], standings=[Standing(**one) for one in tree["standings"]])
+            record = _Record(inputs=tree["inputs"], agreements=[MemberAgreement(**one) for one in tree["standings"]])
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
-        return record if len(record.standings) == len(self.members) else None
+        return record if len(record.agreements) == len(self.members) else None
 
     def _record_file(self, video: str) -> Path:
         return self._records / f"{video}.json"
@@ -154,18 +160,31 @@ class _Record:
 
     Attributes:
         inputs: SHA-256 of each member's file.
-        standings: of each member.
+        agreements: of each member with the result.
     """
 
     inputs: Sequence[str | None]
-    standings: Sequence[Standing]
+    agreements: Sequence[MemberAgreement]
 
 
-def _without_fingerprints(manifest: RunManifest) -> tuple[object, ...]:
-    settings = dict(manifest.settings)
-    members = settings.pop("members", None)
-    names = [member.get("name") for member in members] if isinstance(members, list) else None
-    return manifest.producer, manifest.producer_version, names, settings
+# --- a vote in a manifest ---------------------------------------------------------------------------------------------
+
+
+def recorded_vote(run: MaskRun) -> Vote | None:
+    """The vote that a fused run was made by, from its manifest; None if it is not a fused run.
+
+    In a run of which `leftover_takes_support` is not known (see `_current_terms`), it counts as true.
+    """
+    settings = _current_terms(run.manifest.settings)
+    rule = {key: value for key, value in settings.items() if key in RULE}
+    if run.manifest.producer != PRODUCER or rule.keys() != set(RULE):
+        return None
+    rule["leftover_takes_support"] = rule["leftover_takes_support"] is not False
+    try:
+        members = tuple(member["name"] for member in settings["members"])
+        return Vote(name=run.name, **(rule | {"members": members, "pairing": Pairing(rule["pairing"])}))
+    except (RecipeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def fingerprint(manifest: RunManifest) -> str:
@@ -173,10 +192,42 @@ def fingerprint(manifest: RunManifest) -> str:
     return hashlib.sha256(manifest.to_json().encode()).hexdigest()
 
 
-def file_sha256(path: Path) -> str | None:
-    """SHA-256 of a file's content; None when there is no such file."""
+def sha256_if_there(path: Path) -> str | None:
+    """SHA-256 of a file; None if there is no such file."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except FileNotFoundError:
         return None
+
+
+def _manifest(vote: Vote, members: Sequence[MaskRun]) -> RunManifest:
+    """Every field of the vote; members with the fingerprints of their manifests."""
+    named = zip(vote.members, members, strict=True)
+    return RunManifest(
+        producer=PRODUCER,
+        producer_version=version("fusion-core"),
+        settings={key: getattr(vote, key) for key in RULE}
+        | {"members": [{"name": name, "fingerprint": fingerprint(member.manifest)} for name, member in named]},
+        dataset=members[0].manifest.dataset,
+    )
+
+
+def _current_terms(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a fused run with the keys of this version.
+
+    Version 0.1.0 recorded `faithful`, without which `leftover_takes_support` has no effect, and not the latter. So it
+    is false in votes that were not faithful, and where no leftover takes the first member's mask. In all others it is
+    not known: None, which differs from both values.
+    """
+    terms = dict(settings)
+    if "faithful" in terms and "leftover_takes_support" not in terms:
+        is_known = not terms.pop("faithful") or terms.get("leftover") != "first"
+        terms["leftover_takes_support"] = False if is_known else None
+    return terms
+
+
+def _without_fingerprints(manifest: RunManifest) -> tuple[object, ...]:
+    settings = dict(manifest.settings)
+    members = settings.pop("members", None)
+    names = [member.get("name") for member in members] if isinstance(members, list) else None
+    return manifest.producer, manifest.producer_version, names, settings

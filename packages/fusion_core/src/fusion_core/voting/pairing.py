@@ -10,7 +10,7 @@ from fusion_core.errors import PairingError
 from fusion_core.recipe.graph import Pairing
 from fusion_core.voting.count import overlap
 
-SAME_OBJECT = 0.5  # mean IoU from which two expressions mean one object: they share at least as much as they differ
+SAME_OBJECT = 0.5  # mean IoU from which on two expressions mean one object: they share at least as much as they differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Pool:
 
     Attributes:
         expressions: their positions in the first member's order.
-        leftover: an expression that no other was there to pool with; the vote's leftover rule holds for it.
+        leftover: whether it is an expression without a partner, to which the vote's leftover rule applies.
     """
 
     expressions: tuple[int, ...]
@@ -27,7 +27,7 @@ class Pool:
 
 
 def pools(pairing: Pairing, members: Sequence[VideoMasks]) -> tuple[Pool, ...]:
-    """Cut the expressions of one video into pools; every expression is in exactly one.
+    """Divide the expressions of one video into pools; every expression is in exactly one.
 
     Args:
         pairing: the rule.
@@ -63,18 +63,18 @@ def by_group(members: Sequence[VideoMasks]) -> tuple[Pool, ...]:
         if track.expression.group is None:
             raise PairingError(
                 f"video {first.video}: expression {track.expression.id!r} has no group, so pairing 'groups' cannot"
-                " tell its object. Use data that gives obj_id, or pairing 'agreement'"
+                " tell which object it means. Use data with obj_id, or pairing 'agreement'"
             )
         groups.setdefault(track.expression.group, []).append(index)
     return tuple(Pool(tuple(indices)) for indices in groups.values())
 
 
 def walk(count: int, same: Callable[[int, int], bool]) -> tuple[Pool, ...]:
-    """Pool neighbours that mean the same object, walking the expressions in order.
+    """Pool neighbours that mean the same object.
 
-    An expression that goes with its successor pools with it; one that does not votes alone, and the walk goes on with
-    the successor. So an object with one or three expressions does not shift all later pairs, as it does in the
-    published rule. Where all neighbours go together this is `consecutive`.
+    The walk goes through the expressions in order. An expression that means the same as the next one pools with it. One
+    that does not votes alone, and the walk continues with the next one. So an object with one or three expressions does
+    not shift all later pairs, as it does in the published rule. If all neighbours pool, this is `consecutive`.
 
     Args:
         count: number of expressions.
@@ -94,10 +94,10 @@ def walk(count: int, same: Callable[[int, int], bool]) -> tuple[Pool, ...]:
 
 
 def same_object(members: Sequence[VideoMasks], one: int, other: int) -> bool:
-    """Whether two expressions' masks overlap, on the mean over members, by at least `SAME_OBJECT`.
+    """Whether the masks of two expressions overlap by at least `SAME_OBJECT`, on average over the members.
 
     Each member compares its own two tracks: intersection over union of all frames together. A member that finds
-    nothing for either expression has no opinion; if none has one, the result is empty however they pool.
+    nothing for either expression does not count; if no member counts, the result is empty however they pool.
     """
     overlaps = []
     for member in members:

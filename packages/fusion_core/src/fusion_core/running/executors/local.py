@@ -1,4 +1,4 @@
-"""Workers on this machine: one on every GPU, or one on the CPU unless more are asked for."""
+"""Workers on this machine: one on each GPU, or one on the CPU, unless another number is given."""
 
 import os
 import shutil
@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import psutil
+from program_kit.progress import ProgressCallback
 
-from fusion_core.running.executors.slot import Outcome, Slot
-from fusion_core.running.worker import Report, Task
+from fusion_core.running.executors.slot import Outcome, WorkerSlot
+from fusion_core.running.worker import Task
 
 _GIB = 2**30
 
 
 def gpus() -> list[str]:
-    """The NVIDIA GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES has for them."""
+    """The NVIDIA GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name.strip() for name in visible.split(",") if name.strip() not in {"", "-1"}]
     if shutil.which("nvidia-smi") is None:
@@ -27,15 +28,15 @@ def gpus() -> list[str]:
 
 
 class LocalExecutor:
-    """Slots on this machine.
+    """Worker slots on this machine.
 
     Attributes:
         slots: how many there are.
-        limited_by_memory: whether there would be more with more main memory.
+        limited_by_memory: whether more main memory would allow more.
 
     Args:
-        workers: how many workers are wanted; None for one on every GPU, or one if there is none.
-        device: the programs' option; with `cpu` GPUs are left alone, with `cuda:N` the programs choose theirs.
+        workers: number of workers; None for one on each GPU, or one if there is no GPU.
+        device: the programs' option; with `cpu` no GPU is used, with `cuda:N` the programs choose theirs.
         memory: GiB of main memory that one worker needs.
     """
 
@@ -48,7 +49,7 @@ class LocalExecutor:
         self._handles: list[_LocalSlot] = []
 
     def __enter__(self) -> Sequence["_LocalSlot"]:
-        self._handles = [_LocalSlot(Slot(self._environment(number)), number) for number in range(self.slots)]
+        self._handles = [_LocalSlot(WorkerSlot(self._environment(number)), number) for number in range(self.slots)]
         return self._handles
 
     def __exit__(self, *error: object) -> None:
@@ -57,7 +58,7 @@ class LocalExecutor:
 
     def _environment(self, number: int) -> dict[str, str]:
         environment = {"CUDA_VISIBLE_DEVICES": self._gpus[number % len(self._gpus)]} if self._gpus else {}
-        if self.slots > 1 and "OMP_NUM_THREADS" not in os.environ:  # else every worker takes all cores
+        if self.slots > 1 and "OMP_NUM_THREADS" not in os.environ:  # else each worker takes all cores
             environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.slots))
         return environment
 
@@ -65,16 +66,16 @@ class LocalExecutor:
 class _LocalSlot:
     """A slot with a thread of its own, which mostly waits for the worker."""
 
-    def __init__(self, slot: Slot, number: int) -> None:
+    def __init__(self, slot: WorkerSlot, number: int) -> None:
         self._slot = slot
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"slot-{number}")
 
-    def submit(self, task: Task, video: str, report: Report) -> "Future[Outcome]":
-        """Have a video done."""
-        return self._thread.submit(self._slot.process, task, video, report)
+    def submit(self, task: Task, video: str, progress: ProgressCallback) -> "Future[Outcome]":
+        """Start to do a video."""
+        return self._thread.submit(self._slot.process, task, video, progress)
 
     def ready(self) -> None:
-        """At once: the thread is there, and another process is started for the next video."""
+        """At once: a new process is started for the next video."""
 
     def end(self, *, at_once: bool) -> None:
         """Close the slot."""

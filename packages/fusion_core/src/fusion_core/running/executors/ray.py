@@ -1,6 +1,6 @@
-"""Workers on a Ray cluster whose machines share their files: every slot is a Ray actor.
+"""Workers on a Ray cluster whose machines share their files: each slot is a Ray actor.
 
-Ray places the actors, gives each its GPU, and starts one anew elsewhere when its machine is lost.
+Ray places the actors, gives each a GPU, and restarts one elsewhere if its machine is lost.
 """
 
 import os
@@ -11,24 +11,26 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from program_kit.progress import ProgressCallback
+
 from fusion_core.errors import FusionCoreError
-from fusion_core.running.executors.slot import Outcome, Slot, Verdict
-from fusion_core.running.worker import Report, Task
+from fusion_core.running.executors.slot import Outcome, Verdict, WorkerSlot
+from fusion_core.running.worker import Task
 
 _GIB = 2**30
 _CLOSING = 30.0  # seconds that workers get to end by themselves
 _ASK_EVERY = 1.0  # seconds
-_PATIENCE = 15.0  # seconds that a cluster gets to answer at all; Ray itself asks an address for many minutes
+_PATIENCE = 15.0  # seconds that a cluster gets to answer; Ray itself tries an address for many minutes
 
 
 class RayExecutor:
-    """Slots on a cluster: one on every GPU that it has, or else one on every machine.
+    """Worker slots on a cluster: one on each GPU, or one on each machine if there is no GPU.
 
     Args:
-        address: of the cluster, for example `auto`; None for the one of RAY_ADDRESS, or a new one on this machine.
-        workers: how many workers are wanted, if not that.
-        device: the programs' option; with `cpu` GPUs are left alone.
-        memory: GiB of main memory that one worker needs; Ray sets it aside.
+        address: of the cluster, for example `auto`; None for the one in RAY_ADDRESS, or a new one on this machine.
+        workers: number of workers, if not that.
+        device: the programs' option; with `cpu` no GPU is used.
+        memory: GiB of main memory that one worker needs; Ray reserves it.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class RayExecutor:
         self._connected = False
 
     def __enter__(self) -> Sequence["_RaySlot"]:
-        """Raises FusionCoreError: no Ray, no cluster at the address, or no machine of it is large enough."""
+        """Raises FusionCoreError: Ray is not installed, or there is no cluster or no machine that is large enough."""
         ray = _ray()
         if not ray.is_initialized():
             _check_answer(self._address)
@@ -52,7 +54,7 @@ class RayExecutor:
                 raise FusionCoreError(f"--address {self._address}: no Ray cluster there: {error}") from error
             self._connected = True
         slots = self._slots()
-        actor = ray.remote(Slot).options(
+        actor = ray.remote(WorkerSlot).options(
             num_cpus=1 if self._with_gpu else self._cpus(slots),
             num_gpus=int(self._with_gpu),
             memory=self._memory,
@@ -76,7 +78,7 @@ class RayExecutor:
         return self._device != "cpu" and _ray().cluster_resources().get("GPU", 0) >= 1
 
     def _slots(self) -> int:
-        """How many actors: as many as were wanted, but never one that no machine could take."""
+        """Number of actors: as many as wanted, but none that no machine has room for."""
         machines = [self._fitting(machine) for machine in _machines()]
         wanted = self._workers or (sum(machines) if self._with_gpu else sum(fitting > 0 for fitting in machines))
         slots = min(wanted, sum(machines))
@@ -88,12 +90,12 @@ class RayExecutor:
         return slots
 
     def _cpus(self, slots: int) -> int:
-        """CPUs, and with that threads, for each of some workers without GPU."""
+        """CPUs, and so threads, for each of some workers without GPU."""
         cpus = [machine.get("CPU", 0) for machine in _machines()]
         return max(1, int(min(sum(cpus) / slots, min(cpus))))
 
     def _fitting(self, machine: Mapping[str, float]) -> int:
-        """Workers that one machine has room for."""
+        """Number of workers that one machine has room for."""
         room = [machine.get("CPU", 0)]
         if self._with_gpu:
             room.append(machine.get("GPU", 0))
@@ -103,14 +105,14 @@ class RayExecutor:
 
 
 class _RaySlot:
-    """A slot in an actor."""
+    """A worker slot in an actor."""
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
         self._ended = False
 
-    def submit(self, task: Task, video: str, report: Report) -> "Future[Outcome]":
-        """Have a video done; of what happens in the middle of it nothing is heard."""
+    def submit(self, task: Task, video: str, progress: ProgressCallback) -> "Future[Outcome]":
+        """Start to do a video; no progress is reported."""
         settled: Future[Outcome] = Future()
 
         def settle(answer: "Future[Outcome]") -> None:
@@ -123,7 +125,7 @@ class _RaySlot:
         return settled
 
     def ready(self) -> "Future[None] | None":
-        """Ray starts an actor, and one that was lost anew on any machine, as soon as there is room for it."""
+        """Ray starts an actor, or restarts a lost one on any machine, as soon as there is room for it."""
         arrived: Future[None] = Future()
 
         def ask() -> None:
@@ -133,7 +135,7 @@ class _RaySlot:
         def hear(answer: "Future[None]") -> None:
             if answer.exception() is None:
                 arrived.set_result(None)
-            else:  # it is being started anew
+            else:  # it is being restarted
                 timer = threading.Timer(_ASK_EVERY, ask)
                 timer.daemon = True
                 timer.start()
@@ -148,12 +150,12 @@ class _RaySlot:
 
 
 def _machines() -> list[dict[str, float]]:
-    """What each machine of the cluster has."""
+    """The resources of each machine of the cluster."""
     return [node["Resources"] for node in _ray().nodes() if node["Alive"]]
 
 
 def _check_answer(address: str | None) -> None:
-    """Raise FusionCoreError if nothing answers where a cluster should be; what else may be wrong Ray says at once."""
+    """Raise FusionCoreError if nothing answers at the address. Ray itself reports every other problem at once."""
     given = [] if address is None else ["--address", address]
     try:
         subprocess.run(
@@ -168,7 +170,7 @@ def _check_answer(address: str | None) -> None:
 
 
 def _ray() -> Any:
-    # Under `uv run` Ray would copy the whole checkout to every machine; here machines share their files.
+    # Under `uv run`, Ray would copy the whole checkout to each machine; here machines share their files.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray

@@ -1,4 +1,4 @@
-"""A place for one worker, and what every executor offers: some of these."""
+"""A worker slot, and what every executor provides: some of these."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from fusion_core.running.worker import JobError, Report, Session, Task, VideoError, WorkerLostError
+from program_kit.progress import ProgressCallback
+
+from fusion_core.running.worker import JobError, Task, VideoError, Worker, WorkerLostError
 
 
 class Verdict(StrEnum):
     """What became of a video."""
 
     DONE = "done"
-    FAILED = "failed"  # the program said so
-    LOST = "lost"  # its worker ended in the middle; another may try
-    HOPELESS = "hopeless"  # no worker of this task will do any video
+    FAILED = "failed"  # the worker said so
+    LOST = "lost"  # the worker ended in the middle; another one may try
+    FATAL = "fatal"  # no worker of this task can do any video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,7 @@ class Outcome:
     Attributes:
         verdict: in one word.
         error: why, unless it is done.
-        seconds: that it took, the start of the worker included.
+        seconds: that it took, with the start of the worker.
     """
 
     verdict: Verdict
@@ -34,24 +36,24 @@ class Outcome:
     seconds: float = 0.0
 
 
-class Slot:
-    """Keeps one worker, and does one video after another with it."""
+class WorkerSlot:
+    """Keeps one worker, and lets it do one video after another."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._task: Task | None = None
-        self._session: Session | None = None
+        self._worker: Worker | None = None
         self._killed = False
 
-    def process(self, task: Task, video: str, report: Report = lambda done, total: None) -> Outcome:
-        """Do a video; the worker is another one if the task is."""
+    def process(self, task: Task, video: str, progress: ProgressCallback = lambda done, total: None) -> Outcome:
+        """Do a video; if the task is another one than before, a new worker starts."""
         start = time.monotonic()
 
         def outcome(verdict: Verdict, error: object = "") -> Outcome:
             return Outcome(verdict=verdict, error=str(error), seconds=time.monotonic() - start)
 
         try:
-            self._session_for(task).process(video, report)
+            self._worker_for(task).process(video, progress)
         except VideoError as error:
             return outcome(Verdict.FAILED, error)
         except WorkerLostError as error:
@@ -59,44 +61,44 @@ class Slot:
             return outcome(Verdict.LOST, error)
         except JobError as error:
             self.close()
-            return outcome(Verdict.HOPELESS, error)
+            return outcome(Verdict.FATAL, error)
         return outcome(Verdict.DONE)
 
     def close(self) -> None:
         """Let the worker end."""
-        session, self._session, self._task = self._session, None, None
-        if session is not None:
-            session.close()
+        worker, self._worker, self._task = self._worker, None, None
+        if worker is not None:
+            worker.close()
 
     def kill(self) -> None:
-        """End the worker at once; may be called while `process` runs in another thread, which then gives it as lost."""
+        """End the worker at once. If `process` runs in another thread, it returns that the worker is lost."""
         self._killed = True
-        if self._session is not None:
-            self._session.kill()
+        if self._worker is not None:
+            self._worker.kill()
 
-    def _session_for(self, task: Task) -> Session:
-        if self._session is None or task != self._task:
+    def _worker_for(self, task: Task) -> Worker:
+        if self._worker is None or task != self._task:
             self.close()
-            self._session, self._task = task.open(self._environment), task
-            if self._killed:  # while it was opened
-                self._session.kill()
-        return self._session
+            self._worker, self._task = task.start(self._environment), task
+            if self._killed:  # while it was started
+                self._worker.kill()
+        return self._worker
 
 
 class SlotHandle(Protocol):
-    """A slot, wherever it is."""
+    """A worker slot, wherever it is."""
 
-    def submit(self, task: Task, video: str, report: Report) -> "Future[Outcome]":
-        """Have a video done. One at a time."""
+    def submit(self, task: Task, video: str, progress: ProgressCallback) -> "Future[Outcome]":
+        """Start to do a video. One at a time."""
         ...
 
     def ready(self) -> "Future[None] | None":
-        """When the slot can be used, at first and after it has lost a video; None: at once."""
+        """When the slot can be used, at first and after it has lost a worker; None: at once."""
         ...
 
 
 class Executor(Protocol):
-    """Slots for as long as it is entered; on an error, workers that are at it are ended at once."""
+    """Context manager that yields worker slots; on an error it ends all workers at once."""
 
     def __enter__(self) -> Sequence[SlotHandle]: ...
 
