@@ -37,11 +37,11 @@ def cut_down(family: str, width: int, depth: int) -> NetworkConfig:
     dim = max(32, round(256 * share / 32) * 32)
     return NetworkConfig(
         family=family,
-        encoder=SwinShape(embed_dim=width, depths=(2, 2, depth), heads=heads, window=SWIN_L.window),
-        dim=dim,
-        self_heads=dim // 32,
-        memory_heads=dim // 32,
-        feed_forward=max(32, round(1024 * share / 32) * 32),
+        encoder=SwinShape(embed_dim=width, depths=(2, 2, depth), num_heads=heads, window=SWIN_L.window),
+        hidden_size=dim,
+        num_heads=dim // 32,
+        num_memory_heads=dim // 32,
+        feedforward_dim=max(32, round(1024 * share / 32) * 32),
     )
 
 

@@ -12,7 +12,7 @@ def swin_shape(encoder: dict) -> SwinShape:
     return SwinShape(
         embed_dim=encoder["embed_dim"],
         depths=tuple(encoder["depths"]),
-        heads=tuple(encoder["num_heads"]),
+        num_heads=tuple(encoder["num_heads"]),
         window=encoder["window_size"],
     )
 
@@ -22,14 +22,14 @@ def network_config(config: dict) -> NetworkConfig:
     return NetworkConfig(
         family=config["MODEL_VOS"],
         encoder=swin_shape(config["encoder"]),
-        dim=config["MODEL_ENCODER_EMBEDDING_DIM"],
+        hidden_size=config["MODEL_ENCODER_EMBEDDING_DIM"],
         layers=config["MODEL_LSTT_NUM"],
-        self_heads=config["MODEL_SELF_HEADS"],
-        memory_heads=config["MODEL_ATT_HEADS"],
+        num_heads=config["MODEL_SELF_HEADS"],
+        num_memory_heads=config["MODEL_ATT_HEADS"],
         max_objects=config["MODEL_MAX_OBJ_NUM"],
         align_corners=config["MODEL_ALIGN_CORNERS"],
         radius=config["short_term_max_dis"],
-        feed_forward=config.get("lstt_dim_feedforward", 1024),
+        feedforward_dim=config.get("lstt_dim_feedforward", 1024),
         expansion=int(config.get("gpm_expand_ratio", 2)),
         long_term_gap=gap,
     )

@@ -42,7 +42,7 @@ def test_a_published_file_loads_strictly(family, wrapper, tmp_path):
     window = config.encoder.window
     state["encoder.layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(window**2, window**2).long()
     if family == "aot":
-        state["LSTT.mask_token"] = torch.zeros(1, 1, config.dim)
+        state["LSTT.mask_token"] = torch.zeros(1, 1, config.hidden_size)
     content = {f"module.{name}": tensor for name, tensor in state.items()}
     torch.save({wrapper: content, "optimizer": {"step": 3}} if wrapper else content, tmp_path / "net.pth")
     network = checkpoints.load(tmp_path / "net.pth", "golden")
@@ -132,8 +132,8 @@ def test_drops_say_why(family):
 
 def test_configs_without_sense_are_refused():
     with pytest.raises(ConfigError, match="do not divide into 5 heads"):
-        NetworkConfig(family="aot", encoder="resnet50", self_heads=5)
+        NetworkConfig(family="aot", encoder="resnet50", num_heads=5)
     with pytest.raises(ConfigError, match="Swin stage 0"):
-        SwinShape(embed_dim=16, depths=(1, 1, 1), heads=(3, 4, 8), window=4)
+        SwinShape(embed_dim=16, depths=(1, 1, 1), num_heads=(3, 4, 8), window=4)
     with pytest.raises(ConfigError, match="there are swinl_aotl"):
         named_config("aot", "aotx")

@@ -194,7 +194,7 @@ def test_a_video_file_with_several_objects(tmp_path, family):
     labels = np.zeros((48, 64), np.uint8)
     labels[8:24, 8:24], labels[28:44, 36:52] = 1, 4
     picture = Image.fromarray(labels)
-    picture.putpalette(bytes(768))
+    picture.putpalette([0, 0, 0, *(i % 256 for i in range(1, 766))])  # black, then a colour for each id
     picture.save(tmp_path / "first.png")
     options = ["--video", tmp_path / "my clip.mp4", "--mask", tmp_path / "first.png", "--out", tmp_path / "out"]
     result = call(*options, "--frame", 1, family=family)

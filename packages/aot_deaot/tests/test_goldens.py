@@ -54,7 +54,7 @@ def normalised(frames, config):
 def test_encoder(case: GoldenCase):
     config = case.manifest["config"]
     shape = swin_shape(config)
-    network = PropagationNetwork(NetworkConfig(family="aot", encoder=shape, dim=config["projector_dim"]))
+    network = PropagationNetwork(NetworkConfig(family="aot", encoder=shape, hidden_size=config["projector_dim"]))
     table = published_table(network.config)
     ours = {our_name(name, table): tensor for name, tensor in published_state(case).items()}
     part = {name for name in network.state_dict() if name.startswith(("encoder.", "projector."))}
@@ -87,7 +87,7 @@ def test_engine(case: GoldenCase):
     for stage, found in {"s4": maps.s4, "s8": maps.s8, "s16": maps.s16, "proj": projected}.items():
         expected = arrays[f"mid.enc_{stage}_t1"]
         report.add(f"enc_{stage}_t1", thinned(found[0], expected), expected)
-    positions = sine_positions(*features[0].size, network.config.dim, images.device)
+    positions = sine_positions(*features[0].size, network.config.hidden_size, images.device)
     report.add("pos_emb", thinned(positions, arrays["mid.pos_emb"]), arrays["mid.pos_emb"])
 
     for count in run["object_sets"]:

@@ -19,13 +19,13 @@ Entry = tuple[Tensor, ...]
 BLOCK = 2**24  # attention weights held at a time where no fused kernel applies
 
 
-def split_heads(tokens: Tensor, heads: int) -> Tensor:
-    """[B, L, heads * d] to [B, heads, L, d]."""
-    return rearrange(tokens, "b l (n d) -> b n l d", n=heads)
+def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
+    """[B, L, num_heads * d] to [B, num_heads, L, d]."""
+    return rearrange(tokens, "b l (n d) -> b n l d", n=num_heads)
 
 
 def merge_heads(tokens: Tensor) -> Tensor:
-    """[B, heads, L, d] to [B, L, heads * d]."""
+    """[B, num_heads, L, d] to [B, L, num_heads * d]."""
     return rearrange(tokens, "b n l d -> b l (n d)")
 
 
@@ -88,14 +88,14 @@ def attend_each(query: Tensor, entries: Sequence[Entry]) -> list[Tensor]:
 class RelativePosition(nn.Module):
     """Learned logits, and for AOT learned values, of the (2 radius + 1)^2 places around a query."""
 
-    def __init__(self, heads: int, dim: int, radius: int, *, values: bool):
+    def __init__(self, num_heads: int, head_dim: int, radius: int, *, values: bool):
         super().__init__()
         places = (2 * radius + 1) ** 2
         self.radius = radius
-        self.weight = nn.Parameter(torch.empty(heads, places, dim))
-        self.bias = nn.Parameter(torch.zeros(heads, places))
-        self.value = nn.Parameter(torch.zeros(heads, dim, places)) if values else None
-        nn.init.normal_(self.weight, std=dim**-0.5)
+        self.weight = nn.Parameter(torch.empty(num_heads, places, head_dim))
+        self.bias = nn.Parameter(torch.zeros(num_heads, places))
+        self.value = nn.Parameter(torch.zeros(num_heads, head_dim, places)) if values else None
+        nn.init.normal_(self.weight, std=head_dim**-0.5)
 
     def logits(self, query: Tensor) -> Tensor:
         """Unscaled queries [B, N, tiles, q, d] to logits [B, N, tiles, q, places]."""

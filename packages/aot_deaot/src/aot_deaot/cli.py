@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from program_kit.options import Precision
+from program_kit.options import PrecisionOption
 from program_kit.propagator_app import PropagatorProgram, PropagatorRequest, propagator_app
 
 from aot_deaot.bundled import BUNDLED
@@ -61,7 +61,7 @@ class PropagatorOptions:
     long_term_cap: Annotated[
         int | None, typer.Option(metavar="FRAMES", min=2, help="Most frames in long-term memory, for long videos.")
     ] = None
-    precision: Annotated[Precision, typer.Option(help="Half precisions are meant for accelerators.")] = "float32"
+    precision: PrecisionOption = "float32"
     compiled: Annotated[bool, typer.Option("--compile", help="Run the network through torch.compile.")] = False
     batch: Annotated[int, typer.Option(min=1, help="Most object sets that go through a video together.")] = 4
     cache: Annotated[float, typer.Option(metavar="GIB", min=0, help="Memory for features of frames.")] = 4.0

@@ -18,17 +18,17 @@ class SwinShape:
     Attributes:
         embed_dim: channels of the first stage; each later stage has twice as many.
         depths: blocks of the three stages.
-        heads: attention heads of the three stages.
+        num_heads: attention heads of the three stages.
         window: side of an attention window, in tokens.
     """
 
     embed_dim: int
     depths: tuple[int, int, int]
-    heads: tuple[int, int, int]
+    num_heads: tuple[int, int, int]
     window: int
 
     def __post_init__(self):
-        for stage, heads in enumerate(self.heads):
+        for stage, heads in enumerate(self.num_heads):
             if self.embed_dim * 2**stage % heads:
                 raise ConfigError(
                     f"Swin stage {stage}: {self.embed_dim * 2**stage} channels do not divide into {heads} heads"
@@ -42,15 +42,15 @@ class NetworkConfig:
     Attributes:
         family: `aot` (long short-term transformer) or `deaot` (gated propagation).
         encoder: a Swin shape, or the name of a convolutional encoder.
-        dim: width C of the propagation layers.
+        hidden_size: width C of the propagation layers.
         layers: how many propagation layers.
-        self_heads: heads of the self-attention (AOT; DeAOT has one).
-        memory_heads: heads of the long- and short-term attention (AOT; DeAOT has one).
+        num_heads: heads of the self-attention (AOT; DeAOT has one).
+        num_memory_heads: heads of the long- and short-term attention (AOT; DeAOT has one).
         max_objects: ids that one object set can hold, background not counted.
         align_corners: the corner convention of every resize; True goes with odd network sizes and a 17-pixel id kernel.
         radius: the short-term attention sees a window of 2 * radius + 1 tokens a side.
-        feed_forward: width of AOT's feed-forward part.
-        expansion: DeAOT's value width in units of `dim`.
+        feedforward_dim: hidden width of AOT's feed-forward part.
+        expansion: DeAOT's value width in units of `hidden_size`.
         long_term_gap: frames between two entries of the long-term memory; None stores the key frame alone.
         short_side: every frame is brought to this short side, in pixels, before the scales apply; None keeps its size
             but for the limits of `preprocess.SizeLimits`.
@@ -58,14 +58,14 @@ class NetworkConfig:
 
     family: Family
     encoder: SwinShape | Literal["mobilenet_v2", "resnet50"]
-    dim: int = 256
+    hidden_size: int = 256
     layers: int = 3
-    self_heads: int = 8
-    memory_heads: int = 8
+    num_heads: int = 8
+    num_memory_heads: int = 8
     max_objects: int = 10
     align_corners: bool = False
     radius: int = 7
-    feed_forward: int = 1024
+    feedforward_dim: int = 1024
     expansion: int = 2
     long_term_gap: int | None = 5
     short_side: int | None = None
@@ -75,12 +75,12 @@ class NetworkConfig:
             raise ConfigError(f"family is 'aot' or 'deaot', not {self.family!r}")
         if isinstance(self.encoder, str) and self.encoder not in (MOBILENET_V2, RESNET50):
             raise ConfigError(f"encoder is a SwinShape, {MOBILENET_V2!r} or {RESNET50!r}, not {self.encoder!r}")
-        for field in ("dim", "layers", "self_heads", "memory_heads", "max_objects", "radius"):
+        for field in ("hidden_size", "layers", "num_heads", "num_memory_heads", "max_objects", "radius"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} is at least 1, not {getattr(self, field)}")
-        for heads in (self.self_heads, self.memory_heads) if self.family == "aot" else ():
-            if self.dim % heads:
-                raise ConfigError(f"{self.dim} channels do not divide into {heads} heads")
+        for heads in (self.num_heads, self.num_memory_heads) if self.family == "aot" else ():
+            if self.hidden_size % heads:
+                raise ConfigError(f"{self.hidden_size} channels do not divide into {heads} heads")
         if self.long_term_gap is not None and self.long_term_gap < 1:
             raise ConfigError(f"long_term_gap is at least 1 frame or None, not {self.long_term_gap}")
 
@@ -90,10 +90,10 @@ class NetworkConfig:
         return 16
 
 
-SWIN_L = SwinShape(embed_dim=192, depths=(2, 2, 18), heads=(6, 12, 24), window=12)
-SWIN_B = SwinShape(embed_dim=128, depths=(2, 2, 18), heads=(4, 8, 16), window=7)
-SWIN_TINY = SwinShape(embed_dim=16, depths=(2, 2, 2), heads=(2, 4, 8), window=4)
-SWIN_DEMO = SwinShape(embed_dim=32, depths=(1, 1, 2), heads=(2, 4, 8), window=5)
+SWIN_L = SwinShape(embed_dim=192, depths=(2, 2, 18), num_heads=(6, 12, 24), window=12)
+SWIN_B = SwinShape(embed_dim=128, depths=(2, 2, 18), num_heads=(4, 8, 16), window=7)
+SWIN_TINY = SwinShape(embed_dim=16, depths=(2, 2, 2), num_heads=(2, 4, 8), window=4)
+SWIN_DEMO = SwinShape(embed_dim=32, depths=(1, 1, 2), num_heads=(2, 4, 8), window=5)
 
 
 def _configs(family: Family) -> dict[str, NetworkConfig]:
@@ -114,22 +114,22 @@ def _configs(family: Family) -> dict[str, NetworkConfig]:
         "tiny": NetworkConfig(
             family=family,
             encoder=SWIN_TINY,
-            dim=32,
+            hidden_size=32,
             layers=2,
-            self_heads=2,
-            memory_heads=2,
-            feed_forward=64,
+            num_heads=2,
+            num_memory_heads=2,
+            feedforward_dim=64,
             long_term_gap=2,
         ),
         # The network of the small weights that the programs ship (`demo`).
         "demo": NetworkConfig(
             family=family,
             encoder=SWIN_DEMO,
-            dim=64,
+            hidden_size=64,
             layers=2,
-            self_heads=4,
-            memory_heads=4,
-            feed_forward=128,
+            num_heads=4,
+            num_memory_heads=4,
+            feedforward_dim=128,
             radius=3,
             max_objects=6,
             long_term_gap=2,

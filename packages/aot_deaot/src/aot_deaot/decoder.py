@@ -28,31 +28,38 @@ class Decoder(nn.Module):
     """Joins tokens and image from stride 16 to stride 4.
 
     Args:
-        image_dim: channels of the projected image that join the tokens (AOT: `dim`; DeAOT: 0).
+        image_dim: channels of the projected image that join the tokens (AOT: `hidden_size`; DeAOT: 0).
         token_dim: channels of all propagated tokens together.
-        dim: width C.
+        hidden_size: width C.
         channels: of the encoder's maps at strides 4, 8 and 16.
         ids: output channels, background included.
         align_corners: convention of the resizes between strides.
     """
 
     def __init__(
-        self, *, image_dim: int, token_dim: int, dim: int, channels: tuple[int, ...], ids: int, align_corners: bool
+        self,
+        *,
+        image_dim: int,
+        token_dim: int,
+        hidden_size: int,
+        channels: tuple[int, ...],
+        ids: int,
+        align_corners: bool,
     ):
         super().__init__()
         self.image_dim = image_dim
         self.align_corners = align_corners
-        half = dim // 2
-        self.join = nn.Conv2d(image_dim + token_dim, dim, kernel_size=1)
-        self.join_norm = nn.GroupNorm(GROUPS, dim)
+        half = hidden_size // 2
+        self.join = nn.Conv2d(image_dim + token_dim, hidden_size, kernel_size=1)
+        self.join_norm = nn.GroupNorm(GROUPS, hidden_size)
         self.skips = nn.ModuleDict(
             {
-                "s16": nn.Conv2d(channels[2], dim, kernel_size=1),
-                "s8": nn.Conv2d(channels[1], dim, kernel_size=1),
+                "s16": nn.Conv2d(channels[2], hidden_size, kernel_size=1),
+                "s8": nn.Conv2d(channels[1], hidden_size, kernel_size=1),
                 "s4": nn.Conv2d(channels[0], half, kernel_size=1),
             }
         )
-        widths = {"s16": (dim, dim), "s8": (dim, half), "s4": (half, half)}
+        widths = {"s16": (hidden_size, hidden_size), "s8": (hidden_size, half), "s4": (half, half)}
         self.blends = nn.ModuleDict({s: nn.Conv2d(a, b, kernel_size=3, padding=1) for s, (a, b) in widths.items()})
         self.norms = nn.ModuleDict({s: nn.GroupNorm(GROUPS, b) for s, (_, b) in widths.items()})
         self.logits = nn.Conv2d(half, ids, kernel_size=1)

@@ -104,7 +104,7 @@ class SwinEncoder(nn.Module):
             patch_size=[self.PATCH, self.PATCH],
             embed_dim=shape.embed_dim,
             depths=list(shape.depths),
-            num_heads=list(shape.heads),
+            num_heads=list(shape.num_heads),
             window_size=[shape.window, shape.window],
             stochastic_depth_prob=0.0,
             norm_layer=norm,

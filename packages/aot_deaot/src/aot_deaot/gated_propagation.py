@@ -61,13 +61,13 @@ class GatedOutput(nn.Module):
 class GatedSelfPropagation(nn.Module):
     """A frame's tokens among themselves, both branches at once."""
 
-    def __init__(self, dim: int, expansion: int):
+    def __init__(self, hidden_size: int, expansion: int):
         super().__init__()
-        width = expansion * dim
-        self.query = nn.Linear(2 * dim, dim // 2)
-        self.values = nn.ModuleList(nn.Linear(dim, width) for _ in Branches._fields)
-        self.gates = nn.ModuleList(nn.Linear(dim, width) for _ in Branches._fields)
-        self.output = GatedOutput(2 * width, 2 * dim)
+        width = expansion * hidden_size
+        self.query = nn.Linear(2 * hidden_size, hidden_size // 2)
+        self.values = nn.ModuleList(nn.Linear(hidden_size, width) for _ in Branches._fields)
+        self.gates = nn.ModuleList(nn.Linear(hidden_size, width) for _ in Branches._fields)
+        self.output = GatedOutput(2 * width, 2 * hidden_size)
 
     def forward(self, visual: Tensor, identity: Tensor, size: tuple[int, int]) -> Tensor:
         """Normalised branches [B, L, C] to [B, L, 2 C]."""
@@ -83,21 +83,21 @@ class GatedSelfPropagation(nn.Module):
 class GatedPropagationLayer(nn.Module):
     """Propagation from the long- and short-term memory, then within the frame."""
 
-    def __init__(self, dim: int, expansion: int, radius: int, *, first: bool):
+    def __init__(self, hidden_size: int, expansion: int, radius: int, *, first: bool):
         super().__init__()
-        width = expansion * dim
+        width = expansion * hidden_size
         self.first = first
-        self.norm1, self.norm2, self.identity_norm2 = (nn.LayerNorm(dim) for _ in range(3))
-        self.query_value = nn.Linear(dim, dim // 2 + width)
-        self.gate = nn.Linear(dim, width)
-        self.identity_value = nn.Linear(dim if first else 2 * dim, width)
+        self.norm1, self.norm2, self.identity_norm2 = (nn.LayerNorm(hidden_size) for _ in range(3))
+        self.query_value = nn.Linear(hidden_size, hidden_size // 2 + width)
+        self.gate = nn.Linear(hidden_size, width)
+        self.identity_value = nn.Linear(hidden_size if first else 2 * hidden_size, width)
         if not first:
-            self.identity_norm1 = nn.LayerNorm(dim)
-            self.identity_gate = nn.Linear(dim, width)
-        self.relative = RelativePosition(1, dim // 2, radius, values=False)
-        self.long_output = GatedOutput(2 * width, 2 * dim)
-        self.short_output = GatedOutput(2 * width, 2 * dim)
-        self.self_propagation = GatedSelfPropagation(dim, expansion)
+            self.identity_norm1 = nn.LayerNorm(hidden_size)
+            self.identity_gate = nn.Linear(hidden_size, width)
+        self.relative = RelativePosition(1, hidden_size // 2, radius, values=False)
+        self.long_output = GatedOutput(2 * width, 2 * hidden_size)
+        self.short_output = GatedOutput(2 * width, 2 * hidden_size)
+        self.self_propagation = GatedSelfPropagation(hidden_size, expansion)
 
     def observe(self, state: Branches, position: Tensor) -> Observation:
         """What can be computed before any memory; the first layer sees no identities. Positions are not used."""
@@ -129,9 +129,9 @@ class GatedPropagationLayer(nn.Module):
 class GatedReadout(nn.Module):
     """Hands the last layer's branches to the decoder; the two groups of the norm are the two branches."""
 
-    def __init__(self, dim: int):
+    def __init__(self, hidden_size: int):
         super().__init__()
-        self.norm = nn.GroupNorm(2, 2 * dim)
+        self.norm = nn.GroupNorm(2, 2 * hidden_size)
 
     def forward(self, states: Sequence[Branches]) -> list[Tensor]:
         """Layer outputs to one decoder input [B, L, 2 C]."""

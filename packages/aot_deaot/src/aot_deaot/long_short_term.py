@@ -39,28 +39,30 @@ class Observation(NamedTuple):
 class SelfAttention(nn.Module):
     """Attention of a frame's tokens among themselves; positions enter queries and keys only."""
 
-    def __init__(self, dim: int, heads: int):
+    def __init__(self, hidden_size: int, num_heads: int):
         super().__init__()
-        self.heads = heads
-        self.query, self.key, self.value, self.projection = (nn.Linear(dim, dim) for _ in range(4))
+        self.num_heads = num_heads
+        self.query, self.key, self.value, self.projection = (nn.Linear(hidden_size, hidden_size) for _ in range(4))
 
     def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
         """Tokens [B, L, C] and positions [L, C] to [B, L, C]."""
         placed = tokens + position
-        query, key = (split_heads(linear(placed), self.heads) for linear in (self.query, self.key))
-        (found,) = attend(query, (key, split_heads(self.value(tokens), self.heads)))
+        query, key = (split_heads(linear(placed), self.num_heads) for linear in (self.query, self.key))
+        (found,) = attend(query, (key, split_heads(self.value(tokens), self.num_heads)))
         return self.projection(merge_heads(found))
 
 
 class FeedForward(nn.Module):
     """Two linear maps with a depth-wise 5 x 5 convolution between them, so that neighbours exchange information."""
 
-    def __init__(self, dim: int, width: int):
+    def __init__(self, hidden_size: int, feedforward_dim: int):
         super().__init__()
-        self.widen = nn.Linear(dim, width)
-        self.norm = nn.GroupNorm(32, width)
-        self.blend = nn.Conv2d(width, width, kernel_size=5, padding=2, groups=width, bias=False)
-        self.narrow = nn.Linear(width, dim)
+        self.widen = nn.Linear(hidden_size, feedforward_dim)
+        self.norm = nn.GroupNorm(32, feedforward_dim)
+        self.blend = nn.Conv2d(
+            feedforward_dim, feedforward_dim, kernel_size=5, padding=2, groups=feedforward_dim, bias=False
+        )
+        self.narrow = nn.Linear(feedforward_dim, hidden_size)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """Tokens [B, h w, C] to tokens of the same shape."""
@@ -72,27 +74,27 @@ class FeedForward(nn.Module):
 class LongShortTermLayer(nn.Module):
     """Self-attention, attention to the long- and short-term memory, feed-forward part."""
 
-    def __init__(self, dim: int, self_heads: int, memory_heads: int, width: int, radius: int):
+    def __init__(self, hidden_size: int, num_heads: int, num_memory_heads: int, feedforward_dim: int, radius: int):
         super().__init__()
-        self.heads = memory_heads
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
-        self.self_attention = SelfAttention(dim, self_heads)
-        self.query = nn.Linear(dim, dim)
-        self.value = nn.Linear(dim, dim)
-        self.long_projection = nn.Linear(dim, dim)
-        self.short_projection = nn.Linear(dim, dim)
-        self.relative = RelativePosition(memory_heads, dim // memory_heads, radius, values=True)
-        self.feed_forward = FeedForward(dim, width)
+        self.num_heads = num_memory_heads
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(hidden_size) for _ in range(3))
+        self.self_attention = SelfAttention(hidden_size, num_heads)
+        self.query = nn.Linear(hidden_size, hidden_size)
+        self.value = nn.Linear(hidden_size, hidden_size)
+        self.long_projection = nn.Linear(hidden_size, hidden_size)
+        self.short_projection = nn.Linear(hidden_size, hidden_size)
+        self.relative = RelativePosition(num_memory_heads, hidden_size // num_memory_heads, radius, values=True)
+        self.feed_forward = FeedForward(hidden_size, feedforward_dim)
 
     def observe(self, tokens: Tensor, position: Tensor) -> Observation:
         """What can be computed from the frame alone: tokens [B, L, C], positions [L, C]."""
         tokens = tokens + self.self_attention(self.norm1(tokens), position)
         source = self.norm2(tokens)
-        return Observation(tokens, split_heads(self.query(source), self.heads), source)
+        return Observation(tokens, split_heads(self.query(source), self.num_heads), source)
 
     def store(self, seen: Observation, identity: Tensor) -> Entry:
         """The memory of a frame whose identities [B, L, C] are known: keys and values, [B or 1, N, L, d] each."""
-        return seen.query, split_heads(self.value(seen.source + identity), self.heads)
+        return seen.query, split_heads(self.value(seen.source + identity), self.num_heads)
 
     def recall(self, seen: Observation, long: Sequence[Entry], short: Entry, size: tuple[int, int]) -> Tensor:
         """Complete the layer with the memories of all object sets; returns tokens [B, L, C]."""
@@ -105,9 +107,9 @@ class LongShortTermLayer(nn.Module):
 class LongShortTermReadout(nn.Module):
     """Hands every layer's output to the decoder, each through a norm of its own."""
 
-    def __init__(self, dim: int, layers: int):
+    def __init__(self, hidden_size: int, layers: int):
         super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(layers))
 
     def forward(self, states: Sequence[Tensor]) -> list[Tensor]:
         """Layer outputs [B, L, C] to decoder inputs of the same shape."""

@@ -90,9 +90,9 @@ class Reference(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def sine_positions(height: int, width: int, dim: int, device: torch.device) -> Tensor:
-    """Sine codes float32 [height * width, dim]: row codes, then column codes, coordinates scaled to [0, 2 pi]."""
-    half = dim // 2
+def sine_positions(height: int, width: int, hidden_size: int, device: torch.device) -> Tensor:
+    """Sine codes float32 [height * width, hidden_size]: of rows, then of columns; coordinates scaled to [0, 2 pi]."""
+    half = hidden_size // 2
     period = 10000 ** (torch.arange(half, device=device) // 2 * 2 / half)
 
     def codes(length: int) -> Tensor:
@@ -111,34 +111,36 @@ class PropagationNetwork(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.config = config
-        dim, ids = config.dim, config.max_objects + 1
+        hidden_size, ids = config.hidden_size, config.max_objects + 1
         self.encoder = build_encoder(config.encoder)
         channels = tuple(self.encoder.channels)
         deep = self.encoder.deep_channels if isinstance(self.encoder, MobileNetEncoder) else channels[-1]
-        self.projector = nn.Conv2d(deep, dim, kernel_size=1)
+        self.projector = nn.Conv2d(deep, hidden_size, kernel_size=1)
         # With aligned corners a network side is 16 n + 1 pixels and token centres lie 16 pixels apart from the first.
         kernel, padding = (17, 8) if config.align_corners else (16, 0)
-        self.identity_bank = nn.Conv2d(ids, dim, kernel_size=kernel, stride=config.stride, padding=padding)
+        self.identity_bank = nn.Conv2d(ids, hidden_size, kernel_size=kernel, stride=config.stride, padding=padding)
         if config.family == "aot":
             self.identity_norm = nn.Identity()
             self.layers = nn.ModuleList(
-                LongShortTermLayer(dim, config.self_heads, config.memory_heads, config.feed_forward, config.radius)
+                LongShortTermLayer(
+                    hidden_size, config.num_heads, config.num_memory_heads, config.feedforward_dim, config.radius
+                )
                 for _ in range(config.layers)
             )
-            self.readout = LongShortTermReadout(dim, config.layers)
-            image_dim, token_dim = dim, dim * config.layers
+            self.readout = LongShortTermReadout(hidden_size, config.layers)
+            image_dim, token_dim = hidden_size, hidden_size * config.layers
         else:
-            self.identity_norm = nn.LayerNorm(dim)
+            self.identity_norm = nn.LayerNorm(hidden_size)
             self.layers = nn.ModuleList(
-                GatedPropagationLayer(dim, config.expansion, config.radius, first=index == 0)
+                GatedPropagationLayer(hidden_size, config.expansion, config.radius, first=index == 0)
                 for index in range(config.layers)
             )
-            self.readout = GatedReadout(dim)
-            image_dim, token_dim = 0, 2 * dim
+            self.readout = GatedReadout(hidden_size)
+            image_dim, token_dim = 0, 2 * hidden_size
         self.decoder = Decoder(
             image_dim=image_dim,
             token_dim=token_dim,
-            dim=dim,
+            hidden_size=hidden_size,
             channels=channels,
             ids=ids,
             align_corners=config.align_corners,
@@ -218,7 +220,7 @@ class PropagationNetwork(nn.Module):
 
     def _positions(self, size: tuple[int, int], like: Tensor | Branches) -> Tensor:
         tensor = like[0] if isinstance(like, tuple) else like
-        return sine_positions(*size, self.config.dim, tensor.device)
+        return sine_positions(*size, self.config.hidden_size, tensor.device)
 
 
 def resize_logits(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:

@@ -39,6 +39,8 @@ WeightsOption = Annotated[
     str | None, typer.Option("--weights", metavar="random:SEED", help="Untrained weights, for trying things out.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute.")]
+Precision = Literal["float32", "float16", "bfloat16"]  # see `program_kit.torch.precision`
+PrecisionOption = Annotated[Precision, typer.Option("--precision", help="Half precisions are meant for accelerators.")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
 SoftMasksOption = Annotated[
     int | None,
@@ -58,9 +60,6 @@ def config_option(configs: Sequence[str], bundled: Sequence[BundledWeights], *na
     ours = f"; {' or '.join(weights.config for weights in bundled)} for the weights that the program ships"
     usual = configs[0] + (ours if bundled else "")
     return typer.Option(*names, metavar="|".join(configs), help=help, show_default=usual)
-
-
-Precision = Literal["float32", "float16", "bfloat16"]  # see `program_kit.torch.precision`
 
 
 def open_source(
