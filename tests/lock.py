@@ -1,5 +1,6 @@
 """`uv.lock` read as a graph: which versions an environment holds, without asking uv or the network."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -9,6 +10,8 @@ from packaging.markers import Marker
 
 ROOT = Path(__file__).parents[1]
 LINUX = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
+EXTRA = re.compile(r"extra (==|!=) '([^']*)'")
+ALWAYS, NEVER = "python_version >= '3'", "python_version < '3'"
 
 
 class Lock:
@@ -44,16 +47,17 @@ class Lock:
             extras: of the member, besides its plain dependencies.
             groups: dependency groups of the member, likewise.
         """
-        # In `[tool.uv] conflicts` a package is an extra of this spelling.
         markers = {**platform, "python_version": python, "python_full_version": f"{python}.0"}
-        markers["extra"] = f"project-{len(member)}-{member}"
+        size, extras = len(member), tuple(extras)
+        # Packages and extras in `[tool.uv] conflicts` are extras of this spelling.
+        active = {f"project-{size}-{member}", *(f"extra-{size}-{member}-{extra}" for extra in extras)}
         (root,) = self._entries[member]
         found = {member: root}
         queue = [*_wanted(root, extras), *(one for group in groups for one in root["dev-dependencies"][group])]
         followed = set()
         while queue:
             wanted = queue.pop()
-            if not _applies(wanted.get("marker"), markers):
+            if not _applies(wanted.get("marker"), markers, active):
                 continue
             entry = self._entry(wanted)
             name, more = entry["name"], tuple(wanted.get("extra", ()))
@@ -87,5 +91,9 @@ def _parsed(marker: str) -> Marker:
     return Marker(marker)
 
 
-def _applies(marker: str | None, environment: Mapping[str, str]) -> bool:
-    return marker is None or _parsed(marker).evaluate(dict(environment))
+def _applies(marker: str | None, environment: Mapping[str, str], active: set[str]) -> bool:
+    """Whether a marker holds where several extras are active, which `Marker.evaluate` cannot be told."""
+    if marker is None:
+        return True
+    plain = EXTRA.sub(lambda found: ALWAYS if (found[2] in active) == (found[1] == "==") else NEVER, marker)
+    return _parsed(plain).evaluate(dict(environment))

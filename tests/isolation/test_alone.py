@@ -5,60 +5,63 @@ A sub-package that needs an extra has the extra's name. It is imported where the
 
 import os
 import subprocess
-import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-MEMBERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
+from tests.members import MEMBERS, ROOT, extra_of, extras, module_files, own_name, settings
+
 LIGHT = {"mask_interchange", "program_kit", "fusion_core", "rvos_evaluation", "rvos_synthetic"}  # work without torch
-WITH_EXTRAS = [path for path in MEMBERS if "[project.optional-dependencies]" in (path / "pyproject.toml").read_text()]
+TRAINED = [
+    member for member in MEMBERS if f"{own_name(member)}-train" in settings(member)["project"].get("scripts", {})
+]
 
 IMPORT_ALL = """
-import importlib, pkgutil, sys
-name, forbidden, left_out = sys.argv[1], sys.argv[2].split(","), [f"{sys.argv[1]}.{extra}" for extra in sys.argv[3:]]
-package = importlib.import_module(name)
-for module in pkgutil.walk_packages(package.__path__, name + "."):
-    if any(module.name == one or module.name.startswith(one + ".") for one in left_out):
-        continue
-    source = module.module_finder.find_spec(module.name).origin
-    if source.endswith(".py") and not module.name.endswith("__main__"):  # a compiled library is no module
-        importlib.import_module(module.name)
-print(*(name for name in forbidden if name in sys.modules))
+import importlib, sys
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+print(sys.argv[1] in sys.modules)
 """
 
 
-def project(member: Path) -> dict:
-    return tomllib.loads((member / "pyproject.toml").read_text())["project"]
+def modules(member: Path, *, with_extras: bool) -> list[str]:
+    """Names of a package's modules, those that only an extra can import on demand."""
+    wanted = [name for name in module_files(member) if with_extras or extra_of(name, set(extras(member))) is None]
+    return [name.removesuffix(".__init__") for name in wanted if not name.endswith("__main__")]
 
 
-def import_all(member: Path, *options: str, forbidden: str = "", left_out: Iterable[str] = ()) -> None:
-    """Import every module of a package in an environment that uv makes exact for it."""
+def run_alone(member: Path, options: list[str], *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command where nothing but the package is installed."""
     environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
     # One folder for all, made exact for each: what two packages share need not be compiled to byte code twice.
     environment["UV_PROJECT_ENVIRONMENT"] = str(ROOT / ".venvs" / "alone")
-    run = ["uv", "run", "--locked", "--exact", "--quiet", "--package", project(member)["name"], *options]
-    result = subprocess.run(
-        [*run, "python", "-c", IMPORT_ALL, member.name, forbidden, *left_out],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    assert not result.stdout.split(), f"{member.name} must not import {result.stdout}"
+    run = ["uv", "run", "--locked", "--exact", "--quiet", "--package", own_name(member), *options, *command]
+    return subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)
 def test_package_works_alone(member):
     if not (member / "src" / member.name / "__init__.py").exists():
-        pytest.skip(f"{member.name} only builds another distribution")
-    extras = project(member).get("optional-dependencies", {})
-    import_all(member, forbidden="torch" if member.name in LIGHT else "", left_out=extras)
+        pytest.skip(f"{own_name(member)} only builds another distribution")
+    result = run_alone(member, [], "python", "-c", IMPORT_ALL, "torch", *modules(member, with_extras=False))
+    assert result.returncode == 0, result.stderr
+    assert not (member.name in LIGHT and result.stdout.split() == ["True"]), f"{member.name} must not import torch"
 
 
-@pytest.mark.parametrize("member", WITH_EXTRAS, ids=lambda path: path.name)
-def test_package_works_with_its_extras(member):
-    import_all(member, "--all-extras")
+@pytest.mark.parametrize("member", [member for member in MEMBERS if extras(member)], ids=lambda path: path.name)
+def test_package_works_alone_with_its_extras(member):
+    found = modules(member, with_extras=True)
+    result = run_alone(member, ["--all-extras"], "python", "-c", IMPORT_ALL, "torch", *found)
+    assert result.returncode == 0, result.stderr
+    assert set(found) > set(modules(member, with_extras=False)), "no module stands where its extra says"
+
+
+@pytest.mark.parametrize("member", TRAINED, ids=lambda path: path.name)
+def test_a_training_command_without_its_extra_says_what_to_install(member):
+    name = own_name(member)
+    result = run_alone(member, [], f"{name}-train", "--help")
+    assert result.returncode == 2
+    assert result.stdout == ""
+    [line] = result.stderr.splitlines()
+    assert f"uv run --package {name} --extra train {name}-train" in line
+    assert f"pip install '{name}[train]'" in line

@@ -2,19 +2,31 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
-from functools import cache
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lock import ROOT, Lock
+from tests.lock import Lock
+from tests.members import (
+    MEMBERS,
+    ROOT,
+    extra_of,
+    extras,
+    module_files,
+    names_of,
+    normalised,
+    own_name,
+    plain_dependencies,
+    settings,
+)
 from tests.programs import programs
 
 LOCK = Lock(ROOT / "uv.lock")
 PROJECTS = sorted(path for pattern in (".", "packages/*", "tools/*") for path in ROOT.glob(f"{pattern}/pyproject.toml"))
-MEMBERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 CONFLICTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"].get("conflicts", [])
 CONFLICTING = {one.get("package") for conflict in CONFLICTS for one in conflict}
 PROGRAMS = sorted({program.member for program in programs("-(infer|propagate)")})
@@ -30,60 +42,70 @@ ARROWS = {
     "rvos-evaluation": {"mask-interchange"},
     "rvos-layers": {"msda-ops", "mask-interchange", "program-kit"},
     "rvos-training": {"rvos-layers", "mask-interchange", "rvos-evaluation", "program-kit"},
-    "soc": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "program-kit"},
-    "mutr": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "program-kit"},
-    "referformer": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "program-kit"},
-    "uninext": {"rvos-layers", "rvos-training", "msda-ops", "mask-interchange", "detectron2", "program-kit"},
-    "aot-deaot": {"rvos-training", "mask-interchange", "program-kit"},
+    "soc": {"rvos-layers", "msda-ops", "mask-interchange", "program-kit"},
+    "mutr": {"rvos-layers", "msda-ops", "mask-interchange", "program-kit"},
+    "referformer": {"rvos-layers", "msda-ops", "mask-interchange", "program-kit"},
+    "uninext": {"rvos-layers", "msda-ops", "mask-interchange", "detectron2", "program-kit"},
+    "aot-deaot": {"mask-interchange", "program-kit"},
     "fusion-core": {"mask-interchange", "rvos-evaluation", "rvos-synthetic", "program-kit"},
     "rvos-synthetic": set(),
 }
+EXTRA_ARROWS = {"train": {"rvos-training"}}
 
 
-def normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-@cache
-def settings(member: Path) -> dict:
-    return tomllib.loads((member / "pyproject.toml").read_text())
-
-
-def names_of(requirements: list) -> set[str]:
-    return {normalised(re.match(r"[\w.-]+", r).group()) for r in requirements if isinstance(r, str)}
+# Of what training alone needs, one distribution of each kind: no plain install may hold it.
+TRAINING_ONLY = {"rvos-training", "accelerate", "kornia", "tensorboardx"}
+# How many distributions a plain install may hold, workspace packages left out.
+AT_MOST = {"aot-deaot": 50, "soc": 67, "mutr": 67, "referformer": 67, "uninext": 88}
 
 
 def declared(member: Path) -> set[str]:
-    project = settings(member)["project"]
-    extras = project.get("optional-dependencies", {}).values()
-    return names_of(project.get("dependencies", [])) | {name for extra in extras for name in names_of(extra)}
+    return plain_dependencies(member).union(*extras(member).values())
 
 
 def imported(folder: Path) -> dict[str, set[str]]:
     """Distribution name -> files that import it, standard library left out."""
     found: dict[str, set[str]] = {}
     for path in sorted(folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
-            if isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                modules = [node.module or ""]
-            else:
-                continue
-            for top in {module.split(".")[0] for module in modules}:
-                if top not in sys.stdlib_module_names:
-                    distribution = normalised(DISTRIBUTION_OF.get(top, top))
-                    found.setdefault(distribution, set()).add(str(path.relative_to(ROOT)))
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        for distribution in {distribution_of(module) for module in modules_imported(ast.walk(tree))} - {None}:
+            found.setdefault(distribution, set()).add(str(path.relative_to(ROOT)))
     return found
+
+
+def modules_imported(nodes: Iterable[ast.AST]) -> set[str]:
+    """Full names of all that import statements name, whether module or something in one."""
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def at_import(tree: ast.Module) -> Iterator[ast.AST]:
+    """What runs when a module is imported: not the bodies of functions, nor what only type checkers see."""
+    queue: list[ast.AST] = [tree]
+    while queue:
+        node = queue.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        queue += ast.iter_child_nodes(node)
+
+
+def distribution_of(module: str) -> str | None:
+    """The distribution that holds a module; None for the standard library."""
+    top = module.split(".")[0]
+    return None if top in sys.stdlib_module_names else normalised(DISTRIBUTION_OF.get(top, top))
 
 
 @pytest.fixture(params=MEMBERS, ids=lambda path: path.name)
 def member(request) -> Path:
     return request.param
-
-
-def own_name(member: Path) -> str:
-    return normalised(settings(member)["project"]["name"])
 
 
 def test_source_imports_only_what_is_declared(member):
@@ -118,7 +140,32 @@ def test_nothing_is_declared_in_vain(member):
 
 def test_arrows_point_one_way(member):
     siblings = {own_name(path) for path in MEMBERS}
-    assert declared(member) & siblings <= ARROWS[own_name(member)]
+    assert plain_dependencies(member) & siblings <= ARROWS[own_name(member)]
+    for extra, names in extras(member).items():
+        assert names & siblings <= EXTRA_ARROWS.get(extra, set())
+
+
+def test_plain_modules_do_not_import_what_only_an_extra_installs(member):
+    names = set(extras(member))
+    hidden = declared(member) - plain_dependencies(member)
+    for name, path in module_files(member).items():
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        owner = extra_of(name, names)
+        allowed = set() if owner is None else {owner}
+        for module in modules_imported(at_import(tree)):
+            needed = extra_of(module, names) if module.startswith(f"{member.name}.") else None
+            assert needed in {None, *allowed}, f"{name} imports {module}, which only the extra {needed!r} can"
+            assert owner or distribution_of(module) not in hidden, f"{name} imports {module}, which an extra installs"
+
+
+@pytest.mark.parametrize("name", AT_MOST)
+def test_a_plain_install_carries_no_training(name):
+    assert not TRAINING_ONLY & set(LOCK.environment(name))
+    assert set(LOCK.environment(name, extras=["train"])) >= TRAINING_ONLY
+    export = ["uv", "export", "--locked", "--quiet", "--no-dev", "--no-emit-workspace", "--no-hashes", "--package"]
+    lines = subprocess.run([*export, name], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    distributions = [line for line in lines if re.match(r"[a-z]", line)]
+    assert 20 < len(distributions) <= AT_MOST[name]
 
 
 @pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.parent.name)

@@ -7,15 +7,16 @@ UNINEXT with what it has. The others are older here, as there may be nothing new
 import shutil
 import subprocess
 import tomllib
+from itertools import product
 
 import pytest
 
 from tests.lock import ROOT, Lock
 
 UNREACHABLE = ("error sending request", "network was disabled")
-CONFLICT = '[{ package = "soc" }, { package = "aot-deaot" }, { package = "uninext" }]'
+APART = ("soc", "aot-deaot", "uninext")
 MOVED = {"soc": "transformers", "aot-deaot": "torch"}
-PYTHONS = ("3.11", "3.14")  # the lock forks by Python too
+PYTHONS = ("3.11", "3.14")  # first and last of the lock
 
 
 def versions(lock, member, python):
@@ -40,6 +41,11 @@ def insert(path, before, text):
     path.write_text(content.replace(before, before + text, 1))
 
 
+def faces_of(name):
+    """A package as `conflicts` names it, without its extra and with it."""
+    return f'{{ package = "{name}" }}', f'{{ package = "{name}", extra = "train" }}'
+
+
 @pytest.fixture(scope="module")
 def locks(tmp_path_factory):
     """The lock file before and after, and the folder of the copy."""
@@ -53,7 +59,8 @@ def locks(tmp_path_factory):
     root = projects["rvos-fusion"]
     if "conflicts = [" not in root.read_text():
         insert(root, "\n[tool.uv]\n", "conflicts = []\n")
-    insert(root, "conflicts = [", f"{CONFLICT}, ")
+    conflicts = [f"[{', '.join(faces)}], " for faces in product(*(faces_of(name) for name in APART))]
+    insert(root, "conflicts = [", "".join(conflicts))  # those without extras first: uv prefers what it found before
     result = subprocess.run(["uv", "lock"], cwd=folder, capture_output=True, text=True, timeout=600)
     if any(words in result.stderr for words in UNREACHABLE):
         pytest.skip(f"uv cannot reach the package registry: {result.stderr}")
@@ -81,12 +88,15 @@ def test_every_other_package_keeps_its_versions(locks, python):
         assert versions(after, member, python) == versions(before, member, python), member
 
 
-@pytest.mark.parametrize("member", ["soc", "aot-deaot", "uninext", "mutr", "rvos-layers"])
-def test_uv_reads_the_lock_likewise(locks, member):
+@pytest.mark.parametrize("extras", [(), ("train",)])
+@pytest.mark.parametrize("member", ["soc", "aot-deaot", "uninext", "mutr"])
+def test_uv_reads_the_lock_likewise(locks, member, extras):
     _, lock, folder = locks
     command = ["uv", "export", "--quiet", "--frozen", "--no-hashes", "--no-default-groups", "--package", member]
+    command += [f"--extra={extra}" for extra in extras]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    found = lock.environment(member)
-    for library in MOVED.values():
+    found = lock.environment(member, extras=extras)
+    assert ("accelerate" in found) == bool(extras)
+    for library in ("accelerate", *MOVED.values()):
         expected = {f"{library}=={found[library]['version']}"} if library in found else set()
         assert {line.split()[0] for line in result.stdout.splitlines() if line.startswith(f"{library}==")} == expected

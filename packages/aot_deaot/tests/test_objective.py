@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from aot_deaot.objective import PropagationCriterion, hard_cross_entropy, soft_jaccard
+from aot_deaot.train.objective import PropagationCriterion, hard_cross_entropy, soft_jaccard
 
 
 def logits_of(probabilities):

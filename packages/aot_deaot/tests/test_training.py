@@ -9,17 +9,17 @@ import torch
 from accelerate.state import AcceleratorState
 from aot_deaot.checkpoint import CHECKPOINTS
 from aot_deaot.config import named_config
-from aot_deaot.first_masks import first_masks
-from aot_deaot.initial_weights import prepare
 from aot_deaot.network import resize_logits
-from aot_deaot.objective import PropagationCriterion
 from aot_deaot.preprocess import network_image
 from aot_deaot.propagate import Propagator
-from aot_deaot.recipes import FallingRates, PropagationRecipe
-from aot_deaot.rollout import roll_out
 from aot_deaot.settings import MemoryPolicy, corrected
-from aot_deaot.train import PropagationLearner, PropagationRequest, starting_network, train
-from aot_deaot.training_clips import PropagationBatch, PropagationData
+from aot_deaot.train.clips import PropagationBatch, PropagationData
+from aot_deaot.train.configs import FallingRates, PropagationRecipe
+from aot_deaot.train.first_masks import first_masks
+from aot_deaot.train.initial_weights import prepare
+from aot_deaot.train.objective import PropagationCriterion
+from aot_deaot.train.rollout import roll_out
+from aot_deaot.train.trainer import PropagationLearner, PropagationRequest, starting_network, train
 from mask_interchange import open_dataset
 from PIL import Image
 from program_kit.propagation import Job

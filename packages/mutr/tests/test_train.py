@@ -4,14 +4,15 @@ import pytest
 import torch
 from grounded_cases import TrainingContract
 from grounded_cases.learning import answered, batch
-from mutr import MUTRPredictor, cli, train
-from mutr.recipes import RECIPES
+from mutr import MUTRPredictor, cli
+from mutr.train import trainer
+from mutr.train.configs import RECIPES
 
 
 class TestTraining(TrainingContract):
     kind = MUTRPredictor
-    program = train.program()
-    train = train.main
+    program = trainer.FACTORY
+    train = trainer.app
     infer = cli.main
     videos = "videos"
 

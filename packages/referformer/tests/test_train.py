@@ -7,14 +7,15 @@ import pytest
 from grounded_cases import TrainingContract
 from grounded_cases.learning import FRESH, TINY, invoke
 from PIL import Image
-from referformer import ReferFormerPredictor, cli, train
-from referformer.recipes import RECIPES
+from referformer import ReferFormerPredictor, cli
+from referformer.train import trainer
+from referformer.train.configs import RECIPES
 
 
 class TestTraining(TrainingContract):
     kind = ReferFormerPredictor
-    program = train.program()
-    train = train.main
+    program = trainer.FACTORY
+    train = trainer.app
     infer = cli.main
     videos = "finetune"
 
@@ -47,6 +48,6 @@ def test_pretraining_needs_images_only(tmp_path):
         file = tmp_path / "coco" / f"instances_{name}_train.json"
         file.write_text(json.dumps({"images": [image], "annotations": [outline]}))
     out = tmp_path / "out"
-    result = invoke(train.main, *TINY, *FRESH, "--recipe", "pretrain", "--data", tmp_path, "--out", out, "--steps", 1)
+    result = invoke(trainer.app, *TINY, *FRESH, "--recipe", "pretrain", "--data", tmp_path, "--out", out, "--steps", 1)
     assert result.exit_code == 0, result.output
     assert (out / "last.safetensors").is_file()

@@ -16,10 +16,11 @@ from rvos_layers.blocks.heads import MLP
 from rvos_layers.checkpoint import read_checkpoint
 from rvos_synthetic.dataset import write_dataset
 from rvos_training.command.trainer_factory import TrainingRequest
-from soc import cli, train
+from soc import cli
 from soc.config import CONFIGS
 from soc.model import SOC
-from soc.recipes import RECIPES
+from soc.train import trainer
+from soc.train.configs import RECIPES
 from torch import nn
 from torchvision.ops import StochasticDepth
 from typer.testing import CliRunner
@@ -48,7 +49,7 @@ def trained(data, tmp_path_factory) -> Path:
 
 
 def invoke(*arguments: object):
-    return CliRunner().invoke(train.main, [*map(str, arguments)])
+    return CliRunner().invoke(trainer.app, [*map(str, arguments)])
 
 
 def command(*arguments: object) -> list[str]:
@@ -196,7 +197,7 @@ def test_the_joint_recipe_is_the_published_one():
 
 @pytest.mark.parametrize("faithful", [False, True])
 def test_faithful_reaches_transform_and_losses(faithful):
-    program = train.program()
+    program = trainer.FACTORY
     request = TrainingRequest(data=Path(), out=Path(), recipe="joint", config="tiny", changes={"faithful": faithful})
     recipe = program.recipe(request)
     assert program.transform(recipe).faithful is faithful

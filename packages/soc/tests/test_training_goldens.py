@@ -19,7 +19,7 @@ from rvos_training.losses.targets import Predictions, Targets
 from rvos_training.losses.terms import Weights
 from soc.checkpoint import published_table
 from soc.model import SOC
-from soc.objective import answers, criterion
+from soc.train.objective import answers, criterion
 from soc_cases import config_of, model_of, runs_of
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth

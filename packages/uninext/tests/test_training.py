@@ -14,12 +14,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from uninext.checkpoint import read_weights
 from uninext.config import named_config
 from uninext.geometry import frame_geometry
-from uninext.initial import PRIOR, settle
-from uninext.matching import Candidates, overlap, stand_ins
 from uninext.model import build_uninext
-from uninext.objective import FROM_NOTHING, PUBLISHED, FrameLearner
 from uninext.tokenizer import Tokens
-from uninext.train import program
+from uninext.train.initial_weights import PRIOR, settle
+from uninext.train.matching import Candidates, overlap, stand_ins
+from uninext.train.objective import FROM_NOTHING, PUBLISHED, FrameLearner
+from uninext.train.trainer import FACTORY
 
 BOXES_ONLY = Weights(label=0, box=1, giou=0, focal=0, dice=0)
 OBJECT = torch.tensor([[0.5, 0.5, 0.4, 0.4]])
@@ -218,7 +218,7 @@ def test_a_box_teaches_its_layer_and_the_one_before() -> None:
 
 
 def test_trained_weights_go_on_and_serve_inference(tmp_path) -> None:
-    made = program().model
+    made = FACTORY.model
     network = made.filled("demo-vit", None, seed=3)
     made.save(tmp_path / "a.safetensors", network, "demo-vit")
     again = made.filled("demo-vit", tmp_path / "a.safetensors")

@@ -95,7 +95,7 @@ def test_every_word_is_one_token_and_every_sentence_is_accepted():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_what_is_shipped_is_small_enough(model):
-    program = import_module(f"{model}.train").program().model
+    program = import_module(f"{model}.train.trainer").FACTORY.model
     network = program.build(program.configs["demo"])
     assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
     assert program.bundled == import_module(f"{model}.bundled").BUNDLED

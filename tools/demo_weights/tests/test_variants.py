@@ -27,7 +27,7 @@ def test_a_model_is_a_program_unless_it_is_a_variant():
 @pytest.mark.parametrize("model", list(VARIANTS))
 def test_variants_fit_the_tokenizer_and_are_small_enough(model):
     chosen = variant(model)
-    made = import_module(f"{chosen.package}.train").program().model
+    made = import_module(f"{chosen.package}.train.trainer").FACTORY.model
     words = len(json.loads((SHIPPED[DEMO] / "vocab.json").read_text()))
     assert (made.configs[chosen.config].text.vocab_size, made.configs[chosen.config].text.tokenizer) == (words, DEMO)
     network = made.filled(chosen.config, None)

@@ -29,15 +29,23 @@ def plain_app(**settings: object) -> typer.Typer:
 
 
 @contextmanager
-def user_errors(name: str, *errors: type[Exception]) -> Iterator[None]:
-    """End the program `name` with one line and exit code 2 on user errors, with 130 on Ctrl-C."""
+def user_errors(
+    name: str, *errors: type[Exception], continues: str = "finished videos are kept, the same command continues"
+) -> Iterator[None]:
+    """End a program with one line and exit code 2 on user errors, with 130 on Ctrl-C.
+
+    Args:
+        name: of the program.
+        errors: user errors, besides those of this package and of `mask_interchange`.
+        continues: what is kept after Ctrl-C, and how to go on.
+    """
     try:
         yield
     except (MaskInterchangeError, ProgramKitError, OSError, *errors) as error:
         typer.echo(f"{name}: error: {error}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt as interrupt:
-        typer.echo(f"{name}: interrupted; finished videos are kept, the same command continues", err=True)
+        typer.echo(f"{name}: interrupted; {continues}", err=True)
         raise typer.Exit(130) from interrupt
 
 

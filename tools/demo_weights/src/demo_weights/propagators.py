@@ -6,10 +6,10 @@ from typing import cast
 
 from aot_deaot.bundled import BUNDLED
 from aot_deaot.config import Family
-from aot_deaot.first_masks import first_masks
-from aot_deaot.recipes import PropagationRecipe
-from aot_deaot.train import PropagationRequest
-from aot_deaot.train import train as train_network
+from aot_deaot.train.configs import PropagationRecipe
+from aot_deaot.train.first_masks import first_masks
+from aot_deaot.train.trainer import PropagationRequest
+from aot_deaot.train.trainer import train as train_network
 from mask_interchange import MaskRun, RunManifest, open_dataset
 from program_kit.weights import BundledWeights
 

@@ -10,7 +10,7 @@ from rvos_training.loop.optimizer import Optimisation
 from rvos_training.loop.train_config import Recipe
 
 if TYPE_CHECKING:  # a model is trained where no other one needs to be installed
-    from aot_deaot.recipes import PropagationRecipe
+    from aot_deaot.train.configs import PropagationRecipe
 
 SIZE = (96, 160)  # of the drawn videos
 VIDEOS = {"train": 1200, "valid": 16, "test": 40}
@@ -94,7 +94,7 @@ class PropagationStage:
 
     def recipe(self, share: float, seed: int) -> "PropagationRecipe":
         """As the trainer takes it, for a part of the samples."""
-        from aot_deaot.recipes import FallingRates, PropagationRecipe
+        from aot_deaot.train.configs import FallingRates, PropagationRecipe
 
         return PropagationRecipe(
             epochs=self.epochs,

@@ -112,7 +112,7 @@ def _train_stage(
         return [RandomClips(parts.videos, presence, recipe.frames, samples, stage.sentences)]
 
     network = variant(model)
-    program: TrainingProgram = import_module(f"{network.package}.train").program()
+    factory: TrainingProgram = import_module(f"{network.package}.train.trainer").FACTORY
     request = TrainingRequest(
         data=data,
         out=out,
@@ -124,4 +124,4 @@ def _train_stage(
         device=device,
         save_every=100,
     )
-    replace(program, sources=sources, transform=flip_and_resize).train(request, stage.recipe(seed))
+    replace(factory, sources=sources, transform=flip_and_resize).train(request, stage.recipe(seed))

@@ -1,40 +1,30 @@
-"""The command line of a training program. Nothing heavy is imported before there is work to do."""
+"""The command line of a training program."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from mask_interchange import MaskInterchangeError
-from program_kit.app import plain_app
+from program_kit.app import plain_app, user_errors
+from rvos_evaluation.errors import EvaluationError
+from rvos_layers.errors import RVOSLayersError
 
-from rvos_training.command.trainer_factory import TrainingRequest
+from rvos_training.command.trainer_factory import TrainingProgram, TrainingRequest
 from rvos_training.errors import TrainingError
-
-if TYPE_CHECKING:
-    from rvos_training.command.trainer_factory import TrainingProgram
 
 DEVICES = ("auto", "cpu")
 WORKERS = 4
 
 
-def training_app(
-    name: str,
-    about: str,
-    *,
-    configs: tuple[str, ...],
-    recipes: tuple[str, ...],
-    program: "Callable[[], TrainingProgram]",
-) -> typer.Typer:
+def training_app(name: str, about: str, factory: TrainingProgram) -> typer.Typer:
     """The command `name`.
 
     Args:
         name: of the command.
         about: one sentence for `--help`.
-        configs, recipes: names, the default first.
-        program: imports what is trained.
+        factory: what is trained. The first of its configurations and recipes is the default.
     """
+    configs, recipes = list(factory.model.configs), list(factory.recipes)
     app = plain_app(help=about)
 
     @app.command(help=about)
@@ -100,7 +90,7 @@ def training_app(
                 "seed": seed,
             },
         )
-        _run(name, request, program)
+        _run(name, request, factory)
 
     return app
 
@@ -124,21 +114,12 @@ def _start(checkpoint: Path | None, backbone: str | None, text_encoder: str | No
     return {"backbone": backbone, "text_encoder": text_encoder}
 
 
-def _run(name: str, request: TrainingRequest, program: "Callable[[], TrainingProgram]") -> None:
+def _run(name: str, request: TrainingRequest, factory: TrainingProgram) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # reading processes are forked
-    from rvos_evaluation.errors import EvaluationError
-    from rvos_layers.errors import RVOSLayersError
-
     try:
-        chosen = program()
-        recipe = chosen.recipe(request)
+        recipe = factory.recipe(request)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    try:
-        chosen.train(request, recipe)
-    except (TrainingError, MaskInterchangeError, RVOSLayersError, EvaluationError, OSError) as error:
-        typer.echo(f"{name}: error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt as interrupt:
-        typer.echo(f"{name}: interrupted; the same command goes on from the last checkpoint", err=True)
-        raise typer.Exit(130) from interrupt
+    continues = "the same command resumes from the last checkpoint"
+    with user_errors(name, TrainingError, RVOSLayersError, EvaluationError, continues=continues):
+        factory.train(request, recipe)

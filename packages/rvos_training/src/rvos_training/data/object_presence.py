@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from mask_interchange import Dataset, DatasetError, Expression, Video
+from mask_interchange.files import write_whole
 from mask_interchange.images import read_label_image
 from numpy.typing import NDArray
 
 from rvos_training.errors import TrainingError
-from rvos_training.files import write_whole
 
 Report = Callable[[int, int], None]
 Presence = Mapping[str, Mapping[str, frozenset[int]]]  # video id -> object label -> frame indices
@@ -78,6 +78,7 @@ def object_presence(
             found[video] = presence
             report(done, len(dataset.videos))
     content = {video: {label: sorted(frames) for label, frames in one.items()} for video, one in found.items()}
+    cache.parent.mkdir(parents=True, exist_ok=True)
     write_whole(cache, json.dumps({"fingerprint": dataset.fingerprint, "videos": content}).encode())
     return found
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mask_interchange.files import replace_whole
 
 from rvos_training.errors import TrainingError
-from rvos_training.files import replace_whole
 
 FORMAT_VERSION = 1
 STEPS = re.compile(r"step-(\d+)\.pt")
@@ -81,6 +81,7 @@ class Checkpoints:
             "parts": dict(state.parts),
             "random": state.random,
         }
+        self.folder.mkdir(parents=True, exist_ok=True)
         replace_whole(path, lambda partial: torch.save(content, partial))
         for old in self._files()[: -self.keep]:
             old.unlink()

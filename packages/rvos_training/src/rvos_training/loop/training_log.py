@@ -8,11 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from mask_interchange.files import write_whole
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
-
-from rvos_training.files import write_whole
 
 LINE_EVERY = 10.0  # seconds between two plain lines
 

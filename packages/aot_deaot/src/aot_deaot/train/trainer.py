@@ -21,15 +21,15 @@ from rvos_training.loop.validation import Validation
 
 from aot_deaot.checkpoint import CHECKPOINTS
 from aot_deaot.config import Family, named_config
-from aot_deaot.first_masks import FirstMaskPropagator
-from aot_deaot.initial_weights import prepare
 from aot_deaot.network import PropagationNetwork
-from aot_deaot.objective import PropagationCriterion, PropagationLosses
 from aot_deaot.propagate import Propagator
-from aot_deaot.recipes import PropagationRecipe
-from aot_deaot.rollout import roll_out
 from aot_deaot.settings import corrected
-from aot_deaot.training_clips import PropagationBatch, PropagationData
+from aot_deaot.train.clips import PropagationBatch, PropagationData
+from aot_deaot.train.configs import PropagationRecipe
+from aot_deaot.train.first_masks import FirstMaskPropagator
+from aot_deaot.train.initial_weights import prepare
+from aot_deaot.train.objective import PropagationCriterion, PropagationLosses
+from aot_deaot.train.rollout import roll_out
 
 
 class PropagationLearner(TrainingModule):

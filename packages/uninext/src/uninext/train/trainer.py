@@ -14,11 +14,11 @@ from torch import nn
 
 from uninext.checkpoint import check_weights, read_weights, save_weights
 from uninext.config import CONFIGS, SIZE_DIVISIBILITY, TextConfig, UninextConfig
-from uninext.initial import settle
 from uninext.model import Uninext, build_uninext
-from uninext.objective import FROM_NOTHING, FrameLearner
 from uninext.predict import VideoPredictor
 from uninext.tokenizer import Tokenizer, named_encoder
+from uninext.train.initial_weights import settle
+from uninext.train.objective import FROM_NOTHING, FrameLearner
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,9 @@ class TrainedUninext:
         return VideoPredictor(network, tokenizer, image=replace(network.config.image, short_side=resize.short))
 
 
-def program() -> TrainingProgram:
-    """How a small UNINEXT is trained from nothing; recipes come from whoever trains."""
-    return TrainingProgram(
-        model=TrainedUninext(CONFIGS),
-        recipes={},
-        learner=lambda network, faithful: FrameLearner(network, FROM_NOTHING),
-        multiple=SIZE_DIVISIBILITY,
-    )
+FACTORY = TrainingProgram(
+    model=TrainedUninext(CONFIGS),
+    recipes={},
+    learner=lambda network, faithful: FrameLearner(network, FROM_NOTHING),
+    multiple=SIZE_DIVISIBILITY,
+)

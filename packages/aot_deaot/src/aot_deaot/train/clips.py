@@ -20,8 +20,8 @@ from torch import Tensor
 
 from aot_deaot.config import NetworkConfig
 from aot_deaot.preprocess import network_image, network_size
-from aot_deaot.recipes import PropagationRecipe
 from aot_deaot.settings import SizeLimits
+from aot_deaot.train.configs import PropagationRecipe
 
 LEAST_PIXELS = 16  # of an object on the first frame
 TRIES = 1000  # clips that are drawn before it is given up to find one that shows an object

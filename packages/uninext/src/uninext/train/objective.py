@@ -26,8 +26,8 @@ from torchvision.ops import sigmoid_focal_loss
 from uninext.deformable_transformer import anchor_logits
 from uninext.geometry import FrameGeometry, frame_geometry
 from uninext.heads import pool_text
-from uninext.matching import Candidates, overlap, stand_ins
 from uninext.model import Uninext
+from uninext.train.matching import Candidates, overlap, stand_ins
 
 COSTS = Weights(label=2, box=5, giou=2, focal=0, dice=0)
 PUBLISHED = {"label": 2.0, "box": 5.0, "giou": 2.0, "overlap": 2.0, "focal": 2.0, "dice": 5.0}

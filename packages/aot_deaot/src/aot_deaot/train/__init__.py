@@ -1,0 +1,1 @@
+"""Training. Its modules need the extra `train`."""

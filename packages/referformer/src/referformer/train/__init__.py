@@ -1,0 +1,7 @@
+"""Training. Its modules need the extra `train`; this one says so where it is missing."""
+
+from program_kit.extras import extra_command
+
+main = extra_command(
+    "referformer-train", "referformer.train.trainer", package="referformer", extra="train", needs="rvos_training"
+)
