@@ -125,9 +125,9 @@ class Engine:
             self.compare(f"lstt_t{t}_l{index}", tokens[0])
 
     def reference(self, features, labels):
-        identity = self.network.embed(self.objects.split(labels))
+        identity = self.network.embed_ids(self.objects.split(labels))
         self.compare("id_emb_ref", identity[0])
-        reference = self.network.refer(features, identity)
+        reference = self.network.memorize_reference(features, identity)
         self.compare_states(0, reference.states)
         self.memory.add_reference(reference.entries)
         for index, entry in enumerate(self.memory.long):
@@ -142,18 +142,20 @@ class Engine:
         long = [[entry] for entry in self.memory.long]
         states, _ = self.network._propagate(features, lambda index, _: (long[index], self.memory.short[index]))
         self.compare_states(t, states)
-        recalled = self.network.recall(features, long, self.memory.short)
-        self.compare_logits(t, recalled.logits)
+        segmented = self.network.segment(features, long, self.memory.short)
+        self.compare_logits(t, segmented.logits)
         size = tuple(int(side) for side in out_size)
         merged = self.objects.merge(
-            resize_logits(recalled.logits[:, : self.objects.slots + 1], size, self.network.config.align_corners),
+            resize_logits(segmented.logits[:, : self.objects.slots + 1], size, self.network.config.align_corners),
             all_slots=self.all_slots,
         )
         self.labels.append(merged.argmax(dim=0).numpy())
         last = self.arrays.get(f"out.{self.prefix}.logits_full_last")
         if last is not None and len(self.labels) == len(self.arrays[f"out.{self.prefix}.labels"]):
             self.report.add(f"{self.prefix}.logits_full_last", merged[: len(last)], last)
-        self.memory.add_frame(self.network.store(recalled.observations, self.network.embed(self.objects.split(labels))))
+        self.memory.add_frame(
+            self.network.memorize(segmented.layer_features, self.network.embed_ids(self.objects.split(labels)))
+        )
         for name, tensor in zip(self.names(), self.memory.short[-1], strict=True):
             grid = tensor[0].transpose(1, 2).flatten(0, 1).unflatten(-1, features.size)
             self.compare(f"short_{name}_t{t}_llast", grid)

@@ -210,7 +210,7 @@ def test_the_identity_bank_tells_ids_apart_whatever_their_shape():
     labels = torch.zeros(4, 16, 16, dtype=torch.int64)
     labels[0], labels[1, :9], labels[2], labels[3, :9] = 1, 1, 2, 2
     with torch.no_grad():
-        whole, part, other, other_part = network.embed(labels)[:, 0] - network.embed(0 * labels)[:, 0]
+        whole, part, other, other_part = network.embed_ids(labels)[:, 0] - network.embed_ids(0 * labels)[:, 0]
     assert torch.cosine_similarity(whole, part, dim=0) > 0.5
     assert torch.cosine_similarity(other, other_part, dim=0) > 0.5
     assert abs(torch.cosine_similarity(whole, other, dim=0)) < 0.9

@@ -23,7 +23,7 @@ class Branches(NamedTuple):
     identity: Tensor
 
 
-class Observation(NamedTuple):
+class LayerFeatures(NamedTuple):
     """What one layer makes of the current frame before it looks at any memory; B = 1 in the first layer.
 
     Attributes:
@@ -99,7 +99,7 @@ class GatedPropagationLayer(nn.Module):
         self.short_output = GatedOutput(2 * width, 2 * hidden_size)
         self.self_propagation = GatedSelfPropagation(hidden_size, expansion)
 
-    def observe(self, state: Branches, position: Tensor) -> Observation:
+    def encode(self, state: Branches, position: Tensor) -> LayerFeatures:
         """What can be computed before any memory; the first layer sees no identities. Positions are not used."""
         visual = self.norm1(state.visual)
         query_value = self.query_value(visual)[:, None]
@@ -109,19 +109,23 @@ class GatedPropagationLayer(nn.Module):
         if not self.first:
             source = self.identity_norm1(state.identity)
             gate = torch.cat([gate, self.identity_gate(source)], dim=-1)
-        return Observation(state, query, F.silu(value), F.silu(gate), source)
+        return LayerFeatures(state, query, F.silu(value), F.silu(gate), source)
 
-    def store(self, seen: Observation, identity: Tensor) -> Entry:
+    def memorize(self, features: LayerFeatures, identity: Tensor) -> Entry:
         """The memory of a frame whose identities [B, L, C] are known: keys, visual values, identity values."""
-        known = identity if seen.source is None else torch.cat([seen.source, identity], dim=-1)
-        return seen.query, seen.value, F.silu(self.identity_value(known))[:, None]
+        known = identity if features.source is None else torch.cat([features.source, identity], dim=-1)
+        return features.query, features.value, F.silu(self.identity_value(known))[:, None]
 
-    def recall(self, seen: Observation, long: Sequence[Entry], short: Entry, size: tuple[int, int]) -> Branches:
+    def read_memory(
+        self, features: LayerFeatures, long: Sequence[Entry], short: Entry, size: tuple[int, int]
+    ) -> Branches:
         """Complete the layer with the memories of all object sets."""
-        change = self.long_output(attend_each(seen.query, long), seen.gate, size)
-        change = change + self.short_output(attend_nearby(seen.query, short, self.relative, size), seen.gate, size)
+        change = self.long_output(attend_each(features.query, long), features.gate, size)
+        change = change + self.short_output(
+            attend_nearby(features.query, short, self.relative, size), features.gate, size
+        )
         visual, identity = change.chunk(2, dim=-1)
-        visual, identity = seen.branches.visual + visual, seen.branches.identity + identity
+        visual, identity = features.branches.visual + visual, features.branches.identity + identity
         change = self.self_propagation(self.norm2(visual), self.identity_norm2(identity), size)
         return Branches(*(a + b for a, b in zip((visual, identity), change.chunk(2, dim=-1), strict=True)))
 

@@ -22,7 +22,7 @@ from aot_deaot.attention import (
 )
 
 
-class Observation(NamedTuple):
+class LayerFeatures(NamedTuple):
     """What one layer makes of the current frame before it looks at any memory; B = 1 in the first layer.
 
     Attributes:
@@ -86,21 +86,23 @@ class LongShortTermLayer(nn.Module):
         self.relative = RelativePosition(num_memory_heads, hidden_size // num_memory_heads, radius, values=True)
         self.feed_forward = FeedForward(hidden_size, feedforward_dim)
 
-    def observe(self, tokens: Tensor, position: Tensor) -> Observation:
+    def encode(self, tokens: Tensor, position: Tensor) -> LayerFeatures:
         """What can be computed from the frame alone: tokens [B, L, C], positions [L, C]."""
         tokens = tokens + self.self_attention(self.norm1(tokens), position)
         source = self.norm2(tokens)
-        return Observation(tokens, split_heads(self.query(source), self.num_heads), source)
+        return LayerFeatures(tokens, split_heads(self.query(source), self.num_heads), source)
 
-    def store(self, seen: Observation, identity: Tensor) -> Entry:
+    def memorize(self, features: LayerFeatures, identity: Tensor) -> Entry:
         """The memory of a frame whose identities [B, L, C] are known: keys and values, [B or 1, N, L, d] each."""
-        return seen.query, split_heads(self.value(seen.source + identity), self.num_heads)
+        return features.query, split_heads(self.value(features.source + identity), self.num_heads)
 
-    def recall(self, seen: Observation, long: Sequence[Entry], short: Entry, size: tuple[int, int]) -> Tensor:
+    def read_memory(
+        self, features: LayerFeatures, long: Sequence[Entry], short: Entry, size: tuple[int, int]
+    ) -> Tensor:
         """Complete the layer with the memories of all object sets; returns tokens [B, L, C]."""
-        (far,) = attend_each(seen.query, long)
-        (near,) = attend_nearby(seen.query, short, self.relative, size)
-        tokens = seen.tokens + self.long_projection(merge_heads(far)) + self.short_projection(merge_heads(near))
+        (far,) = attend_each(features.query, long)
+        (near,) = attend_nearby(features.query, short, self.relative, size)
+        tokens = features.tokens + self.long_projection(merge_heads(far)) + self.short_projection(merge_heads(near))
         return tokens + self.feed_forward(self.norm3(tokens), size)
 
 

@@ -27,7 +27,7 @@ class FrameFeatures(NamedTuple):
 
     Attributes:
         size: (h, w) of the stride-16 map.
-        first: the first layer's observation.
+        first: the first layer's features.
         skips: the decoder's image part.
     """
 
@@ -42,18 +42,18 @@ class FrameFeatures(NamedTuple):
 
 
 class PropagationLayer(Protocol):
-    """What both families' layers can do; states and observations are their own affair."""
+    """What the layers of both families offer; each family has its own types of states and features."""
 
-    def observe(self, state: Any, position: Tensor) -> Any:
-        """What can be computed from the frame before any memory."""
+    def encode(self, state: Any, position: Tensor) -> Any:
+        """The layer's features of a frame: what it computes before it reads any memory."""
         ...
 
-    def store(self, seen: Any, identity: Tensor) -> Entry:
-        """The memory of a frame whose identities are known."""
+    def memorize(self, features: Any, identity: Tensor) -> Entry:
+        """The memory entry of a frame whose identities are known."""
         ...
 
-    def recall(self, seen: Any, long: Sequence[Entry], short: Entry, size: tuple[int, int]) -> Any:
-        """The layer's output, from the frame and what is remembered."""
+    def read_memory(self, features: Any, long: Sequence[Entry], short: Entry, size: tuple[int, int]) -> Any:
+        """The layer's output, from the frame's features and the memories."""
         ...
 
 
@@ -65,16 +65,16 @@ def _tensors(tree: Any):
             yield from _tensors(branch)
 
 
-class Recall(NamedTuple):
-    """A frame seen through the memories of B object sets.
+class SegmentedFeatures(NamedTuple):
+    """A frame segmented from the memories of B object sets.
 
     Attributes:
         logits: float [B, ids, H/4, W/4], background first.
-        observations: one for every layer, to be stored once the frame's identities are known.
+        layer_features: those of every layer, to be memorized once the frame's identities are known.
     """
 
     logits: Tensor
-    observations: list[Any]
+    layer_features: list[Any]
 
 
 class Reference(NamedTuple):
@@ -147,8 +147,8 @@ class PropagationNetwork(nn.Module):
         )
 
     def forward(self, *_: Any):
-        """Not a stage: use `encode`, `embed`, `refer`, `recall` and `store`."""
-        raise NotImplementedError("call encode, embed, refer, recall or store")
+        """Not a stage: use `encode`, `embed_ids`, `memorize_reference`, `segment` and `memorize`."""
+        raise NotImplementedError("call encode, embed_ids, memorize_reference, segment or memorize")
 
     def encode_maps(self, images: Tensor) -> tuple[EncoderMaps, Tensor]:
         """Encoder maps of normalised images [B, 3, H, W] and their projection [B, C, H/16, W/16]."""
@@ -161,27 +161,29 @@ class PropagationNetwork(nn.Module):
         size = (embedding.shape[-2], embedding.shape[-1])
         tokens = embedding.flatten(2).mT
         start = tokens if self.config.family == "aot" else Branches(tokens, tokens.new_zeros(1, 1, 1))
-        first = self._stack[0].observe(start, self._positions(size, tokens))
+        first = self._stack[0].encode(start, self._positions(size, tokens))
         return FrameFeatures(size, first, self.decoder.prepare(maps, embedding))
 
-    def embed(self, labels: Tensor) -> Tensor:
+    def embed_ids(self, labels: Tensor) -> Tensor:
         """Identity embedding [B, L, C] of id maps [B, H, W] at network size; ids beyond `max_objects` vanish."""
         ids = torch.arange(self.config.max_objects + 1, device=labels.device)
         planes = (labels[:, None] == ids[:, None, None]).to(self.identity_bank.weight.dtype)
         return self.identity_norm(self.identity_bank(planes).flatten(2).mT)
 
-    def refer(self, features: FrameFeatures, identity: Tensor) -> Reference:
-        """A frame whose identities [B, L, C] are given: each layer stores it and sees it as its only memory."""
+    def memorize_reference(self, features: FrameFeatures, identity: Tensor) -> Reference:
+        """A frame whose identities [B, L, C] are given: each layer memorizes it and reads it as its only memory."""
         entries: list[Entry] = []
 
-        def itself(index: int, seen: Any) -> tuple[list[Entry], Entry]:
-            entries.append(self._stack[index].store(seen, identity))
+        def itself(index: int, layer_features: Any) -> tuple[list[Entry], Entry]:
+            entries.append(self._stack[index].memorize(layer_features, identity))
             return [entries[-1]], entries[-1]
 
         states, _ = self._propagate(features, itself)
         return Reference(entries, states)
 
-    def recall(self, features: FrameFeatures, long: Sequence[Sequence[Entry]], short: Sequence[Entry]) -> Recall:
+    def segment(
+        self, features: FrameFeatures, long: Sequence[Sequence[Entry]], short: Sequence[Entry]
+    ) -> SegmentedFeatures:
         """Segment a frame from memory.
 
         Args:
@@ -189,30 +191,30 @@ class PropagationNetwork(nn.Module):
             long: for every layer, the long-term memories of consecutive parts of the batch.
             short: for every layer, the earlier frame that the short-term attention sees, for the whole batch.
         """
-        states, observations = self._propagate(features, lambda index, _: (long[index], short[index]))
-        return Recall(self.decode(features, states), observations)
+        states, layer_features = self._propagate(features, lambda index, _: (long[index], short[index]))
+        return SegmentedFeatures(self.decode(features, states), layer_features)
 
     def decode(self, features: FrameFeatures, states: Sequence[Any]) -> Tensor:
         """Logits [B, ids, H/4, W/4] of a frame from the outputs of all layers."""
         tokens = torch.cat(self.readout(states), dim=-1).mT.unflatten(-1, features.size)
         return self.decoder(tokens, features.skips)
 
-    def store(self, observations: Sequence[Any], identity: Tensor) -> list[Entry]:
-        """Memory entries, one for every layer, of a frame that was recalled and now has identities [B, L, C]."""
-        return [layer.store(seen, identity) for layer, seen in zip(self._stack, observations, strict=True)]
+    def memorize(self, layer_features: Sequence[Any], identity: Tensor) -> list[Entry]:
+        """Memory entries, one for every layer, of a frame that was segmented and now has identities [B, L, C]."""
+        return [layer.memorize(own, identity) for layer, own in zip(self._stack, layer_features, strict=True)]
 
     def _propagate(self, features: FrameFeatures, memories: Any) -> tuple[list[Any], list[Any]]:
-        states, observations = [], []
+        states, layer_features = [], []
         for index, layer in enumerate(self._stack):
             if index == 0:
-                seen = features.first
+                own = features.first
             else:
                 previous = states[-1]
-                seen = layer.observe(previous, self._positions(features.size, previous))
-            observations.append(seen)
-            long, short = memories(index, seen)
-            states.append(layer.recall(seen, long, short, features.size))
-        return states, observations
+                own = layer.encode(previous, self._positions(features.size, previous))
+            layer_features.append(own)
+            long, short = memories(index, own)
+            states.append(layer.read_memory(own, long, short, features.size))
+        return states, layer_features
 
     @property
     def _stack(self) -> list[PropagationLayer]:

@@ -97,7 +97,7 @@ class Propagator:
         cache_bytes: budget for features of frames.
         batch: most object sets that go through a video together; bounds the memory for their states.
         precision: `float16` and `bfloat16` run the network under autocast.
-        compiled: run `encode` and `recall`, where the time goes, through `torch.compile`.
+        compiled: run `encode` and `segment`, where the time goes, through `torch.compile`.
     """
 
     def __init__(
@@ -118,9 +118,9 @@ class Propagator:
         self.cache_bytes = cache_bytes
         self.device = next(network.parameters()).device
         self._autocast = autocast(self.device, precision)
-        self._encode, self._recall = network.encode, network.recall
+        self._encode, self._segment_features = network.encode, network.segment
         if compiled:
-            self._encode, self._recall = torch.compile(network.encode), torch.compile(network.recall)
+            self._encode, self._segment_features = torch.compile(network.encode), torch.compile(network.segment)
 
     def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[SegmentedFrame]:
         """Segment every frame but the key frame for every job, in an order that suits the work.
@@ -135,11 +135,11 @@ class Propagator:
         tasks: dict[int, list[_Task]] = {}
         for index, job in enumerate(jobs):
             tasks.setdefault(job.key_frame, []).append(self._task(index, job, video))
-        seen = _Viewer(video, self.settings, self.network.config, self.cache_bytes, self._encode_image)
+        views = _FrameViews(video, self.settings, self.network.config, self.cache_bytes, self._encode_image)
         for groups in self._batches(tasks):
             keys = [group.key_frame for group in groups]
-            yield from self._sweep(groups, seen, range(min(keys), len(video)))
-            yield from self._sweep(groups, seen, range(max(keys), -1, -1))
+            yield from self._sweep(groups, views, range(min(keys), len(video)))
+            yield from self._sweep(groups, views, range(max(keys), -1, -1))
 
     def _task(self, index: int, job: Job, video: Frames) -> _Task:
         job.check(video)
@@ -168,72 +168,72 @@ class Propagator:
         with self._autocast:
             return self._encode(image.to(self.device))
 
-    def _sweep(self, groups: Sequence[_Group], seen: "_Viewer", order: range) -> Iterator[SegmentedFrame]:
+    def _sweep(self, groups: Sequence[_Group], views: "_FrameViews", order: range) -> Iterator[SegmentedFrame]:
         """One direction: groups join at their key frames and are segmented on every later frame."""
         under_way: list[_Group] = []
         for frame in order:
             joining = [group for group in groups if group.key_frame == frame != order[-1]]
-            features = seen.frame(frame)
+            features = views.frame(frame)
             if under_way:
-                yield from self._segment(under_way, frame, seen, features)
+                yield from self._segment(under_way, frame, views, features)
             for group in joining:
-                self._join(group, seen, features)
+                self._join(group, views, features)
             under_way += joining
         if not self.settings.keep_memory:
             for group in groups:
                 group.memories = []
 
     @torch.no_grad()
-    def _join(self, group: _Group, seen: "_Viewer", features: Callable[[int], FrameFeatures]) -> None:
+    def _join(self, group: _Group, views: "_FrameViews", features: Callable[[int], FrameFeatures]) -> None:
         """Give a group its key frame as reference, kept for the other direction: it looks the same from there."""
         if not group.references:
             labels = torch.cat([task.objects.split(task.numbers) for task in group.tasks])
-            for view in range(len(seen.views)):
+            for view in range(len(views.all)):
                 with self._autocast:
-                    identity = self.network.embed(seen.labels(labels, view))
-                    group.references.append(self.network.refer(features(view), identity).entries)
-        group.memories = group.memories or [Memory(self.settings.memory) for _ in seen.views]
+                    identity = self.network.embed_ids(views.labels(labels, view))
+                    group.references.append(self.network.memorize_reference(features(view), identity).entries)
+        group.memories = group.memories or [Memory(self.settings.memory) for _ in views.all]
         for memory, entries in zip(group.memories, group.references, strict=True):
             memory.add_reference(entries)
 
     @torch.no_grad()
     def _segment(
-        self, groups: Sequence[_Group], frame: int, seen: "_Viewer", features: Callable[[int], FrameFeatures]
+        self, groups: Sequence[_Group], frame: int, views: "_FrameViews", features: Callable[[int], FrameFeatures]
     ) -> list[SegmentedFrame]:
-        """One frame for all groups: recall in every view, average, label, remember."""
+        """One frame for all groups: segment every view, average, label, memorize."""
         tasks = [task for group in groups for task in group.tasks]
         average: list[Tensor] = []
-        observations, own_labels = [], []
-        for view in range(len(seen.views)):
+        layer_features, own_labels = [], []
+        for view in range(len(views.all)):
             with self._autocast:
-                recalled = self._recall(features(view), _long(groups, view), _short(groups, view))
-            observations.append(recalled.observations)
-            probabilities = self._probabilities(recalled.logits, tasks, seen, view)
+                segmented = self._segment_features(features(view), _long(groups, view), _short(groups, view))
+            layer_features.append(segmented.layer_features)
+            probabilities = self._probabilities(segmented.logits, tasks, views, view)
             own_labels.append([_winners(p) for p in probabilities] if self.settings.feedback == "own" else [])
-            shares = [p / len(seen.views) for p in probabilities]
+            shares = [p / len(views.all) for p in probabilities]
             average = [a.add_(s) for a, s in zip(average, shares, strict=True)] if average else shares
         labels = [_winners(p) for p in average]
-        for view in range(len(seen.views)):
+        for view in range(len(views.all)):
             fed_back = own_labels[view] or labels
             slots = torch.cat([task.objects.split(label) for task, label in zip(tasks, fed_back, strict=True)])
             with self._autocast:
-                identity = self.network.embed(seen.labels(slots, view))
-                entries = self.network.store(observations[view], identity)
+                identity = self.network.embed_ids(views.labels(slots, view))
+                entries = self.network.memorize(layer_features[view], identity)
             self._remember(groups, view, entries)
         return [
             SegmentedFrame(task.job, frame, task.objects, label.cpu().numpy(), probabilities)
             for task, label, probabilities in zip(tasks, labels, average, strict=True)
         ]
 
-    def _probabilities(self, logits: Tensor, tasks: Sequence[_Task], seen: "_Viewer", view: int) -> list[Tensor]:
+    def _probabilities(self, logits: Tensor, tasks: Sequence[_Task], views: "_FrameViews", view: int) -> list[Tensor]:
         """Float32 [n + 1, H, W] for every task, at video size and not mirrored."""
         all_slots = self.settings.active_ids == "all"
         found = []
         for task, own in zip(tasks, logits.split([task.objects.sets for task in tasks]), strict=True):
             if not all_slots:
                 own = own[:, : task.objects.held(0) + 1]
-            own = resize_logits(own, seen.video.size, self.network.config.align_corners)
-            if seen.views[view].mirrored:
+            own = resize_logits(own, views.video.size, self.network.config.align_corners)
+            if views.all[view].mirrored:
                 own = own.flip(-1)
             found.append(task.objects.merge(own, all_slots=all_slots).softmax(dim=0))
         return found
@@ -248,7 +248,7 @@ class Propagator:
             start = stop
 
 
-class _Viewer:
+class _FrameViews:
     """One video as the network sees it: every frame in every augmentation, features from the cache where possible."""
 
     def __init__(
@@ -260,8 +260,8 @@ class _Viewer:
         encode: Callable[[Tensor], FrameFeatures],
     ):
         self.video = video
-        self.views: tuple[Augmentation, ...] = augmentations(settings.scales, settings.flip)
-        self.sizes = [network_size(video.size, v.scale, settings.limits, config.align_corners) for v in self.views]
+        self.all: tuple[Augmentation, ...] = augmentations(settings.scales, settings.flip)
+        self.sizes = [network_size(video.size, v.scale, settings.limits, config.align_corners) for v in self.all]
         self.cache = FeatureCache(cache_bytes)
         self._encode = encode
         self._pass: Iterator[NDArray[np.uint8]] = iter(())
@@ -276,7 +276,7 @@ class _Viewer:
             if not read:
                 read.append(self._read(index))
             image = network_image(read[0], self.sizes[view])
-            return self._encode(image.flip(-1) if self.views[view].mirrored else image)
+            return self._encode(image.flip(-1) if self.all[view].mirrored else image)
 
         return lambda view: self.cache.get((index, view), lambda: compute(view))
 
@@ -295,7 +295,7 @@ class _Viewer:
 
     def labels(self, labels: Tensor, view: int) -> Tensor:
         """Id maps [B, H, W] as a view sees them, [B, h, w]."""
-        return network_labels(labels, self.sizes[view], self.views[view].mirrored)
+        return network_labels(labels, self.sizes[view], self.all[view].mirrored)
 
 
 def _long(groups: Sequence[_Group], view: int) -> list[list[Entry]]:

@@ -36,16 +36,16 @@ def roll_out(network: PropagationNetwork, frames: Tensor, given: Tensor) -> Tens
         return resize_logits(logits, (given.shape[-2], given.shape[-1]), network.config.align_corners)
 
     def identity(labels: Tensor) -> Tensor:
-        return network.embed(network_labels(labels, size, mirrored=False))
+        return network.embed_ids(network_labels(labels, size, mirrored=False))
 
-    reference = network.refer(views[0], identity(given))
+    reference = network.memorize_reference(views[0], identity(given))
     found = [seen(network.decode(views[0], reference.states))]
     long = short = reference.entries
     for t in range(1, length):
-        recalled = network.recall(views[t], [[entry] for entry in long], short)
-        found.append(seen(recalled.logits))
+        segmented = network.segment(views[t], [[entry] for entry in long], short)
+        found.append(seen(segmented.logits))
         if t < length - 1:
-            short = network.store(recalled.observations, identity(found[-1].detach().argmax(dim=1)))
+            short = network.memorize(segmented.layer_features, identity(found[-1].detach().argmax(dim=1)))
             if network.config.long_term_gap is not None and t % network.config.long_term_gap == 0:
                 long = _with(long, short)
     return torch.stack(found, dim=1)
