@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from golden_cases import GoldenCase
-from uninext.checkpoint import Unallocated, convert_state_dict, load_weights
+from program_kit.torch.checkpoint.model_checkpoints import Unallocated
+from program_kit.torch.checkpoint.reading import Checkpoint
+from uninext.checkpoint import CHECKPOINTS
 from uninext.config import ConvNeXtConfig, ImageConfig, TextConfig, UninextConfig, ViTConfig
 from uninext.model import Uninext, build_uninext
 
@@ -103,8 +106,9 @@ def golden_network(case: GoldenCase) -> Uninext:
     config = golden_config(case.manifest)
     with Unallocated():
         network = build_uninext(config)
-    load_weights(network, convert_state_dict(published_tensors(case), config), str(case))
-    return network.eval()
+    checkpoint = Checkpoint(Path(str(case)), published_tensors(case))
+    CHECKPOINTS.with_config("golden", config).fill(network, checkpoint, "golden")
+    return network.eval().requires_grad_(False)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Published files go in strictly and safely; nothing else does."""
+"""Published files go in strictly; the generic part of reading and writing is tested in program_kit."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,14 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 from golden_cases import GoldenCase, find_cases
-from uninext.checkpoint import Unallocated, convert_file, convert_state_dict, load_weights, read_published, read_weights
-from uninext.config import UninextConfig, named_config
-from uninext.errors import CheckpointError
+from program_kit.errors import CheckpointError
+from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints, Unallocated
+from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.torch.checkpoint.table import Drop, convert
+from uninext.bundled import BUNDLED
+from uninext.checkpoint import CHECKPOINTS, published_table
+from uninext.config import UninextConfig
 from uninext.model import build_uninext
 
 CASES = find_cases("uninext", kinds={"inference"}, local=Path(__file__).parent / "goldens")
 TINY = [case for case in CASES if case.name in {"tiny_convnext", "tiny_vit"}]
 ALIASED = "detr.detr.bbox_embed.0.layers.0.weight"
+ORIGINAL = "detr.detr.transformer.decoder.bbox_embed.0.layers.0.weight"
 
 
 @pytest.fixture(params=TINY, ids=str)
@@ -24,6 +29,11 @@ def case(request: pytest.FixtureRequest) -> GoldenCase:
 @pytest.fixture
 def config(case: GoldenCase, config_of: Callable[..., UninextConfig]) -> UninextConfig:
     return config_of(case.manifest)
+
+
+@pytest.fixture
+def checkpoints(config: UninextConfig) -> ModelCheckpoints:
+    return CHECKPOINTS.with_config("golden", config)
 
 
 @pytest.fixture
@@ -41,12 +51,14 @@ def file(published: dict[str, torch.Tensor], tmp_path: Path) -> Path:
     return path
 
 
-def test_a_published_file_fills_every_entry(file: Path, config: UninextConfig) -> None:
-    network = build_uninext(config)
-    weights = read_weights(file, config)
-    assert weights.keys() == network.state_dict().keys()
-    load_weights(network, weights, str(file))
-    assert not any(p.requires_grad for p in network.parameters())
+def converted(published: dict[str, torch.Tensor], config: UninextConfig) -> dict[str, torch.Tensor]:
+    return convert(published, published_table(config), build_uninext(config), "file.pth")
+
+
+def test_a_published_file_fills_every_entry(file: Path, checkpoints: ModelCheckpoints, config: UninextConfig) -> None:
+    state = checkpoints.load(file, "golden").state_dict()
+    assert state.keys() == build_uninext(config).state_dict().keys()
+    assert not any(tensor.is_meta for tensor in state.values())
 
 
 def test_the_template_backbone_is_never_built(config: UninextConfig, published: dict[str, torch.Tensor]) -> None:
@@ -56,117 +68,78 @@ def test_the_template_backbone_is_never_built(config: UninextConfig, published: 
     assert not any("ref" in name for name, _ in build_uninext(config).named_children())
 
 
-def test_unallocated_networks_take_over_the_tensors(file: Path, config: UninextConfig) -> None:
+def test_unallocated_networks_take_over_the_tensors(file: Path, checkpoints: ModelCheckpoints) -> None:
     with Unallocated():
-        network = build_uninext(config)
+        network = build_uninext(checkpoints.configs["golden"])
     assert network.encoder[0].feedforward.expand.weight.is_meta
-    weights = read_weights(file, config)
-    load_weights(network, weights, str(file))
+    checkpoint = read_checkpoint(file)
+    checkpoints.fill(network, checkpoint, "golden")
     assert not any(tensor.is_meta for tensor in [*network.parameters(), *network.buffers()])
-    name = "decoder.content.weight"
-    assert network.state_dict()[name].data_ptr() == weights[name].data_ptr()
+    published = checkpoint.state["detr.detr.transformer.tgt_embed.weight"]
+    assert network.state_dict()["decoder.content.weight"].data_ptr() == published.data_ptr()
 
 
 def test_both_names_of_a_shared_head_must_agree(published: dict[str, torch.Tensor], config: UninextConfig) -> None:
     published[ALIASED] = published[ALIASED] + 1
-    with pytest.raises(CheckpointError, match=r"second name of decoder\.box_heads\.0"):
-        convert_state_dict(published, config)
+    with pytest.raises(CheckpointError, match=rf"{ALIASED}: must equal {ORIGINAL}, but does not"):
+        converted(published, config)
 
 
-def test_one_name_of_a_shared_head_is_enough(published: dict[str, torch.Tensor], config: UninextConfig) -> None:
-    del published[ALIASED]
-    convert_state_dict(published, config)
-
-
-def test_an_unknown_name_is_an_error_that_names_it(published: dict[str, torch.Tensor], config: UninextConfig) -> None:
-    published["detr.detr.transformer.surprise"] = torch.zeros(1)
-    with pytest.raises(CheckpointError, match=r"detr\.detr\.transformer\.surprise"):
-        convert_state_dict(published, config)
+@pytest.mark.parametrize("name", [ALIASED, ORIGINAL])
+def test_one_name_of_a_shared_head_is_enough(
+    published: dict[str, torch.Tensor], config: UninextConfig, name: str
+) -> None:
+    expected = published.pop(name)
+    assert torch.equal(converted(published, config)["decoder.box_heads.0.0.weight"], expected)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda weights: weights.pop("iou_head.bias"), r"missing: iou_head\.bias"),
-        (lambda weights: weights.update({"iou_head.extra": torch.zeros(1)}), r"unexpected: iou_head\.extra"),
-        (lambda weights: weights.update({"iou_head.bias": torch.zeros(2)}), r"iou_head\.bias has shape \(2,\), exp"),
-        (lambda weights: weights.update({"iou_head.bias": torch.tensor([float("nan")])}), "not finite"),
-        (lambda weights: weights.update({"iou_head.bias": torch.zeros(1, dtype=torch.int64)}), "int64"),
+        ({"detr.detr.transformer.surprise": torch.zeros(1)}, r"unknown \(1\):\s+detr\.detr\.transformer\.surprise"),
+        ({"detr.detr.transformer.level_embed": None}, r"missing \(1\):\s+pyramid\.level_codes"),
+        ({"detr.detr.transformer.level_embed": torch.zeros(2)}, r"level_embed: expected shape \[4, \d+\], found \[2\]"),
+        ({"detr.detr.iou_head.0.extra": torch.zeros(1)}, None),  # judges another layer
     ],
 )
 def test_whatever_does_not_fit_is_listed(
-    published: dict[str, torch.Tensor], config: UninextConfig, change: Callable, message: str
+    published: dict[str, torch.Tensor], config: UninextConfig, change: dict, message: str | None
 ) -> None:
-    weights = convert_state_dict(published, config)
-    change(weights)
-    with pytest.raises(CheckpointError, match=message):
-        load_weights(build_uninext(config), weights, "file.pth")
+    changed = {name: tensor for name, tensor in (published | change).items() if tensor is not None}
+    if message is None:
+        converted(changed, config)
+    else:
+        with pytest.raises(CheckpointError, match=message):
+            converted(changed, config)
 
 
 def test_the_other_backbone_is_refused(
-    file: Path, case: GoldenCase, config_of: Callable[[dict], UninextConfig]
+    file: Path, case: GoldenCase, checkpoints: ModelCheckpoints, config_of: Callable[[dict], UninextConfig]
 ) -> None:
     (other,) = (config_of(c.manifest) for c in TINY if c is not case)
-    with pytest.raises(CheckpointError):
-        load_weights(build_uninext(other), read_weights(file, other), str(file))
+    with pytest.raises(CheckpointError, match=r"its names and shapes fit --config .*golden"):
+        checkpoints.with_config("other", other).load(file, "other")
 
 
-def test_a_converted_file_holds_the_same_weights(file: Path, config: UninextConfig, tmp_path: Path) -> None:
+def test_a_converted_file_holds_the_same_weights(file: Path, checkpoints: ModelCheckpoints, tmp_path: Path) -> None:
     target = tmp_path / "converted.safetensors"
-    convert_file(file, target, config)
-    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
-    before, after = read_weights(file, config), read_weights(target, config)
+    checkpoints.convert(file, target, "golden")
+    origin = Origin(model="uninext", config="golden", source_sha256=read_checkpoint(file).sha256)
+    assert read_checkpoint(target).origin == origin
+    before, after = (checkpoints.load(path, "golden").state_dict() for path in (file, target))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
+    with pytest.raises(CheckpointError, match="for configuration 'golden', not for 'vit-h'"):
+        checkpoints.load(target, "vit-h")
 
 
-class TestFiles:
-    """What is not a checkpoint of ours ends as one clear error."""
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_weights_are_of_their_configuration(name: str) -> None:
+    """Their metadata has a layout of its own, which does not name the model."""
+    assert read_checkpoint(BUNDLED[name].path).origin.model == "uninext"
+    CHECKPOINTS.load(BUNDLED[name].path, BUNDLED[name].config)
 
-    @pytest.fixture
-    def config(self) -> UninextConfig:
-        return named_config("tiny-vit")
 
-    def test_code_is_never_run(self, tmp_path: Path, config: UninextConfig) -> None:
-        class Bomb:
-            def __reduce__(self) -> tuple:
-                return (open, (str(tmp_path / "boom"), "w"))
-
-        torch.save({"model": {"a": torch.zeros(1)}, "hook": Bomb()}, tmp_path / "evil.pth")
-        with pytest.raises(CheckpointError, match="refused"):
-            read_weights(tmp_path / "evil.pth", config)
-        assert not (tmp_path / "boom").exists()
-
-    @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04broken"])
-    def test_damaged_files(self, tmp_path: Path, content: bytes) -> None:
-        path = tmp_path / "model.pth"
-        path.write_bytes(content)
-        with pytest.raises(CheckpointError, match=r"model\.pth"):
-            read_published(path)
-
-    def test_a_truncated_file(self, tmp_path: Path) -> None:
-        path = tmp_path / "model.pth"
-        torch.save({"model": {"a": torch.zeros(1000)}}, path)
-        path.write_bytes(path.read_bytes()[:1500])
-        with pytest.raises(CheckpointError, match=r"model\.pth"):
-            read_published(path)
-
-    @pytest.mark.parametrize("content", [{}, {"model": {}}, {"model": {"epoch": 3}}, [torch.zeros(1)], {"epoch": 3}])
-    def test_no_state_dict(self, tmp_path: Path, content: object) -> None:
-        torch.save(content, tmp_path / "model.pth")
-        with pytest.raises(CheckpointError, match="no state dict"):
-            read_published(tmp_path / "model.pth")
-
-    def test_safetensors_of_another_origin(self, tmp_path: Path, config: UninextConfig) -> None:
-        from safetensors.torch import save_file
-
-        save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-        with pytest.raises(CheckpointError, match="not a converted UNINEXT checkpoint"):
-            read_weights(tmp_path / "other.safetensors", config)
-        metadata = {"format": "uninext", "config": "vit-h"}
-        save_file({"a": torch.zeros(1)}, tmp_path / "vit.safetensors", metadata)
-        with pytest.raises(CheckpointError, match="converted for vit-h"):
-            read_weights(tmp_path / "vit.safetensors", config)
-        (tmp_path / "broken.safetensors").write_bytes(b"\x08" * 20)
-        with pytest.raises(CheckpointError, match="cannot read"):
-            read_weights(tmp_path / "broken.safetensors", config)
+def test_drops_say_why() -> None:
+    for config in CHECKPOINTS.configs.values():
+        assert all(rule.reason for rule in published_table(config) if isinstance(rule, Drop))

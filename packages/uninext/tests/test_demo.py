@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from mask_interchange import Expression, open_dataset
 from program_kit.segmenter_app import ModelRequest
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from program_kit.weights import BundledWeights, WeightsChoice
-from rvos_layers.checkpoint import read_checkpoint
 from rvos_synthetic import render_video, write_dataset
 from typer.testing import CliRunner
 from uninext.bundled import BUNDLED
@@ -79,7 +79,7 @@ def test_the_file(demo):
     weights = read_checkpoint(demo.path)
     assert demo.path.stat().st_size <= 4_000_000
     assert {t.dtype.itemsize for t in weights.state.values()} == {2}
-    assert weights.metadata["config"] == demo.config
+    assert weights.origin.config == demo.config
 
 
 def test_who_asks_for_a_published_network_without_weights_gets_its_small_version(demo, videos, tmp_path):

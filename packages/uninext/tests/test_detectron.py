@@ -7,7 +7,10 @@ import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
-from uninext.checkpoint import convert_file, read_published
+from program_kit.errors import CheckpointError, DeviceError
+from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.torch.checkpoint.writing import write_checkpoint
+from uninext.checkpoint import CHECKPOINTS
 from uninext.config import CONFIGS
 from uninext.detectron import (
     UninextCheckpointer,
@@ -17,7 +20,7 @@ from uninext.detectron import (
     config_of,
     uninext_cfg,
 )
-from uninext.errors import CheckpointError, ConfigError, DeviceError
+from uninext.errors import ConfigError
 from uninext.tokenizer import Tokenizer, encode_bytes
 
 
@@ -63,10 +66,8 @@ def weights(tmp_path: Path) -> Path:
     """Weights of a random network, saved by detectron2's checkpointer and then by us."""
     network = build_network(uninext_cfg("tiny-convnext"), seed=0)
     UninextCheckpointer(network, str(tmp_path)).save("random")
-    from safetensors.torch import save_file
-
-    state = read_published(tmp_path / "random.pth")
-    save_file(state, tmp_path / "random.safetensors", {"format": "uninext", "config": "tiny-convnext"})
+    state = read_checkpoint(tmp_path / "random.pth").state
+    write_checkpoint(tmp_path / "random.safetensors", state, Origin(model="uninext", config="tiny-convnext"))
     return tmp_path / "random.safetensors"
 
 
@@ -94,7 +95,7 @@ def test_the_checkpointer_is_strict(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"detr\.unknown"):
         UninextCheckpointer(model).load(str(tmp_path / "odd.pth"))
     with pytest.raises(CheckpointError):
-        convert_file(tmp_path / "odd.pth", tmp_path / "odd.safetensors", CONFIGS["tiny-convnext"])
+        CHECKPOINTS.convert(tmp_path / "odd.pth", tmp_path / "odd.safetensors", "tiny-convnext")
     assert not (tmp_path / "odd.safetensors").exists()
 
 

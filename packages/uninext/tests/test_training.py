@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from rvos_training.data.batches import Batch
 from rvos_training.errors import TrainingError
 from rvos_training.loop.optimizer import Optimisation
 from rvos_training.losses.targets import Targets
 from rvos_training.losses.terms import Weights
 from torch.nn.functional import binary_cross_entropy_with_logits
-from uninext.checkpoint import read_weights
 from uninext.config import named_config
 from uninext.geometry import frame_geometry
 from uninext.model import build_uninext
@@ -222,7 +222,7 @@ def test_trained_weights_go_on_and_serve_inference(tmp_path) -> None:
     network = made.filled("demo-vit", None, seed=3)
     made.save(tmp_path / "a.safetensors", network, "demo-vit")
     again = made.filled("demo-vit", tmp_path / "a.safetensors")
-    weights = read_weights(tmp_path / "a.safetensors", named_config("demo-vit"))
+    weights = read_checkpoint(tmp_path / "a.safetensors").state
     assert all(parameter.requires_grad for parameter in again.parameters())
     for name, tensor in network.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor)

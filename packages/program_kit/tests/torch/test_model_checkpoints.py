@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from program_kit.errors import CheckpointError
-from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints
+from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints, Unallocated
 from program_kit.torch.checkpoint.reading import read_checkpoint
 from program_kit.torch.checkpoint.table import Drop, Rename, Rule
 from torch import nn
@@ -16,6 +16,7 @@ class Network(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.body = nn.Linear(size, size)
+        self.register_buffer("steps", torch.arange(size), persistent=False)
 
 
 def table(size: int) -> list[Rule]:
@@ -44,10 +45,18 @@ def test_a_published_file_fills_the_network(published):
     assert network.body.weight.requires_grad
 
 
+def test_loading_neither_draws_random_numbers_nor_copies(published):
+    before = torch.get_rng_state()
+    network = CHECKPOINTS.load(published, "three")
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(network.steps, torch.arange(3))  # a buffer that no file holds
+
+
 def test_a_network_without_memory_takes_over_the_tensors(published):
     checkpoint = read_checkpoint(published)
-    with torch.device("meta"):
+    with Unallocated():
         network = Network(3)
+    assert network.body.weight.is_meta
     CHECKPOINTS.fill(network, checkpoint, "three")
     assert network.body.weight.data_ptr() == checkpoint.state["fc.weight"].data_ptr()
 

@@ -38,9 +38,9 @@ def load(request: ModelRequest) -> "VideoPredictor":
 def convert(source: Path, target: Path, config: str) -> None:
     """Write a published checkpoint as safetensors with this package's names."""
     _silence_libraries()
-    from uninext.checkpoint import convert_file
+    from uninext.checkpoint import CHECKPOINTS
 
-    convert_file(source, target, named_config(config))
+    CHECKPOINTS.convert(source, target, config)
 
 
 def _silence_libraries() -> None:

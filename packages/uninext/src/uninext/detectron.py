@@ -26,10 +26,14 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
 from detectron2.modeling import build_backbone as build_registered_backbone
 from detectron2.structures import Boxes, Instances
+from program_kit.errors import CheckpointError
+from program_kit.torch.checkpoint.model_checkpoints import Unallocated
+from program_kit.torch.checkpoint.reading import read_checkpoint
+from program_kit.torch.device import choose_device
 from torch import Tensor
 
 from uninext.backbone import PyramidBackbone, build_backbone
-from uninext.checkpoint import Unallocated, load_weights, read_weights
+from uninext.checkpoint import CHECKPOINTS
 from uninext.config import (
     ConvNeXtConfig,
     ImageConfig,
@@ -38,7 +42,7 @@ from uninext.config import (
     ViTConfig,
     named_config,
 )
-from uninext.errors import CheckpointError, ConfigError, DeviceError
+from uninext.errors import ConfigError
 from uninext.geometry import frame_geometry
 from uninext.model import Uninext
 from uninext.predict import predict_frame
@@ -76,7 +80,7 @@ def uninext_cfg(name: str) -> CfgNode:
     """
     cfg = get_cfg()
     add_uninext_config(cfg, named_config(name))
-    cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+    cfg.MODEL.DEVICE = str(choose_device("auto"))
     return cfg
 
 
@@ -196,12 +200,12 @@ class UninextCheckpointer(DetectionCheckpointer):
     model: ReferringUninext
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        return {"model": read_weights(Path(filename), self.model.config), "source": filename}
+        return {"model": read_checkpoint(Path(filename))}
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - None: nothing left to report
-        device = self.model.device
-        load_weights(self.model, checkpoint.pop("model"), checkpoint["source"])
-        self.model.to(device)
+        device, config = self.model.device, self.model.config
+        CHECKPOINTS.with_config(config.name, config).fill(self.model, checkpoint.pop("model"), config.name)
+        self.model.requires_grad_(False).to(device)
 
 
 def build_network(cfg: CfgNode, seed: int | None = None) -> ReferringUninext:
@@ -215,7 +219,7 @@ def build_network(cfg: CfgNode, seed: int | None = None) -> ReferringUninext:
         CheckpointError: the file cannot be read, or does not fit.
         DeviceError: `MODEL.DEVICE` is not there.
     """
-    _check_device(cfg.MODEL.DEVICE)
+    choose_device(cfg.MODEL.DEVICE)
     if seed is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -228,16 +232,6 @@ def build_network(cfg: CfgNode, seed: int | None = None) -> ReferringUninext:
         UninextCheckpointer(network).load(cfg.MODEL.WEIGHTS)
         network.to(cfg.MODEL.DEVICE)
     return network.eval()
-
-
-def _check_device(device: str) -> None:
-    if device.startswith("cuda"):
-        number = torch.device(device).index or 0
-        if number >= torch.cuda.device_count():
-            raise DeviceError(
-                f"device {device} is not there: torch {torch.__version__} sees {torch.cuda.device_count()} GPUs; "
-                "use --device cpu"
-            )
 
 
 # --- prediction -------------------------------------------------------------------------------------------------------

@@ -9,17 +9,9 @@ class ConfigError(UninextError):
     """A configuration that no network can be built from."""
 
 
-class CheckpointError(UninextError):
-    """A checkpoint that is unreadable, unsafe, or does not fit the configuration."""
-
-
 class InputError(UninextError):
     """A frame or an expression that the network cannot take."""
 
 
 class TokenizerError(UninextError):
     """A tokenizer that cannot be had, or that belongs to another network."""
-
-
-class DeviceError(UninextError):
-    """A device that this machine does not have."""

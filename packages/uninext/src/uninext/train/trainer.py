@@ -4,16 +4,17 @@ There is no command for it: the published training goes over many tasks and data
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from rvos_layers.inference.config import ResizeRule
 from rvos_training.command.trainer_factory import TrainingProgram
 from torch import nn
 
-from uninext.checkpoint import check_weights, read_weights, save_weights
-from uninext.config import CONFIGS, SIZE_DIVISIBILITY, TextConfig, UninextConfig
+from uninext.checkpoint import CHECKPOINTS
+from uninext.config import SIZE_DIVISIBILITY, TextConfig, UninextConfig
 from uninext.model import Uninext, build_uninext
 from uninext.predict import VideoPredictor
 from uninext.tokenizer import Tokenizer, named_encoder
@@ -21,7 +22,6 @@ from uninext.train.initial_weights import settle
 from uninext.train.objective import FROM_NOTHING, FrameLearner
 
 
-@dataclass(frozen=True, slots=True)
 class TrainedUninext:
     """How networks are made, kept and used in training.
 
@@ -29,7 +29,7 @@ class TrainedUninext:
         configs: configurations by name.
     """
 
-    configs: Mapping[str, UninextConfig]
+    configs: Mapping[str, UninextConfig] = CHECKPOINTS.configs
 
     def filled(self, config: str, checkpoint: Path | None, seed: int | None = None) -> Uninext:
         """The network with the weights of a file, or random ones drawn from `seed`.
@@ -42,9 +42,7 @@ class TrainedUninext:
             network = build_uninext(self.configs[config])
         settle(network)
         if checkpoint is not None:
-            weights = read_weights(checkpoint, network.config)
-            check_weights(weights, network.state_dict(), str(checkpoint))
-            network.load_state_dict(weights)
+            CHECKPOINTS.fill(network, read_checkpoint(checkpoint), config)
         return network
 
     def tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
@@ -53,7 +51,7 @@ class TrainedUninext:
 
     def save(self, target: Path, network: nn.Module, config: str) -> None:
         """Write weights that `uninext-infer --checkpoint` takes."""
-        save_weights(target, network.state_dict(), self.configs[config])
+        CHECKPOINTS.save(target, network, config)
 
     def predictor(
         self, network: nn.Module, tokenizer: Tokenizer, resize: ResizeRule, device: torch.device
@@ -64,7 +62,7 @@ class TrainedUninext:
 
 
 FACTORY = TrainingProgram(
-    model=TrainedUninext(CONFIGS),
+    model=TrainedUninext(),
     recipes={},
     learner=lambda network, faithful: FrameLearner(network, FROM_NOTHING),
     multiple=SIZE_DIVISIBILITY,

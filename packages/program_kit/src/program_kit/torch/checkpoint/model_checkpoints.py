@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from program_kit.errors import CheckpointError
 from program_kit.torch.checkpoint.reading import Checkpoint, Origin, read_checkpoint
@@ -15,6 +16,18 @@ from program_kit.torch.checkpoint.writing import check_target, write_checkpoint
 
 C = TypeVar("C")
 N = TypeVar("N", bound=nn.Module)
+
+
+class Unallocated(TorchFunctionMode):
+    """Inside this context most parameters are made without memory and without drawing random numbers.
+
+    For networks that are about to be filled with weights: building ViT-H takes half a minute otherwise. Buffers keep
+    their numbers, which the device `meta` would not give them.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **(kwargs | {"device": "meta"} if func is torch.empty else kwargs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +65,14 @@ class ModelCheckpoints(Generic[C, N]):
         Raises:
             CheckpointError: the file cannot be read, or does not fit.
         """
-        network = self.build(self.configs[config])
+        network = self._unallocated(config)
         self.fill(network, read_checkpoint(path), config)
         return network
 
     def fill(self, network: nn.Module, checkpoint: Checkpoint, config: str) -> None:
         """Put the weights of a published or a converted file into a network, strictly.
 
-        A network whose parameters are on the meta device takes over the tensors themselves, without a copy.
+        A network that was built `Unallocated` takes over the tensors themselves, without a copy.
 
         Raises:
             CheckpointError: lists everything that does not fit; or the file is of another model or configuration.
@@ -76,7 +89,7 @@ class ModelCheckpoints(Generic[C, N]):
         """
         check_target(target)
         checkpoint = read_checkpoint(source)
-        state = self._our_state(self.build(self.configs[config]), checkpoint, config)
+        state = self._our_state(self._unallocated(config), checkpoint, config)
         origin = Origin(model=self.model, config=config, source_sha256=checkpoint.sha256)
         write_checkpoint(target, state, origin)
 
@@ -124,6 +137,8 @@ class ModelCheckpoints(Generic[C, N]):
                 )
 
     def _fits(self, checkpoint: Checkpoint, config: str) -> bool:
-        with torch.device("meta"):
-            network = self.build(self.configs[config])
-        return fits(checkpoint.state, self.table(self.configs[config]), network)
+        return fits(checkpoint.state, self.table(self.configs[config]), self._unallocated(config))
+
+    def _unallocated(self, config: str) -> N:
+        with Unallocated():
+            return self.build(self.configs[config])

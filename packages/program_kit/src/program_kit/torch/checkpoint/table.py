@@ -128,7 +128,7 @@ def convert(published: Mapping[str, Tensor], table: Table, network: nn.Module, s
 
 
 def fits(published: Mapping[str, Tensor], table: Table, network: nn.Module) -> bool:
-    """Whether names and sizes are those of a network. Numbers are not looked at: it may be on the meta device."""
+    """Whether names and sizes are those of a network; numbers are not looked at."""
     sizes = {}
     for name, tensor in published.items():
         rule, found = _claim(name, table, published)
