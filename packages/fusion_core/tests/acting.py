@@ -34,11 +34,13 @@ def arguments():
     parser.add_argument("--device", default="auto")
     parser.add_argument("--log", type=Path)
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--support", action="store_true", help="also store support masks: everywhere")
     # misbehaviour, as VIDEO or VIDEO,VIDEO
     parser.add_argument("--fail", default="")
     parser.add_argument("--crash", default="")
     parser.add_argument("--crash-once", default="")
     parser.add_argument("--babble", default="")
+    parser.add_argument("--line", default="hello", help="what --babble says")
     parser.add_argument("--lie", default="")
     parser.add_argument("--disk-full", default="")
     parser.add_argument("--refuse", action="store_true")
@@ -94,7 +96,8 @@ class Program:
             rows, columns = (np.arange(side) * 8 // side for side in video.size)
             masks = (rng.random((len(video), 8, 8)) < 0.5)[:, rows][:, :, columns]
             scores = rng.random(len(video)).astype(np.float32)
-            tracks.append(MaskTrack.from_masks(expression, masks, scores=scores))
+            support = np.ones_like(masks) if self.options.support else None
+            tracks.append(MaskTrack.from_masks(expression, masks, scores=scores, support=support))
         return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
 
     def propagated(self, video, source):
@@ -135,7 +138,7 @@ def main():
             print("something terrible", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         if video in options.babble.split(","):
-            print("hello", flush=True)
+            print(options.line, flush=True)
         if video in options.fail.split(","):
             tell("failed", video, error=f"video {video}: cannot, as asked")
             continue

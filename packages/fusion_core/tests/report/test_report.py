@@ -12,13 +12,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fusion_core.cli import app
-from fusion_core.recipe.graph import ExistingRun, Recipe, Vote
+from fusion_core.recipe.graph import ExistingRun, Pairing, Recipe, Vote
 from fusion_core.recipe.published import RECIPES
 from fusion_core.report.content import Gatherer, as_block
 from fusion_core.report.disagreement import frame_ious
 from fusion_core.report.graph import BOX_HEIGHT, lay_out
 from fusion_core.report.page import ReportError, write_report
 from fusion_core.report.thumbnails import small_masks, small_size
+from fusion_core.voting.fused_run import FusedRun
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -173,6 +174,39 @@ def test_votes_counted_in_the_page_give_the_voted_masks(page, drawn):
                 result = np.stack(painted(page, number, vote.name, index))
                 np.testing.assert_array_equal(votes_cast >= count["needed"], result)
     assert seen == {("first", 6), ("first", 1), ("final", 6), ("final", 3)}  # pairs and both leftover rules
+
+
+def test_votes_are_counted_as_they_were_cast(drawn):
+    """Also if the recipe has changed since."""
+    runs = {path.name: MaskRun.open(path) for path in drawn.runs.iterdir()}
+    video = next(iter(open_dataset(drawn.dataset).videos.values()))
+    changes = {"threshold": 1, "out_of": 2, "leftover": None, "pairing": Pairing.NONE}
+    others = [replace(node, **changes) if isinstance(node, Vote) else node for node in drawn.recipe.nodes]
+    cast, now = (Gatherer(nodes=nodes, runs=runs).gather(video).counts for nodes in (drawn.recipe.nodes, others))
+    assert cast == now
+    assert len(cast["first"]) == len(video.expressions)
+
+
+def test_a_leftover_that_takes_support_is_not_counted(drawn, tmp_path):
+    """Its masks follow from none of those that the page holds."""
+    video = next(iter(open_dataset(drawn.dataset).videos.values()))
+    runs = {}
+    for name in ("a", "b", "c"):
+        member = MaskRun.open(drawn.runs / name)
+        masks = member.read(video.id)
+        tracks = [
+            MaskTrack.from_masks(track.expression, track.stack(), support=np.ones_like(track.stack()))
+            for track in masks.tracks
+        ]
+        runs[name] = MaskRun.create(tmp_path / name, member.manifest)
+        runs[name].write(replace(masks, tracks=tuple(tracks)))
+    vote = replace(drawn.recipe.node("first"), leftover_takes_support=True)
+    fused = FusedRun(vote, list(runs.values()), tmp_path / "first")
+    fused.start()
+    fused.fuse(video.id)
+    counts = Gatherer(nodes=drawn.recipe.nodes, runs=runs | {"first": fused.run}).gather(video).counts["first"]
+    assert counts[-1] is None
+    assert None not in counts[:-1]
 
 
 @pytest.mark.parametrize("longest", [7, 33, 64])

@@ -8,7 +8,7 @@ import pytest
 from fusion_core.errors import FusionCoreError, RecipeError
 from fusion_core.recipe.graph import OWN_WEIGHTS, ExistingRun, Model, Pairing, Predict, Recipe
 from fusion_core.recipe.weights import with_weights
-from fusion_core.running import jobs
+from fusion_core.running import jobs, plan
 from fusion_core.running.context import RunContext, VideoSource
 from fusion_core.running.environments import Program, WorkspacePackage, find_program
 from fusion_core.running.executors.local import LocalExecutor
@@ -176,6 +176,48 @@ def test_another_rule_is_voted_anew_and_models_are_not_run_for_it(stage):
     np.testing.assert_array_equal(masks(stage, "late"), votes >= 2)
 
 
+def faithful(recipe, **changes):
+    """A faithful recipe whose first vote is changed."""
+    nodes = tuple(replace(node, **changes) if node.name == "early" else node for node in recipe.nodes)
+    return replace(recipe, nodes=nodes, faithful=True)
+
+
+def test_another_treatment_of_the_leftover_is_voted_again(stage, tmp_path):
+    """Version 0.1.0 kept the stale vote and said that nothing was missing."""
+    recipe = stage.recipe(a=("--support",))
+    stage.carry_out(faithful(recipe, leftover_takes_support=True))
+    before = masks(stage, "early", expression="2")
+    changed = faithful(recipe, leftover_takes_support=False)
+    assert make_plan(stage.context(changed)).missing
+    summary, events = stage.carry_out(changed)
+    assert summary.complete
+    assert ("note", "early", None) in events
+    fresh = type(stage)(tmp_path / "fresh")
+    fresh.carry_out(faithful(fresh.recipe(a=("--support",)), leftover_takes_support=False))
+    after = masks(stage, "early", expression="2")
+    np.testing.assert_array_equal(after, masks(fresh, "early", expression="2"))
+    assert before.all()
+    assert not after.all()
+
+
+def test_the_published_mistake_has_no_effect_unless_the_recipe_is_faithful(stage):
+    recipe = stage.recipe(a=("--support",))
+    stage.carry_out(replace(faithful(recipe, leftover_takes_support=True), faithful=False))
+    assert make_plan(stage.context(recipe)).missing == 0
+
+
+def test_jobs_are_built_once(stage, monkeypatch):
+    built = []
+
+    def make_jobs(context):
+        built.append(jobs.make_jobs(context))
+        return built[-1]
+
+    monkeypatch.setattr(plan, "make_jobs", make_jobs)
+    assert stage.carry_out()[0].complete
+    assert len(built) == 1
+
+
 def test_the_records_may_be_lost(stage):
     """Then runs are taken as they are."""
     stage.carry_out()
@@ -337,10 +379,11 @@ def test_a_program_that_refuses_is_given_up_at_once(stage, misbehaviour, message
     assert MaskRun.open(stage.runs / "b").videos() == ["v1", "v2", "v3"]
 
 
-def test_a_program_that_breaks_the_protocol_is_named(stage):
-    summary, _ = stage.carry_out(stage.alone("--babble", "v1"))
+@pytest.mark.parametrize("line", ["hello", '{"event": "progress", "video": "v1", "done": null, "total": 2}'])
+def test_a_program_that_breaks_the_protocol_is_named(stage, line):
+    summary, _ = stage.carry_out(stage.alone("--babble", "v1", "--line", line))
     (failure,) = summary.failures
-    assert "expected a line of the worker protocol about video 'v1', found hello" in failure.error
+    assert f"expected a line of the worker protocol about video 'v1', found {line}" in failure.error
 
 
 def test_a_program_that_lies_is_found_out(stage):

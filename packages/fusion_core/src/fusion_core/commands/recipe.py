@@ -153,10 +153,10 @@ def _executor(name: str, address: str | None, context: "RunContext", workers: in
     if name == "ray":
         from fusion_core.running.executors.ray import RayExecutor
 
-        return RayExecutor(address, workers, context.device, max(model.memory for model in context.recipe.models))
-    from fusion_core.running.runner import default_executor
+        return RayExecutor(address, workers, context.device, context.memory)
+    from fusion_core.running.executors.local import LocalExecutor
 
-    local = default_executor(context, workers)
+    local = LocalExecutor(workers, context.device, context.memory)
     if local.limited_by_memory:
         typer.echo(f"free main memory is enough for {local.slots} workers at a time", err=True)
     return local

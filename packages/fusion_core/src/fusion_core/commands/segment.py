@@ -87,13 +87,14 @@ def _paired(recipe: "Recipe", pairing: Pairing) -> "Recipe":
 
 
 def _run(context: "RunContext", workers: int | None) -> "Summary":
+    from fusion_core.running.executors.local import LocalExecutor
     from fusion_core.running.plan import make_plan
-    from fusion_core.running.runner import default_executor, run_plan
+    from fusion_core.running.runner import run_plan
     from fusion_core.terminal.live_table import watching
 
     plan = make_plan(context)
     with watching(plan) as listener:
-        return run_plan(plan, default_executor(context, workers), listener)
+        return run_plan(plan, LocalExecutor(workers, context.device, context.memory), listener)
 
 
 def _render(summary: "Summary", out: Path, rate: Fraction, font: Path | None) -> None:

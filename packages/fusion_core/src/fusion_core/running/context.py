@@ -87,6 +87,11 @@ class RunContext:
         """
         return cls(recipe=recipe, source=source, dataset=source.open(), provenance=ProvenanceStore(runs), device=device)
 
+    @property
+    def memory(self) -> float:
+        """GiB of main memory that the largest model needs."""
+        return max((model.memory for model in self.recipe.models), default=0.0)
+
     def run(self, name: str) -> Path:
         """Folder of the run `name`."""
         node = self.recipe.node(name)

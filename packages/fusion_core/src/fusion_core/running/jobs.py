@@ -194,7 +194,11 @@ class ProgramJob(Job):
         provenance = self.context.provenance.of_run(run)
         if provenance is None:
             return self._difference_from_manifest(run)
-        return _difference(provenance.settings, self.settings(run))
+        now = self.settings(run)
+        for name, sha256 in now["sources"].items():
+            if provenance.settings.get("sources", {}).get(name) != sha256:
+                return f"its source {name} has changed"
+        return _difference(provenance.settings, now)
 
     def _difference_from_manifest(self, run: str) -> str | None:
         """Compares what a manifest says: data set, weights, options and source."""

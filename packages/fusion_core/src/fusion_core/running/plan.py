@@ -44,6 +44,7 @@ class Plan:
         existing: videos of the runs that no job makes, by run.
         jobs: in an order in which they can be done.
         nodes: in an order in which they can be made.
+        models_without_weights: those that have work to do and no weights for it.
     """
 
     context: RunContext
@@ -51,6 +52,7 @@ class Plan:
     existing: Mapping[str, set[str]]
     jobs: tuple[Job, ...]
     nodes: tuple[NodePlan, ...]
+    models_without_weights: tuple[str, ...]
 
     @property
     def missing(self) -> int:
@@ -61,13 +63,6 @@ class Plan:
     def seconds(self) -> float | None:
         """That the missing videos will take with one worker; None if a part of that is not known."""
         return total_seconds(self.nodes)
-
-    @property
-    def models_without_weights(self) -> list[str]:
-        """Models that have work to do and no weights for it."""
-        missing = {node.node.name for node in self.nodes if node.missing}
-        at_work = (job for job in self.jobs if isinstance(job, ProgramJob) and missing.intersection(job.runs))
-        return list(dict.fromkeys(job.model.name for job in at_work if not job.has_weights))
 
     @property
     def incomplete(self) -> dict[str, str]:
@@ -105,9 +100,12 @@ def make_plan(context: RunContext) -> Plan:
         )
         for name, there in existing.items()
     }
+    without_weights: list[str] = []
     for job in jobs:
         done, note = _done(job, videos, made)
         missing = tuple(video for video in videos if video not in done)
+        if missing and isinstance(job, ProgramJob) and not job.has_weights:
+            without_weights.append(job.model.name)
         frames = sum(videos[video] for video in missing)
         seconds = _seconds(frames, speeds.get(job.loads)) if missing else 0.0
         for run in job.runs:
@@ -121,7 +119,14 @@ def make_plan(context: RunContext) -> Plan:
                 note=_without_program(job) or note,
             )
     in_order = tuple(nodes[node.name] for node in context.recipe.nodes)
-    return Plan(context=context, videos=videos, existing=existing, jobs=jobs, nodes=in_order)
+    return Plan(
+        context=context,
+        videos=videos,
+        existing=existing,
+        jobs=jobs,
+        nodes=in_order,
+        models_without_weights=tuple(dict.fromkeys(without_weights)),
+    )
 
 
 def missing_videos(there: Collection[str], videos: Iterable[str]) -> str | None:

@@ -44,18 +44,12 @@ class Summary:
         return self.context.run(self.context.recipe.result)
 
 
-def default_executor(context: RunContext, workers: int | None = None) -> LocalExecutor:
-    """Workers on this machine, as many as its GPUs and memory allow."""
-    memory = max((model.memory for model in context.recipe.models), default=0.0)
-    return LocalExecutor(workers, context.device, memory)
-
-
 def run_plan(plan: Plan, executor: Executor | None = None, listener: Listener = lambda event: None) -> Summary:
     """Make every run of a recipe, video by video. May be stopped at any moment; a new plan continues.
 
     Args:
         plan: from `make_plan`.
-        executor: yields the workers; by default on this machine.
+        executor: yields worker slots; by default on this machine, as many as its GPUs and memory allow.
         listener: called for every event, from several threads.
 
     Raises:
@@ -75,7 +69,7 @@ def run_plan(plan: Plan, executor: Executor | None = None, listener: Listener = 
     scheduler = Scheduler(plan.jobs, list(plan.videos), plan.existing, meter)
     with plan.context.provenance.working():
         try:
-            with executor or default_executor(plan.context) as slots:
+            with executor or LocalExecutor(device=plan.context.device, memory=plan.context.memory) as slots:
                 scheduler.run(slots)
         finally:
             plan.context.provenance.add_speeds(meter.speeds)

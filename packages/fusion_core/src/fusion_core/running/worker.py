@@ -181,11 +181,11 @@ class ProgramWorker:
             event = self._read(line, video)
             match event["event"]:
                 case "progress":
-                    progress(int(event["done"]), int(event["total"]))
+                    progress(event["done"], event["total"])
                 case "done":
                     return
                 case "failed":
-                    self._last_failure = str(event["error"])
+                    self._last_failure = event["error"]
                     raise VideoError(self._last_failure)
         raise self._ended()
 
@@ -210,8 +210,8 @@ class ProgramWorker:
         """The event on a line."""
         with suppress(ValueError, KeyError, TypeError, RecursionError):
             event = json.loads(line)
-            expected = {"progress": ("done", "total"), "failed": ("error",)}.get(event["event"], ())
-            if event["video"] == video and all(key in event for key in expected):
+            expected = {"progress": {"done": int, "total": int}, "failed": {"error": str}}.get(event["event"], {})
+            if event["video"] == video and all(isinstance(event[key], kind) for key, kind in expected.items()):
                 return event
         self.kill()
         found = line.decode(errors="replace").strip()
