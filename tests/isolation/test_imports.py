@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,47 @@ def test_nothing_is_declared_in_vain(member):
         siblings = [path for path in MEMBERS if own_name(path) in declared(member)]
         unused -= {name for sibling in siblings for name in declared(sibling)}
     assert not unused, f"{member.name}: declared but never imported: {sorted(unused)}"
+
+
+def arrows(package: Path) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
+    """The modules of a package, as parts of their names below it, and which of its modules each imports."""
+    names = {path.relative_to(package.parent).with_suffix("").parts: path for path in package.rglob("*.py")}
+    modules = {parts[:-1] if parts[-1] == "__init__" else parts: path for parts, path in names.items()}
+    found = {}
+    for module, path in modules.items():
+        targets: set[tuple[str, ...]] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+            if isinstance(node, ast.Import):
+                targets |= {tuple(alias.name.split(".")) for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                source = tuple((node.module or "").split("."))
+                inner = {(*source, alias.name) for alias in node.names}
+                targets |= {one if one in modules else source for one in inner}
+        found[module] = (targets & modules.keys()) - {module}
+    return found
+
+
+def circle(graph: dict) -> list | None:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return None
+
+
+def test_arrows_point_one_way_inside_a_package(member):
+    """Among its modules, and among what stands on the first level: modules and sub-packages."""
+    package = member / "src" / member.name
+    if not package.exists():
+        pytest.skip(f"{member.name} only builds another distribution")
+    modules = arrows(package)
+    assert not circle(modules), f"{member.name}: modules import each other: {circle(modules)}"
+    rooms: dict[str, set[str]] = {}
+    for module, targets in modules.items():
+        for target in targets:
+            if len(module) > 1 and len(target) > 1 and module[1] != target[1]:
+                rooms.setdefault(module[1], set()).add(target[1])
+    assert not circle(rooms), f"{member.name}: sub-packages import each other: {circle(rooms)}"
 
 
 def test_arrows_point_one_way(member):
