@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from aot_deaot.config import SWIN_L, NetworkConfig, SwinShape
-from aot_deaot.features import FeatureCache
+from aot_deaot.frame_views import FeatureCache
 from aot_deaot.network import PropagationNetwork
 from aot_deaot.propagate import Propagator
 from aot_deaot.settings import corrected
@@ -130,9 +130,9 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    import aot_deaot.propagate as procedure
+    import aot_deaot.frame_views
 
-    procedure.FeatureCache = TimedCache
+    aot_deaot.frame_views.FeatureCache = TimedCache
     config = cut_down(options.family, options.width, options.depth)
     torch.manual_seed(0)
     network = PropagationNetwork(config).eval().requires_grad_(False).to(options.device)

@@ -10,28 +10,22 @@ frame the features are computed once, all jobs under way look at it together, an
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from program_kit.errors import InputError
 from program_kit.options import Precision
 from program_kit.propagation import Frames, Job
 from program_kit.torch.precision import autocast
 from torch import Tensor
 
 from aot_deaot.attention import Entry, joined
-from aot_deaot.config import NetworkConfig
 from aot_deaot.errors import ConfigError
-from aot_deaot.features import FeatureCache
+from aot_deaot.frame_views import FrameViews
 from aot_deaot.memory import Memory
 from aot_deaot.network import FrameFeatures, PropagationNetwork, resize_logits
 from aot_deaot.objects import ObjectTable
-from aot_deaot.preprocess import network_image, network_labels, network_size
-from aot_deaot.settings import DEFAULT_CACHE, Augmentation, PropagationSettings, augmentations
-
-SKIPPED = 16  # frames that are decoded and not needed, before a new pass over the video is begun
+from aot_deaot.settings import DEFAULT_CACHE, PropagationSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +129,7 @@ class Propagator:
         tasks: dict[int, list[_Task]] = {}
         for index, job in enumerate(jobs):
             tasks.setdefault(job.key_frame, []).append(self._task(index, job, video))
-        views = _FrameViews(video, self.settings, self.network.config, self.cache_bytes, self._encode_image)
+        views = FrameViews(video, self.settings, self.network.config, self.cache_bytes, self._encode_image)
         for groups in self._batches(tasks):
             keys = [group.key_frame for group in groups]
             yield from self._sweep(groups, views, range(min(keys), len(video)))
@@ -168,7 +162,7 @@ class Propagator:
         with self._autocast:
             return self._encode(image.to(self.device))
 
-    def _sweep(self, groups: Sequence[_Group], views: "_FrameViews", order: range) -> Iterator[SegmentedFrame]:
+    def _sweep(self, groups: Sequence[_Group], views: FrameViews, order: range) -> Iterator[SegmentedFrame]:
         """One direction: groups join at their key frames and are segmented on every later frame."""
         under_way: list[_Group] = []
         for frame in order:
@@ -184,7 +178,7 @@ class Propagator:
                 group.memories = []
 
     @torch.no_grad()
-    def _join(self, group: _Group, views: "_FrameViews", features: Callable[[int], FrameFeatures]) -> None:
+    def _join(self, group: _Group, views: FrameViews, features: Callable[[int], FrameFeatures]) -> None:
         """Give a group its key frame as reference, kept for the other direction: it looks the same from there."""
         if not group.references:
             labels = torch.cat([task.objects.split(task.numbers) for task in group.tasks])
@@ -198,7 +192,7 @@ class Propagator:
 
     @torch.no_grad()
     def _segment(
-        self, groups: Sequence[_Group], frame: int, views: "_FrameViews", features: Callable[[int], FrameFeatures]
+        self, groups: Sequence[_Group], frame: int, views: FrameViews, features: Callable[[int], FrameFeatures]
     ) -> list[SegmentedFrame]:
         """One frame for all groups: segment every view, average, label, memorize."""
         tasks = [task for group in groups for task in group.tasks]
@@ -225,7 +219,7 @@ class Propagator:
             for task, label, probabilities in zip(tasks, labels, average, strict=True)
         ]
 
-    def _probabilities(self, logits: Tensor, tasks: Sequence[_Task], views: "_FrameViews", view: int) -> list[Tensor]:
+    def _probabilities(self, logits: Tensor, tasks: Sequence[_Task], views: FrameViews, view: int) -> list[Tensor]:
         """Float32 [n + 1, H, W] for every task, at video size and not mirrored."""
         all_slots = self.settings.active_ids == "all"
         found = []
@@ -246,56 +240,6 @@ class Propagator:
             own = [tuple(t if t.shape[0] == 1 else t[start:stop] for t in entry) for entry in entries]
             group.memories[view].add_frame(own)
             start = stop
-
-
-class _FrameViews:
-    """One video as the network sees it: every frame in every augmentation, features from the cache where possible."""
-
-    def __init__(
-        self,
-        video: Frames,
-        settings: PropagationSettings,
-        config: NetworkConfig,
-        cache_bytes: int,
-        encode: Callable[[Tensor], FrameFeatures],
-    ):
-        self.video = video
-        self.all: tuple[Augmentation, ...] = augmentations(settings.scales, settings.flip)
-        self.sizes = [network_size(video.size, v.scale, settings.limits, config.align_corners) for v in self.all]
-        self.cache = FeatureCache(cache_bytes)
-        self._encode = encode
-        self._pass: Iterator[NDArray[np.uint8]] = iter(())
-        self._next = len(video)  # frame that the pass gives next
-        self._last = -1  # frame that was read last
-
-    def frame(self, index: int) -> Callable[[int], FrameFeatures]:
-        """A function from a view's number to the frame's features; the frame is read once, if any view is missing."""
-        read: list[NDArray[np.uint8]] = []
-
-        def compute(view: int) -> FrameFeatures:
-            if not read:
-                read.append(self._read(index))
-            image = network_image(read[0], self.sizes[view])
-            return self._encode(image.flip(-1) if self.all[view].mirrored else image)
-
-        return lambda view: self.cache.get((index, view), lambda: compute(view))
-
-    def _read(self, index: int) -> NDArray[np.uint8]:
-        """A frame. Going forwards, frames come from one pass over the video, because files are made for that."""
-        forwards, self._last = index == self._last + 1, index
-        if not self._next <= index <= self._next + SKIPPED:
-            if not forwards:
-                return self.video.read_frame(index)
-            self._next, self._pass = index, self.video.frames(index)
-        image = next(islice(self._pass, index - self._next, None), None)
-        self._next = index + 1
-        if image is None:
-            raise InputError(f"the video has {len(self.video)} frames by its own count, but ends before frame {index}")
-        return image
-
-    def labels(self, labels: Tensor, view: int) -> Tensor:
-        """Id maps [B, H, W] as a view sees them, [B, h, w]."""
-        return network_labels(labels, self.sizes[view], self.all[view].mirrored)
 
 
 def _long(groups: Sequence[_Group], view: int) -> list[list[Entry]]:
