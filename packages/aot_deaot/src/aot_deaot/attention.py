@@ -1,4 +1,4 @@
-"""The two ways of looking back: at every stored token, and at the neighbourhood in one earlier frame.
+"""Attention to memory: to every stored token (long-term), and to the neighbourhood in one earlier frame (short-term).
 
 Shape letters: B object sets, L tokens of a frame (h x w of them, row by row), M stored tokens, N heads, d channels of a
 head's queries and keys, e of its values. What depends on the image alone has B = 1: when queries and keys do, the
@@ -61,7 +61,7 @@ def attend(query: Tensor, entry: Entry) -> list[Tensor]:
 
 
 def joined(parts: Sequence[Tensor], sets: Sequence[int]) -> Tensor:
-    """Parts of a batch as one tensor; what part of the sets share is repeated, what all share stays single."""
+    """Join the parts of a batch; a tensor that all parts share stays single, others are repeated for their sets."""
     if all(part is parts[0] for part in parts):
         return parts[0]
     return torch.cat([part.expand(count, *part.shape[1:]) for part, count in zip(parts, sets, strict=True)])

@@ -70,7 +70,7 @@ class PropagatorOptions:
         parse_scales(self.scales)
 
     def settings(self, config: NetworkConfig) -> PropagationSettings:
-        """How a network goes through a video."""
+        """The procedure for a network."""
         settings = (faithful if self.faithful else corrected)(config)
         limits = {"long": SizeLimits(), "short-and-long": SizeLimits(short_edge=624.0), None: None}[self.size_limits]
         chosen = {"active_ids": self.active_ids, "feedback": self.feedback, "limits": limits}

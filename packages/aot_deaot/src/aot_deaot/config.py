@@ -37,7 +37,7 @@ class SwinShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """What must be known to build a network.
+    """Shape of a network.
 
     Attributes:
         family: `aot` (long short-term transformer) or `deaot` (gated propagation).
@@ -142,7 +142,7 @@ CONFIGS: Mapping[Family, Mapping[str, NetworkConfig]] = {"aot": _configs("aot"),
 
 
 def named_config(family: Family, name: str) -> NetworkConfig:
-    """The network of a family by its published name; raises ConfigError that lists the names."""
+    """The network of a family by its published name; an unknown name is a ConfigError that lists the names."""
     try:
         return CONFIGS[family][name]
     except KeyError:

@@ -11,7 +11,7 @@ GROUPS = 8
 
 
 class DecoderSkips(NamedTuple):
-    """The decoder's part that depends on the image alone, C = width of the propagation layers.
+    """The part of the decoder that depends on the image alone; C is the width of the propagation layers.
 
     Attributes:
         base: float [1, C, H/16, W/16], what the projected image adds to the first convolution; DeAOT has only its bias.

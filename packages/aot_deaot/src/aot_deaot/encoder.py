@@ -18,11 +18,11 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from aot_deaot.config import MOBILENET_V2, RESNET50, SwinShape
 
-SEPARATED = -100.0  # added to the logits between regions that only the shift made neighbours
+SEPARATED = -100.0  # added to logits between regions that are neighbours only because of the shift
 
 
 class EncoderMaps(NamedTuple):
-    """What an encoder sees in B images of H x W pixels.
+    """Feature maps of B images of H x W pixels.
 
     Attributes:
         s4, s8, s16: float [B, c, H/4, W/4], [B, c', H/8, W/8], [B, c'', H/16, W/16], sizes rounded up.
@@ -37,7 +37,7 @@ class EncoderMaps(NamedTuple):
 
 @lru_cache(maxsize=32)
 def _shift_mask(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Float [windows, tokens, tokens]: `SEPARATED` between tokens of one window that are no neighbours in the image."""
+    """Float [windows, tokens, tokens]: `SEPARATED` between tokens of a window that are not neighbours in the image."""
 
     def zones(length: int) -> Tensor:
         place = torch.arange(length, device=device)
@@ -49,13 +49,13 @@ def _shift_mask(height: int, width: int, window: int, shift: int, device: torch.
 
 
 class WindowAttention(ShiftedWindowAttention):
-    """torchvision's window attention, but every odd block shifts, also a map of a single window.
+    """torchvision's window attention, but every odd block shifts, even on a map of a single window.
 
     Zeros that fill the map up to whole windows take part as keys and values, as in the published code.
     """
 
     def define_relative_position_index(self):
-        """Keep the index out of the state dict: it follows from the window size."""
+        """Keep the index out of the state dict: it can be computed from the window size."""
         super().define_relative_position_index()
         index = cast(Tensor, self.relative_position_index)
         self.register_buffer("relative_position_index", index, persistent=False)

@@ -1,4 +1,4 @@
-"""A video as the network sees it: views of its frames, read in an order that suits the file, features kept."""
+"""Views of a video's frames and their features: reads suit the file, features are cached."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -15,14 +15,13 @@ from aot_deaot.network import FrameFeatures
 from aot_deaot.preprocess import network_image, network_labels, network_size
 from aot_deaot.settings import Augmentation, PropagationSettings, augmentations
 
-SKIPPED = 16  # frames that are decoded and not needed, before a new pass over the video is begun
+SKIPPED = 16  # most frames that a pass decodes in vain; past that a new pass begins
 
 
 class FeatureCache:
-    """Least-recently-used features within a budget of bytes; what was dropped is computed again when needed.
+    """Features within a budget of bytes, least recently used first out; dropped ones are computed again when needed.
 
-    A sweep through a video forwards and back touches the newest frames first on its way back, so that dropping the
-    oldest use is also the best choice.
+    The sweep back begins at the frames that the sweep forwards ended with, so the least recently used are needed last.
 
     Args:
         budget: bytes.
@@ -80,7 +79,7 @@ class FrameViews:
         self._last = -1  # frame that was read last
 
     def frame(self, index: int) -> Callable[[int], FrameFeatures]:
-        """A function from a view's number to the frame's features; the frame is read once, if any view is missing."""
+        """A function that gives the features of a view, by its place; the frame is read only if some are not cached."""
         read: list[NDArray[np.uint8]] = []
 
         def compute(view: int) -> FrameFeatures:
@@ -92,7 +91,7 @@ class FrameViews:
         return lambda view: self.cache.get((index, view), lambda: compute(view))
 
     def _read(self, index: int) -> NDArray[np.uint8]:
-        """A frame. Going forwards, frames come from one pass over the video, because files are made for that."""
+        """A frame. Consecutive frames come from one pass over the video, since random access is slow in a file."""
         forwards, self._last = index == self._last + 1, index
         if not self._next <= index <= self._next + SKIPPED:
             if not forwards:

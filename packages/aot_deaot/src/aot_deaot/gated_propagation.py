@@ -1,4 +1,4 @@
-"""DeAOT's propagation: gated layers that keep what is seen apart from whose it is.
+"""DeAOT's propagation: gated layers with separate branches for appearance and identity.
 
 Yang, Yang, "Decoupling Features in Hierarchical Propagation for Video Object Segmentation", NeurIPS 2022, section 4;
 `networks/layers/transformer.py` and `attention.py` of the published code. Shape letters as in `attention`, C channels,
@@ -24,7 +24,7 @@ class Branches(NamedTuple):
 
 
 class LayerFeatures(NamedTuple):
-    """What one layer makes of the current frame before it looks at any memory; B = 1 in the first layer.
+    """Features of the current frame in one layer, before it reads any memory; B = 1 in the first layer.
 
     Attributes:
         branches: the residual streams.
@@ -50,7 +50,7 @@ class GatedOutput(nn.Module):
         self.projection = nn.Linear(width, dim)
 
     def forward(self, values: Sequence[Tensor], gate: Tensor, size: tuple[int, int]) -> Tensor:
-        """Values [B, 1, L, ...] with 2 E channels together; a gate of fewer channels leaves the last ones alone."""
+        """Values [B, 1, L, ...] with 2 E channels together; a gate of fewer channels leaves the last ones unchanged."""
         sets = max(value.shape[0] for value in values)
         found = torch.cat([value.squeeze(1).expand(sets, -1, -1) for value in values], dim=-1)
         gated = torch.cat([found[..., : gate.shape[-1]] * gate, found[..., gate.shape[-1] :]], dim=-1)
@@ -100,7 +100,7 @@ class GatedPropagationLayer(nn.Module):
         self.self_propagation = GatedSelfPropagation(hidden_size, expansion)
 
     def encode(self, state: Branches, position: Tensor) -> LayerFeatures:
-        """What can be computed before any memory; the first layer sees no identities. Positions are not used."""
+        """The features before any memory is read; the first layer has no identities yet. Positions are not used."""
         visual = self.norm1(state.visual)
         query_value = self.query_value(visual)[:, None]
         width = self.gate.out_features
@@ -131,7 +131,7 @@ class GatedPropagationLayer(nn.Module):
 
 
 class GatedReadout(nn.Module):
-    """Hands the last layer's branches to the decoder; the two groups of the norm are the two branches."""
+    """The last layer's branches, normalised for the decoder; the two groups of the norm are the two branches."""
 
     def __init__(self, hidden_size: int):
         super().__init__()

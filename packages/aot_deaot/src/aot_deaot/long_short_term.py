@@ -23,7 +23,7 @@ from aot_deaot.attention import (
 
 
 class LayerFeatures(NamedTuple):
-    """What one layer makes of the current frame before it looks at any memory; B = 1 in the first layer.
+    """Features of the current frame in one layer, before it reads any memory; B = 1 in the first layer.
 
     Attributes:
         tokens: float [B, L, C], the residual stream after self-attention.
@@ -87,7 +87,7 @@ class LongShortTermLayer(nn.Module):
         self.feed_forward = FeedForward(hidden_size, feedforward_dim)
 
     def encode(self, tokens: Tensor, position: Tensor) -> LayerFeatures:
-        """What can be computed from the frame alone: tokens [B, L, C], positions [L, C]."""
+        """The features before any memory is read, from tokens [B, L, C] and positions [L, C]."""
         tokens = tokens + self.self_attention(self.norm1(tokens), position)
         source = self.norm2(tokens)
         return LayerFeatures(tokens, split_heads(self.query(source), self.num_heads), source)
@@ -107,7 +107,7 @@ class LongShortTermLayer(nn.Module):
 
 
 class LongShortTermReadout(nn.Module):
-    """Hands every layer's output to the decoder, each through a norm of its own."""
+    """Every layer's output, normalised for the decoder by a norm of its own."""
 
     def __init__(self, hidden_size: int, layers: int):
         super().__init__()

@@ -1,7 +1,7 @@
-"""What is remembered of the frames seen so far; the networks hold nothing.
+"""The memory of the frames so far; the networks themselves keep no state.
 
-A `Memory` belongs to the object sets that share a key frame, seen in one augmentation. They are stored together, so
-that what depends on the image alone (the first layer's keys) is held once for all of them.
+A `Memory` belongs to one augmentation and to the object sets that share a key frame. They are stored together, so that
+what depends on the image alone (the first layer's keys) is held once for all of them.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from aot_deaot.settings import MemoryPolicy
 
 
 class TokenBuffer:
-    """Entries of many frames, keys in one growing tensor and values in others; attention does not mind their order."""
+    """Entries of many frames, keys in one growing tensor and values in others; attention ignores their order."""
 
     def __init__(self):
         self._tensors: tuple[Tensor, ...] = ()
@@ -36,7 +36,7 @@ class TokenBuffer:
         self._write(self._used - entry[0].shape[2], entry)
 
     def replace(self, frame: int, entry: Entry) -> None:
-        """Put a frame in the place of the frame stored as number `frame`."""
+        """Overwrite the frame that was stored as number `frame`."""
         self._write(frame * entry[0].shape[2], entry)
 
     def _write(self, start: int, entry: Entry) -> None:
@@ -44,7 +44,7 @@ class TokenBuffer:
             tensor[:, :, start : start + part.shape[2]] = part
 
     def _reserve(self, entry: Entry) -> None:
-        """Room for one more frame; half as much again each time keeps copying and unused room small."""
+        """Make room for one more frame; growing by a half each time keeps both copying and unused room small."""
         capacity = self._tensors[0].shape[2] if self._tensors else 0
         tokens = entry[0].shape[2]
         if self._used + tokens <= capacity:
@@ -74,8 +74,8 @@ class Memory:
         self.last_stored = 0
         self._long: list[TokenBuffer] = []
         self._short: deque[Sequence[Entry]] = deque(maxlen=policy.short_term_skip)
-        self._references: list[bool] = []  # for every stored frame, whether it is one
-        self._oldest = 0  # where the search for the oldest frame that may go begins
+        self._references: list[bool] = []  # whether each stored frame is a reference
+        self._oldest = 0  # where the search for the oldest droppable frame begins
 
     @property
     def tokens(self) -> int:
@@ -100,7 +100,7 @@ class Memory:
         self.last_stored = 0 if self.policy.restart_clock else self.frame_counter
 
     def add_frame(self, entries: Sequence[Entry]) -> None:
-        """Remember the frame just propagated: always as short-term memory, at times in the long-term memory too."""
+        """Remember the frame just segmented: as short-term memory and, every `long_term_gap` frames, as long-term."""
         self.frame_counter += 1
         self._short.append(entries)
         gap = self.policy.long_term_gap
@@ -118,7 +118,7 @@ class Memory:
             self._references.append(reference)
             return
         droppable = [index for index, kept in enumerate(self._references) if not kept]
-        if not droppable:  # a cap filled with references; they say more than another frame
+        if not droppable:  # references fill the cap; they matter more than another frame
             return
         place = next((index for index in droppable if index >= self._oldest), droppable[0])
         for buffer, entry in zip(self._long, entries, strict=True):

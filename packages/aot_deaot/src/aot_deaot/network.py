@@ -1,4 +1,4 @@
-"""The whole network: encoder, identity bank, propagation layers, decoder. It knows frames, not videos.
+"""The whole network: encoder, identity bank, propagation layers, decoder. It handles frames, not videos.
 
 image ── encoder ──┬── projector ── layer 1 (image part) ──┐
                    └── decoder skips ──────────┐           ├── layers + memories ── readout ── decoder ── logits
@@ -23,7 +23,7 @@ from aot_deaot.long_short_term import LongShortTermLayer, LongShortTermReadout
 
 
 class FrameFeatures(NamedTuple):
-    """Everything about one frame that no mask can change; shared by all object sets.
+    """Everything about one frame that does not depend on masks; shared by all object sets.
 
     Attributes:
         size: (h, w) of the stride-16 map.
@@ -106,7 +106,7 @@ def sine_positions(height: int, width: int, hidden_size: int, device: torch.devi
 
 
 class PropagationNetwork(nn.Module):
-    """AOT or DeAOT, as the config says; the methods are the stages and `forward` is not one of them."""
+    """AOT or DeAOT, as the config says; its methods are the stages, there is no single forward pass."""
 
     def __init__(self, config: NetworkConfig):
         super().__init__()
@@ -147,7 +147,7 @@ class PropagationNetwork(nn.Module):
         )
 
     def forward(self, *_: Any):
-        """Not a stage: use `encode`, `embed_ids`, `memorize_reference`, `segment` and `memorize`."""
+        """Not used: call `encode`, `embed_ids`, `memorize_reference`, `segment` and `memorize`."""
         raise NotImplementedError("call encode, embed_ids, memorize_reference, segment or memorize")
 
     def encode_maps(self, images: Tensor) -> tuple[EncoderMaps, Tensor]:
@@ -165,7 +165,7 @@ class PropagationNetwork(nn.Module):
         return FrameFeatures(size, first, self.decoder.prepare(maps, embedding))
 
     def embed_ids(self, labels: Tensor) -> Tensor:
-        """Identity embedding [B, L, C] of id maps [B, H, W] at network size; ids beyond `max_objects` vanish."""
+        """Identity embedding [B, L, C] of id maps [B, H, W] at network size; ids above `max_objects` are ignored."""
         ids = torch.arange(self.config.max_objects + 1, device=labels.device)
         planes = (labels[:, None] == ids[:, None, None]).to(self.identity_bank.weight.dtype)
         return self.identity_norm(self.identity_bank(planes).flatten(2).mT)

@@ -1,4 +1,4 @@
-"""Who is who: object ids, their numbers, and the sets in which a network can hold them.
+"""Object ids, their numbers, and the sets in which a network holds them.
 
 Three numberings meet here. An *id* is what the user's mask says and is permanent (any value, gaps allowed). A *number*
 is 1 to n in the order of the ids, background 0. A *slot* is a number's place in its object set: a network has
@@ -14,7 +14,7 @@ from program_kit.errors import InputError
 from torch import Tensor
 
 MOST_SLOTS = 255  # id maps are uint8
-CLAMP = 1e-5  # probabilities of merged sets stay this far from 0 and 1
+CLAMP = 1e-5  # least distance of merged probabilities from 0 and 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""From weights to masks: the network of a checkpoint, with its procedure.
+"""From weights to masks: a network and its procedure.
 
 from aot_deaot import AOTPropagator
 
@@ -60,8 +60,7 @@ class ModelPropagator(Propagator):
                 shipped weights for these.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
             precision: `float16` and `bfloat16` run the network under autocast.
-            settings: how videos are gone through, from the configuration: `corrected`, `faithful`, or a function that
-                changes what one of these gives.
+            settings: gives the procedure for a configuration: `corrected`, `faithful`, or a function of your own.
             batch: most object sets that go through a video together; bounds the memory for their states.
             cache_bytes: budget for features of frames.
             compiled: run the network through `torch.compile`.
@@ -140,6 +139,6 @@ class AOTPropagator(ModelPropagator):
 
 
 class DeAOTPropagator(ModelPropagator):
-    """DeAOT, which keeps what is seen apart from whose it is; begin with `load`."""
+    """DeAOT, with separate branches for appearance and identity; begin with `load`."""
 
     family = "deaot"

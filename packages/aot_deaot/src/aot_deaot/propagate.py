@@ -1,11 +1,11 @@
-"""Carry key frames' masks both ways through a video.
+"""Carry the masks of key frames both ways through a video.
 
-The procedure is that of `networks/managers/bidirectional_evaluator.py` of the challenge code: from the key frame to the
-end, then from the key frame to the start, every frame seen in several augmentations whose probabilities are averaged
-before the label is fed back into the memories.
+The procedure is that of `networks/managers/bidirectional_evaluator.py` of the challenge code: it goes from the key
+frame to the end, then from the key frame to the start. Every frame is segmented in several augmentations; their average
+gives the label that enters the memories.
 
-Work is ordered by frames, not by masks. One sweep forwards and one sweep backwards serve all jobs of a video: at each
-frame the features are computed once, all jobs under way look at it together, and jobs whose key frame it is join in.
+Work is ordered by frames, not by masks. One sweep forwards and one sweep backwards serve all jobs of a video. Each
+frame is encoded once and segmented for all jobs under way together; a job joins the sweep at its key frame.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -48,11 +48,11 @@ class SegmentedFrame:
     probabilities: Tensor
 
     def mask(self, object_id: int | None = None) -> NDArray[np.bool_]:
-        """Pixels [H, W] of an object; for None all that are not background, as published also those of stray ids."""
+        """Pixels [H, W] of an object; for None all but background, as published also those of stray ids."""
         return self.numbers > 0 if object_id is None else self.numbers == self.objects.number_of(object_id)
 
     def probability(self, object_id: int | None = None) -> NDArray[np.float32]:
-        """Probability [H, W] of an object; for None that of not being background."""
+        """Probability [H, W] of an object; for None, of any object or stray id."""
         if object_id is None:
             return 1 - self.probabilities[0].cpu().numpy()
         return self.probabilities[self.objects.number_of(object_id)].cpu().numpy()
@@ -141,7 +141,7 @@ class Propagator:
         return _Task(index, objects, torch.from_numpy(objects.number(job.labels)).to(self.device))
 
     def _batches(self, tasks: dict[int, list[_Task]]) -> Iterator[list[_Group]]:
-        """Groups that together fill the batch, neighbours in time in one; a task is never divided."""
+        """Fill batches with groups in the order of their key frames; a task is never divided."""
         groups: list[_Group] = []
         free = self.batch
         for key_frame in sorted(tasks):
@@ -179,7 +179,7 @@ class Propagator:
 
     @torch.no_grad()
     def _join(self, group: _Group, views: FrameViews, features: Callable[[int], FrameFeatures]) -> None:
-        """Give a group its key frame as reference, kept for the other direction: it looks the same from there."""
+        """Memorize a group's key frame; its memory entries serve both directions."""
         if not group.references:
             labels = torch.cat([task.objects.split(task.numbers) for task in group.tasks])
             for view in range(len(views.all)):
@@ -233,7 +233,7 @@ class Propagator:
         return found
 
     def _remember(self, groups: Sequence[_Group], view: int, entries: Sequence[Entry]) -> None:
-        """Share out the batch's entries; what depends on the image alone goes to every group as it is."""
+        """Give every group its part of the batch's entries; what depends on the image alone is shared by all."""
         start = 0
         for group in groups:
             stop = start + group.sets
@@ -255,9 +255,9 @@ def _short(groups: Sequence[_Group], view: int) -> list[Entry]:
 
 
 def _winners(probabilities: Tensor) -> Tensor:
-    """Number with the largest probability [H, W] of [n + 1, H, W], the lowest of equals.
+    """The number with the largest probability [H, W] of [n + 1, H, W]; of equal ones the lowest.
 
-    The same as argmax over the first axis, which is many times slower on a CPU.
+    Equals argmax over the first axis, which is many times slower on a CPU.
     """
     best, numbers = probabilities[0], torch.zeros_like(probabilities[0], dtype=torch.uint8)
     for number, own in enumerate(probabilities[1:], start=1):

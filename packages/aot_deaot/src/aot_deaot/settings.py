@@ -1,4 +1,4 @@
-"""How a video is gone through: views of a frame, network size, memory, and the faults of the published runner."""
+"""The procedure: augmentations, network size, memory, and which faults of the published runner are repeated."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -29,7 +29,7 @@ class SizeLimits:
 
     @classmethod
     def of(cls, config: NetworkConfig) -> "SizeLimits":
-        """What a network is meant for."""
+        """The limits that a network was trained with."""
         return cls() if config.short_side is None else cls(short_edge=config.short_side, enlarge=True)
 
 
@@ -82,7 +82,7 @@ class MemoryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropagationSettings:
-    """How a video is gone through; the defaults are the corrected procedure.
+    """The procedure; the defaults are the corrected one.
 
     Attributes:
         scales, flip: the augmentations.
@@ -91,7 +91,7 @@ class PropagationSettings:
         active_ids: `objects` lets the job's objects and the background compete; `all` every id the network knows.
         feedback: the label that enters the memories is that of the `average` over the augmentations, or each
             augmentation's `own`.
-        keep_memory: go on with the forward pass's memory when turning back at the key frame.
+        keep_memory: begin the backward pass with the memory of the forward pass.
     """
 
     scales: tuple[float, ...] = (0.8, 1.0, 1.2)
@@ -115,9 +115,9 @@ def corrected(config: NetworkConfig) -> PropagationSettings:
 
 
 def faithful(config: NetworkConfig) -> PropagationSettings:
-    """What the challenge's runner did, faults included.
+    """The procedure of the challenge's runner, faults included.
 
-    The memory of the forward pass stays in during the backward pass. AOT's runner lets all ids compete and sets the
+    The backward pass keeps the memory of the forward pass. AOT's runner lets all ids compete and sets the
     time of the last memory entry to 0 at the second key frame. DeAOT's runner was never published: this is AOT's, with
     the two changes that the DeAOT engine of that time implies.
     """
