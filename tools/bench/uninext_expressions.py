@@ -2,7 +2,7 @@
 
     uv run --package uninext python tools/bench/uninext_expressions.py [--backbone convnext-l] [--frames 3]
 
-Random weights (they change neither work nor memory), drawn frames of the published network size. What no expression
+Random weights (they change neither time nor memory), synthetic frames of the published network size. What no expression
 influences (reading, resizing, backbone, projections, the image's half of early fusion) is timed by itself: if it is
 the share s of a pass with one expression, E expressions in one pass can be at most E / (s + E (1 - s)) times as fast as
 E passes. Everything runs in a process of its own, so the peak memory is that of building the network and predicting.
@@ -41,13 +41,10 @@ def seconds(work: Callable[[], object]) -> float:
 def measure(backbone: str, folder: Path, expressions: int, repeats: int) -> dict[str, float]:
     """Time one pass with all expressions, one pass an expression, and the part that all share; medians of repeats."""
     from mask_interchange import open_video
-    from uninext import Tokenizer, VideoPredictor, build_network, uninext_cfg
-    from uninext.tokenizer import encode_bytes
+    from uninext import UNINEXTPredictor
 
-    cfg = uninext_cfg(backbone)
-    cfg.MODEL.DEVICE = "cpu"
-    network = build_network(cfg, seed=0)
-    predictor = VideoPredictor(network, Tokenizer(encode_bytes, network.config.text))
+    predictor = UNINEXTPredictor.load(seed=0, config=backbone, device="cpu")
+    network = predictor.network
     texts = [f"the {i}. red square that moves to the right" for i in range(expressions)]
     (whole,) = open_video(folder, texts).videos.values()
     single = [next(iter(open_video(folder, [text]).videos.values())) for text in texts]

@@ -1,99 +1,99 @@
-"""The weights that the package ships: really trained, used when nothing is asked for, small."""
+"""The weights that the package ships: trained, used when no others are asked for, small."""
 
 import numpy as np
 import pytest
 from mask_interchange import Expression, open_dataset
-from program_kit.segmenter_app import ModelRequest
 from program_kit.torch.checkpoint.reading import read_checkpoint
-from program_kit.weights import BundledWeights, WeightsChoice
+from program_kit.weights import BundledWeights
 from rvos_synthetic import render_video, write_dataset
 from typer.testing import CliRunner
+from uninext import UNINEXTPredictor
 from uninext.bundled import BUNDLED
-from uninext.cli import app, load
+from uninext.cli import app
 from uninext.config import CONFIGS
-from uninext.predict import VideoPredictor
 
 VIDEOS, FRAMES = 5, 3
-LEAST = 0.25  # far below what the cards say, far above what untrained weights reach
+LEAST = 0.25  # far below the scores of the cards, far above those of untrained weights
 
 
 @pytest.fixture(params=list(BUNDLED), scope="module")
-def demo(request) -> BundledWeights:
-    if not BUNDLED[request.param].available:
-        pytest.skip(f"weights of {request.param} are not trained yet")
+def bundled(request) -> BundledWeights:
     return BUNDLED[request.param]
 
 
 @pytest.fixture(scope="module")
-def videos(tmp_path_factory):
-    root = tmp_path_factory.mktemp("drawn")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("synthetic")
     write_dataset(root, "valid", VIDEOS, size=(96, 160), frames=FRAMES)
     return root
 
 
-def predictor(demo: BundledWeights, weights: WeightsChoice) -> VideoPredictor:
-    return load(
-        ModelRequest(
-            config=demo.config,
-            weights=weights,
-            tokenizer="demo",
-            device="cpu",
-            short_side=demo.short_side,
-        )
-    )
-
-
-def overlap(made: VideoPredictor, root) -> float:
-    """Mean J over the sentences and frames of some validation videos."""
-    found = []
+def mean_j(predictor: UNINEXTPredictor, root) -> float:
+    """Mean J over the expressions and frames of some validation videos."""
+    scores = []
     for index, video in enumerate(open_dataset(root, "valid").videos.values()):
         labels = render_video("valid", index, frames=FRAMES).labels
-        for track in made.predict(video).tracks:
+        for track in predictor.predict(video).tracks:
             truth, mask = labels == int(track.expression.group), track.stack()
-            either = (mask | truth).sum((1, 2))
-            found.append(np.where(either, (mask & truth).sum((1, 2)) / np.maximum(either, 1), 1).mean())
-    return float(np.mean(found))
+            union = (mask | truth).sum((1, 2))
+            scores.append(np.where(union, (mask & truth).sum((1, 2)) / np.maximum(union, 1), 1).mean())
+    return float(np.mean(scores))
 
 
-def test_they_segment_what_sentences_mean(demo, videos):
-    assert overlap(predictor(demo, WeightsChoice(checkpoint=demo.path)), videos) > LEAST
+def test_every_shipped_network_has_its_weights(bundled):
+    assert bundled.available, f"{bundled.path} is missing"
 
 
-def test_untrained_weights_do_not(demo, videos):
-    assert overlap(predictor(demo, WeightsChoice(seed=0)), videos) < LEAST / 2
+def test_they_segment_what_expressions_refer_to(bundled, dataset):
+    predictor = UNINEXTPredictor.load(config=bundled.config, device="cpu")
+    assert mean_j(predictor, dataset) > LEAST
 
 
-def test_any_sentence_is_accepted(demo, videos):
-    video = next(iter(open_dataset(videos, "valid").videos.values()))
-    sentences = ("the red star", "Ein Hund läuft, 犬が走る!", "word " * 100)
-    asked = type(video)(
-        id=video.id,
-        expressions=tuple(Expression(id=str(i), text=text) for i, text in enumerate(sentences)),
-        source=video.source,
+def test_untrained_weights_do_not(bundled, dataset):
+    predictor = UNINEXTPredictor.load(seed=0, config=bundled.config, device="cpu", tokenizer="demo")
+    assert mean_j(predictor, dataset) < LEAST / 2
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_gives_nearly_the_same_masks(bundled, dataset, precision):
+    video = next(iter(open_dataset(dataset, "valid").videos.values()))
+    exact, half = (
+        UNINEXTPredictor.load(config=bundled.config, device="cpu", precision=name).predict(video).tracks
+        for name in ("float32", precision)
     )
-    tracks = predictor(demo, WeightsChoice(checkpoint=demo.path)).predict(asked).tracks
+    same = [(one.stack() == other.stack()).mean() for one, other in zip(exact, half, strict=True)]
+    assert np.mean(same) > 0.99
+    assert any((one.scores != other.scores).any() for one, other in zip(exact, half, strict=True))
+
+
+def test_any_text_is_accepted(bundled, dataset):
+    video = next(iter(open_dataset(dataset, "valid").videos.values()))
+    expressions = [
+        Expression(id=str(i), text=text)
+        for i, text in enumerate(("the red star", "Ein Hund läuft, 犬が走る!", "word " * 100))
+    ]
+    tracks = UNINEXTPredictor.load(config=bundled.config, device="cpu").segment(video.frames(), expressions)
+    assert [track.expression for track in tracks] == expressions
     assert all(np.isfinite(track.scores).all() for track in tracks)
 
 
-def test_the_file(demo):
-    weights = read_checkpoint(demo.path)
-    assert demo.path.stat().st_size <= 4_000_000
-    assert {t.dtype.itemsize for t in weights.state.values()} == {2}
-    assert weights.origin.config == demo.config
+def test_the_file(bundled):
+    checkpoint = read_checkpoint(bundled.path)
+    assert bundled.path.stat().st_size <= 4_000_000
+    assert {tensor.dtype.itemsize for tensor in checkpoint.state.values()} == {2}
+    assert checkpoint.origin.config == bundled.config
 
 
-def test_who_asks_for_a_published_network_without_weights_gets_its_small_version(demo, videos, tmp_path):
-    video = next((videos / "valid" / "JPEGImages").iterdir())
-    arguments = ["--backbone", demo.stands_for, "--video", video, "-e", "the red star", "--out", tmp_path / "run"]
+def test_a_published_configuration_without_weights_gets_its_small_version(bundled, dataset, tmp_path):
+    video = next((dataset / "valid" / "JPEGImages").iterdir())
+    arguments = ["--backbone", bundled.stands_for, "--video", video, "-e", "the red star", "--out", tmp_path / "run"]
     result = CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"])
     assert result.exit_code == 0, result.output
     assert "weights: demo (a small network trained on synthetic videos" in result.stderr
-    assert f'"config": "{demo.config}"' in (tmp_path / "run" / "run.json").read_text()
+    assert f'"config": "{bundled.config}"' in (tmp_path / "run" / "run.json").read_text()
 
 
-def test_every_shipped_network_is_a_configuration_that_stands_for_another():
-    for config, demo in BUNDLED.items():
-        assert demo.config == config
-        assert {config, demo.stands_for} <= set(CONFIGS)
-        assert CONFIGS[config].image.short_side == demo.short_side
-        assert isinstance(CONFIGS[config].backbone, type(CONFIGS[demo.stands_for].backbone))
+def test_every_shipped_network_stands_for_a_published_one_with_its_kind_of_backbone():
+    for config, bundled in BUNDLED.items():
+        assert bundled.config == config
+        assert isinstance(CONFIGS[config].backbone, type(CONFIGS[bundled.stands_for].backbone))

@@ -13,8 +13,8 @@ from program_kit.torch.checkpoint.writing import write_checkpoint
 from uninext.checkpoint import CHECKPOINTS
 from uninext.config import CONFIGS
 from uninext.detectron import (
+    ReferringImagePredictor,
     UninextCheckpointer,
-    UninextPredictor,
     add_uninext_config,
     build_network,
     config_of,
@@ -76,17 +76,17 @@ def test_predictor_gives_instances_in_the_images_own_pixels(weights: Path) -> No
     cfg.MODEL.WEIGHTS = str(weights)
     cfg.MODEL.DEVICE = "cpu"
     cfg.INPUT.MIN_SIZE_TEST = 64
-    predictor = UninextPredictor(cfg, Tokenizer(encode_bytes, config_of(cfg).text))
+    predictor = ReferringImagePredictor(cfg, Tokenizer(encode_bytes, config_of(cfg).text))
     image = np.random.default_rng(0).integers(0, 255, (70, 100, 3), dtype=np.uint8)
-    found = predictor(image, ["a dog", "the tall one"])["instances"]
-    assert len(found) == 2
-    assert found.image_size == (70, 100)
-    assert found.pred_masks.shape == (2, 70, 100)
-    assert torch.equal(found.pred_masks, found.mask_probabilities > 0.5)
-    assert ((found.scores > 0) & (found.scores < 1)).all()
-    assert (found.pred_boxes.area() > 0).all()
+    instances = predictor(image, ["a dog", "the tall one"])["instances"]
+    assert len(instances) == 2
+    assert instances.image_size == (70, 100)
+    assert instances.pred_masks.shape == (2, 70, 100)
+    assert torch.equal(instances.pred_masks, instances.mask_probabilities > 0.5)
+    assert ((instances.scores > 0) & (instances.scores < 1)).all()
+    assert (instances.pred_boxes.area() > 0).all()
     mirrored = predictor(np.ascontiguousarray(image[..., ::-1]), ["a dog"])["instances"]
-    assert not torch.allclose(mirrored.scores[0], found.scores[0], atol=1e-7)
+    assert not torch.allclose(mirrored.scores[0], instances.scores[0], atol=1e-7)
 
 
 def test_the_checkpointer_is_strict(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_the_checkpointer_is_strict(tmp_path: Path) -> None:
     assert not (tmp_path / "odd.safetensors").exists()
 
 
-def test_weights_and_devices_that_are_not_there() -> None:
+def test_missing_weights_and_devices() -> None:
     cfg = uninext_cfg("tiny-convnext")
     with pytest.raises(CheckpointError, match=r"MODEL\.WEIGHTS is empty"):
         build_network(cfg)

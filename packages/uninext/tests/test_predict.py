@@ -1,32 +1,37 @@
-"""Videos through a network: what is shared, what must not depend on batching, what is kept."""
+"""Videos through a network: what is shared, what must not depend on batching, what is kept; and the Python door."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from golden_cases.readme import run_readme, write_clip
 from mask_interchange import Video, open_video
 from PIL import Image
+from program_kit.errors import DeviceError, ProgramKitError, WeightsError
+from program_kit.options import Precision
+from uninext import UNINEXTPredictor
 from uninext import predict as predict_module
 from uninext.config import CONFIGS, ImageConfig, named_config
-from uninext.detectron import build_network, uninext_cfg
 from uninext.errors import InputError
-from uninext.model import Uninext
-from uninext.predict import VideoPredictor
+from uninext.model import Uninext, build_uninext
 from uninext.preprocess import FramePreprocessor
 from uninext.tokenizer import Tokenizer, encode_bytes
 
 EXPRESSIONS = ["the red square", "a dog", "someone who is not there at all"]
+TINY = {"seed": 1, "config": "tiny-convnext", "device": "cpu", "short_side": 64}
 
 
 @pytest.fixture(scope="module", params=[name for name in CONFIGS if name.startswith("tiny")])
 def network(request: pytest.FixtureRequest) -> Uninext:
-    cfg = uninext_cfg(request.param)
-    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 64, 178
-    return build_network(cfg, seed=3)
+    torch.manual_seed(3)
+    image = ImageConfig(short_side=64, long_side_limit=178)
+    return build_uninext(replace(named_config(request.param), image=image)).eval()
 
 
-def drawn_video(folder: Path, expressions: list[str], frames: int = 3, size: tuple[int, int] = (90, 140)) -> Video:
+def write_video(folder: Path, expressions: list[str], frames: int = 3, size: tuple[int, int] = (90, 140)) -> Video:
+    """A folder of noisy frames with a red square that moves."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for t in range(frames):
@@ -38,17 +43,17 @@ def drawn_video(folder: Path, expressions: list[str], frames: int = 3, size: tup
 
 @pytest.fixture
 def video(tmp_path: Path) -> Video:
-    return drawn_video(tmp_path / "clip", EXPRESSIONS)
+    return write_video(tmp_path / "clip", EXPRESSIONS)
 
 
-def predictor(network: Uninext, **options: int) -> VideoPredictor:
-    return VideoPredictor(network, Tokenizer(encode_bytes, network.config.text), **options)
+def predictor(network: Uninext, soft_masks: int | None = None) -> UNINEXTPredictor:
+    return UNINEXTPredictor(network, Tokenizer(encode_bytes, network.config.text), soft_masks=soft_masks)
 
 
 def test_tracks_are_complete(network: Uninext, video: Video) -> None:
-    told: list[tuple[int, int]] = []
-    masks = predictor(network, soft_masks=35).predict(video, lambda done, total: told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    reported: list[tuple[int, int]] = []
+    masks = predictor(network, soft_masks=35).predict(video, lambda done, total: reported.append((done, total)))
+    assert reported == [(1, 3), (2, 3), (3, 3)]
     assert masks.frame_names == video.frame_names
     assert [track.expression for track in masks.tracks] == list(video.expressions)
     for track in masks.tracks:
@@ -64,7 +69,7 @@ def test_expressions_do_not_depend_on_their_company(
     together = predictor(network).predict(video)
     monkeypatch.setattr(predict_module, "EXPRESSIONS_AT_ONCE", 2)
     for i, expression in enumerate(EXPRESSIONS):
-        alone = predictor(network).predict(drawn_video(tmp_path / str(i), [expression])).tracks[0]
+        alone = predictor(network).predict(write_video(tmp_path / str(i), [expression])).tracks[0]
         np.testing.assert_allclose(alone.scores, together.tracks[i].scores, atol=1e-5)
         assert (alone.stack() != together.tracks[i].stack()).mean() < 1e-3
     in_twos = predictor(network).predict(video)
@@ -99,20 +104,95 @@ def test_a_frame_too_small_for_the_network(network: Uninext, tmp_path: Path) -> 
     shrinking = predictor(network)
     shrinking.preprocess = FramePreprocessor(ImageConfig(short_side=20, long_side_limit=30))
     with pytest.raises(InputError, match="20x30 has 22 image tokens"):
-        shrinking.predict(drawn_video(tmp_path / "clip", ["a dog"], frames=1, size=(40, 60)))
+        shrinking.predict(write_video(tmp_path / "clip", ["a dog"], frames=1, size=(40, 60)))
 
 
 def test_seeds_decide_random_weights_and_leave_the_callers_generator_alone() -> None:
-    cfg = uninext_cfg("tiny-convnext")
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    one, same, other = (build_network(cfg, seed) for seed in (1, 1, 2))
+    one, same, other = (UNINEXTPredictor.load(**TINY | {"seed": seed}).network for seed in (1, 1, 2))
     assert torch.equal(torch.rand(1), expected)
     weights = [network.state_dict()["proposals.project.weight"] for network in (one, same, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+    assert not any(parameter.requires_grad for parameter in one.parameters())
 
 
 def test_the_published_sizes() -> None:
     assert FramePreprocessor(named_config("vit-h").image).network_size((720, 1280)) == (480, 853)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> UNINEXTPredictor:
+    return UNINEXTPredictor.load(**TINY)
+
+
+def test_frames_give_the_masks_of_their_video(tiny: UNINEXTPredictor, video: Video) -> None:
+    reported: list[tuple[int, int]] = []
+    tracks = tiny.segment(list(video.frames()), EXPRESSIONS, lambda done, total: reported.append((done, total)))
+    assert reported == [(1, 3), (2, 3), (3, 3)]
+    for one, other in zip(tracks, tiny.predict(video).tracks, strict=True):
+        assert one.expression == other.expression
+        assert one.masks == other.masks
+        np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_one_text_is_one_expression(tiny: UNINEXTPredictor, video: Video) -> None:
+    (track,) = tiny.segment(video.frames(), "a dog")
+    assert (track.expression.id, track.expression.text) == ("0", "a dog")
+
+
+@pytest.mark.parametrize("path", ["clip.mp4", Path("clip.mp4")])
+def test_a_path_is_not_frames(tiny: UNINEXTPredictor, path: str | Path) -> None:
+    with pytest.raises(TypeError, match=r"clip\.mp4.*open_video"):
+        tiny.segment(path, "a dog")
+
+
+FRAME = np.zeros((90, 140, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([], "expected at least one, found none"),
+        ([FRAME, FRAME[:80]], r"frame 1: expected size \(90, 140\) as of frame 0, found \(80, 140\)"),
+        ([FRAME[..., 0]], r"uint8 \[H, W, 3\], found uint8 \[90, 140\]"),
+        ([FRAME.astype(np.float32)], "found float32"),
+        ([Image.fromarray(FRAME)], "found Image"),
+    ],
+)
+def test_other_frames_are_refused(tiny: UNINEXTPredictor, frames: list, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tiny.segment(frames, "a dog")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_gives_nearly_the_same_scores(video: Video, precision: Precision) -> None:
+    exact, half = (
+        UNINEXTPredictor.load(**TINY, precision=name).predict(video).tracks for name in ("float32", precision)
+    )
+    for one, other in zip(exact, half, strict=True):
+        assert (one.scores != other.scores).any()
+        np.testing.assert_allclose(other.scores, one.scores, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"config": "vit-g"}, WeightsError, "convnext-l"),
+        ({"checkpoint": "absent.pth"}, WeightsError, "either|absent"),
+        ({"device": "cuda:99"}, DeviceError, "cuda:99"),
+        ({"precision": "float8"}, ProgramKitError, "bfloat16"),
+    ],
+)
+def test_what_cannot_be_loaded_is_explained(settings: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        UNINEXTPredictor.load(**TINY | settings)
+
+
+def test_the_code_of_the_readme_runs(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mp4")
+    variables = run_readme(Path(__file__).parents[1] / "README.md", tmp_path)
+    assert variables["masks"].tracks[0].expression.text == "the brown dog"
+    assert variables["instances"].pred_masks.shape == (2, 48, 64)

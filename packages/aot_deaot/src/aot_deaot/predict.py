@@ -73,12 +73,7 @@ class ModelPropagator(Propagator):
         file = None if checkpoint is None else Path(checkpoint)
         name, weights = choose_network(tuple(CONFIGS[cls.family]), (BUNDLED[cls.family],), config, file, seed)
         shape = named_config(cls.family, name)
-        checkpoints = CHECKPOINTS[cls.family]
-        if weights.checkpoint is not None:
-            network = checkpoints.load(weights.checkpoint, name)
-        else:
-            assert weights.seed is not None  # one of the two
-            network = checkpoints.random(name, weights.seed)
+        network = CHECKPOINTS[cls.family].network(name, weights)
         return cls(
             network.eval().requires_grad_(False).to(choose_device(device)),
             settings(shape),

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from program_kit.weights import BundledWeights
 
-SHORT_SIDE = 192  # twice that of the drawn videos, as masks are drawn at a quarter of what the network sees
+from uninext.config import CONFIGS
 
 
 def _demo(config: str, stands_for: str) -> BundledWeights:
     path = Path(__file__).with_name(f"{config.replace('-', '_')}.safetensors")
-    return BundledWeights(path=path, config=config, stands_for=stands_for, short_side=SHORT_SIDE)
+    return BundledWeights(path=path, config=config, stands_for=stands_for, short_side=CONFIGS[config].image.short_side)
 
 
 BUNDLED: Mapping[str, BundledWeights] = {

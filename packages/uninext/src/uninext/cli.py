@@ -1,38 +1,34 @@
-"""The command `uninext-infer`: the command line that all programs share, with UNINEXT behind it."""
+"""The command `uninext-infer`."""
 
 import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from program_kit.errors import ProgramKitError
 from program_kit.segmenter_app import ModelRequest, SegmenterProgram, segmenter_app
 
 from uninext.bundled import BUNDLED
-from uninext.config import CONFIGS, PUBLISHED_SHORT_SIDE, named_config
-from uninext.errors import UninextError
+from uninext.config import CONFIGS, PUBLISHED_SHORT_SIDE
 
 if TYPE_CHECKING:
-    from uninext.predict import VideoPredictor
+    from uninext.predict import UNINEXTPredictor
 
 
-def load(request: ModelRequest) -> "VideoPredictor":
-    """Build the network that was asked for, with its weights and tokenizer."""
+def load(request: ModelRequest) -> "UNINEXTPredictor":
+    """Load the network that the options ask for."""
     _silence_libraries()
-    from uninext.detectron import build_network, uninext_cfg
-    from uninext.predict import VideoPredictor
-    from uninext.tokenizer import Tokenizer, named_encoder
+    from uninext.predict import UNINEXTPredictor
 
-    cfg = uninext_cfg(request.config)
-    if request.device != "auto":
-        cfg.MODEL.DEVICE = request.device
-    if request.short_side is not None:
-        cfg.INPUT.MIN_SIZE_TEST = request.short_side
-    if request.weights.checkpoint is not None:
-        cfg.MODEL.WEIGHTS = str(request.weights.checkpoint)
-    usual = named_config(request.config).text.tokenizer
-    encode = named_encoder(request.tokenizer, usual=usual, random_weights=request.weights.seed is not None)
-    network = build_network(cfg, request.weights.seed)
-    return VideoPredictor(network, Tokenizer(encode, network.config.text), request.soft_masks)
+    return UNINEXTPredictor.load(
+        request.weights.checkpoint,
+        seed=request.weights.seed,
+        config=request.config,
+        device=request.device,
+        tokenizer=request.tokenizer,
+        soft_masks=request.soft_masks,
+        short_side=request.short_side,
+    )
 
 
 def convert(source: Path, target: Path, config: str) -> None:
@@ -44,7 +40,7 @@ def convert(source: Path, target: Path, config: str) -> None:
 
 
 def _silence_libraries() -> None:
-    """Libraries warn of each other's deprecations on import; whoever only wants masks cannot act on that."""
+    """Hide warnings of deprecated code in libraries, which a user cannot act on."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"timm\.|torch\.jit\.")
 
 
@@ -52,13 +48,13 @@ app = segmenter_app(
     SegmenterProgram(
         name="uninext-infer",
         version=version("uninext"),
-        about="Masks of what sentences describe in videos, by UNINEXT (frame by frame).",
+        about="UNINEXT: segment in a video what expressions refer to, frame by frame.",
         configs=tuple(CONFIGS),
         config_options=("--backbone", "--config"),
         tokenizer="auto",
         short_side=PUBLISHED_SHORT_SIDE,
         bundled=tuple(BUNDLED.values()),
-        error=UninextError,
+        error=ProgramKitError,
         load=load,
         convert=convert,
     )
@@ -66,5 +62,5 @@ app = segmenter_app(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script `uninext-infer`."""
     app()

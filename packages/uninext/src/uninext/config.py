@@ -159,7 +159,7 @@ def _demo(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
             dropout=0.0,
             tokenizer=DEMO_TOKENIZER,
         ),
-        image=ImageConfig(short_side=192),
+        image=ImageConfig(short_side=192),  # twice that of the training videos, as masks have a grid of 8 pixels
         hidden_size=64,
         num_heads=4,
         feedforward_dim=128,

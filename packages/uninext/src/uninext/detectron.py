@@ -1,14 +1,12 @@
-"""UNINEXT as detectron2 sees it: configuration nodes, registered models, checkpointer, predictor.
-
-For people who come from detectron2:
+"""UNINEXT for users of detectron2: configuration nodes, registered models, checkpointer, predictor of images.
 
     cfg = uninext_cfg("convnext-l")
     cfg.MODEL.WEIGHTS = "model_final.pth"
-    predictor = UninextPredictor(cfg)
+    predictor = ReferringImagePredictor(cfg)
     instances = predictor(bgr_image, ["the brown dog", "a person in red"])["instances"]
 
-The command line builds its network the same way. This is the only file that knows detectron2's registries,
-configuration system and checkpointer.
+For videos see `uninext.UNINEXTPredictor`. Only this file knows detectron2's registries, configuration system and
+checkpointer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +51,7 @@ from uninext.tokenizer import AUTO, Tokenizer, named_encoder
 
 
 def add_uninext_config(cfg: CfgNode, config: UninextConfig | None = None) -> None:
-    """Add `MODEL.UNINEXT` to a detectron2 configuration and point its own keys at UNINEXT.
+    """Add `MODEL.UNINEXT` to a detectron2 configuration and set its own keys for UNINEXT.
 
     Frame size and normalisation stay where detectron2 users look for them: `INPUT.MIN_SIZE_TEST`,
     `INPUT.MAX_SIZE_TEST`, `MODEL.PIXEL_MEAN`, `MODEL.PIXEL_STD`.
@@ -73,7 +71,7 @@ def add_uninext_config(cfg: CfgNode, config: UninextConfig | None = None) -> Non
 
 
 def uninext_cfg(name: str) -> CfgNode:
-    """detectron2's configuration for a named network; on the CPU where there is no GPU.
+    """detectron2's configuration for a named network; on the CPU if there is no GPU.
 
     Raises:
         ConfigError: no such name.
@@ -85,15 +83,15 @@ def uninext_cfg(name: str) -> CfgNode:
 
 
 def config_of(cfg: CfgNode) -> UninextConfig:
-    """The validated record that a detectron2 configuration stands for.
+    """The `UninextConfig` that a detectron2 configuration describes.
 
     Raises:
-        ConfigError: a key is missing, unknown, or has a value that no network can be built from.
+        ConfigError: a key is missing or unknown, or no network can have its value.
     """
     if "UNINEXT" not in cfg.MODEL:
         raise ConfigError("the configuration has no MODEL.UNINEXT; start from `uninext_cfg(name)`")
     if cfg.INPUT.FORMAT != "RGB":
-        raise ConfigError(f"UNINEXT reads RGB, INPUT.FORMAT is {cfg.INPUT.FORMAT!r}")
+        raise ConfigError(f"INPUT.FORMAT: expected 'RGB', found {cfg.INPUT.FORMAT!r}")
     values = {key.lower(): value for key, value in cfg.MODEL.UNINEXT.items() if key != "TOKENIZER"}
     backbone = ViTConfig if "PATCH_SIZE" in cfg.MODEL.UNINEXT.BACKBONE else ConvNeXtConfig
     values["backbone"] = _record(backbone, values["backbone"])
@@ -108,7 +106,7 @@ def config_of(cfg: CfgNode) -> UninextConfig:
 
 
 def _node(record: Any) -> CfgNode:
-    """A dataclass as a configuration node, field names in upper case."""
+    """A dataclass as a configuration node, with field names in upper case."""
     return CfgNode(_upper(asdict(record)))
 
 
@@ -117,7 +115,7 @@ def _upper(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _record(kind: type, values: Mapping[str, Any]) -> Any:
-    """A dataclass from a configuration node; lists, which YAML prefers, become tuples."""
+    """A dataclass from a configuration node; lists, as YAML gives them, become tuples."""
     given = {name.lower(): tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     if unknown := given.keys() - {field.name for field in fields(kind)}:
         raise ConfigError(f"unknown keys for {kind.__name__}: {', '.join(sorted(map(str.upper, unknown)))}")
@@ -135,7 +133,7 @@ def build_uninext_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> PyramidBackb
 
 @META_ARCH_REGISTRY.register()
 class ReferringUninext(Uninext):
-    """The network behind detectron2's calling convention."""
+    """The network with detectron2's calling convention."""
 
     def __init__(self, cfg: CfgNode) -> None:
         backbone = build_registered_backbone(cfg)
@@ -152,14 +150,14 @@ class ReferringUninext(Uninext):
         """Segment images.
 
         Args:
-            batched_inputs: one record an image, with
+            batched_inputs: one record for each image, with
 
                 - `image`: [3, h, w] RGB in 0..255, already resized;
-                - `height`, `width`: size of the result;
+                - `height`, `width`: of the result;
                 - `input_ids`, `padding_mask`: int64 and bool [E, N], the tokens of E expressions.
 
         Returns:
-            One record an image, with `instances`: the best instance of each expression, E in all, in their order.
+            One record for each image, with `instances`: the top instance of each expression, E in all, in their order.
             Fields: `pred_boxes` (pixels of the result), `scores` [E], `pred_masks` bool [E, height, width] and
             `mask_probabilities` float32 of the same shape.
         """
@@ -174,12 +172,12 @@ class ReferringUninext(Uninext):
         parts = list(predict_frame(self, frame, text, size))
         probabilities = torch.cat([part.probabilities for part in parts])
         boxes = torch.cat([part.boxes for part in parts])
-        found = Instances(size)
-        found.pred_boxes = Boxes(_corners(boxes, size))
-        found.scores = torch.cat([part.scores for part in parts])
-        found.pred_masks = probabilities > 0.5
-        found.mask_probabilities = probabilities
-        return found
+        instances = Instances(size)
+        instances.pred_boxes = Boxes(_corners(boxes, size))
+        instances.scores = torch.cat([part.scores for part in parts])
+        instances.pred_masks = probabilities > 0.5
+        instances.mask_probabilities = probabilities
+        return instances
 
 
 def _corners(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -192,9 +190,9 @@ def _corners(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class UninextCheckpointer(DetectionCheckpointer):
-    """detectron2's checkpointer, strict: published or converted files, every name and shape must fit.
+    """detectron2's checkpointer for published and converted files; every name and shape must fit.
 
-    Files are read without running code, and without copying the tensors where the model is on the CPU.
+    It runs no code from a file and copies no tensors if the model is on the CPU.
     """
 
     model: ReferringUninext
@@ -209,15 +207,15 @@ class UninextCheckpointer(DetectionCheckpointer):
 
 
 def build_network(cfg: CfgNode, seed: int | None = None) -> ReferringUninext:
-    """Build the network that a configuration describes, in evaluation mode, with the weights of `MODEL.WEIGHTS`.
+    """Build the network of a configuration, in evaluation mode, with the weights of `MODEL.WEIGHTS`.
 
     Args:
         cfg: from `uninext_cfg`.
-        seed: draw random weights instead of reading a file.
+        seed: of random weights instead of those of a file.
 
     Raises:
         CheckpointError: the file cannot be read, or does not fit.
-        DeviceError: `MODEL.DEVICE` is not there.
+        DeviceError: this machine does not have `MODEL.DEVICE`.
     """
     choose_device(cfg.MODEL.DEVICE)
     if seed is not None:
@@ -237,8 +235,8 @@ def build_network(cfg: CfgNode, seed: int | None = None) -> ReferringUninext:
 # --- prediction -------------------------------------------------------------------------------------------------------
 
 
-class UninextPredictor:
-    """Like detectron2's `DefaultPredictor`, for an image and some expressions.
+class ReferringImagePredictor:
+    """Segments one image, like detectron2's `DefaultPredictor`, with expressions besides.
 
     Args:
         cfg: from `uninext_cfg`, with `MODEL.WEIGHTS` set.
@@ -256,7 +254,7 @@ class UninextPredictor:
         """Segment one image uint8 [H, W, 3] in BGR, as OpenCV and detectron2 read it.
 
         Returns:
-            `instances`, see `ReferringUninext.forward`.
+            A dictionary with `instances`, see `ReferringUninext.forward`.
         """
         rgb = np.ascontiguousarray(original_image[:, :, ::-1])
         height, width = rgb.shape[:2]

@@ -1,8 +1,10 @@
-"""The package's one family of errors."""
+"""Errors of this package; every message says what was expected, what came and what to do."""
+
+from program_kit.errors import ProgramKitError
 
 
-class UninextError(Exception):
-    """Something a user can act on: the message says what was expected, what was found and what to do."""
+class UninextError(ProgramKitError):
+    """Base of every error that this package raises on purpose."""
 
 
 class ConfigError(UninextError):

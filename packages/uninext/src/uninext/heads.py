@@ -82,14 +82,22 @@ class DynamicMask(nn.Module):
             features: [E, F, h, w] at stride 8.
 
         Returns:
-            [E, Q, 2h, 2w] logits on the padded frame at stride 4.
+            [E, Q, 2h, 2w] logits on the padded frame at stride 4, float32 also under autocast.
         """
+        parameters = self.controller(queries).float()
+        with torch.autocast(
+            features.device.type, enabled=False
+        ):  # distances in pixels are too coarse in half precision
+            return self._run(parameters, centres.float(), features.float())
+
+    def _run(self, parameters: Tensor, centres: Tensor, features: Tensor) -> Tensor:
+        """The per-pixel networks with these parameters [E, Q, P]; see `forward`."""
         height, width = features.shape[-2:]
         cells = _cell_positions(height, width, features.device)  # [2, h, w]
         offsets = centres[..., None, None] - cells  # [E, Q, 2, h, w]
-        shared = features[:, None].expand(-1, queries.shape[1], -1, -1, -1)
+        shared = features[:, None].expand(-1, parameters.shape[1], -1, -1, -1)
         x = torch.cat([offsets, shared], 2).flatten(3)  # [E, Q, 2 + F, h*w]
-        layers = list(zip(*self._split(self.controller(queries)), strict=True))
+        layers = list(zip(*self._split(parameters), strict=True))
         for weight, bias in layers[:-1]:
             x = torch.relu_(weight @ x + bias)
         weight, bias = layers[-1]

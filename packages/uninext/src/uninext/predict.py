@@ -1,38 +1,215 @@
-"""A loaded network on videos: what is computed once a video, once a frame, once an expression.
+"""From weights to masks: the network of a checkpoint, with its tokenizer and its size of frames.
 
-Frames are read, segmented and forgotten one by one, so memory does not grow with the length of a video beyond its
-run-length masks. Letters: E expressions, T frames, H x W pixels of the video.
+from uninext import UNINEXTPredictor
+
+predictor = UNINEXTPredictor.load("model_final.pth", config="convnext-l")  # or UNINEXTPredictor.load(): bundled weights
+tracks = predictor.segment(frames, ["the brown dog", "a dog turning"])  # frames: uint8 [H, W, 3] RGB each
+tracks[0].mask(7)  # bool [H, W]
+
+Frames are read, segmented and dropped one by one, so memory does not grow with the length of a video beyond its
+run-length masks. Letters: E expressions, Q queries, T frames, H x W pixels of the video.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from operator import length_hint
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
-from mask_interchange import (
+from mask_interchange.dataset import Video
+from mask_interchange.rle import encode_mask
+from mask_interchange.track import (
     Expression,
     MaskTrack,
-    Video,
     VideoMasks,
     binary_from_probabilities,
-    encode_mask,
     soft_from_probabilities,
     support_from_probabilities,
 )
+from program_kit.options import Precision
+from program_kit.progress import ProgressCallback
+from program_kit.segment_arguments import as_expressions, check_frames
+from program_kit.torch.device import choose_device
+from program_kit.torch.precision import autocast
+from program_kit.weights import choose_network
 from torch import Tensor
 from torch.nn import functional
 
-from uninext.config import ImageConfig
+from uninext.bundled import BUNDLED
+from uninext.checkpoint import CHECKPOINTS
+from uninext.config import CONFIGS, ImageConfig, named_config
 from uninext.errors import InputError
 from uninext.geometry import FrameGeometry, frame_geometry
 from uninext.model import FrameFeatures, Uninext
 from uninext.preprocess import FramePreprocessor
 from uninext.text_encoder import EncodedText
-from uninext.tokenizer import Tokenizer
+from uninext.tokenizer import AUTO, Tokenizer, named_encoder
 
 MASK_STRIDE = 4
 EXPRESSIONS_AT_ONCE = 4  # in one batch through encoder and decoder: bounds memory, changes no result
-Report = Callable[[int, int], None]
+
+
+class UNINEXTPredictor:
+    """Segments what expressions refer to: `predict` takes a video, `segment` any frames. Begin with `load`.
+
+    Args:
+        network: on its device, in evaluation mode.
+        tokenizer: the one that the network was trained with.
+        image: how frames become network input; by default as the configuration of the network says.
+        soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
+        precision: `float16` and `bfloat16` run the network under autocast.
+    """
+
+    def __init__(
+        self,
+        network: Uninext,
+        tokenizer: Tokenizer,
+        image: ImageConfig | None = None,
+        *,
+        soft_masks: int | None = None,
+        precision: Precision = "float32",
+    ) -> None:
+        self.network = network
+        self.tokenizer = tokenizer
+        self.soft_masks = soft_masks
+        self.preprocess = FramePreprocessor(image or network.config.image)
+        self._autocast = autocast(self.device, precision)
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path | None = None,
+        *,
+        seed: int | None = None,
+        config: str | None = None,
+        device: str = "auto",
+        precision: Precision = "float32",
+        tokenizer: str = AUTO,
+        soft_masks: int | None = None,
+        short_side: int | None = None,
+    ) -> Self:
+        """Load a network.
+
+        Args:
+            checkpoint: published or converted weights. Without it and without a seed, weights that the package ships.
+            seed: of random weights instead, for trying things out.
+            config: name of a configuration in `uninext.config.CONFIGS`; by default `convnext-l`, and `demo-convnext`
+                for shipped weights.
+            device: `auto`, `cpu`, `cuda` or `cuda:<number>`.
+            precision: `float16` and `bfloat16` run the network under autocast.
+            tokenizer: folder with `vocab.txt` of `bert-base-uncased`, or a Hugging Face hub id; `demo` for that of the
+                demo configurations; `bytes` for one token a byte; `auto` for the tokenizer of the configuration, and
+                for `bytes` with random weights.
+            soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
+            short_side: of the frames for the network, in pixels; None for that of the configuration.
+
+        Raises:
+            WeightsError: no such configuration or file, or both a checkpoint and a seed.
+            CheckpointError: the file cannot be read safely, or does not fit the configuration.
+            DeviceError: this machine does not have the device.
+            TokenizerError: the tokenizer cannot be read.
+        """
+        file = None if checkpoint is None else Path(checkpoint)
+        name, weights = choose_network(tuple(CONFIGS), tuple(BUNDLED.values()), config, file, seed)
+        shape = named_config(name)
+        encode = named_encoder(tokenizer, usual=shape.text.tokenizer, random_weights=weights.seed is not None)
+        return cls(
+            CHECKPOINTS.network(name, weights).eval().requires_grad_(False).to(choose_device(device)),
+            Tokenizer(encode, shape.text),
+            shape.image if short_side is None else replace(shape.image, short_side=short_side),
+            soft_masks=soft_masks,
+            precision=precision,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def predict(self, video: Video, progress: ProgressCallback = lambda done, total: None) -> VideoMasks:
+        """Masks, scores and key frame of every expression of a video.
+
+        Args:
+            video: its frames are read in order, once.
+            progress: called after every frame with the number of frames that are done, and of all.
+
+        Raises:
+            DatasetError: a frame is missing or unreadable.
+            ProgramKitError: the video has no expression, or one without text.
+            InputError: the frames are too small for the network.
+            TokenizerError: the tokenizer is not the one that the network was trained with.
+        """
+        expressions = as_expressions(video.expressions)
+        tracks = self._segment(video.frames(), expressions, len(video.frame_names), progress)
+        return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
+
+    def segment(
+        self,
+        frames: Iterable[np.ndarray],
+        expressions: str | Expression | Sequence[str | Expression],
+        progress: ProgressCallback = lambda done, total: None,
+    ) -> list[MaskTrack]:
+        """Masks of every expression in every frame.
+
+        Args:
+            frames: uint8 [H, W, 3] RGB each, all of one size; they are read in order, once.
+            expressions: what to segment, one or several; the id of a plain string is its place in the sequence.
+            progress: as in `predict`; of an iterator, whose length is not known, the frames so far count as all.
+
+        Returns:
+            One track for each expression, of masks [H, W].
+
+        Raises:
+            TypeError: `frames` is the path of a video.
+            InputError: there is no frame, or a frame has a wrong shape, type or size.
+            ProgramKitError, TokenizerError: as `predict`.
+        """
+        check_frames(frames)
+        return self._segment(frames, as_expressions(expressions), length_hint(frames), progress)
+
+    @torch.inference_mode()
+    def _segment(
+        self, frames: Iterable[np.ndarray], expressions: Sequence[Expression], count: int, progress: ProgressCallback
+    ) -> list[MaskTrack]:
+        text = self.encode_text([expression.text or "" for expression in expressions])
+        tracks = [_TrackBuilder(expression) for expression in expressions]
+        geometry: FrameGeometry | None = None
+        size = (0, 0)
+        for done, frame in enumerate(frames, start=1):
+            image = self.preprocess(frame).to(self.device)
+            if geometry is None:
+                size = frame.shape[:2]
+                geometry = self.geometry(size)
+            elif frame.shape[:2] != size:
+                raise InputError(f"frame {done - 1}: expected size {size} as of frame 0, found {frame.shape[:2]}")
+            for track, (score, probability) in zip(tracks, self._scored(image, geometry, text, size), strict=True):
+                track.add(score, probability, self.soft_masks)
+            progress(done, max(done, count))
+        if geometry is None:
+            raise InputError("frames: expected at least one, found none")
+        return [track.build(size) for track in tracks]
+
+    def encode_text(self, expressions: Sequence[str]) -> EncodedText:
+        """Encode expressions, once for all frames."""
+        tokens = self.tokenizer(expressions).to(self.device)
+        with self._autocast:
+            return self.network.encode_text(tokens.input_ids, tokens.padding_mask)
+
+    def geometry(self, size: tuple[int, int]) -> FrameGeometry:
+        """The geometry of frames of a size (H, W), once for all frames."""
+        image_size = self.preprocess.network_size(size)
+        return frame_geometry(image_size, self.network.config.hidden_size, self.device)
+
+    def _scored(
+        self, image: Tensor, geometry: FrameGeometry, text: EncodedText, size: tuple[int, int]
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        """Score and probabilities float32 [H, W] of each expression on one frame."""
+        with self._autocast:
+            features = self.network.encode_frame(image, geometry)
+            for predictions in predict_frame(self.network, features, text, size):
+                yield from zip(predictions.scores.tolist(), predictions.probabilities.cpu().numpy(), strict=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +220,7 @@ class FramePredictions:
         queries: int64 [E] its index.
         scores: [E] square root of agreement times predicted overlap.
         boxes: [E, 4] (cx, cy, w, h) in 0..1 of the frame.
-        probabilities: [E, H, W] at the frame's own size.
+        probabilities: float32 [E, H, W] at the frame's own size.
     """
 
     queries: Tensor
@@ -68,84 +245,33 @@ def predict_frame(
         )
 
 
-class VideoPredictor:
-    """Segments videos with one network.
+def query_scores(class_logits: Tensor, iou_logits: Tensor) -> Tensor:
+    """Scores 0..1 of queries: geometric mean of agreement and predicted overlap; float32 of any shape."""
+    return (class_logits.float().sigmoid() * iou_logits.float().sigmoid()).sqrt()
 
-    Args:
-        network: on the device where it is to run, in evaluation mode.
-        tokenizer: for expressions.
-        soft_masks: longer side in pixels of the probabilities to keep, or None.
-        image: how frames become network input; by default as the network's configuration says.
+
+def top_queries(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Index and score of the best query of each expression, [E] each, from scores [E, Q]; the first of equals."""
+    best = scores.max(-1)
+    return best.indices, best.values
+
+
+def mask_probabilities(logits: Tensor, image_size: tuple[int, int], output_size: tuple[int, int]) -> Tensor:
+    """Probabilities [E, H, W] at full size from logits [E, h, w] at stride 4 of the padded frame.
+
+    Logits are upsampled by 4 before the sigmoid, cropped to the unpadded `image_size`, and resized to `output_size` by
+    nearest neighbour. This makes outlines blocky, as in the published results.
     """
-
-    def __init__(
-        self, network: Uninext, tokenizer: Tokenizer, soft_masks: int | None = None, image: ImageConfig | None = None
-    ) -> None:
-        self.network = network
-        self.tokenizer = tokenizer
-        self.soft_masks = soft_masks
-        self.preprocess = FramePreprocessor(image or network.config.image)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.network.parameters()).device
-
-    @torch.inference_mode()
-    def predict(self, video: Video, report: Report = lambda done, total: None) -> VideoMasks:
-        """Masks, scores and key frame of every expression of a video.
-
-        Args:
-            video: its frames are read in order, once.
-            report: told after every frame how many are done, and how many there are.
-
-        Raises:
-            mask_interchange.DatasetError: a frame is missing or unreadable.
-            InputError: frames are too small for the network, or an expression has no sentence.
-        """
-        text = self.encode_text([_sentence(expression) for expression in video.expressions])
-        geometry = self.geometry(video.size)
-        tracks = [_TrackBuilder(expression) for expression in video.expressions]
-        for done, frame in enumerate(video.frames(), start=1):
-            features = self.network.encode_frame(self.preprocess(frame).to(self.device), geometry)
-            found = self._found(features, text, video.size)
-            for track, (score, probability) in zip(tracks, found, strict=True):
-                track.add(score, probability, self.soft_masks)
-            report(done, len(video.frame_names))
-        return VideoMasks(
-            video=video.id,
-            size=video.size,
-            frame_names=video.frame_names,
-            tracks=tuple(track.finished(video.size) for track in tracks),
-        )
-
-    def encode_text(self, expressions: list[str]) -> EncodedText:
-        """Expressions through the text encoder, once for all frames."""
-        tokens = self.tokenizer(expressions).to(self.device)
-        return self.network.encode_text(tokens.input_ids, tokens.padding_mask)
-
-    def geometry(self, size: tuple[int, int]) -> FrameGeometry:
-        """What follows from the frames' size (H, W), once for all frames."""
-        image_size = self.preprocess.network_size(size)
-        return frame_geometry(image_size, self.network.config.hidden_size, self.device)
-
-    def _found(
-        self, features: FrameFeatures, text: EncodedText, size: tuple[int, int]
-    ) -> Iterator[tuple[float, np.ndarray]]:
-        """Score and probabilities float32 [H, W] of each expression on one frame."""
-        for answers in predict_frame(self.network, features, text, size):
-            yield from zip(answers.scores.tolist(), answers.probabilities.cpu().numpy(), strict=True)
-
-
-def _sentence(expression: Expression) -> str:
-    if expression.text is None:
-        raise InputError(f"expression {expression.id!r} has no sentence; UNINEXT finds what sentences describe")
-    return expression.text
+    at_input = functional.interpolate(
+        logits[:, None], scale_factor=MASK_STRIDE, mode="bilinear", align_corners=False
+    ).sigmoid()
+    cropped = at_input[..., : image_size[0], : image_size[1]]
+    return functional.interpolate(cropped, output_size, mode="nearest")[:, 0]
 
 
 @dataclass(slots=True)
 class _TrackBuilder:
-    """One expression's track while its video is being read; keeps run lengths, not pixels."""
+    """Collects one expression's track frame by frame, as run lengths."""
 
     expression: Expression
     scores: list[float] = field(default_factory=list)
@@ -161,7 +287,7 @@ class _TrackBuilder:
         if soft_masks is not None:
             self.soft.append(soft_from_probabilities([probability], soft_masks)[0])
 
-    def finished(self, size: tuple[int, int]) -> MaskTrack:
+    def build(self, size: tuple[int, int]) -> MaskTrack:
         """The whole track; its key frame is the first one with the best score."""
         scores = np.array(self.scores, np.float32)
         return MaskTrack(
@@ -173,27 +299,3 @@ class _TrackBuilder:
             support=tuple(self.support),
             soft=np.stack(self.soft) if self.soft else None,
         )
-
-
-def query_scores(class_logits: Tensor, iou_logits: Tensor) -> Tensor:
-    """Scores 0..1 of queries: geometric mean of agreement and predicted overlap; any shape."""
-    return (class_logits.sigmoid() * iou_logits.sigmoid()).sqrt()
-
-
-def top_queries(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Index and score of the best query of each expression, [E] each, from scores [E, Q]; the first of equals."""
-    best = scores.max(-1)
-    return best.indices, best.values
-
-
-def mask_probabilities(logits: Tensor, image_size: tuple[int, int], output_size: tuple[int, int]) -> Tensor:
-    """Probabilities [E, H, W] at full size from logits [E, h, w] at stride 4 of the padded frame.
-
-    Upsampled by 4 before the sigmoid, cropped to the unpadded `image_size`, then taken to `output_size` by nearest
-    neighbour: outlines are blocky, as in the published results.
-    """
-    at_input = functional.interpolate(
-        logits[:, None], scale_factor=MASK_STRIDE, mode="bilinear", align_corners=False
-    ).sigmoid()
-    cropped = at_input[..., : image_size[0], : image_size[1]]
-    return functional.interpolate(cropped, output_size, mode="nearest")[:, 0]

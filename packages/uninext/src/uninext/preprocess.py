@@ -1,4 +1,4 @@
-"""Frames and sentences to network input."""
+"""From frames and expressions to network input."""
 
 import re
 
@@ -17,7 +17,7 @@ _SPLIT = re.compile(r"[-/]")
 
 
 def clean_expression(text: str) -> str:
-    """The sentence as the tokenizer gets it: lower case, some punctuation deleted, hyphens and slashes made spaces."""
+    """An expression as the tokenizer gets it: lower case, some punctuation deleted, hyphens and slashes made spaces."""
     return _SPLIT.sub(" ", _DELETED.sub("", text.lower()))
 
 
@@ -49,10 +49,12 @@ class FramePreprocessor:
         """A frame uint8 [H, W, 3] RGB of any size to network input float32 [3, H', W'].
 
         Raises:
-            InputError: not such an array.
+            InputError: the frame is no such array.
         """
+        if not isinstance(frame, np.ndarray):
+            raise InputError(f"a frame must be an array uint8 [H, W, 3], found {type(frame).__name__}")
         if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
-            raise InputError(f"a frame is a uint8 array [H, W, 3], got {frame.dtype} {frame.shape}")
+            raise InputError(f"a frame must be an array uint8 [H, W, 3], found {frame.dtype} {list(frame.shape)}")
         return self.normalise(as_pixels(self.resize(frame)))
 
 

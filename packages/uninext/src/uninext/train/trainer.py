@@ -16,7 +16,7 @@ from torch import nn
 from uninext.checkpoint import CHECKPOINTS
 from uninext.config import SIZE_DIVISIBILITY, TextConfig, UninextConfig
 from uninext.model import Uninext, build_uninext
-from uninext.predict import VideoPredictor
+from uninext.predict import UNINEXTPredictor
 from uninext.tokenizer import Tokenizer, named_encoder
 from uninext.train.initial_weights import settle
 from uninext.train.objective import FROM_NOTHING, FrameLearner
@@ -55,10 +55,10 @@ class TrainedUninext:
 
     def predictor(
         self, network: nn.Module, tokenizer: Tokenizer, resize: ResizeRule, device: torch.device
-    ) -> VideoPredictor:
+    ) -> UNINEXTPredictor:
         """The network, on `device`, as it segments videos."""
         assert isinstance(network, Uninext)
-        return VideoPredictor(network, tokenizer, image=replace(network.config.image, short_side=resize.short))
+        return UNINEXTPredictor(network, tokenizer, image=replace(network.config.image, short_side=resize.short))
 
 
 FACTORY = TrainingProgram(

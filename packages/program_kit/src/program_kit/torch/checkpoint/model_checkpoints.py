@@ -13,6 +13,7 @@ from program_kit.errors import CheckpointError
 from program_kit.torch.checkpoint.reading import Checkpoint, Origin, read_checkpoint
 from program_kit.torch.checkpoint.table import OUR_NAMES, StateDict, Table, convert, fits, matches
 from program_kit.torch.checkpoint.writing import check_target, write_checkpoint
+from program_kit.weights import WeightsChoice
 
 C = TypeVar("C")
 N = TypeVar("N", bound=nn.Module)
@@ -52,6 +53,17 @@ class ModelCheckpoints(Generic[C, N]):
     def with_config(self, name: str, config: C) -> Self:
         """The same, with a configuration of one's own."""
         return replace(self, configs={**self.configs, name: config})
+
+    def network(self, config: str, weights: WeightsChoice) -> N:
+        """A network with the weights of a file or of a seed, as chosen by `program_kit.weights.choose_network`.
+
+        Raises:
+            CheckpointError: as `load`.
+        """
+        if weights.checkpoint is not None:
+            return self.load(weights.checkpoint, config)
+        assert weights.seed is not None  # one of the two
+        return self.random(config, weights.seed)
 
     def random(self, config: str, seed: int) -> N:
         """A network with reproducible random weights; the caller's random state is left alone."""
