@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from rvos_layers.inference.model_factory import ModelPredictor
-from rvos_layers.inference.preprocess import clip_of
+from rvos_layers.inference.preprocess import make_clip
 
 SENTENCES = ["the brown dog", "a dog that turns round", "the person in red on the left", "a car driving away"]
 PREDICTORS = {"soc": "SOCPredictor", "referformer": "ReferFormerPredictor", "mutr": "MUTRPredictor"}
@@ -63,16 +63,16 @@ def draw_everything(predictor: ModelPredictor, frames: list[np.ndarray]) -> None
     """Masks of all queries of all decoder layers, as a network does that must be trained on them."""
     model = predictor.model
     with torch.inference_mode():
-        video = model.encode_video(clip_of(frames, predictor.resize).to(predictor.device))
+        video = model.encode_video(make_clip(frames, predictor.resize).to(predictor.device))
         text = model.encode_text(predictor.tokenizer(SENTENCES).to(predictor.device))
-        found = model.find(video, text)
+        found = model.decode(video, text)
         layers = len(model.class_heads)
         everything = replace(
             found,
             states=torch.cat([found.states + layer for layer in range(layers)], dim=2),
             centres=found.centres.repeat(1, 1, layers, 1),
         )
-        model.draw(video, text, everything)
+        model.predict_masks(video, text, everything)
 
 
 def peak(options: argparse.Namespace, variant: str, frames: int) -> tuple[float, float]:
@@ -104,7 +104,7 @@ def main() -> None:
 
     def encode_video() -> None:
         with torch.inference_mode():
-            predictor.model.encode_video(clip_of(frames, predictor.resize).to(predictor.device))
+            predictor.model.encode_video(make_clip(frames, predictor.resize).to(predictor.device))
 
     rounds = [
         (
@@ -120,7 +120,7 @@ def main() -> None:
     bound = count / (share + count * (1 - share))
     ratio = one_by_one / together
     threads = torch.get_num_threads()
-    config = options.config or next(iter(predictor.program.configs))
+    config = options.config or next(iter(predictor.factory.configs))
     print(f"{options.model} {config}: {count} sentences, {options.frames} frames of {options.size}, {threads} threads")
     print(f"  one by one                {one_by_one:8.2f} s")
     print(f"  together                  {together:8.2f} s")

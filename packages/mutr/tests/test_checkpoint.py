@@ -39,7 +39,7 @@ def test_a_checkpoint_of_referformer_is_refused(published):
 
 
 def test_a_second_aggregation_layer_is_refused(published):
-    published["MTA.layers.1.norm1.weight"] = torch.zeros(CONFIG.transformer.channels)
+    published["MTA.layers.1.norm1.weight"] = torch.zeros(CONFIG.transformer.hidden_size)
     with pytest.raises(CheckpointError, match=r"unknown \(1\):\s+MTA\.layers\.1\.norm1\.weight"):
         convert(published, published_table(CONFIG), MUTR(CONFIG), "mutr.pth")
 

@@ -27,13 +27,13 @@ def load(case: GoldenCase) -> LoadedCase:
         for name, value in BUILT_IN.items():
             assert fixed[name] == value, name
         widths = {fixed["mta_dim_feedforward"], fixed["mti_dim_feedforward"]}
-        assert widths == {sizes["transformer"].feedforward}
+        assert widths == {sizes["transformer"].feedforward_dim}
         assert fixed["mti_enc_layers"] == fixed["mti_dec_layers"]
         return MUTRConfig(
             **sizes,
             window=fixed["mti_window_size"],
             interaction_layers=fixed["mti_enc_layers"],
-            interaction_heads=fixed["mti_nheads"],
+            interaction_num_heads=fixed["mti_nheads"],
         )
 
     return load_case(case, config, MUTR, published_table)
@@ -60,7 +60,7 @@ def compare_interaction(case: GoldenCase) -> StageReport:
         frames = name.split(".")[1]
         queries = torch.from_numpy(case.arrays[name])[None]
         with torch.no_grad():
-            exchanged = model.interaction.transformer.exchange(queries)[0]
+            exchanged = model.interaction.transformer.encode(queries)[0]
             clip_queries = model.interaction(queries)[0]
         step = exchanged.shape[2] // case.arrays[f"mid.{frames}.encoded"].shape[2]
         report.add(f"mid.{frames}.encoded", exchanged[..., ::step], case.arrays[f"mid.{frames}.encoded"])

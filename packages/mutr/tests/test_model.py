@@ -37,8 +37,8 @@ def clip(seed: int = 1, frames: int = 5) -> torch.Tensor:
 
 def answer(model: MUTR, frames: torch.Tensor, asked: Tokens):
     video, text = model.encode_video(frames), model.encode_text(asked)
-    found = model.find(video, text)
-    return found, model.draw(video, text, found)
+    found = model.decode(video, text)
+    return found, model.predict_masks(video, text, found)
 
 
 def test_what_pixels_read_is_added_to_them(model):
@@ -47,7 +47,7 @@ def test_what_pixels_read_is_added_to_them(model):
     pixels = level.flatten(2).transpose(1, 2)
     read = model.queries.words(pixels, text.words + text.word_positions, text.words, ~text.padding_mask[:, None, None])
     expected = (pixels + read).transpose(1, 2).reshape(level.shape)
-    torch.testing.assert_close(model.queries.fused(level, text), expected)
+    torch.testing.assert_close(model.queries.fuse_words(level, text), expected)
 
 
 @pytest.mark.parametrize("part", WITHOUT_INFLUENCE + WITH_INFLUENCE)
@@ -91,9 +91,9 @@ def test_words_see_the_whole_video(model):
 def test_padded_pixels_are_not_read(model):
     """Words of a padded clip, whose pixel features are otherwise the same."""
     video, text = model.encode_video(clip()), model.encode_text(tokens(0))
-    grids = [replace(g, padding=torch.zeros(5, *g.position.shape[2:], dtype=torch.bool)) for g in video.grids]
+    grids = [replace(g, padding_mask=torch.zeros(5, *g.position.shape[2:], dtype=torch.bool)) for g in video.grids]
     for grid in grids:
-        grid.padding[..., grid.padding.shape[2] // 2 :] = True
+        grid.padding_mask[..., grid.padding_mask.shape[2] // 2 :] = True
     masked = replace(video, grids=grids)
     levels = [level.clone() for level in video.levels]
     for level in levels:

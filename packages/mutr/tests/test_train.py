@@ -30,9 +30,9 @@ class TestTraining(TrainingContract):
         """Two frames fall into one window, shifted or not."""
         given = batch(1)
         video, text = model.encode_video(given.frames[:, :2]), model.encode_text(given.tokens)
-        ours = model.find_by_layer(video, text)
+        ours = model.decode_layers(video, text)
         model.faithful = True
-        published = model.find_by_layer(video, text)
+        published = model.decode_layers(video, text)
         for one, other in zip(ours, published, strict=True):
             torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=1e-5)
 
@@ -41,8 +41,8 @@ class TestTraining(TrainingContract):
         states = torch.randn(1, 7, 3, 64, generator=torch.Generator().manual_seed(0))
         model.faithful = faithful
         with torch.no_grad():
-            trained = model.conclude(states)
-            evaluated = model.eval().conclude(states)
+            trained = model.finalize_queries(states)
+            evaluated = model.eval().finalize_queries(states)
         assert torch.allclose(trained, evaluated.expand_as(trained), atol=1e-5) is not faithful
 
     def test_the_sentence_vector_is_left_out_of_training(self, model):

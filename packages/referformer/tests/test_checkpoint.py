@@ -58,7 +58,7 @@ def test_the_file_as_training_leaves_it(published, tmp_path):
 def test_everything_wrong_is_listed(published):
     del published["pixel_decoder.cross_attn_3.norm2.bias"]
     published["fusion_module.multihead_attn.out_proj.weight"] = torch.zeros(3, 3)
-    published["transformer.decoder.bbox_embed.0.layers.0.bias"] = torch.zeros(CONFIG.transformer.channels)
+    published["transformer.decoder.bbox_embed.0.layers.0.bias"] = torch.zeros(CONFIG.transformer.hidden_size)
     published["total_ops"] = torch.zeros(1)
     message = refusal(published)
     for part in (
@@ -80,7 +80,7 @@ def test_another_backbone_is_another_configuration(published):
     for name, tensor in ResNet(Bottleneck, [1, 1, 1, 1]).state_dict().items():
         if not name.startswith("fc.") and not name.endswith("num_batches_tracked"):
             state[f"backbone.0.body.{name}"] = tensor
-    channels, widths = config.transformer.channels, config.backbone.stage_channels
+    channels, widths = config.transformer.hidden_size, config.backbone.stage_channels
     for level, (width, kernel) in enumerate([(w, 1) for w in widths[1:]] + [(widths[-1], 3)]):
         state[f"input_proj.{level}.0.weight"] = torch.zeros(channels, width, kernel, kernel)
     state["pixel_decoder.adapter_1.weight"] = torch.zeros(channels, widths[0], 1, 1)

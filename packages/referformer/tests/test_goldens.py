@@ -20,7 +20,7 @@ from referformer.model import ReferFormer
 from referformer.preprocess import RESIZE
 from rvos_layers.blocks.dynamic_masks import DynamicMaskHead
 from rvos_layers.blocks.heads import inverse_sigmoid
-from rvos_layers.encoders.positions import sine_code_1d, sine_code_2d
+from rvos_layers.encoders.positions import sine_encoding_1d, sine_encoding_2d
 from rvos_layers.encoders.text import TextFeatures
 
 CASES = find_cases("referformer", local=Path(__file__).parent / "goldens")
@@ -48,7 +48,7 @@ def compare_layers(case: GoldenCase) -> StageReport:
     shapes = [tuple(shape) for shape in given["shapes"].tolist()]
     encoder = loaded.model.queries.transformer.encoder[0].attention
     decoder = loaded.model.masks.decoder
-    channels = loaded.config.transformer.channels
+    channels = loaded.config.transformer.hidden_size
     head = DynamicMaskHead(
         feature_channels=loaded.config.mask_channels,
         hidden_channels=loaded.config.dynamic_channels,
@@ -86,8 +86,8 @@ def compare_layers(case: GoldenCase) -> StageReport:
             "msda": sampled,
             "attn.ref2": attention("ref2"),
             "attn.ref4": attention("ref4"),
-            "sine1d": sine_code_1d(given["sine1d.mask"], channels).transpose(1, 2),
-            "sine2d": sine_code_2d(given["sine2d.mask"], channels),
+            "sine1d": sine_encoding_1d(given["sine1d.mask"], channels).transpose(1, 2),
+            "sine2d": sine_encoding_2d(given["sine2d.mask"], channels),
             "dyn": dynamic_masks(),
             "inverse_sigmoid": inverse_sigmoid(given["inverse_sigmoid"]),
             "vlblock": vision_language_block(),

@@ -40,27 +40,27 @@ def test_pixels_are_multiplied_by_what_they_read(model, video, text):
     some = text[:1]
     read = model.queries.words(pixels, some.words + some.word_positions, some.words, ~some.padding_mask[:, None, None])
     expected = (pixels * read).transpose(1, 2).reshape(level.shape)
-    torch.testing.assert_close(model.queries.fused(level, some), expected)
+    torch.testing.assert_close(model.queries.fuse_words(level, some), expected)
 
 
 def test_queries_start_from_the_sentence(model, video, text):
     """Only the sentence vectors change here; equal inputs give equal bits."""
-    before = model.find(video, text)
-    after = model.find(video, replace(text, sentence=text.sentence.flip(0)))
+    before = model.decode(video, text)
+    after = model.decode(video, replace(text, sentence=text.sentence.flip(0)))
     assert (before.logits - after.logits).abs().max() > 1e-5
 
 
 def test_the_last_decoder_layer_answers(model, video, text):
-    before = model.find(video, text)
+    before = model.decode(video, text)
     for layer, changes in ((0, False), (-1, True)):
         model.class_heads[layer].bias += 1
-        after = model.find(video, text)
+        after = model.decode(video, text)
         model.class_heads[layer].bias -= 1
         assert torch.allclose(before.logits, after.logits) != changes
 
 
 def test_masks_lie_around_the_refined_centres(model, video, text):
-    found = model.find(video, text)
+    found = model.decode(video, text)
     torch.testing.assert_close(found.centres, found.boxes[..., :2])
     assert found.boxes.shape == (2, 3, 3, 4)
     assert ((found.boxes > 0) & (found.boxes < 1)).all()

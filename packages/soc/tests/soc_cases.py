@@ -8,7 +8,7 @@ from rvos_layers.blocks.config import DeformableConfig, FrameQueryConfig
 from rvos_layers.checkpoint import convert
 from rvos_layers.encoders.config import PAD, TextConfig, VideoSwinConfig
 from rvos_layers.encoders.tokenizer import Tokens
-from rvos_layers.grounded.queries import HEADS
+from rvos_layers.grounded.queries import NUM_HEADS
 from soc.checkpoint import published_table
 from soc.config import SOCConfig
 from soc.model import SOC
@@ -26,39 +26,39 @@ def config_of(published: dict) -> SOCConfig:
     assert transformer["num_feature_levels"] == 4
     assert cluster["window_size"] == 0
     assert cluster["num_frame_queries"] == cluster["num_queries"] == transformer["num_queries"]
-    assert published.get("fusion_heads", HEADS) == HEADS
+    assert published.get("fusion_heads", NUM_HEADS) == NUM_HEADS
     return SOCConfig(
         backbone=VideoSwinConfig(
             patch=tuple(backbone["patch_size"]),
-            channels=backbone["embed_dim"],
+            hidden_size=backbone["embed_dim"],
             depths=tuple(backbone["depths"]),
-            heads=tuple(backbone["num_heads"]),
+            num_heads=tuple(backbone["num_heads"]),
             window=tuple(backbone["window_size"]),
             mlp_ratio=backbone["mlp_ratio"],
             stochastic_depth=backbone["drop_path_rate"],
         ),
         text=TextConfig(
-            vocabulary=text["vocab_size"],
-            hidden=text["hidden_size"],
+            vocab_size=text["vocab_size"],
+            hidden_size=text["hidden_size"],
             layers=text["num_hidden_layers"],
-            heads=text["num_attention_heads"],
-            feedforward=text["intermediate_size"],
+            num_heads=text["num_attention_heads"],
+            feedforward_dim=text["intermediate_size"],
             positions=text["max_position_embeddings"],
         ),
         transformer=DeformableConfig(
-            channels=transformer["d_model"],
-            heads=transformer["nheads"],
+            hidden_size=transformer["d_model"],
+            num_heads=transformer["nheads"],
             encoder_layers=transformer["enc_layers"],
             decoder_layers=transformer["dec_layers"],
-            feedforward=transformer["dim_feedforward"],
+            feedforward_dim=transformer["dim_feedforward"],
             encoder_points=transformer["enc_n_points"],
             decoder_points=transformer["dec_n_points"],
             dropout=transformer["dropout"],
         ),
         cluster=FrameQueryConfig(
-            channels=cluster["input_dim"],
-            heads=cluster["nheads"],
-            feedforward=cluster["dim_feedforward"],
+            hidden_size=cluster["input_dim"],
+            num_heads=cluster["nheads"],
+            feedforward_dim=cluster["dim_feedforward"],
             encoder_layers=cluster["enc_layers"],
             decoder_layers=cluster["dec_layers"],
         ),

@@ -87,7 +87,7 @@ def test_everything_wrong_is_listed_at_once(published):
     published["query_embed.weight"] = published["query_embed.weight"].long()
     published["lvf.multihead_attn.in_proj_bias"][3] = float("nan")
     published["head.weight"] = torch.zeros(3)
-    published["class_embed.3.weight"] = torch.zeros(1, CONFIG.channels)
+    published["class_embed.3.weight"] = torch.zeros(1, CONFIG.hidden_size)
     message = refusal(published)
     for part in (
         "tiny.pth",

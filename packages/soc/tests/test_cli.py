@@ -27,7 +27,7 @@ GROWN = {
 def golden_sizes(monkeypatch):
     """The configuration `tiny` gets the sizes of the golden case, so that its published weights fit."""
     config = config_of(CASE.manifest["config"])
-    text = replace(config.text, vocabulary=VOCABULARY, positions=POSITIONS)
+    text = replace(config.text, vocab_size=VOCABULARY, positions=POSITIONS)
     monkeypatch.setitem(CONFIGS, "tiny", replace(config, text=text))
 
 

@@ -86,13 +86,13 @@ def compare_run(case: GoldenCase, model: SOC, inputs: Inputs) -> StageReport:
         video = model.encode_video(inputs.frames, inputs.padding_mask)
         text = model.encode_text(inputs.tokens)
         aligned, sentence = model.alignment(video, text), model.alignment.sentence(video, text)
-        fused = [model.queries.fused(_asked(level, text), _repeated(text, video)) for level in video.levels]
-        found = model.find(video, text)
-        mask_logits = model.draw(video, text, found)
+        fused = [model.queries.fuse_words(_asked(level, text), _repeated(text, video)) for level in video.levels]
+        found = model.decode(video, text)
+        mask_logits = model.predict_masks(video, text, found)
     for level, stage in enumerate(maps):
         compare(f"backbone.{level}", four_channels(stage, 1))
     for level, grid in enumerate(video.grids[:4]):
-        compare(f"pos.{level}", every(grid.position[:1], model.video.channels // 8, 1))
+        compare(f"pos.{level}", every(grid.position[:1], model.video.hidden_size // 8, 1))
     compare("text_last_hidden", every(seen["roberta"][0].last_hidden_state, 4, 2))
     compare("text_pooled", seen["roberta"][0].pooler_output)
     compare("text_words", text.words, "b l c -> l b c")
@@ -168,10 +168,10 @@ def compare_together(case: GoldenCase, model: SOC, runs: list[Inputs]) -> StageR
     tokens = pack([run.tokens for run in runs])
     with torch.no_grad():
         video, text = model.encode_video(runs[0].frames), model.encode_text(tokens)
-        found = model.find(video, text)
-        mask_logits = model.draw(video, text, found)
-        kept = found.keep(torch.tensor([choose_query(logits).query for logits in found.logits]))
-        only_kept = model.draw(video, text, kept)
+        found = model.decode(video, text)
+        mask_logits = model.predict_masks(video, text, found)
+        kept = found.select(torch.tensor([choose_query(logits).query for logits in found.logits]))
+        only_kept = model.predict_masks(video, text, kept)
     for place, run in enumerate(runs):
         compare = Comparison(case, run, report)
         some = slice(place, place + 1)

@@ -66,22 +66,23 @@ def test_sentences_together_and_alone(soc, frames):
 
 
 @pytest.mark.parametrize("size", [1, 4])
-def test_group_sizes_change_nothing(soc, frames, size, monkeypatch):
+def test_chunk_sizes_change_nothing(soc, frames, size, monkeypatch):
     expected = soc.segment(frames, SENTENCES)
-    monkeypatch.setattr(model, "QUESTIONS_AT_ONCE", size)
-    monkeypatch.setattr(predict, "SENTENCES_AT_ONCE", size)
+    monkeypatch.setattr(model, "PAIRS_AT_ONCE", size)
+    monkeypatch.setattr(predict, "EXPRESSIONS_AT_ONCE", size)
     for one, other in zip(soc.segment(iter(frames), SENTENCES), expected, strict=True):
         agree(one, other)
 
 
-def test_masks_are_drawn_for_the_chosen_queries_only(soc, frames, monkeypatch):
-    drawn = []
-    network = soc.model
-    draw = network.draw
-    monkeypatch.setattr(network, "draw", lambda v, t, found: drawn.append(found.states.shape) or draw(v, t, found))
+def test_only_masks_of_chosen_queries_are_computed(soc, frames, monkeypatch):
+    shapes, predict_masks = [], soc.model.predict_masks
+    monkeypatch.setattr(
+        soc.model,
+        "predict_masks",
+        lambda v, t, outputs: shapes.append(outputs.states.shape) or predict_masks(v, t, outputs),
+    )
     soc.segment(frames, SENTENCES)
-    channels = CONFIGS["tiny"].channels
-    assert drawn == [(3, 6, 1, channels)]
+    assert shapes == [(3, 6, 1, CONFIGS["tiny"].hidden_size)]
 
 
 def test_heads_without_influence_are_not_run(soc, frames):
@@ -107,7 +108,7 @@ def test_the_video_is_encoded_once(soc, frames, monkeypatch):
     assert calls == [(1, 6, 3, 48, 68)]
 
 
-def test_the_answer_is_read_from_the_first_decoder_layer(soc, frames):
+def test_the_output_is_that_of_the_first_decoder_layer(soc, frames):
     """A change of the last layer's heads must not show; one of the first layer's must."""
     network = soc.model
     before = soc.segment(frames[:3], SENTENCES[:1])[0].scores
@@ -146,8 +147,8 @@ def test_progress_reaches_the_end(soc, frames):
     assert len(set(units)) > len(frames)  # it moves within the backbone and within the sentences
 
 
-def test_a_long_video_needs_no_more_than_one_group_at_a_time(soc, monkeypatch):
-    """40 frames: no stage behind the backbone sees more than a group of them."""
+def test_a_long_video_needs_one_chunk_at_a_time(soc, monkeypatch):
+    """40 frames: no stage after the backbone takes more than a chunk of them."""
     largest = []
     transformer = soc.model.queries.transformer
     hook = transformer.register_forward_hook(lambda _, __, decoded: largest.append(len(decoded.initial_reference)))
@@ -156,7 +157,7 @@ def test_a_long_video_needs_no_more_than_one_group_at_a_time(soc, monkeypatch):
     [track] = small.segment((still for _ in range(40)), SENTENCES[:1])
     hook.remove()
     assert len(track) == 40
-    assert max(largest) <= queries.QUESTIONS_AT_ONCE
+    assert max(largest) <= queries.PAIRS_AT_ONCE
     assert sum(largest) == 40
 
 
@@ -229,7 +230,7 @@ def test_the_published_tokenizer_fits(frames):
     )
     with pytest.raises(TokenizerError, match="knows 320 tokens"):
         made.segment(frames[:1], ["a dog"])
-    made.tokenizer.vocabulary = CONFIGS["joint-base"].text.vocabulary
+    made.tokenizer.vocab_size = CONFIGS["joint-base"].text.vocab_size
     assert made.tokenizer(["the brown dog running"]).input_ids.tolist() == [[0, 627, 6219, 2335, 878, 2]]
 
 

@@ -219,9 +219,9 @@ def test_a_box_teaches_its_layer_and_the_one_before() -> None:
 
 def test_trained_weights_go_on_and_serve_inference(tmp_path) -> None:
     made = FACTORY.model
-    network = made.filled("demo-vit", None, seed=3)
+    network = made.build_with_weights("demo-vit", None, seed=3)
     made.save(tmp_path / "a.safetensors", network, "demo-vit")
-    again = made.filled("demo-vit", tmp_path / "a.safetensors")
+    again = made.build_with_weights("demo-vit", tmp_path / "a.safetensors")
     weights = read_checkpoint(tmp_path / "a.safetensors").state
     assert all(parameter.requires_grad for parameter in again.parameters())
     for name, tensor in network.state_dict().items():

@@ -19,7 +19,7 @@ from demo_weights.vocabulary import write_tokenizer
 from rvos_evaluation.evaluation import Means
 from rvos_layers.checkpoint import read_checkpoint
 from rvos_layers.encoders.config import DEMO
-from rvos_layers.encoders.tokenizer import SHIPPED, pretrained_encoder
+from rvos_layers.encoders.tokenizer import BUNDLED_TOKENIZERS, pretrained_encoder
 from rvos_synthetic import plan_video, vocabulary, write_dataset
 from rvos_training.data.object_presence import object_presence
 from safetensors.torch import save_file
@@ -75,14 +75,14 @@ def test_easy_sentences_tell_by_colour_or_place():
 def test_the_shipped_tokenizer_is_the_one_that_is_written(tmp_path):
     write_tokenizer(tmp_path, vocabulary())
     for name in ("vocab.json", "merges.txt"):
-        assert (tmp_path / name).read_bytes() == (SHIPPED[DEMO] / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == (BUNDLED_TOKENIZERS[DEMO] / name).read_bytes()
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_configurations_fit_the_tokenizer(model):
-    size = len(json.loads((SHIPPED[DEMO] / "vocab.json").read_text()))
+    size = len(json.loads((BUNDLED_TOKENIZERS[DEMO] / "vocab.json").read_text()))
     config = import_module(f"{model}.config").CONFIGS["demo"]
-    assert (config.text.vocabulary, config.text.tokenizer) == (size, DEMO)
+    assert (config.text.vocab_size, config.text.tokenizer) == (size, DEMO)
 
 
 def test_every_word_is_one_token_and_every_sentence_is_accepted():

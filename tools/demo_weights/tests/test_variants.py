@@ -14,7 +14,7 @@ from demo_weights.stages import STAGES
 from demo_weights.training import shipped
 from demo_weights.variants import VARIANTS, Variant, variant
 from rvos_layers.encoders.config import DEMO
-from rvos_layers.encoders.tokenizer import SHIPPED
+from rvos_layers.encoders.tokenizer import BUNDLED_TOKENIZERS
 from uninext.bundled import BUNDLED
 
 
@@ -28,9 +28,9 @@ def test_a_model_is_a_program_unless_it_is_a_variant():
 def test_variants_fit_the_tokenizer_and_are_small_enough(model):
     chosen = variant(model)
     made = import_module(f"{chosen.package}.train.trainer").FACTORY.model
-    words = len(json.loads((SHIPPED[DEMO] / "vocab.json").read_text()))
+    words = len(json.loads((BUNDLED_TOKENIZERS[DEMO] / "vocab.json").read_text()))
     assert (made.configs[chosen.config].text.vocab_size, made.configs[chosen.config].text.tokenizer) == (words, DEMO)
-    network = made.filled(chosen.config, None)
+    network = made.build_with_weights(chosen.config, None)
     assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
     assert shipped(model) == BUNDLED[chosen.config]
 

@@ -1,4 +1,4 @@
-"""Sizes of the network, and the configurations one can choose by name."""
+"""Sizes of the network, and its configurations by name."""
 
 from dataclasses import dataclass, replace
 
@@ -8,27 +8,27 @@ from rvos_layers.grounded.config import GroundedConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MUTRConfig(GroundedConfig):
-    """Sizes of MUTR: those of ReferFormer, and of the exchange between frames.
+    """Sizes of MUTR: those of ReferFormer, and those of the temporal interaction.
 
     Attributes:
-        window: frames whose queries exchange directly.
-        interaction_layers: of the encoder, and of the decoder, of that exchange.
-        interaction_heads: attention heads there.
-        interaction_dropout: probability there, in training.
+        window: frames whose queries attend to each other directly.
+        interaction_layers: layers of the temporal interaction's encoder, and of its decoder.
+        interaction_num_heads: its attention heads.
+        interaction_dropout: probability, in training.
     """
 
     window: int = 4
     interaction_layers: int = 3
-    interaction_heads: int = 8
+    interaction_num_heads: int = 8
     interaction_dropout: float = 0.2
 
     @property
     def interaction(self) -> FrameQueryConfig:
-        """Sizes of the temporal interaction; widths are the transformer's."""
+        """Sizes of the temporal interaction; it is as wide as the transformer."""
         return FrameQueryConfig(
-            channels=self.transformer.channels,
-            heads=self.interaction_heads,
-            feedforward=self.transformer.feedforward,
+            hidden_size=self.transformer.hidden_size,
+            num_heads=self.interaction_num_heads,
+            feedforward_dim=self.transformer.feedforward_dim,
             encoder_layers=self.interaction_layers,
             decoder_layers=self.interaction_layers,
             window=self.window,

@@ -1,7 +1,7 @@
-"""MUTR: ReferFormer with exchange over time, of the words before decoding and of the queries after it.
+"""MUTR: ReferFormer with attention over time, of the words before decoding and of the queries after it.
 
 Source: Yan et al., "Referred by Multi-Modality: A Unified Temporal Transformer for Video Object Segmentation", AAAI
-2024, figure 2; `models/mutr.py` of OpenGVLab/MUTR. What is shared with ReferFormer stands in rvos_layers.
+2024, figure 2; `models/mutr.py` of OpenGVLab/MUTR. What it shares with ReferFormer is in `rvos_layers.grounded`.
 """
 
 import torch
@@ -16,39 +16,44 @@ from mutr.temporal_interaction import TemporalInteraction
 
 
 class MUTR(GroundedSegmenter):
-    """What pixels read is added to them; queries start from a sentence that has seen the video; the clip answers.
+    """What pixels attend to in the words is added to them, the queries are initialised with a sentence vector that has
+    attended to the video, and the output is that of queries for the whole clip.
 
-    The published code keeps one level of clip queries in evaluation, made from the last decoder layer, and pairs it
-    with the *first* layer's class head, boxes and reference centres. Published figures were obtained this way, so
-    it is done here.
+    In evaluation the published code makes one level of clip queries, from the last decoder layer, and pairs it with the
+    *first* layer's class head, boxes and reference centres. Published figures were obtained this way, so it is done
+    here.
     """
 
-    answering_layer = 0
+    output_layer = 0
 
     def __init__(self, config: MUTRConfig) -> None:
         super().__init__(config, fuse=torch.add)
         transformer = config.transformer
-        self.aggregation = TemporalAggregation(transformer.channels, transformer.feedforward, transformer.dropout)
+        self.aggregation = TemporalAggregation(
+            transformer.hidden_size, transformer.feedforward_dim, transformer.dropout
+        )
         self.interaction = TemporalInteraction(config.interaction, config.queries)
-        pooler = self.text.roberta.pooler  # makes the sentence vector, which nobody hears: it never gets a gradient,
+        pooler = self.text.roberta.pooler
         assert pooler is not None
-        pooler.requires_grad_(False)  # for which several processes would wait
+        # MUTR does not use RoBERTa's sentence vector. Its pooler never gets a gradient, and distributed training would
+        # wait for one.
+        pooler.requires_grad_(False)
 
-    def content(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
-        """The word <s>, which speaks for the sentence, after all words have seen the video."""
+    def query_init(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
+        """The token <s>, which stands for the sentence, after all words have attended to the video."""
         *_, words = self.aggregation(video, text)
         return words[:, 0]
 
-    def conclude(self, states: Tensor) -> Tensor:
+    def finalize_queries(self, states: Tensor) -> Tensor:
         """Queries of the whole clip, the same in all frames."""
         if self.training and self.faithful:
-            return self._conclude_mixed_up(states)
+            return self._finalize_mixed_clips(states)
         return self.interaction(states)[:, None]
 
-    def _conclude_mixed_up(self, states: Tensor) -> Tensor:
-        """As published in training: windows never shift, and with several clips in a batch, frames are dealt out to
-        the clips as cards are, both before the exchange and when its results go back."""
+    def _finalize_mixed_clips(self, states: Tensor) -> Tensor:
+        """As in the published training: windows never shift, and the frames of a batch of several clips are assigned to
+        the wrong clips, both before the interaction and after it."""
         clips, frames = states.shape[:2]
-        dealt = states.transpose(0, 1).reshape(states.shape)
-        results = self.interaction(dealt, shifts=False)
-        return results.repeat(frames, 1, 1).unflatten(0, (clips, frames))
+        mixed = states.transpose(0, 1).reshape(states.shape)
+        clip_queries = self.interaction(mixed, shifts=False)
+        return clip_queries.repeat(frames, 1, 1).unflatten(0, (clips, frames))

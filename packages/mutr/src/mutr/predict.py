@@ -7,7 +7,7 @@ tracks = predictor.segment(frames, ["the brown dog", "a dog turning"])  # frames
 tracks[0].mask(7)  # bool [H, W]
 """
 
-from rvos_layers.inference.model_factory import ModelPredictor, ModelProgram
+from rvos_layers.inference.model_factory import ModelFactory, ModelPredictor
 
 from mutr.bundled import BUNDLED
 from mutr.checkpoint import published_table
@@ -19,6 +19,6 @@ from mutr.preprocess import RESIZE
 class MUTRPredictor(ModelPredictor):
     """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
 
-    program = ModelProgram(
+    factory = ModelFactory(
         name="mutr", configs=CONFIGS, build=MUTR, table=published_table, resize=RESIZE, bundled=BUNDLED
     )

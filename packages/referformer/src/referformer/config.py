@@ -1,8 +1,8 @@
-"""Sizes of the network, and the configurations one can choose by name."""
+"""Sizes of the network, and its configurations by name."""
 
 from rvos_layers.grounded.config import GroundedConfig
 
-ReferFormerConfig = GroundedConfig  # all that MUTR has beyond this is its own
+ReferFormerConfig = GroundedConfig  # MUTR adds its own fields
 
 CONFIGS = ReferFormerConfig.named()
 DEFAULT_CONFIG = "video-swin-b"  # the member of the ensemble

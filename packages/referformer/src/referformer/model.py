@@ -1,8 +1,8 @@
-"""ReferFormer: the sentence itself is the query that looks for its object in every frame.
+"""ReferFormer: the expression itself is the query that finds its object in every frame.
 
 Source: Wu et al., "Language as Queries for Referring Video Object Segmentation", CVPR 2022, figure 2;
-`models/referformer.py` of wjn922/ReferFormer. The parts are shared with MUTR and stand in rvos_layers; here is how
-ReferFormer joins them.
+`models/referformer.py` of wjn922/ReferFormer. The parts are shared with MUTR and are in `rvos_layers.grounded`; this
+module has what differs.
 """
 
 import torch
@@ -15,18 +15,18 @@ from referformer.config import ReferFormerConfig
 
 
 class ReferFormer(GroundedSegmenter):
-    """Pixels are multiplied by what they read; all queries start from the sentence; the last decoder layer
-    answers."""
+    """Pixels are multiplied by what they attend to in the words, the sentence vector initialises all queries, and the
+    output is that of the last decoder layer."""
 
-    answering_layer = -1
+    output_layer = -1
 
     def __init__(self, config: ReferFormerConfig) -> None:
         super().__init__(config, fuse=torch.mul)
 
-    def content(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
-        """The sentence."""
+    def query_init(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
+        """The sentence vector."""
         return text.sentence
 
-    def conclude(self, states: Tensor) -> Tensor:
-        """Every frame's queries speak for themselves."""
+    def finalize_queries(self, states: Tensor) -> Tensor:
+        """The queries of each frame, unchanged."""
         return states

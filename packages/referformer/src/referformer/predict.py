@@ -7,7 +7,7 @@ tracks = predictor.segment(frames, ["the brown dog", "a dog turning"])  # frames
 tracks[0].mask(7)  # bool [H, W]
 """
 
-from rvos_layers.inference.model_factory import ModelPredictor, ModelProgram
+from rvos_layers.inference.model_factory import ModelFactory, ModelPredictor
 
 from referformer.bundled import BUNDLED
 from referformer.checkpoint import published_table
@@ -19,6 +19,6 @@ from referformer.preprocess import RESIZE
 class ReferFormerPredictor(ModelPredictor):
     """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
 
-    program = ModelProgram(
+    factory = ModelFactory(
         name="referformer", configs=CONFIGS, build=ReferFormer, table=published_table, resize=RESIZE, bundled=BUNDLED
     )

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from rvos_layers.blocks.attention import Attention, AttentionLayer, FeedForward, keys_to_see
+from rvos_layers.blocks.attention import Attention, AttentionLayer, FeedForward, attention_mask
 from torch import nn
 
 CHANNELS, HEADS = 24, 3
@@ -28,7 +28,7 @@ def test_equals_torch_with_padded_keys(pair):
     query, key, value = tokens(2, 5, seed=1), tokens(2, 7, seed=2), tokens(2, 7, seed=3)
     padding = torch.tensor([[False] * 7, [False] * 4 + [True] * 3])
     expected, _ = theirs(query, key, value, key_padding_mask=padding)
-    torch.testing.assert_close(ours(query, key, value, keys_to_see(padding)), expected)
+    torch.testing.assert_close(ours(query, key, value, attention_mask(padding)), expected)
     unpadded, _ = theirs(query, key, value)
     torch.testing.assert_close(ours(query, key, value), unpadded)
     assert (unpadded - expected).abs().max() > 1e-3

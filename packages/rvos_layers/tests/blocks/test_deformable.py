@@ -3,18 +3,18 @@
 import pytest
 import torch
 from rvos_layers.blocks.config import DeformableConfig
-from rvos_layers.blocks.deformable import DeformableTransformer, cell_centres, valid_ratio
+from rvos_layers.blocks.deformable import DeformableTransformer, encoder_reference_points, valid_ratio
 from rvos_layers.blocks.heads import MLP, inverse_sigmoid, refine
-from rvos_layers.encoders.positions import sine_code_2d
+from rvos_layers.encoders.positions import sine_encoding_2d
 from rvos_layers.encoders.pyramid import resize_padding
 from torch import nn
 
 CONFIG = DeformableConfig(
-    channels=32,
-    heads=4,
+    hidden_size=32,
+    num_heads=4,
     encoder_layers=2,
     decoder_layers=2,
-    feedforward=48,
+    feedforward_dim=48,
     levels=2,
     encoder_points=2,
     decoder_points=3,
@@ -32,16 +32,16 @@ def network() -> tuple[DeformableTransformer, nn.ModuleList]:
     return transformer, nn.ModuleList(MLP(32, 32, 4) for _ in range(2))
 
 
-def run(network, levels, masks=None, content=None):
+def run(network, levels, masks=None, query_init=None):
     transformer, heads = network
     if masks is None:
-        positions = [sine_code_2d(torch.zeros(1, *shape, dtype=torch.bool), 32) for shape in SHAPES]
+        positions = [sine_encoding_2d(torch.zeros(1, *shape, dtype=torch.bool), 32) for shape in SHAPES]
     else:
-        positions = [sine_code_2d(mask, 32) for mask in masks]
+        positions = [sine_encoding_2d(mask, 32) for mask in masks]
     query_position = torch.randn(5, 32, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
         return transformer(
-            levels, positions, masks, query_position=query_position, content=content, box_heads=list(heads)
+            levels, positions, masks, query_position=query_position, query_init=query_init, box_heads=list(heads)
         )
 
 
@@ -85,24 +85,24 @@ def test_what_lies_under_padding_is_not_seen(network):
 def test_references_follow_the_box_heads(network):
     decoded = run(network, levels(2))
     _, heads = network
-    assert torch.equal(decoded.reference_into(0), decoded.initial_reference)
+    assert torch.equal(decoded.reference_before(0), decoded.initial_reference)
     with torch.no_grad():
         for layer, head in enumerate(heads):
-            expected = refine(decoded.reference_into(layer), head(decoded.states[layer]))
+            expected = refine(decoded.reference_before(layer), head(decoded.states[layer]))
             torch.testing.assert_close(decoded.references[layer], expected)
 
 
-def test_content_is_where_queries_start(network):
+def test_queries_start_from_their_initial_values(network):
     zeros = torch.zeros(2, 5, 32)
-    torch.testing.assert_close(run(network, levels(2), content=zeros).states, run(network, levels(2)).states)
-    other = run(network, levels(2), content=zeros + 1).states
+    torch.testing.assert_close(run(network, levels(2), query_init=zeros).states, run(network, levels(2)).states)
+    other = run(network, levels(2), query_init=zeros + 1).states
     assert (other - run(network, levels(2)).states).abs().max() > 1e-3
 
 
 def test_cell_centres_of_a_small_picture():
-    centres = cell_centres(((1, 2),), torch.ones(1, 1, 2))
+    centres = encoder_reference_points(((1, 2),), torch.ones(1, 1, 2))
     assert centres.tolist() == [[[[0.25, 0.5]], [[0.75, 0.5]]]]
-    half = cell_centres(((1, 2),), torch.tensor([[[0.5, 1.0]]]))  # the right column is padding
+    half = encoder_reference_points(((1, 2),), torch.tensor([[[0.5, 1.0]]]))  # the right column is padding
     assert half.tolist() == [[[[0.25, 0.5]], [[0.75, 0.5]]]]
 
 
@@ -116,6 +116,6 @@ def test_centres_lend_boxes_their_place_only():
     )
 
 
-def test_heads_must_divide_channels():
-    with pytest.raises(ValueError, match="channels \\(30\\) must be a multiple of heads \\(4\\)"):
-        DeformableConfig(channels=30, heads=4)
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="hidden_size \\(30\\) must be a multiple of num_heads \\(4\\)"):
+        DeformableConfig(hidden_size=30, num_heads=4)

@@ -44,7 +44,7 @@ def test_joined_with_the_convolution_that_makes_the_features(given):
     convolution = nn.Conv2d(9, 6, 3, padding=1)
     x = torch.randn(3, 9, 5, 7)
     expected = HEAD(convolution(x), parameters, centres)
-    masks = HEAD(x, parameters, centres, made_by=convolution)
+    masks = HEAD(x, parameters, centres, feature_conv=convolution)
     torch.testing.assert_close(masks, expected, rtol=1e-5, atol=1e-4)
     masks.sum().backward()
     assert convolution.weight.grad is not None

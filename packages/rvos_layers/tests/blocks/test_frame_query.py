@@ -5,16 +5,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rvos_layers.blocks.config import FrameQueryConfig
-from rvos_layers.blocks.frame_query import FrameExchange, FrameQueryTransformer
+from rvos_layers.blocks.frame_query import FrameEncoderLayer, FrameQueryTransformer
 
-CONFIG = FrameQueryConfig(channels=16, heads=4, feedforward=24, window=4)
+CONFIG = FrameQueryConfig(hidden_size=16, num_heads=4, feedforward_dim=24, window=4)
 QUERIES = 3
 
 
 def listeners(window: int | None, frames: int, speaker: int, shifted: bool) -> set[int]:
     """Frames whose queries change with those of `speaker` in one layer."""
     torch.manual_seed(0)
-    layer = FrameExchange(FrameQueryConfig(channels=16, heads=4, feedforward=24, window=window)).eval()
+    layer = FrameEncoderLayer(FrameQueryConfig(hidden_size=16, num_heads=4, feedforward_dim=24, window=window)).eval()
     queries = torch.randn(1, frames, QUERIES, 16)
     changed = queries.clone()
     changed[:, speaker] += 1
@@ -45,7 +45,7 @@ def test_every_second_layer_shifts(shifts, heard):
     changed = queries.clone()
     changed[:, 0] += 1
     with torch.no_grad():
-        difference = transformer.exchange(queries, shifts) - transformer.exchange(changed, shifts)
+        difference = transformer.encode(queries, shifts) - transformer.encode(changed, shifts)
     assert {t for t in range(12) if difference[0, t].abs().max() > 1e-6} == heard
 
 
@@ -62,4 +62,4 @@ def test_clips_keep_apart():
 
 def test_a_window_is_even():
     with pytest.raises(ValueError, match="even number of frames"):
-        FrameQueryConfig(channels=16, window=3)
+        FrameQueryConfig(hidden_size=16, window=3)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rvos_layers.encoders.positions import sine_code_1d, sine_code_2d
+from rvos_layers.encoders.positions import sine_encoding_1d, sine_encoding_2d
 
 
 def wave(angle: float, channel: int, channels: int) -> float:
@@ -17,7 +17,7 @@ def wave(angle: float, channel: int, channels: int) -> float:
 @given(st.integers(1, 9), st.integers(0, 8), st.sampled_from([2, 8, 32]))
 def test_words(words, padded, channels):
     mask = torch.tensor([[False] * words + [True] * padded])
-    code = sine_code_1d(mask, channels)[0]
+    code = sine_encoding_1d(mask, channels)[0]
     for place in range(words):
         angle = (place + 1) / (words + 1e-6) * 2 * math.pi
         expected = [wave(angle, channel, channels) for channel in range(channels)]
@@ -28,7 +28,7 @@ def test_words(words, padded, channels):
 def test_pixels(rows, columns, below, beside):
     mask = torch.ones(1, rows + below, columns + beside, dtype=torch.bool)
     mask[:, :rows, :columns] = False
-    code = sine_code_2d(mask, 8)[0]
+    code = sine_encoding_2d(mask, 8)[0]
     assert code.shape == (8, rows + below, columns + beside)
     for row in range(rows):
         for column in range(columns):

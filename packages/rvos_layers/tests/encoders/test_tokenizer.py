@@ -14,18 +14,18 @@ DATA = os.environ.get("RVOS_DATA")
 
 
 def test_bytes():
-    tokens = Tokenizer(encode_bytes, vocabulary=260, longest=20)(["ab", "é"])
+    tokens = Tokenizer(encode_bytes, vocab_size=260, max_tokens=20)(["ab", "é"])
     assert tokens.input_ids.tolist() == [[BEGIN, 4 + 97, 4 + 98, END], [BEGIN, 4 + 0xC3, 4 + 0xA9, END]]
-    padded = Tokenizer(encode_bytes, vocabulary=260, longest=20)(["ab", "a"])
+    padded = Tokenizer(encode_bytes, vocab_size=260, max_tokens=20)(["ab", "a"])
     assert padded.input_ids[1].tolist() == [BEGIN, 4 + 97, END, PAD]
     assert padded.padding_mask[1].tolist() == [False, False, False, True]
 
 
 def test_what_does_not_fit_is_named():
     with pytest.raises(TokenizerError, match=r"'abcdefgh' has 10 tokens, .* at most 9"):
-        Tokenizer(encode_bytes, vocabulary=260, longest=9)(["ab", "abcdefgh"])
+        Tokenizer(encode_bytes, vocab_size=260, max_tokens=9)(["ab", "abcdefgh"])
     with pytest.raises(TokenizerError, match="knows 100 tokens"):
-        Tokenizer(encode_bytes, vocabulary=100, longest=9)(["z"])
+        Tokenizer(encode_bytes, vocab_size=100, max_tokens=9)(["z"])
 
 
 @pytest.mark.skipif(not DATA, reason="RVOS_DATA does not name the folder of test data")
@@ -46,7 +46,7 @@ def test_a_folder_without_the_files_is_refused(tmp_path):
 def test_another_vocabulary_is_refused(tmp_path):
     (tmp_path / "vocab.json").write_text('{"<s>": 5, "</s>": 6, "<pad>": 1, "<unk>": 3, "a": 0}')
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    with pytest.raises(TokenizerError, match="another tokenizer than RoBERTa"):
+    with pytest.raises(TokenizerError, match="a tokenizer that is not RoBERTa"):
         pretrained_encoder(str(tmp_path))
 
 
@@ -61,9 +61,9 @@ def test_offline_the_message_says_what_to_pass(monkeypatch):
 
 def test_padding_does_not_reach_other_words():
     torch.manual_seed(0)
-    config = TextConfig(vocabulary=260, hidden=16, layers=2, heads=2, feedforward=24, positions=40)
+    config = TextConfig(vocab_size=260, hidden_size=16, layers=2, num_heads=2, feedforward_dim=24, positions=40)
     encoder = TextEncoder(config, 8).eval()
-    tokenizer = Tokenizer(encode_bytes, vocabulary=260, longest=config.longest)
+    tokenizer = Tokenizer(encode_bytes, vocab_size=260, max_tokens=config.max_tokens)
     with torch.no_grad():
         alone, together = encoder(tokenizer(["a dog"])), encoder(tokenizer(["a dog", "a much longer sentence"]))
     length = alone.words.shape[1]
@@ -74,7 +74,7 @@ def test_padding_does_not_reach_other_words():
 
 
 def test_the_longest_sentence_is_read():
-    config = TextConfig(vocabulary=260, hidden=16, layers=1, heads=2, feedforward=24, positions=12)
+    config = TextConfig(vocab_size=260, hidden_size=16, layers=1, num_heads=2, feedforward_dim=24, positions=12)
     encoder = TextEncoder(config, 8).eval()
-    tokenizer = Tokenizer(encode_bytes, vocabulary=260, longest=config.longest)
-    assert encoder(tokenizer(["a" * (config.longest - 2)])).words.shape == (1, 10, 8)
+    tokenizer = Tokenizer(encode_bytes, vocab_size=260, max_tokens=config.max_tokens)
+    assert encoder(tokenizer(["a" * (config.max_tokens - 2)])).words.shape == (1, 10, 8)

@@ -10,7 +10,7 @@ from rvos_layers.encoders.video_swin import VideoSwin, WindowLayout
 from torch import nn
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
-SMALL = VideoSwinConfig(channels=16, depths=(2, 2, 2, 2), heads=(1, 2, 4, 8), window=(4, 5, 5), mlp_ratio=2.0)
+SMALL = VideoSwinConfig(hidden_size=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), window=(4, 5, 5), mlp_ratio=2.0)
 SIZES = [
     (1, 1, 97, 33),  # one frame, a side of one patch more than a multiple
     (1, 3, 98, 130),  # shorter than the window
@@ -35,9 +35,9 @@ def stock(model: VideoSwin, frames: torch.Tensor) -> list[torch.Tensor]:
     """Stage outputs of an untouched torchvision network with the same weights."""
     network = SwinTransformer3d(
         patch_size=list(SMALL.patch),
-        embed_dim=SMALL.channels,
+        embed_dim=SMALL.hidden_size,
         depths=list(SMALL.depths),
-        num_heads=list(SMALL.heads),
+        num_heads=list(SMALL.num_heads),
         window_size=list(SMALL.window),
         mlp_ratio=SMALL.mlp_ratio,
         norm_layer=partial(nn.LayerNorm, eps=1e-5),

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from rvos_layers import grounded
 from rvos_layers.encoders.config import PAD, ResNetConfig
 from rvos_layers.encoders.tokenizer import Tokens
-from rvos_layers.encoders.video_features import Questions
+from rvos_layers.encoders.video_features import FrameTextPairs
 from rvos_layers.errors import RVOSLayersError
 from rvos_layers.grounded.config import GroundedConfig
-from rvos_layers.grounded.masks import GroundedFindings
+from rvos_layers.grounded.masks import GroundedOutputs
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from torch import nn
 
@@ -23,19 +23,19 @@ SENTENCES = [[0, 17, 40, 2], [0, 99, 5, 31, 7, 64, 2], [0, 12, 2]]
 class Plain(GroundedSegmenter):
     """The shared parts joined in the simplest way."""
 
-    answering_layer = -1
+    output_layer = -1
 
     def __init__(self, config: GroundedConfig) -> None:
         super().__init__(config, fuse=torch.mul)
 
-    def content(self, video, text) -> torch.Tensor:
+    def query_init(self, video, text) -> torch.Tensor:
         return text.sentence
 
-    def conclude(self, states) -> torch.Tensor:
+    def finalize_queries(self, states) -> torch.Tensor:
         return states
 
 
-def filled(config: GroundedConfig) -> Plain:
+def network(config: GroundedConfig) -> Plain:
     """A network in which no parameter is neutral."""
     torch.manual_seed(0)
     model = Plain(config).eval()
@@ -47,7 +47,7 @@ def filled(config: GroundedConfig) -> Plain:
 
 @pytest.fixture(scope="module")
 def model() -> Plain:
-    return filled(TINY)
+    return network(TINY)
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +61,11 @@ def tokens(*sentences: list[int]) -> Tokens:
     return Tokens(ids, ids == PAD)
 
 
-def answer(model: Plain, clip: torch.Tensor, asked: Tokens) -> tuple[GroundedFindings, torch.Tensor]:
+def answer(model: Plain, clip: torch.Tensor, asked: Tokens) -> tuple[GroundedOutputs, torch.Tensor]:
     with torch.no_grad():
         video, text = model.encode_video(clip), model.encode_text(asked)
-        found = model.find(video, text)
-        return found, model.draw(video, text, found)
+        found = model.decode(video, text)
+        return found, model.predict_masks(video, text, found)
 
 
 def assert_close(actual, expected, atol=2e-5):
@@ -101,7 +101,7 @@ def test_clips_of_a_batch_keep_apart(model, clip):
 def test_work_in_pieces_equals_work_in_one(model, clip, cells, questions, monkeypatch):
     expected, expected_masks = answer(model, clip, tokens(*SENTENCES))
     monkeypatch.setattr(grounded.masks, "CELLS_AT_ONCE", cells)
-    monkeypatch.setattr(grounded.queries, "QUESTIONS_AT_ONCE", questions)
+    monkeypatch.setattr(grounded.queries, "PAIRS_AT_ONCE", questions)
     found, masks = answer(model, clip, tokens(*SENTENCES))
     assert_close(found.logits, expected.logits)
     assert_close(masks, expected_masks, atol=1e-4)
@@ -112,7 +112,7 @@ def test_masks_of_kept_queries_are_those_of_all(model, clip):
     queries = torch.tensor([2, 0, 1])
     with torch.no_grad():
         video, text = model.encode_video(clip), model.encode_text(tokens(*SENTENCES))
-        kept = model.draw(video, text, found.keep(queries))
+        kept = model.predict_masks(video, text, found.select(queries))
     for i, query in enumerate(queries):
         assert_close(kept[i, :, 0], masks[i, :, query])
 
@@ -120,8 +120,8 @@ def test_masks_of_kept_queries_are_those_of_all(model, clip):
 def test_the_path_with_gradients_gives_the_same(model, clip):
     expected, expected_masks = answer(model, clip, tokens(*SENTENCES[:2]))
     video, text = model.encode_video(clip), model.encode_text(tokens(*SENTENCES[:2]))
-    found = model.find(video, text)
-    masks = model.draw(video, text, found)
+    found = model.decode(video, text)
+    masks = model.predict_masks(video, text, found)
     assert_close(found.logits.detach(), expected.logits)
     assert_close(masks.detach(), expected_masks, atol=1e-4)
     masks.square().mean().backward()
@@ -140,7 +140,7 @@ def test_frames_talk_to_each_other(model, clip):
 
 
 def test_other_backbones_are_configurations(clip):
-    model = filled(replace(TINY, backbone=ResNetConfig(depths=(1, 1, 1, 1))))
+    model = network(replace(TINY, backbone=ResNetConfig(depths=(1, 1, 1, 1))))
     found, masks = answer(model, clip[:, :2], tokens(*SENTENCES))
     assert found.logits.shape == (3, 2, TINY.queries, 1)
     assert masks.shape == (3, 2, TINY.queries, 17, 23)
@@ -154,29 +154,29 @@ def test_small_frames_are_refused(model):
 
 def test_sentences_must_fit_the_clips(model, clip):
     video = model.encode_video(clip.repeat(2, 1, 1, 1, 1))
-    with pytest.raises(ValueError, match="3 sentences cannot be paired with 2 clips"):
-        model.find(video, model.encode_text(tokens(*SENTENCES)))
+    with pytest.raises(ValueError, match="3 expressions cannot be paired with 2 clips"):
+        model.decode(video, model.encode_text(tokens(*SENTENCES)))
 
 
 @given(st.integers(1, 5), st.integers(1, 6), st.booleans(), st.integers(1, 12))
-def test_questions_pair_frames_and_sentences(sentences, frames, clip_each, size):
+def test_pairs_of_frames_and_expressions(sentences, frames, clip_each, size):
     clips = sentences if clip_each else 1
-    questions = Questions(torch.arange(sentences * frames), frames)
+    pairs = FrameTextPairs(torch.arange(sentences * frames), frames)
     images = torch.arange(clips * frames)
-    asked = [
+    paired = [
         (int(n) // frames, int(i))
-        for some in questions.split(size)
-        for n, i in zip(some.numbers, some.about(images), strict=True)
+        for chunk in pairs.split(size)
+        for n, i in zip(chunk.indices, chunk.of_frames(images), strict=True)
     ]
     expected = [(e, (e if clip_each else 0) * frames + t) for e in range(sentences) for t in range(frames)]
-    assert asked == expected
+    assert paired == expected
 
 
-def test_the_last_layer_answers_as_in_training(model, clip):
-    """`find` is what `find_by_layer` says of the answering layer, wherever queries speak for themselves."""
+def test_the_output_layer_is_one_of_those_of_training(model, clip):
+    """`decode` equals `decode_layers` at the output layer, for a model that does not change the queries."""
     with torch.no_grad():
         video, text = model.encode_video(clip), model.encode_text(tokens(*SENTENCES))
-        found, layers = model.find(video, text), model.find_by_layer(video, text)
+        found, layers = model.decode(video, text), model.decode_layers(video, text)
     assert len(layers) == TINY.transformer.decoder_layers
     for name in ("logits", "boxes", "states", "centres"):
         assert torch.equal(getattr(found, name), getattr(layers[-1], name))

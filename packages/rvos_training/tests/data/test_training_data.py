@@ -21,7 +21,7 @@ from rvos_training.data.training_data import TrainingData
 from rvos_training.data.transforms import FlipAndResize
 from rvos_training.errors import TrainingError
 
-TOKENIZER = Tokenizer(encode_bytes, vocabulary=320, longest=200)
+TOKENIZER = Tokenizer(encode_bytes, vocab_size=320, max_tokens=200)
 TRANSFORM = FlipAndResize(resize=ResizeRule(short=32, longest=None))
 
 

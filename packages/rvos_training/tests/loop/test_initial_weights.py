@@ -12,8 +12,8 @@ from rvos_training.loop.initial_weights import load_backbone, load_relative, loa
 from safetensors.torch import save_file
 from torch import nn
 
-SWIN = VideoSwinConfig(channels=16, depths=(1, 2, 1, 1), heads=(1, 2, 4, 8), window=(2, 3, 3))
-TEXT = TextConfig(vocabulary=40, hidden=16, layers=1, heads=2, feedforward=16, positions=20)
+SWIN = VideoSwinConfig(hidden_size=16, depths=(1, 2, 1, 1), num_heads=(1, 2, 4, 8), window=(2, 3, 3))
+TEXT = TextConfig(vocab_size=40, hidden_size=16, layers=1, num_heads=2, feedforward_dim=16, positions=20)
 
 
 def as_published(swin: VideoSwin) -> dict[str, torch.Tensor]:
@@ -46,7 +46,7 @@ def test_kinetics_weights_are_summed_over_time(tmp_path):
 
 def test_another_backbone_is_refused(tmp_path):
     torch.save({"state_dict": as_published(VideoSwin(SWIN))}, tmp_path / "swin.pth")
-    wider = VideoSwin(VideoSwinConfig(channels=32, depths=(1, 2, 1, 1), heads=(1, 2, 4, 8), window=(2, 3, 3)))
+    wider = VideoSwin(VideoSwinConfig(hidden_size=32, depths=(1, 2, 1, 1), num_heads=(1, 2, 4, 8), window=(2, 3, 3)))
     with pytest.raises(CheckpointError, match=r"swin\.pth"):
         load_backbone(wider, tmp_path / "swin.pth")
     with pytest.raises(TrainingError, match="Video-Swin"):
@@ -63,7 +63,9 @@ def test_a_text_encoder_from_a_folder(tmp_path):
 
 def test_a_text_encoder_of_other_sizes_is_refused(tmp_path):
     TextEncoder(TEXT, 32).roberta.save_pretrained(tmp_path)
-    other = TextEncoder(TextConfig(vocabulary=41, hidden=16, layers=1, heads=2, feedforward=16, positions=20), 32)
+    other = TextEncoder(
+        TextConfig(vocab_size=41, hidden_size=16, layers=1, num_heads=2, feedforward_dim=16, positions=20), 32
+    )
     with pytest.raises(TrainingError, match="other sizes"):
         load_text_encoder(other, str(tmp_path))
 

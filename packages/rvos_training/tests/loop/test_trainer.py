@@ -111,7 +111,7 @@ def make(clips):
         AcceleratorState._reset_state(reset_partial_state=True)  # accelerate keeps one precision for a process's life
         torch.manual_seed(0)
         network = ToyNetwork()
-        tokenizer = Tokenizer(encode_bytes, vocabulary=320, longest=200)
+        tokenizer = Tokenizer(encode_bytes, vocab_size=320, max_tokens=200)
         data = Breaking([clips], FlipAndResize(resize=recipe.resize), tokenizer, recipe.seed, multiple=4)
         data.left = left
         return Trainer(

@@ -16,7 +16,7 @@ MASK_FEATURE_STEPS = 5
 
 
 def published_table(config: SOCConfig) -> list[Rule]:
-    """Where every published entry goes; the same for all configurations."""
+    """Rules for every published entry; the same for all configurations."""
     return [
         *video_swin_rules("backbone.0.body", "video.backbone"),
         *pyramid_rules("input_proj", "video.projection"),

@@ -1,11 +1,12 @@
-"""Sizes of the network, and the configurations one can choose by name."""
+"""Sizes of the network, and its configurations by name."""
 
 from dataclasses import dataclass, field
 
 from rvos_layers.blocks.config import DeformableConfig, FrameQueryConfig
 from rvos_layers.encoders.config import BACKBONES, DEMO_TEXT, BackboneConfig, TextConfig, VideoSwinConfig
 
-from soc.mask_features import WIDTH_UNIT
+NORM_GROUPS = 8  # of the mask features
+WIDTH_UNIT = 16 * NORM_GROUPS  # the narrowest step of the mask features has a sixteenth of the width, in these groups
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,16 +19,16 @@ class SOCConfig:
         transformer: the deformable transformer.
         cluster: the object cluster.
         queries: object queries of a frame, and of the clip.
-        classes: logits per query; a single one says "is it the object referred to".
+        classes: logits per query; the published model has one, "is it the object".
         mask_channels: width of the mask features.
-        dynamic_channels: width inside a query's own convolutions.
-        dynamic_layers: how many of these there are.
+        dynamic_channels: width between a query's own convolutions.
+        dynamic_layers: number of these convolutions.
     """
 
     backbone: BackboneConfig = BACKBONES["video-swin-b"]
     text: TextConfig = field(default_factory=TextConfig)
     transformer: DeformableConfig = field(default_factory=lambda: DeformableConfig(encoder_layers=3, decoder_layers=3))
-    cluster: FrameQueryConfig = field(default_factory=lambda: FrameQueryConfig(channels=256))
+    cluster: FrameQueryConfig = field(default_factory=lambda: FrameQueryConfig(hidden_size=256))
     queries: int = 20
     classes: int = 1
     mask_channels: int = 8
@@ -35,45 +36,55 @@ class SOCConfig:
     dynamic_layers: int = 3
 
     def __post_init__(self) -> None:
-        if self.cluster.channels != self.channels:
+        if self.cluster.hidden_size != self.hidden_size:
             raise ValueError(
-                f"the object cluster ({self.cluster.channels} channels) reads queries of {self.channels} channels"
+                f"hidden_size of the object cluster ({self.cluster.hidden_size}) and of the transformer "
+                f"({self.hidden_size}) must be equal"
             )
-        if self.channels % WIDTH_UNIT:
-            raise ValueError(f"channels must be a multiple of {WIDTH_UNIT}, not {self.channels}")
+        if self.hidden_size % WIDTH_UNIT:
+            raise ValueError(f"hidden_size must be a multiple of {WIDTH_UNIT}, not {self.hidden_size}")
 
     @property
-    def channels(self) -> int:
+    def hidden_size(self) -> int:
         """Width of tokens, words and queries."""
-        return self.transformer.channels
+        return self.transformer.hidden_size
 
 
 CONFIGS = {
     "joint-base": SOCConfig(),  # the member of the ensemble: joint_base.tar
     "tiny": SOCConfig(  # for tests; there are no trained weights of this size
-        backbone=VideoSwinConfig(channels=16, depths=(2, 2, 2, 2), heads=(1, 2, 4, 8), window=(2, 3, 3), mlp_ratio=2.0),
-        text=TextConfig(vocabulary=320, hidden=48, layers=2, heads=4, feedforward=64, positions=514),
-        transformer=DeformableConfig(channels=128, heads=4, encoder_layers=1, decoder_layers=2, feedforward=128),
-        cluster=FrameQueryConfig(channels=128, heads=4, feedforward=128, encoder_layers=1, decoder_layers=1),
+        backbone=VideoSwinConfig(
+            hidden_size=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), window=(2, 3, 3), mlp_ratio=2.0
+        ),
+        text=TextConfig(vocab_size=320, hidden_size=48, layers=2, num_heads=4, feedforward_dim=64, positions=514),
+        transformer=DeformableConfig(
+            hidden_size=128, num_heads=4, encoder_layers=1, decoder_layers=2, feedforward_dim=128
+        ),
+        cluster=FrameQueryConfig(hidden_size=128, num_heads=4, feedforward_dim=128, encoder_layers=1, decoder_layers=1),
         queries=5,
     ),
-    "demo": SOCConfig(  # the weights that the program ships
+    "demo": SOCConfig(  # of the bundled weights
         backbone=VideoSwinConfig(
-            channels=16, depths=(2, 2, 2, 2), heads=(1, 2, 4, 8), window=(2, 6, 5), mlp_ratio=2.0, stochastic_depth=0.0
+            hidden_size=16,
+            depths=(2, 2, 2, 2),
+            num_heads=(1, 2, 4, 8),
+            window=(2, 6, 5),
+            mlp_ratio=2.0,
+            stochastic_depth=0.0,
         ),
         text=DEMO_TEXT,
         transformer=DeformableConfig(
-            channels=128,
+            hidden_size=128,
             encoder_layers=1,
             decoder_layers=1,
-            feedforward=256,
+            feedforward_dim=256,
             encoder_points=2,
             decoder_points=2,
             dropout=0.0,
         ),
         cluster=FrameQueryConfig(
-            channels=128, heads=4, feedforward=256, encoder_layers=1, decoder_layers=1, dropout=0.0
+            hidden_size=128, num_heads=4, feedforward_dim=256, encoder_layers=1, decoder_layers=1, dropout=0.0
         ),
-        queries=1,  # so its mask must follow the sentence; of several, training corrects the best one only
+        queries=1,  # of several, training corrects only the best, and the masks need not follow the expression
     ),
 }

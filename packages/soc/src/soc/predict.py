@@ -7,7 +7,7 @@ tracks = predictor.segment(frames, ["the brown dog", "a dog turning"])  # frames
 tracks[0].mask(7)  # bool [H, W]
 """
 
-from rvos_layers.inference.model_factory import ModelPredictor, ModelProgram
+from rvos_layers.inference.model_factory import ModelFactory, ModelPredictor
 
 from soc.bundled import BUNDLED
 from soc.checkpoint import published_table
@@ -15,16 +15,16 @@ from soc.config import CONFIGS
 from soc.model import SOC
 from soc.preprocess import RESIZE
 
-SENTENCES_AT_ONCE = 8
+EXPRESSIONS_AT_ONCE = 8
 
 
 class SOCPredictor(ModelPredictor):
     """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
 
-    program = ModelProgram(
+    factory = ModelFactory(
         name="soc", configs=CONFIGS, build=SOC, table=published_table, resize=RESIZE, bundled=BUNDLED
     )
 
-    def sentences_at_once(self, frames: int) -> int:
-        """A fixed number: SOC gives up its encoder's memory as it goes, what it keeps of a frame is small."""
-        return SENTENCES_AT_ONCE
+    def expressions_at_once(self, frames: int) -> int:
+        """A fixed number: SOC drops the encoder's memory as it goes, and what it keeps of a frame is small."""
+        return EXPRESSIONS_AT_ONCE

@@ -10,7 +10,7 @@ from rvos_layers.encoders.config import PAD
 from rvos_layers.encoders.text import TextFeatures
 from rvos_layers.encoders.tokenizer import Tokens
 from rvos_layers.encoders.video_features import VideoFeatures
-from rvos_layers.grounded.masks import GroundedFindings
+from rvos_layers.grounded.masks import GroundedOutputs
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from rvos_layers.inference.preprocess import normalise
 from rvos_layers.inference.query_masks import ChosenQuery, choose_query, full_size_logits
@@ -22,7 +22,7 @@ EXACT = 0.0
 PROBABILITY = rounding(1, NETWORK)
 SHOWN = 8  # channels kept of most intermediate maps; the manifest's notes describe all of this
 # What a model adds to the comparison of a sentence: (stage name, tensor) in the order of the data flow.
-OwnStages = Callable[[VideoFeatures, TextFeatures, DecodedQueries, GroundedFindings], Iterable[tuple[str, Tensor]]]
+OwnStages = Callable[[VideoFeatures, TextFeatures, DecodedQueries, GroundedOutputs], Iterable[tuple[str, Tensor]]]
 
 
 def compare_inference(loaded: LoadedCase, own_stages: OwnStages) -> StageReport:
@@ -59,8 +59,8 @@ def _compare_clip(loaded: LoadedCase, own_stages: OwnStages, report: StageReport
     for i, tokens in enumerate(sentences):
         _compare_sentence(loaded, own_stages, report, i, tokens, video)
     text = model.encode_text(padded_tokens(sentences))
-    found = model.find(video, text)
-    masks = model.draw(video, text, found)
+    found = model.decode(video, text)
+    masks = model.predict_masks(video, text, found)
     for i in range(count):
         _compare_outputs(case, f"out.{i}.", found, masks, i, report, " of a batch")
 
@@ -86,7 +86,7 @@ def _compare_sentence(
     report.add(middle + "text_word", text.words[0], expected[middle + "text_word"])
     report.add(middle + "text_sentence", text.sentence[0], expected[middle + "text_sentence"])
     for level, pixels in enumerate(video.levels):
-        fused = _thin(model.queries.fused(pixels[:1], text)[0], 0).flatten(1).T
+        fused = _thin(model.queries.fuse_words(pixels[:1], text)[0], 0).flatten(1).T
         report.add(f"{middle}fused.{level}", fused, expected[f"{middle}fused.{level}"])
 
     found, decoded = _found(model, video, text)
@@ -103,7 +103,7 @@ def _compare_sentence(
     parameters = model.masks.controller(found.states)[0, ..., :64]
     report.add(middle + "controller", parameters, expected[middle + "controller"])
 
-    masks = model.draw(video, text, found)
+    masks = model.predict_masks(video, text, found)
     _compare_outputs(case, f"out.{i}.", found, masks, 0, report)
     before_last = decoded.references[-2].unflatten(0, (1, -1))[..., :2]
     report.add(f"out.{i}.reference_points", before_last, expected[f"out.{i}.reference_points"])
@@ -111,7 +111,7 @@ def _compare_sentence(
 
 
 def _compare_outputs(
-    case: GoldenCase, prefix: str, found: GroundedFindings, masks: Tensor, row: int, report: StageReport, how: str = ""
+    case: GoldenCase, prefix: str, found: GroundedOutputs, masks: Tensor, row: int, report: StageReport, how: str = ""
 ) -> None:
     expected = case.arrays
     report.add(f"{prefix}pred_logits{how}", found.logits[row, None], expected[prefix + "pred_logits"])
@@ -124,15 +124,15 @@ def _compare_chosen(
     prefix: str,
     video: VideoFeatures,
     text: TextFeatures,
-    found: GroundedFindings,
+    found: GroundedOutputs,
     model: GroundedSegmenter,
     report: StageReport,
 ) -> None:
     expected = {name.removeprefix(prefix): case.arrays[name] for name in case.names(prefix)}
     chosen: ChosenQuery = choose_query(found.logits[0])
-    kept = found.keep(torch.tensor([chosen.query]))
+    kept = found.select(torch.tensor([chosen.query]))
     height, width = case.arrays["in.origin_size"].tolist()
-    logits = full_size_logits(model.draw(video, text, kept)[0, :, 0], (height, width))
+    logits = full_size_logits(model.predict_masks(video, text, kept)[0, :, 0], (height, width))
     near = rounding(case.arrays[prefix.replace("post.", "out.") + "pred_masks"], NETWORK)  # also where a mean is small
     binary = np.unpackbits(expected["mask_bits"], count=logits.numel()).astype(bool).reshape(logits.shape)
     certain = logits.abs().numpy() > near  # what is nearer to 0 may fall on either side
@@ -153,7 +153,7 @@ def _compare_batch(loaded: LoadedCase, report: StageReport) -> None:
     video = model.encode_video(torch.cat([_clip(case, f"in.{i}.frames_u8") for i in range(count)]))
     text = model.encode_text(padded_tokens([sentence(case, f"in.{i}.input_ids") for i in range(count)]))
     found, decoded = _found(model, video, text)
-    masks = model.draw(video, text, found)
+    masks = model.predict_masks(video, text, found)
     report.add("out.pred_logits", found.logits, case.arrays["out.pred_logits"])
     report.add("out.pred_boxes", found.boxes, case.arrays["out.pred_boxes"])
     report.add("out.pred_masks", masks, case.arrays["out.pred_masks"])
@@ -163,7 +163,7 @@ def _compare_batch(loaded: LoadedCase, report: StageReport) -> None:
 
 def _found(
     model: GroundedSegmenter, video: VideoFeatures, text: TextFeatures
-) -> tuple[GroundedFindings, DecodedQueries]:
+) -> tuple[GroundedOutputs, DecodedQueries]:
     """What the model finds, and what its decoder gave on the way."""
     decodings: list[DecodedQueries] = []
 
@@ -171,7 +171,7 @@ def _found(
         decodings.append(decoded)
 
     watch = model.queries.register_forward_hook(keep)
-    found = model.find(video, text)
+    found = model.decode(video, text)
     watch.remove()
     return found, decodings[0]
 

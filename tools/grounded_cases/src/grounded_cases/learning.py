@@ -10,7 +10,7 @@ import typer
 from mask_interchange import MaskRun
 from rvos_layers.encoders.config import PAD
 from rvos_layers.encoders.tokenizer import Tokens
-from rvos_layers.grounded.masks import CrossModalDecoder
+from rvos_layers.grounded.masks import CrossModalFPN
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from rvos_layers.inference.model_factory import ModelPredictor
 from rvos_synthetic.dataset import write_dataset
@@ -47,7 +47,7 @@ class TrainingContract:
     def model(self) -> GroundedSegmenter:
         """A tiny network in training mode, without dropout, in which no parameter is neutral."""
         torch.manual_seed(0)
-        model = self.kind.program.build(self.kind.program.configs["tiny"])
+        model = self.kind.factory.build(self.kind.factory.configs["tiny"])
         assert isinstance(model, GroundedSegmenter)
         without_dropout(model)
         for parameter in model.parameters():
@@ -74,7 +74,7 @@ class TrainingContract:
     def test_the_command_knows_every_recipe_and_configuration(self) -> None:
         result = invoke(self.train, "--help")
         assert result.exit_code == 0
-        assert "|".join(self.kind.program.configs) in "".join(result.output.split()).replace("│", "")
+        assert "|".join(self.kind.factory.configs) in "".join(result.output.split()).replace("│", "")
 
     def test_every_parameter_learns(self, model: GroundedSegmenter) -> None:
         """All but those that are frozen; a parameter without gradient would stop training on several processes."""
@@ -95,8 +95,8 @@ class TrainingContract:
     def test_masks_of_all_layers_are_drawn_on_features_made_once(
         self, model: GroundedSegmenter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        decode, runs = CrossModalDecoder.forward, []
-        monkeypatch.setattr(CrossModalDecoder, "forward", lambda *given: runs.append(1) or decode(*given))
+        decode, runs = CrossModalFPN.forward, []
+        monkeypatch.setattr(CrossModalFPN, "forward", lambda *given: runs.append(1) or decode(*given))
         losses(model, batch(2)).total.backward()
         assert len(runs) == 1
 
@@ -104,10 +104,12 @@ class TrainingContract:
         given = batch(1)
         with torch.no_grad():
             video, text = model.encode_video(given.frames), model.encode_text(given.tokens)
-            for found in model.find_by_layer(video, text):
+            for found in model.decode_layers(video, text):
                 features = model.masks.features(video, text, found.memory)
-                expected = model.draw(video, text, found)
-                torch.testing.assert_close(model.masks.draw_on(features, video, found), expected, rtol=0, atol=1e-4)
+                expected = model.predict_masks(video, text, found)
+                torch.testing.assert_close(
+                    model.masks.masks_from_features(features, video, found), expected, rtol=0, atol=1e-4
+                )
 
     def test_clips_of_a_batch_keep_apart(self, model: GroundedSegmenter) -> None:
         """Answers to two clips together are those to each alone, as long as none is padded."""
@@ -130,8 +132,8 @@ class TrainingContract:
             model.faithful = False
             evaluated = model.eval().encode_video(frames, padded).grids
         for ours, published, evaluation in zip(clean, faithful, evaluated, strict=True):
-            assert ours.padding is not None
-            hidden = ours.padding[:, None].expand_as(ours.position)
+            assert ours.padding_mask is not None
+            hidden = ours.padding_mask[:, None].expand_as(ours.position)
             assert not ours.position[hidden].any()
             assert torch.equal(ours.position[~hidden], published.position[~hidden])
             assert torch.equal(published.position, evaluation.position)

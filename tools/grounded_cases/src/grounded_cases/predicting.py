@@ -60,28 +60,30 @@ class PredictorContract:
         self, predictor: ModelPredictor, frames: Frames, held: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         expected = predictor.segment(frames, SENTENCES)
-        monkeypatch.setattr(rvos_layers.inference.predictor, "QUESTIONS_HELD", held)
+        monkeypatch.setattr(rvos_layers.inference.predictor, "PAIRS_HELD", held)
         for one, other in zip(predictor.segment(iter(frames), SENTENCES), expected, strict=True):
             agree(one, other)
 
-    def test_the_video_is_encoded_once_and_only_chosen_queries_are_drawn(
+    def test_the_video_is_encoded_once_and_only_masks_of_chosen_queries_are_computed(
         self, predictor: ModelPredictor, frames: Frames, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        model, encoded, drawn = network(predictor), [], []
-        encode, draw = model.encode_video, model.draw
+        model, encoded, shapes = network(predictor), [], []
+        encode, predict_masks = model.encode_video, model.predict_masks
         monkeypatch.setattr(model, "encode_video", lambda clip: encoded.append(clip.shape) or encode(clip))
         monkeypatch.setattr(
-            model, "draw", lambda v, t, found: drawn.append(found.states.shape[:3]) or draw(v, t, found)
+            model,
+            "predict_masks",
+            lambda v, t, outputs: shapes.append(outputs.states.shape[:3]) or predict_masks(v, t, outputs),
         )
         predictor.segment(frames, SENTENCES)
         assert encoded == [(1, 4, 3, 64, 92)]
-        assert sum(sentences for sentences, _, _ in drawn) == len(SENTENCES)
-        assert {shape[1:] for shape in drawn} == {(4, 1)}
+        assert sum(sentences for sentences, _, _ in shapes) == len(SENTENCES)
+        assert {shape[1:] for shape in shapes} == {(4, 1)}
 
     def test_the_command_knows_every_configuration(self) -> None:
         result = CliRunner().invoke(self.command, ["--help"])
         assert result.exit_code == 0
-        assert "|".join(self.kind.program.configs) in result.output
+        assert "|".join(self.kind.factory.configs) in result.output
 
     @pytest.mark.skipif(not DATA, reason="RVOS_DATA does not name the folder of test data")
     def test_real_frames_end_to_end(self, tmp_path: Path) -> None:

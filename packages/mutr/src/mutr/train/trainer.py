@@ -6,7 +6,7 @@ from rvos_training.command.training_app import training_app
 from mutr.predict import MUTRPredictor
 from mutr.train.configs import RECIPES
 
-FACTORY = grounded_program(MUTRPredictor.program, RECIPES)
+FACTORY = grounded_program(MUTRPredictor.factory, RECIPES)
 
 app = training_app(
     "mutr-train",

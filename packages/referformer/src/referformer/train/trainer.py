@@ -6,7 +6,7 @@ from rvos_training.command.training_app import training_app
 from referformer.predict import ReferFormerPredictor
 from referformer.train.configs import RECIPES
 
-FACTORY = grounded_program(ReferFormerPredictor.program, RECIPES)
+FACTORY = grounded_program(ReferFormerPredictor.factory, RECIPES)
 
 app = training_app(
     "referformer-train",

@@ -1,1 +1,1 @@
-"""Layers that several models build on, in figures and out of them."""
+"""Blocks that several models are built from."""

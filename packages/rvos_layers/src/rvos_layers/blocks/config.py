@@ -1,4 +1,4 @@
-"""Sizes of the blocks. Importable without torch, as every `config` of this package."""
+"""Sizes of the blocks."""
 
 from dataclasses import dataclass
 
@@ -8,28 +8,28 @@ class DeformableConfig:
     """Sizes of a deformable transformer.
 
     Attributes:
-        channels: token width.
-        heads: attention heads, of the deformable and of the ordinary attention.
-        encoder_layers, decoder_layers: how many.
-        feedforward: hidden width of the feed-forward layers.
+        hidden_size: width of a token.
+        num_heads: attention heads, of the deformable and of the ordinary attention.
+        encoder_layers, decoder_layers: number of layers.
+        feedforward_dim: inner width of the feed-forward layers.
         levels: feature levels.
         encoder_points, decoder_points: sampling points per head and level.
         dropout: probability, in training.
     """
 
-    channels: int = 256
-    heads: int = 8
+    hidden_size: int = 256
+    num_heads: int = 8
     encoder_layers: int = 4
     decoder_layers: int = 4
-    feedforward: int = 2048
+    feedforward_dim: int = 2048
     levels: int = 4
     encoder_points: int = 4
     decoder_points: int = 4
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.channels % self.heads:
-            raise ValueError(f"channels ({self.channels}) must be a multiple of heads ({self.heads})")
+        if self.hidden_size % self.num_heads:
+            raise ValueError(f"hidden_size ({self.hidden_size}) must be a multiple of num_heads ({self.num_heads})")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,15 +37,16 @@ class FrameQueryConfig:
     """Sizes of a frame query transformer.
 
     Attributes:
-        channels, heads, feedforward: of every layer.
-        encoder_layers, decoder_layers: how many.
-        window: frames that exchange directly; None for all. Even, as every second layer shifts by half of it.
+        hidden_size, num_heads, feedforward_dim: of every layer.
+        encoder_layers, decoder_layers: number of layers.
+        window: frames that attend to each other directly; None for all. Even, because every second layer shifts the
+            windows by half their length.
         dropout: probability, in training.
     """
 
-    channels: int
-    heads: int = 8
-    feedforward: int = 2048
+    hidden_size: int
+    num_heads: int = 8
+    feedforward_dim: int = 2048
     encoder_layers: int = 3
     decoder_layers: int = 3
     window: int | None = None

@@ -1,10 +1,10 @@
 """Deformable encoder and decoder with box refinement.
 
 Source: `models/deformable_transformer.py` of ReferFormer, MUTR and SOC (equal in all three), after Deformable-DETR (Zhu
-et al., 2021). Everything here treats images independently: a caller may run any number of them at once.
+et al., 2021). Everything here treats images independently, so a caller may run any number of them at once.
 
-Shapes below: N images (frames times expressions), L levels, S tokens of all levels together (row-major, level after
-level), Q queries, C channels.
+Shapes: N images (frames times expressions), L levels, S tokens of all levels together (row-major, level after level),
+Q queries, C channels.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ class FlatPyramid:
 
     Attributes:
         tokens: [N, S, C].
-        positions: [N or 1, S, C] position codes with the level embedding.
+        positions: [N or 1, S, C] position encodings plus level embeddings.
         shapes: (height, width) of each level.
-        valid_ratios: [N or 1, L, 2] part of each level's width and height that is not padding.
+        valid_ratios: [N or 1, L, 2] fractions of each level's width and height that are not padding.
         padding_mask: bool[N, S], True where padded; None when nothing is.
     """
 
@@ -50,11 +50,11 @@ class FlatPyramid:
 
 @dataclass(frozen=True, slots=True)
 class DecodedQueries:
-    """What the transformer yields.
+    """Output of the transformer.
 
     Attributes:
         states: [layers, N, Q, C], the queries after each decoder layer.
-        initial_reference: [N, Q, 2], centres the first layer starts from.
+        initial_reference: [N, Q, 2], centres that the first layer starts from.
         references: [layers, N, Q, 4], boxes after each layer, detached.
         memory: encoder output as maps [N, C, h, w], one for each level.
     """
@@ -64,13 +64,13 @@ class DecodedQueries:
     references: Tensor
     memory: list[Tensor]
 
-    def reference_into(self, layer: int) -> Tensor:
-        """The reference that entered a layer, to which its box head's output is added."""
+    def reference_before(self, layer: int) -> Tensor:
+        """Input reference of a layer; the output of the layer's box head is added to it."""
         return self.references[layer - 1] if layer else self.initial_reference
 
     @classmethod
-    def join(cls, parts: Sequence["DecodedQueries"]) -> Self:
-        """The result for all images, from results for consecutive groups of them."""
+    def cat(cls, parts: Sequence["DecodedQueries"]) -> Self:
+        """Concatenate the results of consecutive chunks of images."""
         return cls(
             torch.cat([part.states for part in parts], dim=1),
             torch.cat([part.initial_reference for part in parts]),
@@ -84,14 +84,14 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: DeformableConfig) -> None:
         super().__init__()
-        self.attention = MSDeformAttn(config.channels, config.levels, config.heads, config.encoder_points)
+        self.attention = MSDeformAttn(config.hidden_size, config.levels, config.num_heads, config.encoder_points)
         self.dropout = nn.Dropout(config.dropout)
-        self.norm = nn.LayerNorm(config.channels)
-        self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.feedforward = FeedForward(config.hidden_size, config.feedforward_dim, config.dropout)
 
-    def forward(self, x: Tensor, pyramid: FlatPyramid, grid: Tensor) -> Tensor:
-        """Map tokens [N, S, C] to tokens, each looking around its own place in `grid` [N, S, L, 2]."""
-        attended = self.attention(x + pyramid.positions, grid, x, pyramid.shapes, pyramid.padding_mask)
+    def forward(self, x: Tensor, pyramid: FlatPyramid, reference_points: Tensor) -> Tensor:
+        """Map tokens [N, S, C] to tokens; each attends around its own point of `reference_points` [N, S, L, 2]."""
+        attended = self.attention(x + pyramid.positions, reference_points, x, pyramid.shapes, pyramid.padding_mask)
         return self.feedforward(self.norm(x + self.dropout(attended)))
 
 
@@ -100,14 +100,14 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: DeformableConfig) -> None:
         super().__init__()
-        self.self_attention = AttentionLayer(config.channels, config.heads, config.dropout)
-        self.cross_attention = MSDeformAttn(config.channels, config.levels, config.heads, config.decoder_points)
+        self.self_attention = AttentionLayer(config.hidden_size, config.num_heads, config.dropout)
+        self.cross_attention = MSDeformAttn(config.hidden_size, config.levels, config.num_heads, config.decoder_points)
         self.dropout = nn.Dropout(config.dropout)
-        self.norm = nn.LayerNorm(config.channels)
-        self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.feedforward = FeedForward(config.hidden_size, config.feedforward_dim, config.dropout)
 
     def forward(self, x: Tensor, position: Tensor, reference: Tensor, memory: Tensor, pyramid: FlatPyramid) -> Tensor:
-        """Map queries [N, Q, C] to queries; `reference` [N, Q, L, 2 or 4] as seen by each level."""
+        """Map queries [N, Q, C] to queries; `reference` [N, Q, L, 2 or 4] in the coordinates of each level."""
         x = self.self_attention(x, position=position)
         attended = self.cross_attention(x + position, reference, memory, pyramid.shapes, pyramid.padding_mask)
         return self.feedforward(self.norm(x + self.dropout(attended)))
@@ -118,10 +118,10 @@ class DeformableTransformer(nn.Module):
 
     def __init__(self, config: DeformableConfig) -> None:
         super().__init__()
-        self.level_embed = nn.Parameter(torch.empty(config.levels, config.channels))
+        self.level_embed = nn.Parameter(torch.empty(config.levels, config.hidden_size))
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
-        self.reference_points = nn.Linear(config.channels, 2)
+        self.reference_points = nn.Linear(config.hidden_size, 2)
         self._initialise()
 
     def forward(
@@ -131,31 +131,31 @@ class DeformableTransformer(nn.Module):
         padding_masks: Sequence[Tensor] | None,
         *,
         query_position: Tensor,
-        content: Tensor | None,
+        query_init: Tensor | None,
         box_heads: Sequence[nn.Module],
     ) -> DecodedQueries:
         """Encode and decode.
 
         Args:
             levels: [N, C, h, w] each.
-            positions: position codes, [N or 1, C, h, w] each.
+            positions: position encodings, [N or 1, C, h, w] each.
             padding_masks: bool[N, h, w] each, True where padded; None when nothing is.
             query_position: [Q, C], the same for every image.
-            content: [N, Q, C] the decoder starts from; None for zeros.
-            box_heads: one for each decoder layer, [..., C] to [..., 4]; it refines the reference.
+            query_init: initial queries [N, Q, C]; None for zeros.
+            box_heads: one for each decoder layer, [..., C] to [..., 4]; they refine the references.
         """
         pyramid = self.flatten(levels, positions, padding_masks)
         memory = self.encode(pyramid)
-        return self.decode(pyramid, memory, query_position, content, box_heads)
+        return self.decode(pyramid, memory, query_position, query_init, box_heads)
 
     def flatten(
         self, levels: Sequence[Tensor], positions: Sequence[Tensor], padding_masks: Sequence[Tensor] | None
     ) -> FlatPyramid:
-        """Join levels into token sequences; arguments as in `forward`."""
+        """Concatenate levels to token sequences; arguments as in `forward`."""
         shapes = tuple((level.shape[2], level.shape[3]) for level in levels)
-        codes = [
-            code.flatten(2).transpose(1, 2) + embedding
-            for code, embedding in zip(positions, self.level_embed, strict=True)
+        encodings = [
+            encoding.flatten(2).transpose(1, 2) + embedding
+            for encoding, embedding in zip(positions, self.level_embed, strict=True)
         ]
         if padding_masks is None:
             mask, ratios = None, levels[0].new_ones(1, len(shapes), 2)
@@ -163,14 +163,14 @@ class DeformableTransformer(nn.Module):
             mask = torch.cat([mask.flatten(1) for mask in padding_masks], dim=1)
             ratios = torch.stack([valid_ratio(mask) for mask in padding_masks], dim=1)
         tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
-        return FlatPyramid(tokens, torch.cat(codes, dim=1), shapes, ratios, mask)
+        return FlatPyramid(tokens, torch.cat(encodings, dim=1), shapes, ratios, mask)
 
     def encode(self, pyramid: FlatPyramid) -> Tensor:
         """Encoder output, tokens [N, S, C]."""
-        grid = cell_centres(pyramid.shapes, pyramid.valid_ratios).expand(len(pyramid.tokens), -1, -1, -1)
+        points = encoder_reference_points(pyramid.shapes, pyramid.valid_ratios).expand(len(pyramid.tokens), -1, -1, -1)
         x = pyramid.tokens
         for layer in self.encoder:
-            x = layer(x, pyramid, grid)
+            x = layer(x, pyramid, points)
         return x
 
     def decode(
@@ -178,17 +178,16 @@ class DeformableTransformer(nn.Module):
         pyramid: FlatPyramid,
         memory: Tensor,
         query_position: Tensor,
-        content: Tensor | None,
+        query_init: Tensor | None,
         box_heads: Sequence[nn.Module],
     ) -> DecodedQueries:
         """Decode queries from encoder output `memory` [N, S, C]; other arguments as in `forward`."""
-        x = memory.new_zeros(len(memory), *query_position.shape) if content is None else content
+        x = memory.new_zeros(len(memory), *query_position.shape) if query_init is None else query_init
         initial = self.reference_points(query_position).sigmoid().expand(len(memory), -1, -1)
         reference, states, references = initial, [], []
         for layer, box_head in zip(self.decoder, box_heads, strict=True):
             ratios = pyramid.valid_ratios.repeat(1, 1, reference.shape[-1] // 2)  # (x, y) or (x, y, x, y)
-            seen_by_levels = reference[:, :, None] * ratios[:, None]
-            x = layer(x, query_position, seen_by_levels, memory, pyramid)
+            x = layer(x, query_position, reference[:, :, None] * ratios[:, None], memory, pyramid)
             reference = refine(reference, box_head(x)).detach()
             states.append(x)
             references.append(reference)
@@ -197,16 +196,16 @@ class DeformableTransformer(nn.Module):
     def _initialise(self) -> None:
         nn.init.normal_(self.level_embed)
         for name, parameter in self.named_parameters():
-            of_sampling = "sampling_offsets" in name or "attention_weights" in name  # MSDeformAttn sets these
-            if parameter.ndim > 1 and name != "level_embed" and not of_sampling:
+            by_msda = "sampling_offsets" in name or "attention_weights" in name  # MSDeformAttn initialises these
+            if parameter.ndim > 1 and name != "level_embed" and not by_msda:
                 nn.init.xavier_uniform_(parameter)
         nn.init.zeros_(self.reference_points.bias)
 
 
-def cell_centres(shapes: Shapes, valid_ratios: Tensor) -> Tensor:
-    """Place of every token in every level's coordinates.
+def encoder_reference_points(shapes: Shapes, valid_ratios: Tensor) -> Tensor:
+    """Position of every token in every level's coordinates.
 
-    A token's place is a fraction of the unpadded image; each level then sees it as a fraction of its padded map.
+    A position is a fraction of the unpadded image; times a level's valid ratio it is a fraction of its padded map.
 
     Args:
         shapes: (height, width) of the levels.
@@ -215,14 +214,14 @@ def cell_centres(shapes: Shapes, valid_ratios: Tensor) -> Tensor:
     Returns:
         [N, S, L, 2] as (x, y).
     """
-    places = []
+    points = []
     for level, (height, width) in enumerate(shapes):
         ratio = valid_ratios[:, level, None]
         y = (torch.arange(height, device=ratio.device, dtype=ratio.dtype) + 0.5) / (ratio[..., 1] * height)
         x = (torch.arange(width, device=ratio.device, dtype=ratio.dtype) + 0.5) / (ratio[..., 0] * width)
         grid = torch.stack((x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)), dim=-1)
-        places.append(grid.flatten(1, 2))
-    return torch.cat(places, dim=1)[:, :, None] * valid_ratios[:, None]
+        points.append(grid.flatten(1, 2))
+    return torch.cat(points, dim=1)[:, :, None] * valid_ratios[:, None]
 
 
 def valid_ratio(padding_mask: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Masks drawn by tiny convolutions whose weights a query supplies (CondInst, Tian et al., 2020).
+"""Masks by small convolutions whose parameters each query supplies (CondInst, Tian et al., 2020).
 
 Equal in ReferFormer, MUTR and SOC: 1x1 convolutions over mask features and the offset of every pixel from the query's
-reference centre, ReLU between them, one channel out. The centre is in pixels of the network input without its padding
-and the offset is not normalised.
+reference centre, ReLU between them, one channel out. The centre is in pixels of the network input without its padding.
+The offset is not normalised.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ COORDINATES = 2  # relative x, relative y
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DynamicMaskHead:
-    """A query's convolutions: how its parameters are laid out and applied. It has no weights of its own.
+    """Applies a query's own convolutions. It has no parameters itself.
 
     Attributes:
         feature_channels: width of the mask features.
@@ -37,29 +37,31 @@ class DynamicMaskHead:
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """(out, in) channels of each convolution."""
+        """(output, input) channels of each convolution."""
         hidden = [self.hidden_channels] * (self.layers - 1)
-        return [(wide, narrow) for narrow, wide in pairwise((self.feature_channels + COORDINATES, *hidden, 1))]
+        widths = (self.feature_channels + COORDINATES, *hidden, 1)
+        return [(outputs, inputs) for inputs, outputs in pairwise(widths)]
 
     @property
     def parameter_count(self) -> int:
         """How many numbers a query supplies."""
-        return sum(wide * narrow + wide for wide, narrow in self.shapes)
+        return sum(outputs * inputs + outputs for outputs, inputs in self.shapes)
 
     def __call__(
-        self, features: Tensor, parameters: Tensor, centres: Tensor, made_by: nn.Conv2d | None = None
+        self, features: Tensor, parameters: Tensor, centres: Tensor, feature_conv: nn.Conv2d | None = None
     ) -> Tensor:
-        """Draw the masks of some queries.
+        """Compute the masks of some queries.
 
-        The first convolution is a sum over features, which queries share, and over offsets: features are never repeated
-        for each query.
+        The first convolution is a sum over features, which all queries share, and over offsets. Features are therefore
+        never repeated for each query.
 
         Args:
             features: [N, feature_channels, h, w].
-            parameters: [N, Q, parameter_count], all weights (row-major, out by in), then all biases.
+            parameters: [N, Q, parameter_count], all weights (row-major, output by input), then all biases.
             centres: [N, Q, 2] reference centres (x, y) in pixels of the network input.
-            made_by: `features` are only the input of this convolution, whose output is meant. A query's first
-                convolution is joined with it, so that a few channels are computed in place of all.
+            feature_conv: the convolution that makes the mask features; `features` are then its input. It is merged into
+                each query's first convolution, so that only `hidden_channels` maps are computed, not
+                `feature_channels`.
 
         Returns:
             mask logits [N, Q, h, w].
@@ -67,10 +69,10 @@ class DynamicMaskHead:
         weights, biases = self.split(parameters)
         of_features, of_offsets = weights[0].split([self.feature_channels, COORDINATES], dim=3)
         offsets = centres[..., None, None] - self.cell_centres(features)  # [N, Q, 2, h, w]
-        if made_by is None:
+        if feature_conv is None:
             x = torch.einsum("nqof,nfhw->nqohw", of_features, features)
         else:
-            x = _joined(features, of_features, made_by)
+            x = _merged_convolution(features, of_features, feature_conv)
         x += torch.einsum("nqoc,nqchw->nqohw", of_offsets, offsets)
         x += biases[0][..., None, None]
         for weight, bias in zip(weights[1:], biases[1:], strict=True):
@@ -78,8 +80,8 @@ class DynamicMaskHead:
         return x.squeeze(2)
 
     def split(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights [N, Q, out, in] and biases [N, Q, out] of each convolution."""
-        sizes = [wide * narrow for wide, narrow in self.shapes] + [wide for wide, _ in self.shapes]
+        """Weights [N, Q, output, input] and biases [N, Q, output] of each convolution."""
+        sizes = [outputs * inputs for outputs, inputs in self.shapes] + [outputs for outputs, _ in self.shapes]
         parts = parameters.split(sizes, dim=-1)
         weights = [part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes, strict=False)]
         return weights, list(parts[self.layers :])
@@ -93,10 +95,10 @@ class DynamicMaskHead:
         return torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
 
 
-def _joined(x: Tensor, weights: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """Apply `convolution` to [N, C, h, w], then 1x1 convolutions [N, Q, out, F] to its F channels: [N, Q, out, h, w].
+def _merged_convolution(x: Tensor, weights: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """`convolution` on [N, C, h, w], then 1x1 convolutions [N, Q, out, F] on its F channels: [N, Q, out, h, w].
 
-    Both are linear, so each query's are multiplied out first. Padding is the same as for the convolution alone.
+    Both are linear, so their kernels are multiplied first. Padding works as in the convolution alone.
     """
     assert convolution.bias is not None
     kernels = torch.einsum("nqof,fcij->nqocij", weights, convolution.weight)

@@ -1,6 +1,6 @@
-"""What reads a query: class head, box head, and the controller that makes its mask; and what they make of it.
+"""Heads that read a query: class head, box head and mask controller, and `QueryOutputs`, what they say.
 
-Boxes are (cx, cy, w, h), or only (cx, cy), in fractions of the padded image.
+The heads are initialised as published. Boxes are (cx, cy, w, h), or only (cx, cy), in fractions of the padded frame.
 """
 
 from dataclasses import dataclass, replace
@@ -10,20 +10,20 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-CLASS_PRIOR = -4.595  # a probability of 0.01: few queries are on the object
-BOX_PRIOR = -2.0  # a width and height of 0.12
+CLASS_PRIOR = -4.595  # logit of 0.01: few queries are on the object
+BOX_PRIOR = -2.0  # logit of a width and height of 0.12
 EPSILON = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundQueries:
-    """Scored queries of E sentences in T frames, Q a frame. Models add what else they need to draw masks.
+class QueryOutputs:
+    """Scored queries of E expressions in T frames, Q a frame. Models add what else their masks need.
 
     Attributes:
-        logits: [E, T, Q, K], how surely a query is on the object.
+        logits: [E, T, Q, K], whether a query is on the object.
         boxes: [E, T, Q, 4] as (cx, cy, w, h) in fractions of the frame.
-        states: [E, T, Q, C], from which masks are drawn.
-        centres: [E, T, Q, 2], to which masks are relative, in fractions of the frame.
+        states: [E, T, Q, C], the queries; masks are made from them.
+        centres: [E, T, Q, 2] as (x, y) in fractions of the frame; masks are relative to them.
     """
 
     logits: Tensor
@@ -31,19 +31,26 @@ class FoundQueries:
     states: Tensor
     centres: Tensor
 
-    def keep(self, queries: Tensor) -> Self:
-        """Only some queries of each sentence: one, int64[E], or n, int64[E, n]."""
+    def select(self, queries: Tensor) -> Self:
+        """Only some queries of each expression: one, int64[E], or n, int64[E, n]."""
         queries = queries[:, None] if queries.ndim == 1 else queries
-        each = torch.arange(len(queries), device=queries.device)[:, None, None]
+        expressions = torch.arange(len(queries), device=queries.device)[:, None, None]
         frames = torch.arange(self.logits.shape[1], device=queries.device)[:, None]
-        kept = {
-            name: getattr(self, name)[each, frames, queries[:, None]]
+        selected = {
+            name: getattr(self, name)[expressions, frames, queries[:, None]]
             for name in ("logits", "boxes", "states", "centres")
         }
-        return replace(self, **kept)
+        return replace(self, **selected)
 
-    def by_question(self, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        """States [E*T, Q, C] and centres [E*T, Q, 2] in pixels, for clips of `sizes` [1 or E, 2] as (width, height)."""
+    def mask_inputs(self, sizes: Tensor) -> tuple[Tensor, Tensor]:
+        """Input of a mask head, one row for each pair of frame and expression.
+
+        Args:
+            sizes: [1 or E, 2] as (width, height) of the clips, in pixels.
+
+        Returns:
+            states [E*T, Q, C], and centres [E*T, Q, 2] in pixels.
+        """
         return self.states.flatten(0, 1), (self.centres * sizes[:, None, None]).flatten(0, 1)
 
 
@@ -56,33 +63,36 @@ class MLP(nn.Module):
 
     def __init__(self, *widths: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(narrow, wide) for narrow, wide in pairwise(widths))
+        self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in pairwise(widths))
 
     @property
     def last(self) -> nn.Linear:
-        """The output layer, which models initialise in ways of their own."""
+        """The output layer."""
         layer = self.layers[-1]
         assert isinstance(layer, nn.Linear)
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., widths[0]]` to `[..., widths[-1]]`."""
-        *hidden, last = self.layers
-        for layer in hidden:
+        *inner, last = self.layers
+        for layer in inner:
             x = layer(x).relu()
         return last(x)
 
 
-def class_head(channels: int, classes: int) -> nn.Linear:
-    """Logits of a query, low at first."""
-    head = nn.Linear(channels, classes)
+def class_head(hidden_size: int, classes: int) -> nn.Linear:
+    """Maps a query to its class logits, which are low before training."""
+    head = nn.Linear(hidden_size, classes)
     nn.init.constant_(head.bias, CLASS_PRIOR)
     return head
 
 
-def box_head(channels: int, layer: int) -> MLP:
-    """How a query moves its reference: at first not at all; that of the first layer starts from small boxes."""
-    head = MLP(channels, channels, channels, 4)
+def box_head(hidden_size: int, layer: int) -> MLP:
+    """Maps a query to the change of its reference box (see `refine`).
+
+    Before training it changes nothing; the head of the first layer makes small boxes.
+    """
+    head = MLP(hidden_size, hidden_size, hidden_size, 4)
     nn.init.zeros_(head.last.weight)
     nn.init.zeros_(head.last.bias)
     if layer == 0:
@@ -90,9 +100,9 @@ def box_head(channels: int, layer: int) -> MLP:
     return head
 
 
-def mask_controller(channels: int, parameters: int) -> MLP:
-    """What a query supplies to a `DynamicMaskHead`."""
-    controller = MLP(channels, channels, channels, parameters)
+def mask_controller(hidden_size: int, parameter_count: int) -> MLP:
+    """Maps a query to the parameters of its `DynamicMaskHead`."""
+    controller = MLP(hidden_size, hidden_size, hidden_size, parameter_count)
     for layer in controller.layers:
         assert isinstance(layer, nn.Linear)
         nn.init.xavier_uniform_(layer.weight)
@@ -101,7 +111,7 @@ def mask_controller(channels: int, parameters: int) -> MLP:
 
 
 def inverse_sigmoid(x: Tensor) -> Tensor:
-    """Logit of probabilities; those below `EPSILON` of 0 or 1 count as that far from it."""
+    """Logit of probabilities, which are kept `EPSILON` away from 0 and 1."""
     x = x.clamp(0, 1)
     return (x.clamp(min=EPSILON) / (1 - x).clamp(min=EPSILON)).log()
 
@@ -110,14 +120,15 @@ def refine(reference: Tensor, change: Tensor) -> Tensor:
     """Move references by a box head's output.
 
     Args:
-        reference: [..., 2] centres or [..., 4] boxes, in 0..1. Centres lend the box their place only.
+        reference: [..., 2] centres or [..., 4] boxes, in 0..1. After a centre, width and height come from `change`
+            alone.
         change: [..., 4], in logit space.
 
     Returns:
         [..., 4] boxes in 0..1.
     """
     known = reference.shape[-1]
-    place = change[..., :known] + inverse_sigmoid(reference)
+    moved = change[..., :known] + inverse_sigmoid(reference)
     if known == 4:
-        return place.sigmoid()
-    return torch.cat((place, change[..., known:]), dim=-1).sigmoid()
+        return moved.sigmoid()
+    return torch.cat((moved, change[..., known:]), dim=-1).sigmoid()

@@ -1,1 +1,1 @@
-"""What is known of a video and of a sentence before the two meet."""
+"""Encoders of video and of text, before the two meet."""

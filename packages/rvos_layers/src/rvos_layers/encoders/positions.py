@@ -1,7 +1,7 @@
-"""Sine codes of word and pixel positions, counted over what is not padding.
+"""Sine encodings of word and pixel positions, counted over what is not padding.
 
-Source: `models/position_encoding.py` of ReferFormer, MUTR and SOC (equal in all three). Every code interleaves the sine
-and the cosine of one frequency; frequencies fall geometrically from 1 to 1/10000.
+Source: `models/position_encoding.py` of ReferFormer, MUTR and SOC (equal in all three). Every encoding interleaves
+the sine and the cosine of one frequency; frequencies fall geometrically from 1 to 1/10000.
 """
 
 import math
@@ -13,25 +13,25 @@ TEMPERATURE = 10000.0
 EPSILON = 1e-6
 
 
-def sine_code_1d(padding_mask: Tensor, channels: int) -> Tensor:
-    """Code of word positions.
+def sine_encoding_1d(padding_mask: Tensor, channels: int) -> Tensor:
+    """Encode word positions.
 
     Args:
         padding_mask: bool[B, L], True where a row is padded.
         channels: even.
 
     Returns:
-        float32[B, L, channels]. A row's last word stands at angle 2 pi.
+        float32[B, L, channels]. The last word of a row has the angle 2 pi.
     """
     count = (~padding_mask).cumsum(1, dtype=torch.float32)
-    return _waves(count / (count[:, -1:] + EPSILON) * (2 * math.pi), channels)
+    return _sine_cosine(count / (count[:, -1:] + EPSILON) * (2 * math.pi), channels)
 
 
-def sine_code_2d(padding_mask: Tensor, channels: int) -> Tensor:
-    """Code of pixel positions: half of the channels for the row, then half for the column.
+def sine_encoding_2d(padding_mask: Tensor, channels: int) -> Tensor:
+    """Encode pixel positions: the first half of the channels is for the row, the second for the column.
 
-    In fully padded columns and rows the divisor is `EPSILON`, hence huge angles whose sine hangs on the order of
-    float32 operations. Published checkpoints were trained with this order: keep it.
+    In fully padded columns and rows the divisor is `EPSILON`. The angles are huge there, and their sine depends on the
+    order of the float32 operations. Published checkpoints were trained with this order: keep it.
 
     Args:
         padding_mask: bool[N, h, w], True where an image is padded.
@@ -46,11 +46,11 @@ def sine_code_2d(padding_mask: Tensor, channels: int) -> Tensor:
         count = valid.cumsum(axis, dtype=torch.float32)
         last = count.narrow(axis, count.shape[axis] - 1, 1)
         angles.append((count - 0.5) / (last + EPSILON) * (2 * math.pi))
-    rows, columns = (_waves(angle, channels // 2) for angle in angles)
+    rows, columns = (_sine_cosine(angle, channels // 2) for angle in angles)
     return torch.cat((rows, columns), dim=3).permute(0, 3, 1, 2)
 
 
-def _waves(angles: Tensor, channels: int) -> Tensor:
+def _sine_cosine(angles: Tensor, channels: int) -> Tensor:
     exponents = 2 * torch.arange(channels // 2, dtype=torch.float32, device=angles.device) / channels
     phases = angles.unsqueeze(-1) / TEMPERATURE**exponents
     return torch.stack((phases.sin(), phases.cos()), dim=-1).flatten(-2)

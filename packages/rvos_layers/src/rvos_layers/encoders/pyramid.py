@@ -1,4 +1,4 @@
-"""The four feature levels that the deformable transformer reads, and their padding."""
+"""The four feature levels that the deformable transformer takes, and their padding."""
 
 from collections.abc import Sequence
 
@@ -6,28 +6,28 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from rvos_layers.checkpoint import Rename, Rule
-from rvos_layers.frame_groups import map_frames
+from rvos_layers.chunks import map_chunks
 
 NORM_GROUPS = 32
 FRAMES_AT_ONCE = 8
 
 
 class PyramidProjection(nn.Module):
-    """Backbone maps of strides 8, 16 and 32 to one width, and a fourth level of stride 64.
+    """Projects the backbone maps of strides 8, 16 and 32 to one width, and adds a level of stride 64.
 
-    The fourth level is made from the raw stride-32 map, not from its projection.
+    The level of stride 64 is made from the stride-32 map itself, not from its projection.
 
     Args:
         stage_channels: widths of the three maps.
-        channels: common width, divisible by 32.
+        hidden_size: common width, divisible by 32.
     """
 
-    def __init__(self, stage_channels: Sequence[int], channels: int) -> None:
+    def __init__(self, stage_channels: Sequence[int], hidden_size: int) -> None:
         super().__init__()
-        same_size = [nn.Conv2d(width, channels, kernel_size=1) for width in stage_channels]
-        halved = nn.Conv2d(stage_channels[-1], channels, kernel_size=3, stride=2, padding=1)
+        same_size = [nn.Conv2d(width, hidden_size, kernel_size=1) for width in stage_channels]
+        halved = nn.Conv2d(stage_channels[-1], hidden_size, kernel_size=3, stride=2, padding=1)
         self.projections = nn.ModuleList(
-            nn.Sequential(convolution, nn.GroupNorm(NORM_GROUPS, channels)) for convolution in (*same_size, halved)
+            nn.Sequential(convolution, nn.GroupNorm(NORM_GROUPS, hidden_size)) for convolution in (*same_size, halved)
         )
         for convolution in (*same_size, halved):
             nn.init.xavier_uniform_(convolution.weight)
@@ -35,15 +35,15 @@ class PyramidProjection(nn.Module):
             nn.init.zeros_(convolution.bias)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Three maps [N, C_k, h_k, w_k] to four levels [N, channels, h_k, w_k]."""
+        """Three maps [N, C_k, h_k, w_k] to four levels [N, hidden_size, h_k, w_k]."""
         return [
-            map_frames(project, x, FRAMES_AT_ONCE)
+            map_chunks(project, x, FRAMES_AT_ONCE)
             for project, x in zip(self.projections, (*maps, maps[-1]), strict=True)
         ]
 
 
 def resize_padding(padding_mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Padding of a level, by nearest sampling: bool[N, H, W] to bool[N, *size]."""
+    """Resize a padding mask to a level by nearest sampling: bool[N, H, W] to bool[N, *size]."""
     return interpolate(padding_mask[:, None].float(), size=size)[:, 0].bool()
 
 

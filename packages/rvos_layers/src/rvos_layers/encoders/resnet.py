@@ -1,4 +1,4 @@
-"""ResNet backbone with frozen batch norm: torchvision's, frame by frame."""
+"""ResNet backbone with frozen batch norm: torchvision's, applied to every frame alone."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,14 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.models.resnet import ResNet as TorchvisionResNet
 from torchvision.ops import FrozenBatchNorm2d
 
+from rvos_layers.chunks import map_chunks
 from rvos_layers.encoders.config import ResNetConfig
-from rvos_layers.frame_groups import map_frames
 
 FRAMES_AT_ONCE = 8
 
 
 class ResNet(nn.Module):
-    """Frames to feature maps at strides 4, 8, 16 and 32; no frame sees another."""
+    """Frames to feature maps at strides 4, 8, 16 and 32; frames are independent."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
@@ -23,10 +23,10 @@ class ResNet(nn.Module):
         self.stages = nn.ModuleList([network.layer1, network.layer2, network.layer3, network.layer4])
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """All stage outputs at once; see `stages_of`."""
-        return list(self.stages_of(frames))
+        """All stage outputs at once; see `iter_stages`."""
+        return list(self.iter_stages(frames))
 
-    def stages_of(self, frames: Tensor) -> Iterator[Tensor]:
+    def iter_stages(self, frames: Tensor) -> Iterator[Tensor]:
         """Yield the output of one stage after the other.
 
         Args:
@@ -35,7 +35,7 @@ class ResNet(nn.Module):
         Yields:
             [B, T, C, h, w] with h = ceil(H/4), halved and rounded up at each further stage.
         """
-        x = map_frames(self.stem, frames.flatten(0, 1), FRAMES_AT_ONCE)
+        x = map_chunks(self.stem, frames.flatten(0, 1), FRAMES_AT_ONCE)
         for stage in self.stages:
-            x = map_frames(stage, x, FRAMES_AT_ONCE)
+            x = map_chunks(stage, x, FRAMES_AT_ONCE)
             yield x.unflatten(0, frames.shape[:2])

@@ -1,6 +1,6 @@
-"""RoBERTa, and the layer that brings its words and its sentence vector to the width of the vision side.
+"""RoBERTa, and a projection of its words and its sentence vector to the width of the visual features.
 
-Shapes: B sentences, L tokens, C channels.
+Shapes: B expressions, L tokens, C channels.
 """
 
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from transformers import RobertaConfig, RobertaModel
 
 from rvos_layers.checkpoint import Constant, Rename, Rule
 from rvos_layers.encoders.config import BEGIN, END, PAD, TextConfig
-from rvos_layers.encoders.positions import sine_code_1d
+from rvos_layers.encoders.positions import sine_encoding_1d
 from rvos_layers.encoders.tokenizer import Tokens
 
-PROJECTION_EPSILON = 1e-12  # of the LayerNorm behind the projection, as published
+PROJECTION_EPSILON = 1e-12  # of the LayerNorm after the projection, as published
 
 
 @dataclass(frozen=True, slots=True)
 class TextFeatures:
-    """Encoded sentences.
+    """Encoded expressions.
 
     Attributes:
         words: [B, L, C].
-        word_positions: [B, L, C] sine codes.
-        sentence: [B, C], from RoBERTa's pooled output.
+        word_positions: [B, L, C] sine encodings.
+        sentence: [B, C], one vector for the whole expression, from RoBERTa's pooled output.
         padding_mask: bool[B, L], True where padded.
     """
 
@@ -32,26 +32,26 @@ class TextFeatures:
     sentence: Tensor
     padding_mask: Tensor
 
-    def __getitem__(self, some: slice | Tensor) -> "TextFeatures":
-        return TextFeatures(self.words[some], self.word_positions[some], self.sentence[some], self.padding_mask[some])
+    def __getitem__(self, rows: slice | Tensor) -> "TextFeatures":
+        return TextFeatures(self.words[rows], self.word_positions[rows], self.sentence[rows], self.padding_mask[rows])
 
     def __len__(self) -> int:
         return len(self.words)
 
 
 class TextEncoder(nn.Module):
-    """Tokens to `TextFeatures` of a given width."""
+    """Tokens to `TextFeatures` of width `hidden_size`."""
 
-    def __init__(self, config: TextConfig, channels: int) -> None:
+    def __init__(self, config: TextConfig, hidden_size: int) -> None:
         super().__init__()
-        self.channels = channels
+        self.hidden_size = hidden_size
         self.roberta = RobertaModel(
             RobertaConfig(
-                vocab_size=config.vocabulary,
-                hidden_size=config.hidden,
+                vocab_size=config.vocab_size,
+                hidden_size=config.hidden_size,
                 num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=config.feedforward,
+                num_attention_heads=config.num_heads,
+                intermediate_size=config.feedforward_dim,
                 max_position_embeddings=config.positions,
                 type_vocab_size=1,
                 layer_norm_eps=1e-5,
@@ -60,9 +60,9 @@ class TextEncoder(nn.Module):
                 eos_token_id=END,
             )
         )
-        self.roberta.set_attn_implementation("eager")  # as published, to the last bit; as fast on sentences
-        self.projection = nn.Linear(config.hidden, channels)
-        self.norm = nn.LayerNorm(channels, eps=PROJECTION_EPSILON)
+        self.roberta.set_attn_implementation("eager")  # equals the published one to the last bit
+        self.projection = nn.Linear(config.hidden_size, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, eps=PROJECTION_EPSILON)
         self.dropout = nn.Dropout(config.projection_dropout)
 
     def forward(self, tokens: Tokens) -> TextFeatures:
@@ -70,7 +70,7 @@ class TextEncoder(nn.Module):
         encoded = self.roberta(tokens.input_ids, attention_mask=(~tokens.padding_mask).long())
         return TextFeatures(
             words=self._project(encoded.last_hidden_state),
-            word_positions=sine_code_1d(tokens.padding_mask, self.channels),
+            word_positions=sine_encoding_1d(tokens.padding_mask, self.hidden_size),
             sentence=self._project(encoded.pooler_output),
             padding_mask=tokens.padding_mask,
         )
@@ -80,7 +80,7 @@ class TextEncoder(nn.Module):
 
 
 def text_encoder_rules(roberta: str, projection: str, norm: str, ours: str) -> list[Rule]:
-    """Rules for RoBERTa and the layer behind it; the published prefixes of both, and ours."""
+    """Rules for RoBERTa and its projection, given their published prefixes and ours."""
     position_ids = "embeddings.position_ids"  # transformers before 4.31 saved it
     return [
         Constant(f"{roberta}.{position_ids}", f"{ours}.roberta.{position_ids}"),

@@ -1,9 +1,9 @@
-"""What a model knows of a video before it reads a sentence, and which sentence is asked about which frame.
+"""What a model computes from a video alone, and the pairs of a frame and an expression that come after it.
 
-Everything visual that does not depend on the text is computed once (`VideoFeatures`) and serves every sentence
-about the video. Behind it a model works on `Questions`: one frame and one sentence each.
+Everything visual that does not depend on text is computed once (`VideoFeatures`) and serves all expressions about the
+video. After it, a model works on `FrameTextPairs`.
 
-Shapes: B clips of T frames, E sentences, C channels.
+Shapes: B clips of T frames, E expressions, n pairs, C channels.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rvos_layers.encoders.config import BackboneConfig, ResNetConfig, VideoSwinConfig
-from rvos_layers.encoders.positions import sine_code_2d
+from rvos_layers.encoders.positions import sine_encoding_2d
 from rvos_layers.encoders.pyramid import PyramidProjection, resize_padding
 from rvos_layers.encoders.resnet import ResNet
 from rvos_layers.encoders.text import TextFeatures
@@ -24,15 +24,15 @@ from rvos_layers.errors import RVOSLayersError
 
 @dataclass(frozen=True, slots=True)
 class PixelGrid:
-    """What is known about the cells of a feature map.
+    """Position and padding of the cells of a feature map.
 
     Attributes:
-        position: sine codes [1 or B*T, C, h, w].
-        padding: bool[B*T, h, w], True where padded; None when nothing is.
+        position: sine encodings [1 or B*T, C, h, w].
+        padding_mask: bool[B*T, h, w], True where padded; None when nothing is.
     """
 
     position: Tensor
-    padding: Tensor | None
+    padding_mask: Tensor | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class VideoFeatures:
     """Text-independent features of B clips.
 
     Attributes:
-        fine: [B*T, ...] what the model keeps of the stride-4 map, in a form of its own.
+        fine: [B*T, ...] what the model's mask branch needs of the stride-4 map; its form is the model's own.
         levels: [B*T, C, h, w] for strides 8, 16, 32 and 64.
         grids: for strides 4, 8, 16, 32 and 64.
         sizes: float32[B, 2], (width, height) of the clips without their padding, in pixels.
@@ -60,69 +60,70 @@ class VideoFeatures:
 
 
 class VideoEncoder(nn.Module):
-    """Backbone, projections and position codes.
+    """Backbone, projections and position encodings.
 
     Args:
-        backbone: which one.
-        channels: C.
-        shortest_side: of the frames it takes, in pixels.
+        backbone: its sizes.
+        hidden_size: C.
+        min_side: shortest side of the frames that it takes, in pixels.
     """
 
-    def __init__(self, backbone: BackboneConfig, channels: int, shortest_side: int = 1) -> None:
+    def __init__(self, backbone: BackboneConfig, hidden_size: int, min_side: int = 1) -> None:
         super().__init__()
-        self.shortest_side = shortest_side
-        self.channels = channels
+        self.min_side = min_side
+        self.hidden_size = hidden_size
         self.backbone = build_backbone(backbone)
-        self.projection = PyramidProjection(backbone.stage_channels[1:], channels)
+        self.projection = PyramidProjection(backbone.stage_channels[1:], hidden_size)
 
     def forward(
         self,
         frames: Tensor,
         padding_mask: Tensor | None,
-        prepare: Callable[[Tensor, PixelGrid, int], Tensor],
+        prepare_fine: Callable[[Tensor, PixelGrid, int], Tensor],
         *,
-        code_padding: bool = True,
+        encode_padding: bool = True,
     ) -> VideoFeatures:
         """Encode.
 
         Args:
             frames: float32[B, T, 3, H, W], normalised.
             padding_mask: bool[B, T, H, W], True where padded; None when nothing is.
-            prepare: makes `VideoFeatures.fine` of the stride-4 map [B*T, C', h, w], its grid and T.
-            code_padding: padded pixels have position codes too, wild ones (see `sine_code_2d`); without, theirs are 0.
+            prepare_fine: makes `VideoFeatures.fine` from the stride-4 map [B*T, C', h, w], its grid and T.
+            encode_padding: whether padded pixels keep their position encodings (see `sine_encoding_2d`); otherwise
+                these are 0.
 
         Raises:
-            RVOSLayersError: a side is shorter than `shortest_side`.
+            RVOSLayersError: a side is shorter than `min_side`.
         """
         clips, length, _, height, width = frames.shape
-        if min(height, width) < self.shortest_side:
+        if min(height, width) < self.min_side:
             raise RVOSLayersError(
                 f"frames of {width}x{height} pixels (width x height) are too small for the network: both sides must "
-                f"have at least {self.shortest_side} pixels after resizing; choose a larger short side"
+                f"have at least {self.min_side} pixels after resizing; choose a larger short side"
             )
         padding = None if padding_mask is None else padding_mask.flatten(0, 1)
-        stages = self.backbone.stages_of(frames)
+        stages = self.backbone.iter_stages(frames)
         stage = next(stages).flatten(0, 1)
-        grids = [self._grid(stage, padding, code_padding)]
-        fine = prepare(stage, grids[0], length)
-        del stage  # the widest map of all; nobody needs it any more
+        grids = [self._grid(stage, padding, encode_padding)]
+        fine = prepare_fine(stage, grids[0], length)
+        del stage  # the largest map of all is no longer needed
         levels = self.projection([stage.flatten(0, 1) for stage in stages])
-        grids += [self._grid(level, padding, code_padding) for level in levels]
+        grids += [self._grid(level, padding, encode_padding) for level in levels]
         sizes = _unpadded_sizes(padding_mask, frames.new_tensor((width, height)).expand(clips, 2))
         return VideoFeatures(fine=fine, levels=levels, grids=grids, sizes=sizes, frames=length)
 
-    def _grid(self, level: Tensor, padding: Tensor | None, code_padding: bool) -> PixelGrid:
+    def _grid(self, level: Tensor, padding: Tensor | None, encode_padding: bool) -> PixelGrid:
         height, width = level.shape[2:]
         if padding is None:
             nothing = torch.zeros(1, height, width, dtype=torch.bool, device=level.device)
-            return PixelGrid(sine_code_2d(nothing, self.channels), None)
+            return PixelGrid(sine_encoding_2d(nothing, self.hidden_size), None)
         padding = resize_padding(padding, (height, width))
-        position = sine_code_2d(padding, self.channels)
-        return PixelGrid(position if code_padding else position.masked_fill(padding[:, None], 0), padding)
+        position = sine_encoding_2d(padding, self.hidden_size)
+        return PixelGrid(position if encode_padding else position.masked_fill(padding[:, None], 0), padding)
 
 
 def build_backbone(config: BackboneConfig) -> VideoSwin | ResNet:
-    """A network whose `stages_of(frames)` yields maps of strides 4, 8, 16 and 32."""
+    """A network whose `iter_stages(frames)` yields maps of strides 4, 8, 16 and 32."""
     match config:
         case VideoSwinConfig():
             return VideoSwin(config)
@@ -138,37 +139,37 @@ def _unpadded_sizes(padding_mask: Tensor | None, sizes: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
-    """Pairs of a frame and a sentence, ordered by sentence, then frame.
+class FrameTextPairs:
+    """Pairs of a frame and an expression, ordered by expression, then frame.
 
-    All sentences ask about one clip (inference), or each about a clip of its own (training).
+    In inference all expressions are about one clip; in training each is about a clip of its own.
 
     Attributes:
-        numbers: int64[n], sentence * T + frame.
+        indices: int64[n], expression * T + frame.
         frames: T.
     """
 
-    numbers: Tensor
+    indices: Tensor
     frames: int
 
     @classmethod
     def all(cls, video: VideoFeatures, text: TextFeatures) -> Self:
-        """Every frame with every sentence that asks about it."""
+        """Every expression with every frame of its clip."""
         if video.clips not in (1, len(text)):
-            raise ValueError(f"{len(text)} sentences cannot be paired with {video.clips} clips")
+            raise ValueError(f"{len(text)} expressions cannot be paired with {video.clips} clips")
         return cls(torch.arange(len(text) * video.frames, device=video.fine.device), video.frames)
 
     def split(self, size: int) -> Iterator[Self]:
-        """Consecutive parts of at most `size` questions."""
-        for numbers in self.numbers.split(size):
-            yield type(self)(numbers, self.frames)
+        """Consecutive parts of at most `size` pairs."""
+        for indices in self.indices.split(size):
+            yield type(self)(indices, self.frames)
 
-    def about(self, images: Tensor) -> Tensor:
-        """The images asked about: [B*T or 1, ...] to [n, ...]; a single one is the same for all."""
-        if len(images) == 1:
-            return images.expand(len(self.numbers), *images.shape[1:])
-        return images[self.numbers % len(images)]
+    def of_frames(self, maps: Tensor) -> Tensor:
+        """The map of each pair's frame: [B*T or 1, ...] to [n, ...]; a single map serves all pairs."""
+        if len(maps) == 1:
+            return maps.expand(len(self.indices), *maps.shape[1:])
+        return maps[self.indices % len(maps)]
 
-    def asking(self, text: TextFeatures) -> TextFeatures:
-        """The sentences that ask, one for each of the n questions."""
-        return text[self.numbers // self.frames]
+    def of_text(self, text: TextFeatures) -> TextFeatures:
+        """The features of each pair's expression."""
+        return text[self.indices // self.frames]

@@ -1,15 +1,15 @@
-"""Video-Swin backbone: torchvision's `SwinTransformer3d`, run so that its memory does not follow the video's length.
+"""Video-Swin backbone: torchvision's `SwinTransformer3d`, with memory that hardly grows with the video's length.
 
 The published models take the four stage outputs before patch merging and without an output norm. torchvision's blocks
 reproduce them bit for bit, but compute all windows of all frames at once; a minute of video would need tens of
-gigabytes. In evaluation the blocks here go through time one window depth after the other, add to the feature map in
-place (windows partition the tokens, so nobody reads what another slab has written), and attend a bounded number of
-windows at once through `scaled_dot_product_attention`. That is torchvision's result up to float rounding (1e-6).
+gigabytes. In evaluation the blocks here work on one window depth of frames (a slab) after the other and update the
+feature map in place. That is safe because every token belongs to exactly one window. They attend within a bounded
+number of windows at once, with `scaled_dot_product_attention`. The result is torchvision's up to float rounding (1e-6).
 
-Shapes below: B clips, T frames, h x w map, C channels, N tokens in a window.
+Shapes: B clips, T frames, h x w map, C channels, N tokens in a window.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,12 +22,12 @@ from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
 
 from rvos_layers.checkpoint import Constant, Rename, Rule
+from rvos_layers.chunks import chunk_slices
 from rvos_layers.encoders.config import VideoSwinConfig
-from rvos_layers.frame_groups import groups
 
-HIDDEN_BY_MASK = -100.0
-SCORE_BYTES = 64 * 2**20  # of position biases and masks, a window's share of which bounds the windows attended at once
-FRAMES_AT_ONCE = 8  # in patch embedding and merging, which know no time
+MASKED_SCORE = -100.0  # added to the attention score of tokens that must not see each other, as published
+SCORE_BYTES = 64 * 2**20  # of position biases and masks; bounds the number of windows at once
+FRAMES_AT_ONCE = 8  # in patch embedding and merging, which treat frames independently
 
 
 class VideoSwin(nn.Module):
@@ -37,9 +37,9 @@ class VideoSwin(nn.Module):
         super().__init__()
         swin = SwinTransformer3d(
             patch_size=list(config.patch),
-            embed_dim=config.channels,
+            embed_dim=config.hidden_size,
             depths=list(config.depths),
-            num_heads=list(config.heads),
+            num_heads=list(config.num_heads),
             window_size=list(config.window),
             mlp_ratio=config.mlp_ratio,
             stochastic_depth_prob=config.stochastic_depth,
@@ -51,45 +51,45 @@ class VideoSwin(nn.Module):
         self.merges = nn.ModuleList(swin.features[1::2])  # torchvision's own norm and head are not used
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """All stage outputs at once; see `stages_of`."""
-        return list(self.stages_of(frames))
+        """All stage outputs at once; see `iter_stages`."""
+        return list(self.iter_stages(frames))
 
-    def stages_of(self, frames: Tensor) -> Iterator[Tensor]:
-        """Yield the output of one stage after the other, so that a caller can use it up before the next one exists.
+    def iter_stages(self, frames: Tensor) -> Iterator[Tensor]:
+        """Yield the output of one stage after the other, so that a caller can drop it before the next one is computed.
 
         Args:
-            frames: [B, T, 3, H, W], normalised. Sides that are no multiple of the patch are padded with zeros.
+            frames: [B, T, 3, H, W], normalised. Sides that are not a multiple of the patch size are padded with zeros.
 
         Yields:
-            [B, T, C, h, w] with h = ceil(H/4), halved and rounded up at each further stage; a
+            [B, T, C, h, w] with h = ceil(H/4), halved and rounded up at each later stage; a
             view of channels-last memory.
         """
-        x = _by_time(lambda some: self.patch_embed(some.transpose(1, 2)), frames)
+        x = _map_frame_chunks(lambda chunk: self.patch_embed(chunk.transpose(1, 2)), frames)
         for index, stage in enumerate(self.stages):
             if index:
-                x = _by_time(self.merges[index - 1], x)
+                x = _map_frame_chunks(self.merges[index - 1], x)
             x = stage(x)
             yield x.permute(0, 1, 4, 2, 3)
 
 
-def _by_time(function, x: Tensor) -> Tensor:
-    """Apply a function that knows no time to a few frames of all clips at once; both sides are [B, T, ...]."""
-    return torch.cat([function(x[:, some]) for some in groups(x.shape[1], FRAMES_AT_ONCE)], dim=1)
+def _map_frame_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a function to a few frames of all clips at once, [B, T, ...] to [B, T, ...]; frames are independent."""
+    return torch.cat([function(x[:, chunk]) for chunk in chunk_slices(x.shape[1], FRAMES_AT_ONCE)], dim=1)
 
 
 class SlabBlock(SwinTransformerBlock):
-    """torchvision's block; without gradients it updates its input in place, one temporal slab after the other."""
+    """torchvision's block. Without gradients it updates its input in place, one slab of frames after the other."""
 
     attn: ShiftedWindowAttention3d
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Follows from the window size: not worth saving 24 times.
+        # The window size implies it, so it is not saved.
         index = self.attn.get_buffer("relative_position_index")
         self.attn.register_buffer("relative_position_index", index, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, T, h, w, C] to the same shape (to the same memory when no gradient is asked for)."""
+        """Map [B, T, h, w, C] to the same shape (to the same memory when gradients are off)."""
         if self.training or torch.is_grad_enabled():
             return super().forward(x)
         layout = WindowLayout.of(x.shape[1:4], self.attn)
@@ -102,11 +102,11 @@ class SlabBlock(SwinTransformerBlock):
         return x
 
     def _attend(self, x: Tensor, slab: "Slab", bias: Tensor) -> Tensor:
-        windows, regions = slab.cut(x)
+        windows, regions = slab.to_windows(x)
         attended = torch.empty_like(windows)
-        for some, mask in _window_groups(len(windows), regions, bias):
-            attended[some] = self._window_attention(windows[some], mask)
-        return slab.join(attended, len(x))
+        for chunk, mask in _window_chunks(len(windows), regions, bias):
+            attended[chunk] = self._window_attention(windows[chunk], mask)
+        return slab.from_windows(attended, len(x))
 
     def _window_attention(self, x: Tensor, mask: Tensor) -> Tensor:
         query, key, value = rearrange(self.attn.qkv(x), "w n (k m c) -> k w m n c", k=3, m=self.attn.num_heads)
@@ -114,14 +114,15 @@ class SlabBlock(SwinTransformerBlock):
         return self.attn.proj(rearrange(heads, "w m n c -> w n (m c)"))
 
 
-def _window_groups(count: int, regions: Tensor | None, bias: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut windows into groups, with what is to be added to their attention scores.
+def _window_chunks(count: int, regions: Tensor | None, bias: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut windows into chunks, each with what is added to its attention scores.
 
-    The shift brings strangers together in border windows only; the others do with the position bias.
+    Only border windows hold tokens from several regions, which must not see each other. All other windows need the
+    position bias alone.
 
     Args:
         count: number W of windows.
-        regions: [W, N] region numbers of their tokens; None when nothing is shifted.
+        regions: [W, N] region numbers of their tokens; None when windows are not shifted.
         bias: [1, heads, N, N].
 
     Yields:
@@ -132,21 +133,21 @@ def _window_groups(count: int, regions: Tensor | None, bias: Tensor) -> Iterator
     mixed = (regions != regions[:, :1]).any(1)
     size = max(1, SCORE_BYTES // (bias.numel() * bias.element_size()))
     plain, mixed = (~mixed).nonzero().squeeze(1), mixed.nonzero().squeeze(1)
-    for some in groups(len(plain), size):
-        yield plain[some], bias
-    for some in groups(len(mixed), size):
-        of_tokens = regions[mixed[some]]
-        strangers = of_tokens[:, None, :, None] != of_tokens[:, None, None, :]
-        yield mixed[some], bias + strangers * HIDDEN_BY_MASK
+    for chunk in chunk_slices(len(plain), size):
+        yield plain[chunk], bias
+    for chunk in chunk_slices(len(mixed), size):
+        region = regions[mixed[chunk]]
+        differ = region[:, None, :, None] != region[:, None, None, :]
+        yield mixed[chunk], bias + differ * MASKED_SCORE
 
 
 @dataclass(frozen=True, slots=True)
 class WindowLayout:
-    """How a feature map is cut into (shifted) windows.
+    """How a feature map is divided into (shifted) windows.
 
     Attributes:
         size: (T, h, w) of the map.
-        window: window size; along an axis that is not longer than the window it is the whole axis.
+        window: window size; the whole axis where the axis is not longer than the configured window.
         shift: cyclic shift; 0 along such an axis.
     """
 
@@ -156,7 +157,7 @@ class WindowLayout:
 
     @classmethod
     def of(cls, size: tuple[int, ...], attention: ShiftedWindowAttention3d) -> "WindowLayout":
-        """The layout `attention` uses on a map of this size."""
+        """The layout that `attention` uses on a map of this size."""
         axes = list(zip(size, attention.window_size, attention.shift_size, strict=True))
         window = tuple(min(length, window) for length, window, _ in axes)
         shift = tuple(shift if length > window else 0 for length, window, shift in axes)
@@ -168,17 +169,17 @@ class WindowLayout:
         return tuple(-(-length // window) * window for length, window in zip(self.size, self.window, strict=True))
 
     def slabs(self) -> "Iterator[Slab]":
-        """One slab for every row of windows along time; their frames partition the clip."""
+        """One slab for every window depth; together they hold every frame once."""
         for start in range(0, self.padded[0], self.window[0]):
-            rolled = range(start, start + self.window[0])  # positions after the shift
-            sources = [(position + self.shift[0]) % self.padded[0] for position in rolled]
-            kept = [(place, frame) for place, frame in enumerate(sources) if frame < self.size[0]]
-            if kept:
-                places, frames = zip(*kept, strict=True)
-                yield Slab(self, start, list(places), list(frames))
+            shifted = range(start, start + self.window[0])  # positions after the shift
+            sources = [(position + self.shift[0]) % self.padded[0] for position in shifted]
+            real = [(index, frame) for index, frame in enumerate(sources) if frame < self.size[0]]
+            if real:
+                indices, frames = zip(*real, strict=True)
+                yield Slab(self, start, list(indices), list(frames))
 
     def regions_along(self, axis: int, device: torch.device) -> Tensor:
-        """Number of the region each padded position comes from after the shift: equal ones were neighbours before."""
+        """Region number of each padded position after the shift; positions of one region were neighbours before it."""
         length, window, shift = self.padded[axis], self.window[axis], self.shift[axis]
         position = torch.arange(length, device=device)
         if not shift:
@@ -188,32 +189,32 @@ class WindowLayout:
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """One row of windows along time.
+    """The frames of one window depth.
 
     Attributes:
-        layout: the cut of the whole map.
+        layout: windows of the whole map.
         start: first position along shifted, padded time.
-        places: where in the slab its frames go; other places are padding.
+        indices: positions of the frames in the slab; the other positions are padding.
         frames: the frames.
     """
 
     layout: WindowLayout
     start: int
-    places: list[int]
+    indices: list[int]
     frames: list[int]
 
-    def cut(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Cut the slab's frames [B, frames, h, w, C] into windows.
+    def to_windows(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Divide the slab's frames [B, frames, h, w, C] into windows.
 
         Returns:
-            windows [B*W, N, C], and region numbers [B*W, N] of their tokens (None when nothing is shifted).
+            windows [B*W, N, C], and region numbers [B*W, N] of their tokens (None when windows are not shifted).
         """
         depth, height, width = self.layout.window[0], *self.layout.padded[1:]
         _, rows, columns = self.layout.size
         padded = pad(x, (0, 0, 0, width - columns, 0, height - rows))
-        if len(self.places) < depth:
+        if len(self.indices) < depth:
             slab = x.new_zeros(len(x), depth, *padded.shape[2:])
-            slab[:, self.places] = padded
+            slab[:, self.indices] = padded
         else:
             slab = padded
         _, down, right = self.layout.shift
@@ -221,8 +222,8 @@ class Slab:
             slab = slab.roll((-down, -right), (2, 3))
         return self._partition(slab), self._regions(len(x), x.device)
 
-    def join(self, windows: Tensor, clips: int) -> Tensor:
-        """Undo `cut`: windows [B*W, N, C] to [B, frames, h, w, C]."""
+    def from_windows(self, windows: Tensor, clips: int) -> Tensor:
+        """Undo `to_windows`: windows [B*W, N, C] to [B, frames, h, w, C]."""
         depth, rows, columns = self.layout.window
         slab = rearrange(
             windows,
@@ -237,7 +238,7 @@ class Slab:
         if down or right:
             slab = slab.roll((down, right), (2, 3))
         _, height, width = self.layout.size
-        return slab[:, self.places, :height, :width]
+        return slab[:, self.indices, :height, :width]
 
     def _partition(self, slab: Tensor) -> Tensor:
         _, rows, columns = self.layout.window

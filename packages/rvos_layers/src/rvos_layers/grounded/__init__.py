@@ -1,1 +1,1 @@
-"""The network of ReferFormer and MUTR, file by file as in their figures."""
+"""The network of ReferFormer and MUTR, in the order of their figures: segmenter, queries, masks."""

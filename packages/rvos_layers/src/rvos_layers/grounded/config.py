@@ -1,4 +1,4 @@
-"""Sizes that ReferFormer and MUTR have in common, and the configurations of both that one can choose by name."""
+"""Sizes that ReferFormer and MUTR share, and the configurations of both by name."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -14,12 +14,12 @@ class GroundedConfig:
     Attributes:
         backbone: Video-Swin or ResNet.
         text: RoBERTa.
-        transformer: the deformable transformer; its feed-forward width and dropout hold for the pixel decoder too.
+        transformer: the deformable transformer; the mask branch has the same feed-forward width and dropout.
         queries: object queries per frame.
-        classes: logits per query; a single one says "is it the object referred to".
+        classes: logits per query; the published models have one, "is it the object".
         mask_channels: width of the mask features.
-        dynamic_channels: width inside a query's own convolutions.
-        dynamic_layers: how many of these there are.
+        dynamic_channels: width between a query's own convolutions.
+        dynamic_layers: number of these convolutions.
     """
 
     backbone: BackboneConfig = BACKBONES["video-swin-b"]
@@ -33,8 +33,8 @@ class GroundedConfig:
 
     @classmethod
     def named(cls) -> dict[str, Self]:
-        """One configuration for each public backbone, `tiny`, a network for tests that fits random weights only, and
-        `demo`, whose weights the programs ship."""
+        """One configuration for each public backbone; `tiny`, for tests with random weights; and `demo`, whose weights
+        the packages bundle."""
         public = {name: cls(backbone=backbone) for name, backbone in BACKBONES.items()}
         return public | {"tiny": cls._tiny(), "demo": cls._demo()}
 
@@ -42,10 +42,12 @@ class GroundedConfig:
     def _tiny(cls) -> Self:
         return cls(
             backbone=VideoSwinConfig(
-                channels=16, depths=(2, 2, 2, 2), heads=(1, 2, 4, 8), window=(2, 3, 3), mlp_ratio=2.0
+                hidden_size=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), window=(2, 3, 3), mlp_ratio=2.0
             ),
-            text=TextConfig(vocabulary=320, hidden=48, layers=2, heads=4, feedforward=64, positions=514),
-            transformer=DeformableConfig(channels=64, heads=4, encoder_layers=2, decoder_layers=3, feedforward=96),
+            text=TextConfig(vocab_size=320, hidden_size=48, layers=2, num_heads=4, feedforward_dim=64, positions=514),
+            transformer=DeformableConfig(
+                hidden_size=64, num_heads=4, encoder_layers=2, decoder_layers=3, feedforward_dim=96
+            ),
             queries=3,
             mask_channels=16,
             dynamic_channels=4,
@@ -55,23 +57,23 @@ class GroundedConfig:
     def _demo(cls) -> Self:
         return cls(
             backbone=VideoSwinConfig(
-                channels=16,
+                hidden_size=16,
                 depths=(2, 2, 2, 1),
-                heads=(1, 2, 4, 8),
+                num_heads=(1, 2, 4, 8),
                 window=(2, 6, 5),
                 mlp_ratio=2.0,
                 stochastic_depth=0.0,
             ),
             text=DEMO_TEXT,
             transformer=DeformableConfig(
-                channels=96,
+                hidden_size=96,
                 encoder_layers=1,
                 decoder_layers=1,
-                feedforward=192,
+                feedforward_dim=192,
                 encoder_points=2,
                 decoder_points=2,
                 dropout=0.0,
             ),
-            queries=1,  # so its mask must follow the sentence; of several, training corrects the best one only
+            queries=1,  # of several, training corrects only the best, and the masks need not follow the expression
             mask_channels=16,
         )

@@ -1,17 +1,18 @@
-"""From object queries to masks, as in ReferFormer and MUTR: the pixel decoder and a query's own small convolutions.
+"""The mask branch of ReferFormer and MUTR: cross-modal feature pyramid, mask controller and dynamic mask head.
 
-The pixel decoder makes mask features that listen to the words. Source: `models/segmentation.py` of both (equal). A
-feature pyramid, coarse to fine, in which every level first lets all frames of the clip talk to each other on a
-thinned-out grid, then listens to the words, then takes up the level above.
+The pyramid makes mask features that depend on the words. Source: `models/segmentation.py` of both (equal). It goes from
+the coarsest level to the finest. At every level all frames of the clip attend to each other on a coarse grid, then the
+pixels attend to the words, then the coarser level is added.
 
-Only that talk joins frames, so everything else is done for a few questions at a time and the finest level, by far
-the largest, is handed out piece by piece. The talk of the finest level sees no text and is done once per video
-(`prepare`).
+Only the attention between frames needs all frames at once. Everything else works on a few pairs of a frame and an
+expression at a time, and the finest level, by far the largest, is yielded in pieces. Its attention between frames does
+not depend on the text and is computed once per video (`prepare_fine`).
 
-Masks are drawn only for the queries asked for, and while the mask features of a few frames exist; nobody holds those
-of a whole video. Training does hold those of its short clips, as the queries of every decoder layer are drawn on them.
+In inference, masks are computed for the selected queries only, while the mask features of a few frames exist; those of
+a whole video never exist at once. Training keeps them for its short clips, because the queries of every decoder layer
+use them.
 
-Shapes: n questions (a frame and a sentence each) or B*T images, C channels, L words.
+Shapes: n pairs of a frame and an expression, or B*T frames; C channels, L words.
 """
 
 from collections.abc import Iterator
@@ -21,153 +22,157 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rvos_layers.blocks.attention import Attention, AttentionLayer, FeedForward, keys_to_see
+from rvos_layers.blocks.attention import Attention, AttentionLayer, FeedForward, attention_mask
 from rvos_layers.blocks.dynamic_masks import DynamicMaskHead
-from rvos_layers.blocks.heads import FoundQueries, mask_controller
+from rvos_layers.blocks.heads import QueryOutputs, mask_controller
+from rvos_layers.chunks import cat_chunks, chunk_slices, map_chunks
 from rvos_layers.encoders.text import TextFeatures
-from rvos_layers.encoders.video_features import PixelGrid, Questions, VideoFeatures
-from rvos_layers.frame_groups import gather, groups, map_frames
+from rvos_layers.encoders.video_features import FrameTextPairs, PixelGrid, VideoFeatures
 from rvos_layers.grounded.config import GroundedConfig
 
-HEADS = 8
+NUM_HEADS = 8
 NORM_GROUPS = 8
-THINNING = (8, 4, 2, 1)  # of the grid on which frames talk, for strides 4, 8, 16 and 32
-CELLS_AT_ONCE = 2**15  # bounds the hidden layer of the feed-forward part
+REDUCTIONS = (8, 4, 2, 1)  # of the grid on which frames attend to each other, for strides 4, 8, 16 and 32
+CELLS_AT_ONCE = 2**15  # bounds the inner layer of the feed-forward part
 
 
-class FrameTalk(nn.Module):
-    """Self-attention over all cells of all frames of a clip, on a thinned-out grid, with residual and norm."""
+class FrameAttention(nn.Module):
+    """Self-attention over all cells of all frames of a clip, on a coarse grid, with residual and norm."""
 
-    def __init__(self, channels: int, thinning: int, dropout: float) -> None:
+    def __init__(self, hidden_size: int, reduction: int, dropout: float) -> None:
         super().__init__()
-        self.thinning = thinning
-        self.attention = Attention(channels, HEADS, dropout)
+        self.reduction = reduction
+        self.attention = Attention(hidden_size, NUM_HEADS, dropout)
         self.dropout = nn.Dropout(dropout)
-        self.norm = nn.LayerNorm(channels)
+        self.norm = nn.LayerNorm(hidden_size)
 
-    def forward(self, x: Tensor, position: Tensor, padding: Tensor | None, frames: int) -> Tensor:
-        """Map [n, C, h, w] to the same shape (to the same memory when no gradient is asked for).
+    def forward(self, x: Tensor, position: Tensor, padding_mask: Tensor | None, frames: int) -> Tensor:
+        """Map [n, C, h, w] to the same shape (to the same memory when gradients are off).
 
         Args:
             position: [1 or n, C, h, w].
-            padding: bool[n, h, w] or None.
-            frames: T; each run of T images talks among itself.
+            padding_mask: bool[n, h, w] or None.
+            frames: T; every T consecutive maps are a clip.
         """
         height, width = x.shape[2:]
-        thin = (height // self.thinning, width // self.thinning)
-        values = self._join_frames(functional.interpolate(x, thin), frames)
-        places = functional.interpolate(position, thin).expand(len(x), -1, -1, -1)
-        queries = values + self._join_frames(places, frames)
-        hidden = (
+        coarse = (height // self.reduction, width // self.reduction)
+        values = self._clip_tokens(functional.interpolate(x, coarse), frames)
+        positions = functional.interpolate(position, coarse).expand(len(x), -1, -1, -1)
+        queries = values + self._clip_tokens(positions, frames)
+        mask = (
             None
-            if padding is None
-            else functional.interpolate(padding[:, None].float(), thin).bool().reshape(len(values), -1)
+            if padding_mask is None
+            else functional.interpolate(padding_mask[:, None].float(), coarse).bool().reshape(len(values), -1)
         )
-        said = self.attention(queries, queries, values, keys_to_see(hidden))
-        said = said.reshape(len(x), *thin, -1).permute(0, 3, 1, 2)
-        parts = groups(len(x), cells_fit(height * width))
+        attended = self.attention(queries, queries, values, attention_mask(mask))
+        attended = attended.reshape(len(x), *coarse, -1).permute(0, 3, 1, 2)
+        chunks = chunk_slices(len(x), maps_at_once(height * width))
         if torch.is_grad_enabled():
-            return torch.cat([self._take_in(x[some], said[some]) for some in parts])
-        for some in parts:
-            x[some] = self._take_in(x[some], said[some])
+            return torch.cat([self._add_upsampled(x[chunk], attended[chunk]) for chunk in chunks])
+        for chunk in chunks:
+            x[chunk] = self._add_upsampled(x[chunk], attended[chunk])
         return x
 
     @staticmethod
-    def _join_frames(x: Tensor, frames: int) -> Tensor:
+    def _clip_tokens(x: Tensor, frames: int) -> Tensor:
         """[n, C, h, w] to tokens [n/T, T*h*w, C]."""
         return x.permute(0, 2, 3, 1).reshape(len(x) // frames, -1, x.shape[1])
 
-    def _take_in(self, x: Tensor, said: Tensor) -> Tensor:
-        heard = functional.interpolate(said, x.shape[2:], mode="bilinear", align_corners=False)
-        return self.norm((x + self.dropout(heard)).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def _add_upsampled(self, x: Tensor, attended: Tensor) -> Tensor:
+        upsampled = functional.interpolate(attended, x.shape[2:], mode="bilinear", align_corners=False)
+        return self.norm((x + self.dropout(upsampled)).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class WordReading(nn.Module):
+class WordAttention(nn.Module):
     """Attention of every cell to the words, then feed-forward."""
 
-    def __init__(self, channels: int, feedforward: int, dropout: float) -> None:
+    def __init__(self, hidden_size: int, feedforward_dim: int, dropout: float) -> None:
         super().__init__()
-        self.attention = AttentionLayer(channels, HEADS, dropout)
-        self.feedforward = FeedForward(channels, feedforward, dropout)
+        self.attention = AttentionLayer(hidden_size, NUM_HEADS, dropout)
+        self.feedforward = FeedForward(hidden_size, feedforward_dim, dropout)
 
     def forward(self, x: Tensor, position: Tensor, text: TextFeatures) -> Tensor:
-        """Map [n, C, h, w] to the same shape; `position` [1 or n, C, h, w], `text` of n sentences."""
+        """Map [n, C, h, w] to the same shape; `position` [1 or n, C, h, w], `text` of n expressions."""
         cells = self.attention(
             x.flatten(2).transpose(1, 2),
             text.words,
             position=position.flatten(2).transpose(1, 2),
             memory_position=text.word_positions,
-            mask=keys_to_see(text.padding_mask),
+            mask=attention_mask(text.padding_mask),
         )
         return self.feedforward(cells).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-class CrossModalDecoder(nn.Module):
+class CrossModalFPN(nn.Module):
     """Stride-4 mask features from the stride-4 backbone map, the encoder's memory and the words.
 
     Args:
         fine_channels: width of the stride-4 backbone map.
-        channels: C.
+        hidden_size: C.
         mask_channels: width of the mask features.
-        feedforward: hidden width after reading words.
+        feedforward_dim: inner width of the feed-forward part after the attention to words.
         dropout: probability, in training.
     """
 
-    def __init__(self, fine_channels: int, channels: int, mask_channels: int, feedforward: int, dropout: float) -> None:
+    def __init__(
+        self, fine_channels: int, hidden_size: int, mask_channels: int, feedforward_dim: int, dropout: float
+    ) -> None:
         super().__init__()
-        widths = (fine_channels, channels, channels, channels)  # fine to coarse, as everything below
-        self.adapters = nn.ModuleList(_normed(nn.Conv2d(width, channels, 1, bias=False)) for width in widths)
-        self.talks = nn.ModuleList(FrameTalk(channels, thinning, dropout) for thinning in THINNING)
-        self.readings = nn.ModuleList(WordReading(channels, feedforward, dropout) for _ in widths)
+        widths = (fine_channels, hidden_size, hidden_size, hidden_size)  # fine to coarse, as all lists below
+        self.adapters = nn.ModuleList(_normed(nn.Conv2d(width, hidden_size, 1, bias=False)) for width in widths)
+        self.talks = nn.ModuleList(FrameAttention(hidden_size, reduction, dropout) for reduction in REDUCTIONS)
+        self.readings = nn.ModuleList(WordAttention(hidden_size, feedforward_dim, dropout) for _ in widths)
         self.smoothings = nn.ModuleList(
-            _normed(nn.Conv2d(channels, channels, 3, padding=1, bias=False)).append(nn.ReLU()) for _ in widths
+            _normed(nn.Conv2d(hidden_size, hidden_size, 3, padding=1, bias=False)).append(nn.ReLU()) for _ in widths
         )
-        self.output = nn.Conv2d(channels, mask_channels, 3, padding=1)
+        self.output = nn.Conv2d(hidden_size, mask_channels, 3, padding=1)
         self._initialise()
 
-    def prepare(self, fine: Tensor, grid: PixelGrid, frames: int) -> Tensor:
+    def prepare_fine(self, fine: Tensor, grid: PixelGrid, frames: int) -> Tensor:
         """Text-independent half of the finest level: backbone map [B*T, C', h, w] to [B*T, C, h, w]."""
-        return self._talk(0, fine, grid.position, grid.padding, frames)
+        return self._attend_frames(0, fine, grid.position, grid.padding_mask, frames)
 
     def forward(
         self, video: VideoFeatures, text: TextFeatures, memory: list[Tensor]
-    ) -> Iterator[tuple[Questions, Tensor]]:
-        """Yield maps [n, C, h, w] of a few questions after the other; `output` makes mask features of them.
+    ) -> Iterator[tuple[FrameTextPairs, Tensor]]:
+        """Yield a few pairs after the other, with their maps [n, C, h, w]; `output` makes mask features of these.
 
         Args:
-            video: with `fine` made by `prepare`.
-            text: E sentences.
+            video: with `fine` from `prepare_fine`.
+            text: E expressions.
             memory: encoder output [E*T, C, h, w] for strides 8, 16 and 32.
         """
-        questions = Questions.all(video, text)
-        above = None
+        pairs = FrameTextPairs.all(video, text)
+        coarser = None
         for level in (3, 2, 1):
             grid = video.grids[level]
-            padding = None if grid.padding is None else questions.about(grid.padding)
-            talked = self._talk(level, memory[level - 1], questions.about(grid.position), padding, video.frames)
-            parts = (y for _, y in self._read(level, talked, above, questions, video, text))
-            above = gather(parts, len(questions.numbers))
-        yield from self._read(0, video.fine, above, questions, video, text)
+            padding = None if grid.padding_mask is None else pairs.of_frames(grid.padding_mask)
+            maps = self._attend_frames(level, memory[level - 1], pairs.of_frames(grid.position), padding, video.frames)
+            parts = (part for _, part in self._attend_words(level, maps, coarser, pairs, video, text))
+            coarser = cat_chunks(parts, len(pairs.indices))
+        yield from self._attend_words(0, video.fine, coarser, pairs, video, text)
 
-    def _talk(self, level: int, x: Tensor, position: Tensor, padding: Tensor | None, frames: int) -> Tensor:
-        adapted = map_frames(self.adapters[level], x, cells_fit(x.shape[2] * x.shape[3]))
-        return self.talks[level](adapted, position, padding, frames)
+    def _attend_frames(
+        self, level: int, x: Tensor, position: Tensor, padding_mask: Tensor | None, frames: int
+    ) -> Tensor:
+        adapted = map_chunks(self.adapters[level], x, maps_at_once(x.shape[2] * x.shape[3]))
+        return self.talks[level](adapted, position, padding_mask, frames)
 
-    def _read(
+    def _attend_words(
         self,
         level: int,
-        talked: Tensor,
-        above: Tensor | None,
-        questions: Questions,
+        maps: Tensor,
+        coarser: Tensor | None,
+        pairs: FrameTextPairs,
         video: VideoFeatures,
         text: TextFeatures,
-    ) -> Iterator[tuple[Questions, Tensor]]:
-        for some in questions.split(cells_fit(talked.shape[2] * talked.shape[3])):
-            x = some.about(talked)
-            x = self.readings[level](x, some.about(video.grids[level].position), some.asking(text))
-            if above is not None:
-                x = x + functional.interpolate(some.about(above), x.shape[2:])
-            yield some, self.smoothings[level](x)
+    ) -> Iterator[tuple[FrameTextPairs, Tensor]]:
+        for chunk in pairs.split(maps_at_once(maps.shape[2] * maps.shape[3])):
+            position = chunk.of_frames(video.grids[level].position)
+            x = self.readings[level](chunk.of_frames(maps), position, chunk.of_text(text))
+            if coarser is not None:
+                x = x + functional.interpolate(chunk.of_frames(coarser), x.shape[2:])
+            yield chunk, self.smoothings[level](x)
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -181,7 +186,7 @@ class CrossModalDecoder(nn.Module):
                     nn.init.xavier_uniform_(parameter)
 
 
-def cells_fit(cells: int) -> int:
+def maps_at_once(cells: int) -> int:
     """How many maps of `cells` cells to work on at once."""
     return max(1, CELLS_AT_ONCE // cells)
 
@@ -191,8 +196,8 @@ def _normed(convolution: nn.Conv2d) -> nn.Sequential:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GroundedFindings(FoundQueries):
-    """Found queries, and what the pixel decoder needs of the encoder.
+class GroundedOutputs(QueryOutputs):
+    """Scored queries, and what their masks need of the encoder.
 
     Attributes:
         memory: encoder output [E*T, C, h, w] for strides 8, 16 and 32.
@@ -202,16 +207,16 @@ class GroundedFindings(FoundQueries):
 
 
 class MaskBranch(nn.Module):
-    """Pixel decoder, controller and dynamic mask head."""
+    """Cross-modal feature pyramid, mask controller and dynamic mask head."""
 
     def __init__(self, config: GroundedConfig) -> None:
         super().__init__()
-        channels = config.transformer.channels
-        self.decoder = CrossModalDecoder(
+        hidden_size = config.transformer.hidden_size
+        self.decoder = CrossModalFPN(
             config.backbone.stage_channels[0],
-            channels,
+            hidden_size,
             config.mask_channels,
-            config.transformer.feedforward,
+            config.transformer.feedforward_dim,
             config.transformer.dropout,
         )
         self.head = DynamicMaskHead(
@@ -219,26 +224,26 @@ class MaskBranch(nn.Module):
             hidden_channels=config.dynamic_channels,
             layers=config.dynamic_layers,
         )
-        self.controller = mask_controller(channels, self.head.parameter_count)
+        self.controller = mask_controller(hidden_size, self.head.parameter_count)
 
-    def forward(self, video: VideoFeatures, text: TextFeatures, found: GroundedFindings) -> Tensor:
-        """Draw the masks of all queries in `found`.
+    def forward(self, video: VideoFeatures, text: TextFeatures, outputs: GroundedOutputs) -> Tensor:
+        """Compute the masks of all queries in `outputs`.
 
         Returns:
             mask logits [E, T, Q, h, w] at stride 4.
         """
-        states, centres = found.by_question(video.sizes)
-        masks = [
-            self.head(maps, self.controller(states[some.numbers]), centres[some.numbers], made_by=self.decoder.output)
-            for some, maps in self.decoder(video, text, found.memory)
-        ]
-        return torch.cat(masks).unflatten(0, found.states.shape[:2])
+        states, centres = outputs.mask_inputs(video.sizes)
+        masks = []
+        for pairs, maps in self.decoder(video, text, outputs.memory):
+            parameters = self.controller(states[pairs.indices])
+            masks.append(self.head(maps, parameters, centres[pairs.indices], feature_conv=self.decoder.output))
+        return torch.cat(masks).unflatten(0, outputs.states.shape[:2])
 
     def features(self, video: VideoFeatures, text: TextFeatures, memory: list[Tensor]) -> Tensor:
-        """Mask features [E*T, F, h, w] of all frames at once, for those who draw on them again and again (training)."""
+        """Mask features [E*T, F, h, w] of all frames at once; training uses them several times."""
         return torch.cat([self.decoder.output(maps) for _, maps in self.decoder(video, text, memory)])
 
-    def draw_on(self, features: Tensor, video: VideoFeatures, found: FoundQueries) -> Tensor:
-        """As `forward`, on mask features that are there already."""
-        states, centres = found.by_question(video.sizes)
-        return self.head(features, self.controller(states), centres).unflatten(0, found.states.shape[:2])
+    def masks_from_features(self, features: Tensor, video: VideoFeatures, outputs: QueryOutputs) -> Tensor:
+        """As `forward`, from mask features that exist already."""
+        states, centres = outputs.mask_inputs(video.sizes)
+        return self.head(features, self.controller(states), centres).unflatten(0, outputs.states.shape[:2])

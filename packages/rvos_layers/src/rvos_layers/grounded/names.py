@@ -7,7 +7,7 @@ from rvos_layers.encoders.pyramid import pyramid_rules
 from rvos_layers.encoders.text import text_encoder_rules
 from rvos_layers.encoders.video_swin import video_swin_rules
 
-STRIDES = 4  # levels of the pixel decoder, numbered from 1 for stride 4
+LEVELS = 4  # of the mask branch's pyramid; the published names count them from 1 for stride 4
 
 
 def grounded_rules(backbone: BackboneConfig) -> list[Rule]:
@@ -23,7 +23,7 @@ def grounded_rules(backbone: BackboneConfig) -> list[Rule]:
         Alias("transformer.decoder.bbox_embed.{*}", of="bbox_embed.{*}"),
         Rename("class_embed.{*}", "class_heads.{*}"),
         Rename("controller.{*}", "masks.controller.{*}"),
-        *_decoder_rules("pixel_decoder", "masks.decoder"),
+        *_pyramid_rules("pixel_decoder", "masks.decoder"),
     ]
 
 
@@ -38,22 +38,22 @@ def _backbone_rules(backbone: BackboneConfig, published: str, ours: str) -> list
     return video_swin_rules(published, ours)
 
 
-def _decoder_rules(published: str, ours: str) -> list[Rule]:
+def _pyramid_rules(published: str, ours: str) -> list[Rule]:
     rules: list[Rule] = [Rename(f"{published}.mask_features.{{*}}", f"{ours}.output.{{*}}")]
-    for level in range(STRIDES):
+    for level in range(LEVELS):
         block = f"{published}.cross_attn_{level + 1}"
-        talk, reading = f"{ours}.talks.{level}", f"{ours}.readings.{level}"
+        frames, words = f"{ours}.talks.{level}", f"{ours}.readings.{level}"
         for name, part in (("adapter", "adapters"), ("layer", "smoothings")):
             rules += [
                 Rename(f"{published}.{name}_{level + 1}.norm.{{*}}", f"{ours}.{part}.{level}.1.{{*}}"),
                 Rename(f"{published}.{name}_{level + 1}.weight", f"{ours}.{part}.{level}.0.weight"),
             ]
         rules += [
-            Rename(f"{block}.self_attn.{{*}}", f"{talk}.attention.{{*}}"),
-            Rename(f"{block}.norm1.{{*}}", f"{talk}.norm.{{*}}"),
-            Rename(f"{block}.multihead_attn.{{*}}", f"{reading}.attention.attention.{{*}}"),
-            Rename(f"{block}.norm2.{{*}}", f"{reading}.attention.norm.{{*}}"),
-            Rename(f"{block}.norm3.{{*}}", f"{reading}.feedforward.norm.{{*}}"),
-            Rename(f"{block}.{{linear}}.{{*}}", f"{reading}.feedforward.{{linear}}.{{*}}"),
+            Rename(f"{block}.self_attn.{{*}}", f"{frames}.attention.{{*}}"),
+            Rename(f"{block}.norm1.{{*}}", f"{frames}.norm.{{*}}"),
+            Rename(f"{block}.multihead_attn.{{*}}", f"{words}.attention.attention.{{*}}"),
+            Rename(f"{block}.norm2.{{*}}", f"{words}.attention.norm.{{*}}"),
+            Rename(f"{block}.norm3.{{*}}", f"{words}.feedforward.norm.{{*}}"),
+            Rename(f"{block}.{{linear}}.{{*}}", f"{words}.feedforward.{{linear}}.{{*}}"),
         ]
     return rules

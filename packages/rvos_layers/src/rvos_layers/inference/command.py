@@ -1,4 +1,4 @@
-"""The command line of a model program. Nothing heavy is imported before there is work to do."""
+"""The command line of a model. It imports torch only when it has work to do."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -31,16 +31,16 @@ def model_app(
         about: one sentence for `--help`.
         configs: names of the predictor's configurations, the default first.
         short_side: default of `--short-side`, in pixels.
-        bundled: the weights that the package ships.
-        predictor: imports the predictor's class.
+        bundled: the weights that the package bundles.
+        predictor: imports the predictor class and returns it.
     """
 
     def load(request: ModelRequest) -> Predictor:
         kind = predictor()
-        return kind.program.load(request, kind)
+        return kind.factory.load(request, kind)
 
     def convert(source: Path, target: Path, config: str) -> None:
-        predictor().program.convert(source, target, config)
+        predictor().factory.convert(source, target, config)
 
     return segmenter_app(
         SegmenterProgram(

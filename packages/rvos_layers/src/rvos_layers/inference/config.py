@@ -1,15 +1,15 @@
-"""How large frames become. Importable without torch, as every `config` of this package."""
+"""Frame sizes."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResizeRule:
-    """How large a frame is for the network.
+    """Size of a frame for the network.
 
     Attributes:
         short: length of the short side.
-        longest: limit of the long side; None for no limit. Where it would be passed, the short side gives way.
+        longest: limit of the long side; None for no limit. The short side becomes shorter where the limit requires it.
     """
 
     short: int = 360
@@ -18,8 +18,8 @@ class ResizeRule:
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Resized (height, width) of a frame of (height, width).
 
-        The long side is truncated, not rounded, so it may end one pixel below or above what one expects; a frame whose
-        short side already fits keeps its size. This is the arithmetic of the published scripts.
+        The long side is truncated, not rounded, so it may differ from the exact value by one pixel. A frame whose short
+        side fits keeps its size. This is the arithmetic of the published scripts.
         """
         low, high = float(min(size)), float(max(size))
         short = self.short

@@ -1,4 +1,4 @@
-"""What the command lines of the models share behind `program_kit.segmenter_app`: device, weights, tokenizer."""
+"""Makes a model from its configuration, weights and tokenizer: for the command line, for Python and for training."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +18,11 @@ from rvos_layers.errors import RVOSLayersError
 from rvos_layers.inference.config import ResizeRule
 from rvos_layers.inference.predictor import VideoPredictor
 
-AUTO, BYTES = "auto", "bytes"  # names of tokenizers, beside folders and hub ids
+AUTO, BYTES = "auto", "bytes"  # what names a tokenizer, apart from folders and hub ids
 
 
 class ModelConfig(Protocol):
-    """What every model's configuration has."""
+    """What the configuration of every model has."""
 
     @property
     def text(self) -> TextConfig:
@@ -35,16 +35,16 @@ P = TypeVar("P", bound=VideoPredictor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelProgram(Generic[C]):
-    """How to make one kind of model.
+class ModelFactory(Generic[C]):
+    """Makes one kind of model.
 
     Attributes:
-        name: of the model; converted checkpoints carry it.
-        configs: configurations by name.
-        build: makes the network, with random weights.
-        table: names of published weights.
-        resize: size of its frames.
-        bundled: the weights that its package ships.
+        name: of the model; converted checkpoints store it.
+        configs: configurations by name, the default first.
+        build: makes the network of a configuration, with random weights.
+        table: maps published weight names to those of the network.
+        resize: size of the frames for the network.
+        bundled: the weights that the package bundles.
     """
 
     name: str
@@ -58,29 +58,29 @@ class ModelProgram(Generic[C]):
         """Make a predictor.
 
         Args:
-            request: what was asked for.
-            kind: its class.
+            request: configuration, weights, tokenizer and device.
+            kind: class of the predictor.
 
         Raises:
-            RVOSLayersError: no such device, or weights or tokenizer that cannot be had.
+            RVOSLayersError: the device does not exist, or weights or tokenizer cannot be read.
         """
         device = choose_device(request.device)
         config = self.configs[request.config]
         random = request.weights.checkpoint is None
         tokenizer = self.tokenizer(request.tokenizer, config.text, random)
-        model = self.filled(request.config, request.weights.checkpoint, request.weights.seed)
+        model = self.build_with_weights(request.config, request.weights.checkpoint, request.weights.seed)
         model: Any = model.eval().to(device)  # a Segmenter
-        resize = self.resize_of(request.config, request.short_side)
+        resize = self.resize_rule(request.config, request.short_side)
         return kind(model, tokenizer, resize, device=device, soft_masks=request.soft_masks)
 
-    def resize_of(self, config: str, short_side: int | None = None) -> ResizeRule:
-        """Size of the frames that a configuration sees, unless `short_side` says another."""
+    def resize_rule(self, config: str, short_side: int | None = None) -> ResizeRule:
+        """Frame size for a configuration; `short_side`, in pixels, replaces its short side."""
         if short_side is None and self.bundled is not None and config == self.bundled.config:
             short_side = self.bundled.short_side
         return self.resize if short_side is None else replace(self.resize, short=short_side)
 
-    def filled(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
-        """The network with the weights of a file, or random ones drawn from `seed`."""
+    def build_with_weights(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
+        """The network with the weights of a file, or with random ones of a seed."""
         if checkpoint is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed or 0)
@@ -97,19 +97,19 @@ class ModelProgram(Generic[C]):
     def predictor(
         self, network: nn.Module, tokenizer: Tokenizer, resize: ResizeRule, device: torch.device
     ) -> VideoPredictor:
-        """A network, on `device`, as it segments videos with frames of a size."""
+        """A predictor around a network that is on `device`."""
         segmenter: Any = network
         return VideoPredictor(segmenter, tokenizer, resize, device=device)
 
     def convert(self, source: Path, target: Path, config: str) -> None:
-        """Write a published checkpoint as safetensors with our names."""
+        """Write a published checkpoint as safetensors, with the names of the network."""
         weights = read_checkpoint(source)
         model = self.build(self.configs[config])
         load_weights(model, weights, self.table(self.configs[config]), name=self.name, config=config)
         save_converted(target, model, name=self.name, config=config, source_sha256=weights.sha256)
 
     def tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
-        """The tokenizer of `source`, as in `ModelPredictor.load`; `random` weights decide what `auto` means."""
+        """The tokenizer that `source` names, as in `ModelPredictor.load`; `auto` means `bytes` for `random` weights."""
         if source == AUTO:
             source = BYTES if random else text.tokenizer
         if source == BYTES:
@@ -117,17 +117,17 @@ class ModelProgram(Generic[C]):
                 f"{self.name}: tokenizer: one token for each byte (not the one of published weights)", file=sys.stderr
             )
         encode = encode_bytes if source == BYTES else pretrained_encoder(source)
-        return Tokenizer(encode, vocabulary=text.vocabulary, longest=text.longest)
+        return Tokenizer(encode, vocab_size=text.vocab_size, max_tokens=text.max_tokens)
 
 
 class ModelPredictor(VideoPredictor):
-    """Segments what sentences refer to; `predict` takes a video, `segment` any frames. Models derive from it.
+    """A `VideoPredictor` that loads its model; the models derive from it.
 
     Attributes:
-        program: how to make the model.
+        factory: makes the model.
     """
 
-    program: ClassVar[ModelProgram[Any]]
+    factory: ClassVar[ModelFactory[Any]]
 
     @classmethod
     def load(
@@ -144,24 +144,24 @@ class ModelPredictor(VideoPredictor):
         """Load a model.
 
         Args:
-            checkpoint: published or converted weights. Without, and without a seed, the weights that the package ships.
-            seed: draws random weights instead, for trying things out.
-            config: name of a configuration in `program.configs`; the first by default, that of shipped weights for
+            checkpoint: published or converted weights. Without it and without a seed, the bundled weights.
+            seed: of random weights, for trials.
+            config: name of a configuration in `factory.configs`; the first by default, that of the bundled weights for
                 these.
             tokenizer: folder or Hugging Face hub id of RoBERTa's tokenizer; `demo` for that of demo configurations;
                 `bytes` for one token a byte; `auto` for the configuration's, and for `bytes` with random weights.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
-            soft_masks: longer side in pixels of probabilities to keep beside the masks; None for none.
-            short_side: of the frames that the network sees, in pixels; None for the model's own.
+            soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
+            short_side: of the frames for the network, in pixels; None for the model's own.
 
         Raises:
             WeightsError: no such configuration or file, or both a checkpoint and a seed.
-            RVOSLayersError: a device, weights or tokenizer that cannot be had.
+            RVOSLayersError: the device does not exist, or weights or tokenizer cannot be read.
         """
-        program = cls.program
+        factory = cls.factory
         file = None if checkpoint is None else Path(checkpoint)
-        bundled = () if program.bundled is None else (program.bundled,)
-        network, weights = choose_network(list(program.configs), bundled, config, file, seed)
+        bundled = () if factory.bundled is None else (factory.bundled,)
+        network, weights = choose_network(list(factory.configs), bundled, config, file, seed)
         request = ModelRequest(
             config=network,
             weights=weights,
@@ -170,7 +170,7 @@ class ModelPredictor(VideoPredictor):
             soft_masks=soft_masks,
             short_side=short_side,
         )
-        return cls.program.load(request, cls)
+        return factory.load(request, cls)
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -1,4 +1,4 @@
-"""Frames as the published models see them."""
+"""Frames as the published models take them: resized and normalised."""
 
 from collections.abc import Iterable
 
@@ -20,26 +20,26 @@ def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def clip_of(frames: Iterable[np.ndarray], rule: ResizeRule) -> Tensor:
-    """Frames of one video as the network takes them.
+def make_clip(frames: Iterable[np.ndarray], rule: ResizeRule) -> Tensor:
+    """Make the network's input from the frames of one video.
 
     Args:
-        frames: uint8[H, W, 3] RGB each, all of one size; only resized ones are held.
-        rule: how large they become.
+        frames: uint8[H, W, 3] RGB each, all of one size; only the resized ones are kept.
+        rule: their size for the network.
 
     Returns:
         float32[1, T, 3, h, w].
 
     Raises:
-        RVOSLayersError: a frame is not like that.
+        RVOSLayersError: a frame has another type or shape; names it.
     """
     resized: list[np.ndarray] = []
     shape = None
-    for place, frame in enumerate(frames):
+    for number, frame in enumerate(frames):
         shape = frame.shape if shape is None else shape
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
             raise RVOSLayersError(
-                f"frame {place}: expected RGB uint8 [H, W, 3], all of one size (the first is {list(shape)}), "
+                f"frame {number}: expected RGB uint8 [H, W, 3], all of one size (the first is {list(shape)}), "
                 f"found {frame.dtype} {list(frame.shape)}"
             )
         resized.append(resize_frame(frame, rule.size(frame.shape[:2])))

@@ -1,54 +1,54 @@
-"""How far a model is with a video, told by its modules as they run."""
+"""Progress within a video, reported by the modules of a model as they run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from program_kit.progress import ProgressCallback
 from torch import nn
 from torchvision.models.resnet import Bottleneck
 
 from rvos_layers.blocks.deformable import DeformableTransformer
 from rvos_layers.encoders.video_swin import SlabBlock
 
-Report = Callable[[int, int], None]  # units of work done, units in all
-BACKBONE_SHARE = 2  # a frame in the backbone is about as much work as with two sentences behind it
+BACKBONE_UNITS = 2  # of work a frame; an expression takes about 1 a frame after the backbone
 
 
 @contextmanager
-def reported(model: nn.Module, frames: int, sentences: int, report: Report) -> Iterator[None]:
-    """Report while `model` works on a video: after every block of its backbone and every group of questions.
+def report_progress(model: nn.Module, frames: int, expressions: int, progress: ProgressCallback) -> Iterator[None]:
+    """Report progress while `model` works on a video: after every backbone block and every chunk of pairs.
 
     Args:
-        model: one with a `DeformableTransformer`, called once for every frame and sentence.
-        frames, sentences: of the video.
-        report: gets the units done, from 0 on, and all units; both reach the same at the end.
+        model: one with a `DeformableTransformer` that runs once for every pair of a frame and an expression.
+        frames, expressions: of the video.
+        progress: gets the units done, from 0 on, and all units; at the end both are equal.
     """
     blocks = [module for module in model.modules() if isinstance(module, SlabBlock | Bottleneck)]
-    backbone, total = BACKBONE_SHARE * frames, (BACKBONE_SHARE + sentences) * frames
-    done = {"blocks": 0, "questions": 0}
+    backbone, total = BACKBONE_UNITS * frames, (BACKBONE_UNITS + expressions) * frames
+    done = {"blocks": 0, "pairs": 0}
 
-    def tell() -> None:
-        share = 1.0 if done["questions"] else done["blocks"] / max(1, len(blocks))
-        report(min(total, round(backbone * share) + done["questions"]), total)
+    def report() -> None:
+        share = 1.0 if done["pairs"] else done["blocks"] / max(1, len(blocks))
+        progress(min(total, round(backbone * share) + done["pairs"]), total)
 
-    def ran_block(*_: Any) -> None:
+    def after_block(*_: Any) -> None:
         done["blocks"] += 1
-        tell()
+        report()
 
-    def ran_transformer(_module: nn.Module, _inputs: Any, decoded: Any) -> None:
-        done["questions"] += len(decoded.initial_reference)
-        tell()
+    def after_transformer(_module: nn.Module, _inputs: Any, decoded: Any) -> None:
+        done["pairs"] += len(decoded.initial_reference)
+        report()
 
-    hooks = [block.register_forward_hook(ran_block) for block in blocks]
+    hooks = [block.register_forward_hook(after_block) for block in blocks]
     hooks += [
-        module.register_forward_hook(ran_transformer)
+        module.register_forward_hook(after_transformer)
         for module in model.modules()
         if isinstance(module, DeformableTransformer)
     ]
-    report(0, total)
+    progress(0, total)
     try:
         yield
-        report(total, total)
+        progress(total, total)
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,4 +1,4 @@
-"""From the network's outputs to what is written: one query for the whole video, scores, full-size masks."""
+"""From a network's outputs to masks: one query for the whole video, its scores, full-size probabilities."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ChosenQuery:
-    """The query that stands for the referred object.
+    """The query that is taken as the referred object.
 
     Attributes:
         query: its index, the same in all frames.
@@ -32,7 +32,7 @@ def choose_query(logits: Tensor) -> ChosenQuery:
     """Choose the query whose probability is highest in the mean over frames.
 
     Args:
-        logits: float[T, Q, K] of K classes; with several, the best class of a query counts.
+        logits: float[T, Q, K] of K classes; a query counts with its best class.
     """
     probabilities = logits.sigmoid()
     query = int(probabilities.mean(0).amax(-1).argmax())
@@ -42,12 +42,12 @@ def choose_query(logits: Tensor) -> ChosenQuery:
 def full_size_logits(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     """One bilinear resize [T, h, w] to [T, *size].
 
-    The whole grid is stretched over the frame, also the up to three pixels by which the patch embedding has padded it.
+    The whole grid is stretched over the frame, including the up to three pixels of padding from the patch embedding.
     """
     return interpolate(mask_logits[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def full_size_probabilities(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Yield float32[*size] for each frame of [T, h, w] logits; only one frame is full-size at a time."""
+    """Yield float32[*size] for each frame of [T, h, w] logits; one frame at a time has full size."""
     for frame in mask_logits:
         yield full_size_logits(frame[None], size)[0].sigmoid().cpu().numpy()

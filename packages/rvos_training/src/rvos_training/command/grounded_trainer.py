@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from rvos_layers.grounded.segmenter import GroundedSegmenter
-from rvos_layers.inference.model_factory import ModelProgram
+from rvos_layers.inference.model_factory import ModelFactory
 
 from rvos_training.command.trainer_factory import TrainingProgram
 from rvos_training.data.anchored_clips import AnchoredClips
@@ -22,7 +22,7 @@ from rvos_training.losses.grounded_objective import answers, criterion
 MULTIPLE = 32  # of pixels, to which batches are padded
 
 
-def grounded_program(model: ModelProgram[Any], recipes: Mapping[str, Recipe]) -> TrainingProgram:
+def grounded_program(model: ModelFactory[Any], recipes: Mapping[str, Recipe]) -> TrainingProgram:
     """How one of the two is trained."""
     return TrainingProgram(
         model=model,

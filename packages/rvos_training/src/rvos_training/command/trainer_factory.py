@@ -84,14 +84,14 @@ def as_it_is(network: nn.Module, faithful: bool) -> None:
 
 
 class TrainableModel(Protocol):
-    """How one kind of model is made, kept and used; `rvos_layers.inference.model_factory.ModelProgram` is one."""
+    """How one kind of model is made, kept and used; `rvos_layers.inference.model_factory.ModelFactory` is one."""
 
     @property
     def configs(self) -> Mapping[str, Any]:
         """Configurations by name; the text encoder's is called `text`."""
         ...
 
-    def filled(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
+    def build_with_weights(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
         """The network with the weights of a file, or random ones drawn from `seed`."""
         ...
 
@@ -174,7 +174,7 @@ class TrainingProgram:
 
     def network(self, request: TrainingRequest, seed: int) -> nn.Module:
         """The network with the weights that training starts from."""
-        network: Any = self.model.filled(request.config, request.checkpoint, seed)
+        network: Any = self.model.build_with_weights(request.config, request.checkpoint, seed)
         if request.checkpoint is None and request.relative is not None:
             load_relative(network, request.relative)
         if request.checkpoint is None and request.backbone != RANDOM:

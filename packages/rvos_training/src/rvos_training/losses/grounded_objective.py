@@ -5,7 +5,7 @@ Source: `models/criterion.py` and `models/matcher.py` of both, which are equal.
 
 from rvos_layers.encoders.text import TextFeatures
 from rvos_layers.encoders.video_features import VideoFeatures
-from rvos_layers.grounded.masks import GroundedFindings
+from rvos_layers.grounded.masks import GroundedOutputs
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 
 from rvos_training.losses.criterion import Criterion, visible_frames
@@ -28,14 +28,14 @@ def answers(model: GroundedSegmenter, video: VideoFeatures, text: TextFeatures) 
 
     Mask features are made once; all layers are drawn on them.
     """
-    layers = model.find_by_layer(video, text)
+    layers = model.decode_layers(video, text)
     features = model.masks.features(video, text, layers[-1].memory)
 
-    def predictions(found: GroundedFindings) -> Predictions:
+    def predictions(found: GroundedOutputs) -> Predictions:
         return Predictions(
             logits=found.logits,
             boxes=found.boxes,
-            draw=lambda queries: model.masks.draw_on(features, video, found.keep(queries)),
+            draw=lambda queries: model.masks.masks_from_features(features, video, found.select(queries)),
         )
 
     return [predictions(found) for found in layers]

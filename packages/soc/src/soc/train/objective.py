@@ -11,7 +11,7 @@ from rvos_training.losses.matcher import Matcher
 from rvos_training.losses.targets import Predictions
 from rvos_training.losses.terms import Weights
 
-from soc.model import SOC, FoundObjects
+from soc.model import SOC, SOCOutputs
 
 COSTS = Weights(label=2, box=2, giou=2, focal=0, dice=5)
 LOSSES = Weights(label=2, box=2, giou=2, focal=2, dice=5)
@@ -27,12 +27,12 @@ def answers(model: SOC, video: VideoFeatures, text: TextFeatures) -> list[Predic
     """What every decoder layer says of B clips, each with a sentence of its own; the last layer last."""
     sentence = model.alignment.sentence(video, text)
 
-    def predictions(found: FoundObjects) -> Predictions:
+    def predictions(found: SOCOutputs) -> Predictions:
         return Predictions(
             logits=found.logits,
             boxes=found.boxes,
-            draw=lambda queries: model.draw(video, text, found.keep(queries)),
-            similarity=(found.clip_queries * sentence[:, None]).sum(-1) / model.video.channels,
+            draw=lambda queries: model.predict_masks(video, text, found.select(queries)),
+            similarity=(found.clip_queries * sentence[:, None]).sum(-1) / model.video.hidden_size,
         )
 
-    return [predictions(found) for found in model.find_by_layer(video, text)]
+    return [predictions(found) for found in model.decode_layers(video, text)]

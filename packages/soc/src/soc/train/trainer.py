@@ -8,7 +8,7 @@ from soc.predict import SOCPredictor
 from soc.train.configs import RECIPES
 from soc.train.objective import answers, criterion
 
-FACTORY = TrainingProgram(model=SOCPredictor.program, recipes=RECIPES, learner=learner_of(answers, criterion))
+FACTORY = TrainingProgram(model=SOCPredictor.factory, recipes=RECIPES, learner=learner_of(answers, criterion))
 
 app = training_app(
     "soc-train",

@@ -31,7 +31,7 @@ class TrainedUninext:
 
     configs: Mapping[str, UninextConfig] = CHECKPOINTS.configs
 
-    def filled(self, config: str, checkpoint: Path | None, seed: int | None = None) -> Uninext:
+    def build_with_weights(self, config: str, checkpoint: Path | None, seed: int | None = None) -> Uninext:
         """The network with the weights of a file, or random ones drawn from `seed`.
 
         Raises:
