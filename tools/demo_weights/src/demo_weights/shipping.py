@@ -20,7 +20,7 @@ from demo_weights.training import BEST, shipped
 from demo_weights.variants import variant
 
 LARGEST = 4_000_000  # bytes that a package may ship
-SENTENCES = "sentences of the closed vocabulary of these videos; other words are accepted but unknown."
+SENTENCES = "expressions of the closed vocabulary of these videos; other words are accepted but unknown."
 MASKS = """the true mask of every object on the frame that first shows it; in training, of every object on the first
   frame of a clip."""
 DROPPING = "every rate a tenth in the last third of a stage, unless it was ended before"
@@ -134,7 +134,7 @@ def card(model: str, facts: list[StageFacts], test: Means, size: int) -> str:
     return f"""# {model}: demo weights
 
 `{shipped(model).path.name}` ({size / 1e6:.1f} MB, half precision) holds a small network, configuration
-`{variant(model).config}`. It shows that the program works, on drawn videos. It has never seen a photograph: on real
+`{variant(model).config}`. It shows that the program works, on synthetic videos. It has never seen a photograph: on real
 videos its masks mean nothing.
 
 - Data: {VIDEOS["train"]} training videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames.
