@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 from rvos_layers.inference.command import model_app
 
 from mutr.bundled import BUNDLED
+from mutr.config import CONFIGS
+from mutr.preprocess import RESIZE
 
 if TYPE_CHECKING:
     from mutr.predict import MUTRPredictor
 
 
 def predictor() -> "type[MUTRPredictor]":
-    """The predictor's class; importing it takes a while."""
+    """Import the predictor class, which imports torch."""
     from mutr.predict import MUTRPredictor
 
     return MUTRPredictor
@@ -19,9 +21,9 @@ def predictor() -> "type[MUTRPredictor]":
 
 main = model_app(
     "mutr",
-    "MUTR: segment in a video what sentences refer to.",
-    configs=("video-swin-b", "video-swin-s", "video-swin-t", "resnet-50", "tiny", BUNDLED.config),
-    short_side=360,
+    "MUTR: segment in a video what expressions refer to.",
+    configs=tuple(CONFIGS),
+    short_side=RESIZE.short,
     bundled=BUNDLED,
     predictor=predictor,
 )

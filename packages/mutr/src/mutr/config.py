@@ -38,4 +38,3 @@ class MUTRConfig(GroundedConfig):
 
 CONFIGS = MUTRConfig.named()
 CONFIGS["demo"] = replace(CONFIGS["demo"], interaction_layers=1, interaction_dropout=0.0)
-DEFAULT_CONFIG = "video-swin-b"  # the member of the ensemble

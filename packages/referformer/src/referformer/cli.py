@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 from rvos_layers.inference.command import model_app
 
 from referformer.bundled import BUNDLED
+from referformer.config import CONFIGS
+from referformer.preprocess import RESIZE
 
 if TYPE_CHECKING:
     from referformer.predict import ReferFormerPredictor
 
 
 def predictor() -> "type[ReferFormerPredictor]":
-    """The predictor's class; importing it takes a while."""
+    """Import the predictor class, which imports torch."""
     from referformer.predict import ReferFormerPredictor
 
     return ReferFormerPredictor
@@ -19,9 +21,9 @@ def predictor() -> "type[ReferFormerPredictor]":
 
 main = model_app(
     "referformer",
-    "ReferFormer: segment in a video what sentences refer to.",
-    configs=("video-swin-b", "video-swin-s", "video-swin-t", "resnet-50", "tiny", BUNDLED.config),
-    short_side=360,
+    "ReferFormer: segment in a video what expressions refer to.",
+    configs=tuple(CONFIGS),
+    short_side=RESIZE.short,
     bundled=BUNDLED,
     predictor=predictor,
 )

@@ -5,4 +5,3 @@ from rvos_layers.grounded.config import GroundedConfig
 ReferFormerConfig = GroundedConfig  # MUTR adds its own fields
 
 CONFIGS = ReferFormerConfig.named()
-DEFAULT_CONFIG = "video-swin-b"  # the member of the ensemble

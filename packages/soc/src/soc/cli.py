@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 from rvos_layers.inference.command import model_app
 
 from soc.bundled import BUNDLED
+from soc.config import CONFIGS
+from soc.preprocess import RESIZE
 
 if TYPE_CHECKING:
     from soc.predict import SOCPredictor
 
 
 def predictor() -> "type[SOCPredictor]":
-    """The predictor's class; importing it takes a while."""
+    """Import the predictor class, which imports torch."""
     from soc.predict import SOCPredictor
 
     return SOCPredictor
@@ -19,9 +21,9 @@ def predictor() -> "type[SOCPredictor]":
 
 main = model_app(
     "soc",
-    "SOC: segment in a video what sentences refer to.",
-    configs=("joint-base", "tiny", BUNDLED.config),
-    short_side=360,
+    "SOC: segment in a video what expressions refer to.",
+    configs=tuple(CONFIGS),
+    short_side=RESIZE.short,
     bundled=BUNDLED,
     predictor=predictor,
 )
