@@ -222,6 +222,10 @@ class Stage:
         self.log.unlink(missing_ok=True)
         return Counter(line for line in lines if not line.startswith("started"))
 
+    def masks(self, run, video="v1", expression="0"):
+        """Masks int [T, H, W] of an expression."""
+        return MaskRun.open(self.runs / run).read(video).track(expression).stack().astype(int)
+
     def files(self):
         """Every file of every run."""
         found = (path for path in sorted(self.runs.rglob("*")) if path.is_file() and ".recipe" not in path.parts)

@@ -1,5 +1,10 @@
-"""Two-stage voting over mask runs, local J&F scores and challenge submissions; no torch.
+"""Votes over mask runs, whole recipes, and challenge submissions; no torch.
 
-Importing this package is cheap on purpose: `fusion-core --help` must answer at once. Import the modules you need,
-e.g. `from fusion_core.voting.count import vote_pool`.
+Importing this package is cheap, so that `fusion-core --help` answers at once. Import the modules that you need:
+
+    from fusion_core.recipe.graph import Vote
+    from fusion_core.voting.fuse import fuse_video
+
+    vote = Vote(name="mine", members=("soc", "mutr"), threshold=2, out_of=4)
+    fused, agreements = fuse_video(vote, [MaskRun.open(f"runs/{name}").read("dog") for name in vote.members])
 """

@@ -112,7 +112,7 @@ def test_keys_move_through_frames_expressions_and_runs(page):
     page.keyboard.press("k")
     expect(page.locator("#entries button").first).to_have_attribute("aria-current", "true")
     page.keyboard.press("]")
-    assert page.locator("#layer").input_value() == "true mask"  # round the end
+    assert page.locator("#layer").input_value() == "ground truth"  # round the end
     page.keyboard.press("[")
     assert page.locator("#layer").input_value() == "final"
     page.keyboard.press("g")

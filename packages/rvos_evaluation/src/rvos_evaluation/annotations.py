@@ -97,12 +97,13 @@ class VideoAnnotation:
         return (labels != 0).astype(np.uint8)
 
 
-def open_annotations(folder: Path) -> dict[str, VideoAnnotation]:
+def open_annotations(folder: Path | str) -> dict[str, VideoAnnotation]:
     """Every annotated video of a folder (see `mask_interchange.convert.find_annotations`), by name in natural order.
 
     Raises:
         EvaluationError: the folder does not exist, has no annotated video, or one video mixes both layouts.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise EvaluationError(f"{folder} is not a folder; --annotations is the folder that holds <video>/*.png")
     try:

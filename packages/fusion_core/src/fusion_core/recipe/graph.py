@@ -134,7 +134,9 @@ class Propagate:
 
 @dataclass(frozen=True, kw_only=True)
 class Vote:
-    """A run that is voted, pixel by pixel, from the masks of other runs. Whatever field changes masks stands here only.
+    """A run that is voted, pixel by pixel, from the masks of other runs.
+
+    Everything about a vote that changes masks is one of these fields. Manifest, resume and report read them.
 
     Attributes:
         name: the run it writes.

@@ -278,7 +278,7 @@ class ProgramJob(Job):
 
 
 class VoteJob(Job):
-    """One fused run. What it was made from stands in the run itself, as `fusion-core fuse` writes it too."""
+    """One fused run. The run itself records what it was made from, as with `fusion-core fuse`."""
 
     loads = "votes"
     memory = _VOTE_MEMORY

@@ -156,7 +156,7 @@ class FusedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Record:
-    """What a video was voted from, and how that went; stands beside the fused file.
+    """What a video was voted from, and the result of that; written beside the fused file.
 
     Attributes:
         inputs: SHA-256 of each member's file.

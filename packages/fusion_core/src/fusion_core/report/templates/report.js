@@ -1,10 +1,12 @@
 "use strict";
 
+// One file of more than 400 lines, because it becomes a part of the page, which loads nothing.
+//
 // The page's data: #index lists runs and expressions; #video-N holds frames and masks of a video and is unpacked
 // when that video is first looked at. Masks are COCO run lengths: down the columns, background first.
 
 const $ = (id) => document.getElementById(id);
-const TRUTH = "true mask";
+const TRUTH = "ground truth";
 const TINT = [235, 0, 140];
 const MASK_COLOURS = [null, TINT];
 const HEAT = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]; // viridis
