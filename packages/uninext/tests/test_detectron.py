@@ -21,7 +21,7 @@ from uninext.detectron import (
     uninext_cfg,
 )
 from uninext.errors import ConfigError
-from uninext.tokenizer import Tokenizer, encode_bytes
+from uninext.preprocess import load_tokenizer
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -76,7 +76,7 @@ def test_predictor_gives_instances_in_the_images_own_pixels(weights: Path) -> No
     cfg.MODEL.WEIGHTS = str(weights)
     cfg.MODEL.DEVICE = "cpu"
     cfg.INPUT.MIN_SIZE_TEST = 64
-    predictor = ReferringImagePredictor(cfg, Tokenizer(encode_bytes, config_of(cfg).text))
+    predictor = ReferringImagePredictor(cfg, load_tokenizer("bytes", config_of(cfg).text))
     image = np.random.default_rng(0).integers(0, 255, (70, 100, 3), dtype=np.uint8)
     instances = predictor(image, ["a dog", "the tall one"])["instances"]
     assert len(instances) == 2

@@ -16,8 +16,7 @@ from uninext import predict as predict_module
 from uninext.config import CONFIGS, ImageConfig, named_config
 from uninext.errors import InputError
 from uninext.model import Uninext, build_uninext
-from uninext.preprocess import FramePreprocessor
-from uninext.tokenizer import Tokenizer, encode_bytes
+from uninext.preprocess import FramePreprocessor, load_tokenizer
 
 EXPRESSIONS = ["the red square", "a dog", "someone who is not there at all"]
 TINY = {"seed": 1, "config": "tiny-convnext", "device": "cpu", "short_side": 64}
@@ -47,7 +46,7 @@ def video(tmp_path: Path) -> Video:
 
 
 def predictor(network: Uninext, soft_masks: int | None = None) -> UNINEXTPredictor:
-    return UNINEXTPredictor(network, Tokenizer(encode_bytes, network.config.text), soft_masks=soft_masks)
+    return UNINEXTPredictor(network, load_tokenizer("bytes", network.config.text), soft_masks=soft_masks)
 
 
 def test_tracks_are_complete(network: Uninext, video: Video) -> None:

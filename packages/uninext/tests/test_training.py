@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from program_kit.torch.checkpoint.reading import read_checkpoint
+from rvos_layers.encoders.tokenizer import Tokens
 from rvos_training.data.batches import Batch
 from rvos_training.errors import TrainingError
 from rvos_training.loop.optimizer import Optimisation
@@ -15,7 +16,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from uninext.config import named_config
 from uninext.geometry import frame_geometry
 from uninext.model import build_uninext
-from uninext.tokenizer import Tokens
 from uninext.train.initial_weights import PRIOR, settle
 from uninext.train.matching import Candidates, overlap, stand_ins
 from uninext.train.objective import FROM_NOTHING, PUBLISHED, FrameLearner

@@ -1,8 +1,10 @@
 """Errors of this package; every message says what was expected, what came and what to do."""
 
+from program_kit.errors import ProgramKitError
 
-class RVOSLayersError(Exception):
-    """Base of everything this package raises on purpose."""
+
+class RVOSLayersError(ProgramKitError):
+    """Base of every error that this package raises on purpose."""
 
 
 class CheckpointError(RVOSLayersError):
@@ -10,4 +12,4 @@ class CheckpointError(RVOSLayersError):
 
 
 class TokenizerError(RVOSLayersError):
-    """A tokenizer cannot be had, or a sentence does not fit the text encoder."""
+    """A tokenizer cannot be read, or an expression does not fit the text encoder."""

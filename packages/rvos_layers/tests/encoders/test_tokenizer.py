@@ -1,4 +1,4 @@
-"""Sentences to tokens: the real vocabulary, the byte fallback, and what one is told when files cannot be had."""
+"""Expressions to tokens: the published vocabularies, one token a byte, and messages about missing files."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,14 @@ import pytest
 import torch
 from rvos_layers.encoders.config import BEGIN, END, PAD, TextConfig
 from rvos_layers.encoders.text import TextEncoder
-from rvos_layers.encoders.tokenizer import Tokenizer, encode_bytes, pretrained_encoder
+from rvos_layers.encoders.tokenizer import (
+    BERT,
+    Tokenizer,
+    encode_bytes,
+    named_encoder,
+    pretrained_encoder,
+    tokenizer_name,
+)
 from rvos_layers.errors import TokenizerError
 
 DATA = os.environ.get("RVOS_DATA")
@@ -37,6 +44,38 @@ def test_the_vocabulary_of_roberta():
     assert encode("") == [BEGIN, END]
 
 
+@pytest.mark.skipif(not DATA, reason="RVOS_DATA does not name the folder of test data")
+def test_the_vocabulary_of_bert():
+    encode = pretrained_encoder(str(Path(DATA or "") / "tokenizers" / "bert-base-uncased"), BERT)
+    assert encode("a person wearing a red shirt") == [101, 1037, 2711, 4147, 1037, 2417, 3797, 102]
+    assert encode("The Dog") == encode("the dog")
+    assert encode("") == [BERT.begin, BERT.end]
+
+
+def test_what_a_name_means():
+    assert tokenizer_name("auto", usual="roberta-base", untrained=False) == "roberta-base"
+    assert tokenizer_name("auto", usual="roberta-base", untrained=True) == "bytes"
+    assert tokenizer_name("demo", usual="roberta-base", untrained=True) == "demo"
+    assert named_encoder("bytes", BERT)("a") == [101, 103 + 97, 102]
+    assert named_encoder("demo", BERT)("the red star") == named_encoder("demo")("the red star")
+
+
+def test_too_long_expressions_keep_their_end_where_they_are_truncated():
+    tokenizer = Tokenizer(encode_bytes, vocab_size=260, max_tokens=4, truncate=True)
+    assert tokenizer(["abcdef"]).input_ids.tolist() == [[BEGIN, 4 + 97, 4 + 98, END]]
+
+
+@pytest.mark.parametrize("vocabulary", ["[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n", "a\nb\n"])
+def test_a_vocabulary_that_is_not_berts_is_refused(tmp_path, vocabulary):
+    with pytest.raises(
+        TokenizerError, match=r"has no vocab\.txt\. Pass --tokenizer FOLDER with vocab\.txt of bert-base"
+    ):
+        pretrained_encoder(str(tmp_path), BERT)
+    (tmp_path / "vocab.txt").write_text(vocabulary)
+    with pytest.raises(TokenizerError, match=r"is not that of bert-base-uncased|cannot be read"):
+        pretrained_encoder(str(tmp_path), BERT)
+
+
 def test_a_folder_without_the_files_is_refused(tmp_path):
     (tmp_path / "vocab.json").write_text("{}")
     with pytest.raises(TokenizerError, match=r"has no merges\.txt\. Pass --tokenizer FOLDER with vocab\.json"):
@@ -46,7 +85,7 @@ def test_a_folder_without_the_files_is_refused(tmp_path):
 def test_another_vocabulary_is_refused(tmp_path):
     (tmp_path / "vocab.json").write_text('{"<s>": 5, "</s>": 6, "<pad>": 1, "<unk>": 3, "a": 0}')
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    with pytest.raises(TokenizerError, match="a tokenizer that is not RoBERTa"):
+    with pytest.raises(TokenizerError, match="is not that of roberta-base: expected the ids"):
         pretrained_encoder(str(tmp_path))
 
 

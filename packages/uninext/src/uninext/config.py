@@ -7,10 +7,10 @@ The sizes of `convnext-l` and `vit-h` are those of the published checkpoints
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rvos_layers.encoders.config import DEMO
+
 from uninext.errors import ConfigError
 
-PUBLISHED_TOKENIZER = "bert-base-uncased"  # on the Hugging Face hub
-DEMO_TOKENIZER = "demo"  # that of all demo configurations, see `rvos_layers.encoders.tokenizer`
 LEVELS = 4  # three of the backbone (strides 8, 16, 32) and one more (64)
 STRIDES = (8, 16, 32, 64)
 SIZE_DIVISIBILITY = 32
@@ -74,7 +74,7 @@ class TextConfig:
     layer_norm_eps: float = 1e-12
     max_tokens: int = 256  # longer expressions are truncated
     dropout: float = 0.1  # in training
-    tokenizer: str = PUBLISHED_TOKENIZER  # the one that trained weights expect
+    tokenizer: str = "bert-base-uncased"  # the one that trained weights expect; a name that `load_tokenizer` takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ def _demo(name: str, backbone: ConvNeXtConfig | ViTConfig) -> UninextConfig:
             max_position_embeddings=64,
             max_tokens=64,
             dropout=0.0,
-            tokenizer=DEMO_TOKENIZER,
+            tokenizer=DEMO,
         ),
         image=ImageConfig(short_side=192),  # twice that of the training videos, as masks have a grid of 8 pixels
         hidden_size=64,

@@ -28,6 +28,7 @@ from program_kit.errors import CheckpointError
 from program_kit.torch.checkpoint.model_checkpoints import Unallocated
 from program_kit.torch.checkpoint.reading import read_checkpoint
 from program_kit.torch.device import choose_device
+from rvos_layers.encoders.tokenizer import AUTO, Tokenizer
 from torch import Tensor
 
 from uninext.backbone import PyramidBackbone, build_backbone
@@ -44,8 +45,7 @@ from uninext.errors import ConfigError
 from uninext.geometry import frame_geometry
 from uninext.model import Uninext
 from uninext.predict import predict_frame
-from uninext.preprocess import FramePreprocessor, as_pixels
-from uninext.tokenizer import AUTO, Tokenizer, named_encoder
+from uninext.preprocess import FramePreprocessor, as_pixels, load_tokenizer
 
 # --- configuration ----------------------------------------------------------------------------------------------------
 
@@ -246,8 +246,7 @@ class ReferringImagePredictor:
     def __init__(self, cfg: CfgNode, tokenizer: Tokenizer | None = None) -> None:
         self.cfg = cfg.clone()
         self.model = build_network(self.cfg)
-        text = self.model.config.text
-        self.tokenizer = tokenizer or Tokenizer(named_encoder(cfg.MODEL.UNINEXT.TOKENIZER, usual=text.tokenizer), text)
+        self.tokenizer = tokenizer or load_tokenizer(cfg.MODEL.UNINEXT.TOKENIZER, self.model.config.text)
         self.aug = ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
 
     def __call__(self, original_image: npt.NDArray[np.uint8], expressions: Sequence[str]) -> dict[str, Instances]:

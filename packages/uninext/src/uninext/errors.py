@@ -13,7 +13,3 @@ class ConfigError(UninextError):
 
 class InputError(UninextError):
     """A frame or an expression that the network cannot take."""
-
-
-class TokenizerError(UninextError):
-    """A tokenizer that cannot be had, or that belongs to another network."""

@@ -34,6 +34,7 @@ from program_kit.segment_arguments import as_expressions, check_frames
 from program_kit.torch.device import choose_device
 from program_kit.torch.precision import autocast
 from program_kit.weights import choose_network
+from rvos_layers.encoders.tokenizer import AUTO, Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
@@ -43,9 +44,8 @@ from uninext.config import CONFIGS, ImageConfig, named_config
 from uninext.errors import InputError
 from uninext.geometry import FrameGeometry, frame_geometry
 from uninext.model import FrameFeatures, Uninext
-from uninext.preprocess import FramePreprocessor
+from uninext.preprocess import FramePreprocessor, load_tokenizer
 from uninext.text_encoder import EncodedText
-from uninext.tokenizer import AUTO, Tokenizer, named_encoder
 
 MASK_STRIDE = 4
 EXPRESSIONS_AT_ONCE = 4  # in one batch through encoder and decoder: bounds memory, changes no result
@@ -99,9 +99,8 @@ class UNINEXTPredictor:
                 for shipped weights.
             device: `auto`, `cpu`, `cuda` or `cuda:<number>`.
             precision: `float16` and `bfloat16` run the network under autocast.
-            tokenizer: folder with `vocab.txt` of `bert-base-uncased`, or a Hugging Face hub id; `demo` for that of the
-                demo configurations; `bytes` for one token a byte; `auto` for the tokenizer of the configuration, and
-                for `bytes` with random weights.
+            tokenizer: folder with `vocab.txt` of `bert-base-uncased`, a Hugging Face hub id, or another name that
+                `preprocess.load_tokenizer` takes; `auto` for that of the configuration.
             soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
             short_side: of the frames for the network, in pixels; None for that of the configuration.
 
@@ -114,10 +113,9 @@ class UNINEXTPredictor:
         file = None if checkpoint is None else Path(checkpoint)
         name, weights = choose_network(tuple(CONFIGS), tuple(BUNDLED.values()), config, file, seed)
         shape = named_config(name)
-        encode = named_encoder(tokenizer, usual=shape.text.tokenizer, random_weights=weights.seed is not None)
         return cls(
             CHECKPOINTS.network(name, weights).eval().requires_grad_(False).to(choose_device(device)),
-            Tokenizer(encode, shape.text),
+            load_tokenizer(tokenizer, shape.text, untrained=weights.seed is not None),
             shape.image if short_side is None else replace(shape.image, short_side=short_side),
             soft_masks=soft_masks,
             precision=precision,

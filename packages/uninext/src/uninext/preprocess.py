@@ -7,9 +7,10 @@ import numpy.typing as npt
 import torch
 from detectron2.data.transforms import ResizeShortestEdge
 from detectron2.structures import ImageList
+from rvos_layers.encoders.tokenizer import BERT, Tokenizer, named_encoder, tokenizer_name
 from torch import Tensor
 
-from uninext.config import SIZE_DIVISIBILITY, ImageConfig
+from uninext.config import SIZE_DIVISIBILITY, ImageConfig, TextConfig
 from uninext.errors import InputError
 
 _DELETED = re.compile(r"[.,'!?\"()*#:;]")
@@ -19,6 +20,30 @@ _SPLIT = re.compile(r"[-/]")
 def clean_expression(text: str) -> str:
     """An expression as the tokenizer gets it: lower case, some punctuation deleted, hyphens and slashes made spaces."""
     return _SPLIT.sub(" ", _DELETED.sub("", text.lower()))
+
+
+def load_tokenizer(name: str, config: TextConfig, *, untrained: bool = False) -> Tokenizer:
+    """The tokenizer of a name. It cleans expressions, and truncates those with more tokens than the network was trained
+    with, as the published code does.
+
+    Args:
+        name: folder with `vocab.txt` of `bert-base-uncased`, or a Hugging Face hub id; `demo` for the tokenizer of the
+            demo configurations; `bytes` for one token a byte; `auto` for the tokenizer of the configuration, and for
+            `bytes` with random weights.
+        config: of the text encoder.
+        untrained: whether the weights are random.
+
+    Raises:
+        TokenizerError: the files cannot be read or downloaded, or are those of another vocabulary.
+    """
+    encode = named_encoder(tokenizer_name(name, usual=config.tokenizer, untrained=untrained), BERT)
+    return Tokenizer(
+        lambda expression: encode(clean_expression(expression)),
+        vocab_size=config.vocab_size,
+        max_tokens=config.max_tokens,
+        pad=BERT.pad,
+        truncate=True,
+    )
 
 
 class FramePreprocessor:

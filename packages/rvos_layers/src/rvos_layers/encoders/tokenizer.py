@@ -1,21 +1,72 @@
-"""Expressions to RoBERTa's token ids."""
+"""Expressions to the token ids of RoBERTa or BERT."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rvos_layers.encoders.config import BEGIN, DEMO, END, PAD
+from rvos_layers.encoders.config import BEGIN, DEMO, END, PAD, ROBERTA_BASE
 from rvos_layers.errors import TokenizerError
 
-FIRST_BYTE = 4
-BUNDLED_TOKENIZERS = {DEMO: Path(__file__).with_name("demo_tokenizer")}
-VOCABULARY_FILES = ("vocab.json", "merges.txt")
-WHAT_TO_PASS = (
-    "Pass --tokenizer FOLDER with vocab.json and merges.txt of roberta-base "
-    "(https://huggingface.co/FacebookAI/roberta-base), or a hub id while online"
+AUTO, BYTES = "auto", "bytes"  # what names a tokenizer, apart from `demo`, folders and hub ids
+BUNDLED_TOKENIZERS = {DEMO: Path(__file__).with_name("demo_tokenizer")}  # RoBERTa's kind of files
+
+Encode = Callable[[str], list[int]]  # an expression to its token ids, those of its begin and end among them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """The vocabulary of a published text encoder.
+
+    Attributes:
+        name: its id on the Hugging Face hub.
+        page: where a user finds its files.
+        files: names of the files that a folder must hold.
+        kind: the class of `transformers` that reads them.
+        begin, pad, end: ids of the special tokens.
+        first_byte: id of byte 0 where every byte is a token.
+    """
+
+    name: str
+    page: str
+    files: tuple[str, ...]
+    kind: str
+    begin: int
+    pad: int
+    end: int
+    first_byte: int
+
+    @property
+    def what_to_pass(self) -> str:
+        """The last sentence of messages about files."""
+        return (
+            f"Pass --tokenizer FOLDER with {' and '.join(self.files)} of {self.name} ({self.page}), "
+            "or a hub id while online"
+        )
+
+
+ROBERTA = Vocabulary(
+    name=ROBERTA_BASE,
+    page="https://huggingface.co/FacebookAI/roberta-base",
+    files=("vocab.json", "merges.txt"),
+    kind="RobertaTokenizerFast",
+    begin=BEGIN,
+    pad=PAD,
+    end=END,
+    first_byte=4,
+)
+BERT = Vocabulary(
+    name="bert-base-uncased",
+    page="https://huggingface.co/google-bert/bert-base-uncased",
+    files=("vocab.txt",),
+    kind="BertTokenizerFast",
+    begin=101,
+    pad=0,
+    end=102,
+    first_byte=103,
 )
 
 
@@ -24,7 +75,7 @@ class Tokens:
     """Tokenised expressions, padded to the longest.
 
     Attributes:
-        input_ids: int64[B, L], `PAD` where padded.
+        input_ids: int64[B, L], the id of the padding where padded.
         padding_mask: bool[B, L], True where padded.
     """
 
@@ -37,18 +88,24 @@ class Tokens:
 
 
 class Tokenizer:
-    """Turns expressions into `Tokens`. It neither lower-cases nor strips them.
+    """Turns expressions into `Tokens`. It neither lower-cases nor strips them; `encode` may.
 
     Args:
-        encode: maps one expression to its token ids, with `BEGIN` and `END`.
+        encode: maps one expression to its token ids.
         vocab_size: number of token embeddings of the text encoder.
         max_tokens: most tokens that the text encoder takes.
+        pad: id of the padding.
+        truncate: whether an expression with more tokens is cut before its last one, instead of refused.
     """
 
-    def __init__(self, encode: Callable[[str], list[int]], *, vocab_size: int, max_tokens: int) -> None:
+    def __init__(
+        self, encode: Encode, *, vocab_size: int, max_tokens: int, pad: int = PAD, truncate: bool = False
+    ) -> None:
         self.encode = encode
         self.vocab_size = vocab_size
         self.max_tokens = max_tokens
+        self.pad = pad
+        self.truncate = truncate
 
     def __call__(self, expressions: Sequence[str]) -> Tokens:
         """Tokenise and pad.
@@ -58,7 +115,7 @@ class Tokenizer:
         """
         rows = [self._encode_checked(expression) for expression in expressions]
         length = max(map(len, rows))
-        ids = torch.full((len(rows), length), PAD)
+        ids = torch.full((len(rows), length), self.pad)
         padding = torch.ones(len(rows), length, dtype=torch.bool)
         for row, tokens in enumerate(rows):
             ids[row, : len(tokens)] = torch.tensor(tokens)
@@ -69,10 +126,12 @@ class Tokenizer:
         tokens = self.encode(expression)
         shown = expression if len(expression) <= 60 else expression[:57] + "..."
         if len(tokens) > self.max_tokens:
-            raise TokenizerError(
-                f"expression {shown!r} has {len(tokens)} tokens, but the text encoder takes at most "
-                f"{self.max_tokens}: shorten it"
-            )
+            if not self.truncate:
+                raise TokenizerError(
+                    f"expression {shown!r} has {len(tokens)} tokens, but the text encoder takes at most "
+                    f"{self.max_tokens}: shorten it"
+                )
+            tokens = [*tokens[: self.max_tokens - 1], tokens[-1]]
         if max(tokens) >= self.vocab_size:
             raise TokenizerError(
                 f"expression {shown!r} has token id {max(tokens)}, but the text encoder knows {self.vocab_size} "
@@ -81,42 +140,76 @@ class Tokenizer:
         return tokens
 
 
-def encode_bytes(expression: str) -> list[int]:
-    """One token for each UTF-8 byte. For random weights, for which no vocabulary has a meaning."""
-    return [BEGIN, *(FIRST_BYTE + byte for byte in expression.encode()), END]
-
-
-def pretrained_encoder(source: str) -> Callable[[str], list[int]]:
-    """RoBERTa's byte-level BPE.
+def tokenizer_name(name: str, *, usual: str, untrained: bool) -> str:
+    """The tokenizer that a name means.
 
     Args:
-        source: folder that holds `vocab.json` and `merges.txt`, `demo` for the one that this package bundles, or an id
-            on the Hugging Face hub (the local cache comes first).
+        name: as in `named_encoder`; or `auto` for the usual one, and for `bytes` with random weights.
+        usual: the tokenizer of the configuration.
+        untrained: whether the weights are random.
+    """
+    if name != AUTO:
+        return name
+    return BYTES if untrained else usual
+
+
+def named_encoder(name: str, vocabulary: Vocabulary = ROBERTA) -> Encode:
+    """The encoder of a name.
+
+    Args:
+        name: `bytes` for one token for each byte; else as the source of `pretrained_encoder`.
+        vocabulary: of the text encoder.
 
     Raises:
-        TokenizerError: the files cannot be read or downloaded, or are not RoBERTa's.
+        TokenizerError: as `pretrained_encoder`.
     """
-    from transformers import RobertaTokenizerFast
+    if name == BYTES:
+        return partial(encode_bytes, vocabulary=vocabulary)
+    return pretrained_encoder(name, vocabulary)
 
-    folder = BUNDLED_TOKENIZERS.get(source) or Path(source).expanduser()
-    if not folder.is_dir():
-        folder = _from_hub(source)
+
+def encode_bytes(expression: str, vocabulary: Vocabulary = ROBERTA) -> list[int]:
+    """One token for each UTF-8 byte. For random weights, for which no vocabulary has a meaning."""
+    return [vocabulary.begin, *(vocabulary.first_byte + byte for byte in expression.encode()), vocabulary.end]
+
+
+def pretrained_encoder(source: str, vocabulary: Vocabulary = ROBERTA) -> Encode:
+    """RoBERTa's byte-level BPE, or BERT's word pieces.
+
+    Args:
+        source: folder that holds the files of the vocabulary, or an id on the Hugging Face hub (the local cache comes
+            first); `demo` for the vocabulary that this package bundles, of which every text encoder can learn.
+        vocabulary: which of the two.
+
+    Raises:
+        TokenizerError: the files cannot be read or downloaded, or are those of another vocabulary.
+    """
+    import transformers
+
+    if source in BUNDLED_TOKENIZERS:
+        folder, vocabulary = BUNDLED_TOKENIZERS[source], ROBERTA
+    else:
+        folder = Path(source).expanduser()
+        if not folder.is_dir():
+            folder = _from_hub(source, vocabulary)
     # without these files transformers makes an empty tokenizer and does not complain
-    missing = [name for name in VOCABULARY_FILES if not (folder / name).is_file()]
+    missing = [name for name in vocabulary.files if not (folder / name).is_file()]
     if missing:
-        raise TokenizerError(f"tokenizer folder {folder} has no {' and no '.join(missing)}. {WHAT_TO_PASS}")
+        raise TokenizerError(f"tokenizer folder {folder} has no {' and no '.join(missing)}. {vocabulary.what_to_pass}")
     try:
-        tokenizer = RobertaTokenizerFast.from_pretrained(str(folder))
+        tokenizer = getattr(transformers, vocabulary.kind).from_pretrained(str(folder))
     except Exception as error:  # transformers raises errors of many types
-        raise TokenizerError(f"tokenizer folder {folder} cannot be read: {error}. {WHAT_TO_PASS}") from error
-    if tokenizer("")["input_ids"] != [BEGIN, END]:
+        raise TokenizerError(f"tokenizer folder {folder} cannot be read: {error}. {vocabulary.what_to_pass}") from error
+    expected, found = [vocabulary.begin, vocabulary.end, vocabulary.pad], tokenizer("")["input_ids"]
+    if [*found, tokenizer.pad_token_id] != expected:
         raise TokenizerError(
-            f"{folder} holds a tokenizer that is not RoBERTa's (<s> 0, <pad> 1, </s> 2). {WHAT_TO_PASS}"
+            f"{folder} holds a tokenizer that is not that of {vocabulary.name}: expected the ids {expected} for begin, "
+            f"end and padding, found {[*found, tokenizer.pad_token_id]}. {vocabulary.what_to_pass}"
         )
     return lambda expression: tokenizer(expression)["input_ids"]
 
 
-def _from_hub(repository: str) -> Path:
+def _from_hub(repository: str, vocabulary: Vocabulary) -> Path:
     """Folder of the hub's cache that holds the files; downloads them if they are missing."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -128,10 +221,10 @@ def _from_hub(repository: str) -> Path:
             return Path(hf_hub_download(repository, name))
 
     try:
-        vocabulary, _ = (fetch(name) for name in VOCABULARY_FILES)
+        files = [fetch(name) for name in vocabulary.files]
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise TokenizerError(
             f"tokenizer {repository!r} is no folder, not in the local Hugging Face cache, and cannot be downloaded "
-            f"({type(error).__name__}). {WHAT_TO_PASS}"
+            f"({type(error).__name__}). {vocabulary.what_to_pass}"
         ) from error
-    return vocabulary.parent
+    return files[0].parent

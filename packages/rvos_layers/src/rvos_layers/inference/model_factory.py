@@ -13,12 +13,10 @@ from torch import nn
 
 from rvos_layers.checkpoint import Rule, load_weights, read_checkpoint, save_converted
 from rvos_layers.encoders.config import TextConfig
-from rvos_layers.encoders.tokenizer import Tokenizer, encode_bytes, pretrained_encoder
+from rvos_layers.encoders.tokenizer import AUTO, BYTES, Tokenizer, named_encoder, tokenizer_name
 from rvos_layers.errors import RVOSLayersError
 from rvos_layers.inference.config import ResizeRule
 from rvos_layers.inference.predictor import VideoPredictor
-
-AUTO, BYTES = "auto", "bytes"  # what names a tokenizer, apart from folders and hub ids
 
 
 class ModelConfig(Protocol):
@@ -110,14 +108,12 @@ class ModelFactory(Generic[C]):
 
     def tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
         """The tokenizer that `source` names, as in `ModelPredictor.load`; `auto` means `bytes` for `random` weights."""
-        if source == AUTO:
-            source = BYTES if random else text.tokenizer
-        if source == BYTES:
+        name = tokenizer_name(source, usual=text.tokenizer, untrained=random)
+        if name == BYTES:
             print(
                 f"{self.name}: tokenizer: one token for each byte (not the one of published weights)", file=sys.stderr
             )
-        encode = encode_bytes if source == BYTES else pretrained_encoder(source)
-        return Tokenizer(encode, vocab_size=text.vocab_size, max_tokens=text.max_tokens)
+        return Tokenizer(named_encoder(name), vocab_size=text.vocab_size, max_tokens=text.max_tokens)
 
 
 class ModelPredictor(VideoPredictor):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from program_kit.torch.checkpoint.reading import read_checkpoint
+from rvos_layers.encoders.tokenizer import Tokenizer
 from rvos_layers.inference.config import ResizeRule
 from rvos_training.command.trainer_factory import TrainingProgram
 from torch import nn
@@ -17,7 +18,7 @@ from uninext.checkpoint import CHECKPOINTS
 from uninext.config import SIZE_DIVISIBILITY, TextConfig, UninextConfig
 from uninext.model import Uninext, build_uninext
 from uninext.predict import UNINEXTPredictor
-from uninext.tokenizer import Tokenizer, named_encoder
+from uninext.preprocess import load_tokenizer
 from uninext.train.initial_weights import settle
 from uninext.train.objective import FROM_NOTHING, FrameLearner
 
@@ -46,8 +47,8 @@ class TrainedUninext:
         return network
 
     def tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
-        """The tokenizer of a name, see `named_encoder`."""
-        return Tokenizer(named_encoder(source, usual=text.tokenizer, random_weights=random), text)
+        """The tokenizer of a name, see `load_tokenizer`."""
+        return load_tokenizer(source, text, untrained=random)
 
     def save(self, target: Path, network: nn.Module, config: str) -> None:
         """Write weights that `uninext-infer --checkpoint` takes."""
