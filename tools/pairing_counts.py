@@ -1,9 +1,9 @@
-"""How often the published pairing mixes two objects, counted on the real sentences of Ref-YouTube-VOS.
+"""How often the published pairing mixes two objects, counted on the real expressions of Ref-YouTube-VOS.
 
     uv run python tools/pairing_counts.py FOLDER
 
 FOLDER holds `meta_expressions/{valid,test}/meta_expressions.json` (the release) and `valid_objects.json` (the first
-public form of the same videos, which lists the sentences by object). Split valid means valid minus test.
+public form of the same videos, which lists the expressions by object). Split valid means valid minus test.
 """
 
 import json
@@ -31,7 +31,7 @@ class Counts:
 
 
 def videos(folder: Path, split: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Video id, its sentences in the order of the release, and the object that each sentence means."""
+    """Video id, its expressions in the order of the release, and the object that each one means."""
     release = {name: _read(folder / "meta_expressions" / name / "meta_expressions.json") for name in ("valid", "test")}
     by_object = _read(folder / "valid_objects.json")
     for video, entry in release[split].items():

@@ -55,11 +55,11 @@ class Program:
     def __init__(self, options):
         self.options = options
         if options.video:
-            sentences = options.expression
+            expressions = options.expression
             if options.masks:
                 source = MaskRun.open(options.masks[0])
-                sentences = [track.expression.text for track in source.read(source.videos()[0]).tracks]
-            self.data = open_video(options.video, sentences)
+                expressions = [track.expression.text for track in source.read(source.videos()[0]).tracks]
+            self.data = open_video(options.video, expressions)
         else:
             self.data = open_dataset(options.dataset, options.split)
         sources = [MaskRun.open(path) for path in options.masks] or [None]

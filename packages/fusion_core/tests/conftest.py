@@ -37,8 +37,8 @@ NOT_THERE = "b_aot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """Two drawn videos and all runs of `RECIPE` but one."""
+class World:
+    """Two synthetic videos and all runs of `RECIPE` but one."""
 
     root: Path
     recipe: Recipe
@@ -60,11 +60,11 @@ class Drawn:
         return EVIL
 
 
-def make(root: Path, *, videos: int = 2, length: int = 6, size: tuple[int, int] = (90, 160)) -> Drawn:
+def make(root: Path, *, videos: int = 2, length: int = 6, size: tuple[int, int] = (90, 160)) -> World:
     """The first video has an odd number of expressions, the first of which is meant to break a page."""
-    drawn = Drawn(recipe=RECIPE, root=root)
-    draw_dataset(drawn.dataset, videos=videos, length=length, size=size)
-    meta_file = drawn.dataset / "meta_expressions.json"
+    world = World(recipe=RECIPE, root=root)
+    draw_dataset(world.dataset, videos=videos, length=length, size=size)
+    meta_file = world.dataset / "meta_expressions.json"
     meta = json.loads(meta_file.read_text())
     expressions = next(iter(meta["videos"].values()))["expressions"]
     if len(expressions) % 2 == 0:
@@ -77,30 +77,30 @@ def make(root: Path, *, videos: int = 2, length: int = 6, size: tuple[int, int] 
                 "members": ",".join(node.members),
                 "threshold": node.threshold,
                 "leftover": node.leftover,
-                "runs": drawn.runs,
-                "out": drawn.runs / node.name,
+                "runs": world.runs,
+                "out": world.runs / node.name,
             }
             arguments = [f"--{name}={value}" for name, value in options.items()]
             assert not app(["fuse", *arguments], standalone_mode=False)
         elif node.name != NOT_THERE:
-            spoiled_run(drawn, node.name, seed=number)
-    return drawn
+            spoiled_run(world, node.name, seed=number)
+    return world
 
 
 def draw_dataset(root: Path, *, videos: int, length: int, size: tuple[int, int]) -> None:
     """Videos of `rvos_synthetic` in the flat layout, with frames that lose something as JPEG files do."""
     meta = {}
     for index in range(videos):
-        drawn, name = render_video("test", index, size=size, frames=length), f"drawn{index:02d}"
+        world, name = render_video("test", index, size=size, frames=length), f"world{index:02d}"
         for folder in ("JPEGImages", "Annotations"):
             (root / folder / name).mkdir(parents=True)
-        for frame, pixels, labels in zip(drawn.frame_names, drawn.frames, drawn.labels, strict=True):
+        for frame, pixels, labels in zip(world.frame_names, world.frames, world.labels, strict=True):
             Image.fromarray(pixels).save(root / "JPEGImages" / name / f"{frame}.jpg", quality=92)
             palette = Image.fromarray(labels)
             palette.putpalette([part for label in range(256) for part in (label, 40 * label % 256, 0)])
             palette.save(root / "Annotations" / name / f"{frame}.png")
-        expressions = [{"exp": one.text, "obj_id": str(one.label)} for one in drawn.expressions]
-        meta[name] = {"expressions": {str(k): e for k, e in enumerate(expressions)}, "frames": drawn.frame_names}
+        expressions = [{"exp": one.text, "obj_id": str(one.label)} for one in world.expressions]
+        meta[name] = {"expressions": {str(k): e for k, e in enumerate(expressions)}, "frames": world.frame_names}
     (root / "meta_expressions.json").write_text(json.dumps({"videos": meta}))
 
 
@@ -113,12 +113,12 @@ def spoil(labels: np.ndarray, label: int, rng: np.random.Generator) -> np.ndarra
     return masks
 
 
-def spoiled_run(drawn: Drawn, name: str, seed: int) -> None:
-    dataset = open_dataset(drawn.dataset)
+def spoiled_run(world: World, name: str, seed: int) -> None:
+    dataset = open_dataset(world.dataset)
     run = MaskRun.create(
-        drawn.runs / name, RunManifest(producer="drawn", producer_version="1", dataset=dataset.identity)
+        world.runs / name, RunManifest(producer="synthetic", producer_version="1", dataset=dataset.identity)
     )
-    for number, (video, annotation) in enumerate(open_annotations(drawn.annotations).items()):
+    for number, (video, annotation) in enumerate(open_annotations(world.annotations).items()):
         rng = np.random.default_rng([seed, number])
         labels = np.stack([frame.labels for frame in annotation.frames()])
         tracks = []
@@ -131,13 +131,13 @@ def spoiled_run(drawn: Drawn, name: str, seed: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory) -> Drawn:
-    return make(tmp_path_factory.mktemp("drawn"))
+def world(tmp_path_factory) -> World:
+    return make(tmp_path_factory.mktemp("synthetic"))
 
 
 @pytest.fixture
-def fresh(tmp_path) -> Drawn:
-    """As `drawn`, to be damaged."""
+def fresh(tmp_path) -> World:
+    """As `world`, to be damaged."""
     return make(tmp_path)
 
 

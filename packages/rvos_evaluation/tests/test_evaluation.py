@@ -126,7 +126,7 @@ def test_groups_say_which_object_is_meant(annotate, predict):
     assert j_of(scores(run, root)) == {"0": 1, "1": 1}
 
 
-def test_masks_without_sentences_are_the_objects_they_are_called_after(annotate, predict):
+def test_masks_without_expressions_are_the_objects_they_are_called_after(annotate, predict):
     root = annotate(labels=label_image(o1=LEFT, o3=RIGHT))
     evaluation = scores(predict(masks={"3": RIGHT}), root)
     assert j_of(evaluation) == {"3": 1, "1": 0}
@@ -134,7 +134,7 @@ def test_masks_without_sentences_are_the_objects_they_are_called_after(annotate,
 
 
 @pytest.mark.parametrize("value", [1, 255])
-def test_sentences_about_the_only_object_need_no_group(annotate, predict, value):
+def test_expressions_about_the_only_object_need_no_group(annotate, predict, value):
     root = annotate(labels=LEFT * value, palette=value == 1)
     assert j_of(scores(predict(masks={"0": LEFT, "7": RIGHT}, text="it"), root)) == {"0": 1, "7": 0}
 

@@ -70,7 +70,7 @@ def test_key_frames_may_lie_elsewhere(run, tmp_path):
     assert content(tmp_path / "back") == content(run.path)
 
 
-def test_a_data_set_gives_sentences_groups_and_order(run, tmp_path):
+def test_a_data_set_gives_expressions_groups_and_order(run, tmp_path):
     call("export", run.path, "--out", tmp_path / "png")
     expressions = {"2": {"exp": "the cat", "obj_id": "9"}, "1": {"exp": "a dog", "obj_id": "4"}}
     meta = {"videos": {video: {"expressions": expressions, "frames": NAMES} for video in ("aa", "bb")}}

@@ -1,4 +1,4 @@
-"""`fusion-core demo` is the recipe `demo` on drawn videos. Here a program that only acts stands in for its models."""
+"""`fusion-core demo`: the recipe `demo` on synthetic videos. A program that only acts takes the place of its models."""
 
 import sys
 from dataclasses import replace
@@ -45,15 +45,15 @@ def finished(tmp_path_factory):
     return out, result.stdout
 
 
-def test_every_model_propagation_and_vote_has_its_run_of_the_drawn_videos(finished):
+def test_every_model_propagation_and_vote_has_its_run_of_the_synthetic_videos(finished):
     out, _ = finished
-    drawn = render_video("test", 0)
+    video = render_video("test", 0)
     dataset = open_dataset(out / "dataset", "test")
-    assert list(dataset.videos) == [drawn.name]
-    np.testing.assert_array_equal(dataset.videos[drawn.name].read_frame(3), drawn.frames[3])
+    assert list(dataset.videos) == [video.name]
+    np.testing.assert_array_equal(dataset.videos[video.name].read_frame(3), video.frames[3])
     for node in DEMO.nodes:
-        tracks = MaskRun.open(out / "runs" / node.name).read(drawn.name).tracks
-        assert [track.expression.text for track in tracks] == [one.text for one in drawn.expressions]
+        tracks = MaskRun.open(out / "runs" / node.name).read(video.name).tracks
+        assert [track.expression.text for track in tracks] == [one.text for one in video.expressions]
 
 
 def test_scores_submission_and_report_are_shown(finished):
@@ -61,8 +61,8 @@ def test_scores_submission_and_report_are_shown(finished):
     table = (out / "result" / "ablation.md").read_text()
     assert table in said
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == [step.label for step in DEMO.ablation]
-    drawn = render_video("test", 0)
-    assert f"{len(drawn.expressions) * len(drawn.frames)} masks of 1 videos, 0 faults, 0 warnings" in said
+    video = render_video("test", 0)
+    assert f"{len(video.expressions) * len(video.frames)} masks of 1 videos, 0 faults, 0 warnings" in said
     page = (out / "report.html").read_text()
     assert all(f'data-run="{node.name}"' in page for node in DEMO.nodes)
     assert said.splitlines()[-1].endswith(str(out / "report.html"))

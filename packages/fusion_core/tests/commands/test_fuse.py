@@ -28,13 +28,13 @@ def call(*arguments):
 
 
 def start(folder, seed=0):
-    dataset = {"name": "drawn", "split": None, "fingerprint": None}
+    dataset = {"name": "random", "split": None, "fingerprint": None}
     return MaskRun.create(
         folder, RunManifest(producer="test", producer_version="1", settings={"seed": seed}, dataset=dataset)
     )
 
 
-def drawn(video, seed, size=SIZE):
+def random_masks(video, seed, size=SIZE):
     rng = np.random.default_rng(seed)
     tracks = tuple(
         MaskTrack.from_masks(Expression(id=str(i)), rng.random((2, *size)) < 0.5, scores=rng.random(2))
@@ -50,7 +50,7 @@ def runs(tmp_path):
     for number, member in enumerate("abc"):
         run = start(folder / member)
         for video in ("v1", "v2", "v10"):
-            run.write(drawn(video, 10 * number + len(video)))
+            run.write(random_masks(video, 10 * number + len(video)))
     return folder
 
 
@@ -99,7 +99,7 @@ def test_without_pairing_the_threshold_counts_members(runs):
 
 def test_members_may_be_paths(runs, tmp_path):
     elsewhere = tmp_path / "elsewhere" / "d"
-    start(elsewhere).write(drawn("v1", 7))
+    start(elsewhere).write(random_masks("v1", 7))
     result = vote(runs, members=f"a,{elsewhere}", threshold=4)
     assert result.exit_code == 1
     assert "video v2: missing in d" in result.stderr
@@ -123,12 +123,12 @@ def test_the_same_call_again_votes_nothing(runs):
 def test_a_changed_member_file_is_voted_again(runs):
     vote(runs)
     before = times(runs / "mine")
-    MaskRun.open(runs / "b").write(drawn("v2", 99))
+    MaskRun.open(runs / "b").write(random_masks("v2", 99))
     assert "1 videos voted, 2 were voted before" in vote(runs).stdout
     assert changed(before, times(runs / "mine")) == ["v2.masks"]
 
 
-def test_a_member_made_anew_starts_the_vote_anew(runs):
+def test_a_member_made_again_starts_the_vote_again(runs):
     vote(runs)
     masks = MaskRun.open(runs / "b").read("v1")
     (runs / "b").rename(runs / "old")
@@ -198,7 +198,7 @@ def test_a_damaged_member_file_is_named_and_the_rest_done(runs):
 
 
 def test_a_member_of_other_frames_is_named_and_the_rest_done(runs):
-    MaskRun.open(runs / "c").write(drawn("v2", 0, size=(6, 5)))
+    MaskRun.open(runs / "c").write(random_masks("v2", 0, size=(6, 5)))
     result = vote(runs)
     assert result.exit_code == 1
     assert "video v2: member c: size 6x5, but 5x6 in member a" in result.stderr

@@ -94,7 +94,7 @@ def test_a_plan_shows_what_is_done_and_changes_nothing(stage):
     assert "6 videos to make in 6 runs of 3" in table
 
 
-def test_a_plan_says_why_a_run_would_be_made_anew(stage):
+def test_a_plan_says_why_a_run_would_be_made_again(stage):
     stage.carry_out()
     recipe = stage.write_recipe()
     recipe.write_text(recipe.read_text().replace("seed = 1", "seed = 5"))

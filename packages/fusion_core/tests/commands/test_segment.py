@@ -10,7 +10,7 @@ from mask_interchange import MaskRun, import_coco
 from PIL import Image
 from typer.testing import CliRunner
 
-SENTENCES = ("the man in red", "the dog", "a tree")
+EXPRESSIONS = ("the man in red", "the dog", "a tree")
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def recipe(tmp_path, stage):
     return path
 
 
-def segment(clip, recipe, out, *more, sentences=SENTENCES):
-    options = [f"--expression={text}" for text in sentences]
+def segment(clip, recipe, out, *more, expressions=EXPRESSIONS):
+    options = [f"--expression={text}" for text in expressions]
     command = ["segment", str(clip), *options, "--recipe", str(recipe), "--out", str(out), *more]
     return CliRunner().invoke(app, command)
 
@@ -53,7 +53,7 @@ def test_every_form_of_the_result(clip, recipe, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["masks", "masks.json", "overlay", "rgba", "runs"]
     assert "the man in red: on 3 of 3 frames" in result.stdout
     voted = MaskRun.open(out / "runs" / "voted").read("clip")
-    assert [track.expression.text for track in voted.tracks] == list(SENTENCES)
+    assert [track.expression.text for track in voted.tracks] == list(EXPRESSIONS)
     with av.open(str(out / "overlay" / "clip.mp4")) as container:
         frames = list(container.decode(video=0))
     assert [(frame.width, frame.height, frame.pts * frame.time_base * 12) for frame in frames] == [
@@ -70,8 +70,8 @@ def test_every_form_of_the_result(clip, recipe, tmp_path):
             np.testing.assert_array_equal(cut[..., 3], grey)
 
 
-def test_sentences_are_voted_one_by_one_unless_asked(clip, recipe, tmp_path):
-    """Two sentences of a user are two objects: their votes do not pool, as those of a benchmark's pairs do."""
+def test_expressions_are_voted_one_by_one_unless_asked(clip, recipe, tmp_path):
+    """Two expressions of a user are two objects: their votes do not pool, as those of a benchmark's pairs do."""
     assert segment(clip, recipe, tmp_path / "one", "--weights", "random:0").exit_code == 0
     runs = tmp_path / "one" / "runs"
     a, b, voted = (MaskRun.open(runs / name).read("clip") for name in ("a", "b", "voted"))
@@ -84,7 +84,7 @@ def test_sentences_are_voted_one_by_one_unless_asked(clip, recipe, tmp_path):
     assert paired.tracks[0].masks == paired.tracks[1].masks != voted.tracks[0].masks
 
 
-def test_the_same_command_again_and_with_other_sentences(clip, recipe, stage, tmp_path):
+def test_the_same_command_again_and_with_other_expressions(clip, recipe, stage, tmp_path):
     out = tmp_path / "out"
     assert segment(clip, recipe, out, "--weights", "random:0").exit_code == 0
     first = (out / "masks.json").read_bytes()
@@ -92,7 +92,7 @@ def test_the_same_command_again_and_with_other_sentences(clip, recipe, stage, tm
     assert segment(clip, recipe, out, "--weights", "random:0").exit_code == 0
     assert (out / "masks.json").read_bytes() == first
     assert stage.log.read_text() == before  # nothing was computed again
-    result = segment(clip, recipe, out, "--weights", "random:0", sentences=("a cat",))
+    result = segment(clip, recipe, out, "--weights", "random:0", expressions=("a cat",))
     assert result.exit_code == 0, result.output
     (again,) = import_coco(out / "masks.json")
     assert [track.expression.text for track in again.tracks] == ["a cat"]
@@ -101,7 +101,7 @@ def test_the_same_command_again_and_with_other_sentences(clip, recipe, stage, tm
 
 def test_wrong_use(clip, recipe, tmp_path):
     out = tmp_path / "out"
-    result = segment(clip, recipe, out, sentences=())
+    result = segment(clip, recipe, out, expressions=())
     assert result.exit_code == 2
     assert "--expression" in result.output
     result = segment(clip, recipe, out)

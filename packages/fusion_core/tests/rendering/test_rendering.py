@@ -28,7 +28,7 @@ from mask_interchange import (
 from PIL import Image, ImageFont
 from typer.testing import CliRunner
 
-SENTENCES = ["the man in red", "a dog", "the tall tree behind the house on the left side of the street", "it"]
+EXPRESSIONS = ["the man in red", "a dog", "the tall tree behind the house on the left side of the street", "it"]
 
 
 def decoded(path):
@@ -63,9 +63,9 @@ def film(path, size=(96, 128), times=tuple(range(8)), base=Fraction(1, 25), rota
     return path
 
 
-def run_of(folder, path, sentences):
-    """A run on a video file: a square that goes from left to right, another place for every sentence."""
-    dataset = open_video(path, sentences)
+def run_of(folder, path, expressions):
+    """A run on a video file: a square that goes from left to right, another place for every expression."""
+    dataset = open_video(path, expressions)
     (video,) = dataset.videos.values()
     height, width = video.size
     tracks = []
@@ -115,7 +115,7 @@ def test_overlay_is_coloured_inside_masks_and_unchanged_outside(tmp_path):
     source = list(next(iter(open_video(path).videos.values())).frames())
     first, second = (track.stack() for track in run.read("film").tracks)
     outside = ~(first | second)
-    outside[:, :40] = False  # where the sentences stand
+    outside[:, :40] = False  # where the expressions stand
     for t, frame in enumerate(frames):
         change = np.abs(frame.astype(int) - source[t]).max(axis=2)
         assert np.median(change[outside[t]]) <= 3
@@ -123,16 +123,16 @@ def test_overlay_is_coloured_inside_masks_and_unchanged_outside(tmp_path):
         for mask, colour in ((first[t], PALETTE[0]), (second[t], PALETTE[1])):
             expected = 0.55 * source[t][mask].mean(axis=0) + 0.45 * np.array(colour)
             assert np.abs(np.median(frame[mask], axis=0) - expected).max() < 15
-    assert np.abs(frames[:, :10].astype(int) - np.stack(source)[:, :10]).mean() > 20  # the sentences
+    assert np.abs(frames[:, :10].astype(int) - np.stack(source)[:, :10]).mean() > 20  # the expressions
 
 
-def test_all_outputs_of_a_data_set(drawn, tmp_path):
-    run = drawn.runs / "a"
+def test_all_outputs_of_a_data_set(world, tmp_path):
+    run = world.runs / "a"
     out = tmp_path / "out"
     options = ("--overlay", "--masks", "--rgba", "--coco", "--fps", "6")
-    result = render(run, "--dataset", drawn.dataset, "--out", out, *options)
+    result = render(run, "--dataset", world.dataset, "--out", out, *options)
     assert result.exit_code == 0, result.output
-    dataset = open_dataset(drawn.dataset)
+    dataset = open_dataset(world.dataset)
     opened = MaskRun.open(run)
     for name, video in dataset.videos.items():
         frames, times = decoded(out / "overlay" / f"{name}.mp4")
@@ -147,7 +147,7 @@ def test_all_outputs_of_a_data_set(drawn, tmp_path):
     for again in import_annotations(out / "masks", dataset=dataset):
         assert [track.masks for track in again.tracks] == [track.masks for track in opened.read(again.video).tracks]
     assert [masks.video for masks in import_coco(out / "masks.json")] == opened.videos()
-    assert json.loads((out / "masks.json").read_text())[0]["expression"] == drawn.evil
+    assert json.loads((out / "masks.json").read_text())[0]["expression"] == world.evil
 
 
 def test_masks_alone_need_no_pass_over_the_frames(fresh, tmp_path):
@@ -179,9 +179,9 @@ def test_masks_of_another_video_are_refused_by_name(tmp_path):
     assert list((tmp_path / "out" / "overlay").iterdir() if (tmp_path / "out" / "overlay").exists() else ()) == []
 
 
-def test_a_folder_with_files_is_left_alone(drawn, tmp_path):
+def test_a_folder_with_files_is_left_alone(world, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    result = render(drawn.runs / "a", "--dataset", drawn.dataset, "--out", tmp_path)
+    result = render(world.runs / "a", "--dataset", world.dataset, "--out", tmp_path)
     assert result.exit_code == 2
     assert "new or empty folder" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
@@ -263,10 +263,10 @@ def test_legends_fit_into_any_frame(size, count, length):
 
 
 @pytest.mark.parametrize("size", [(180, 320), (480, 854), (1080, 1920), (1920, 1080)])
-def test_sentences_are_legible(size):
-    """White letters of enough height on a dark ground, each sentence beside a patch of its colour."""
-    palette = colours(len(SENTENCES))
-    legend = make_legend(list(zip(SENTENCES, palette, strict=True)), size)
+def test_expressions_are_legible(size):
+    """White letters of enough height on a dark ground, each expression beside a patch of its colour."""
+    palette = colours(len(EXPRESSIONS))
+    legend = make_legend(list(zip(EXPRESSIONS, palette, strict=True)), size)
     frame = np.full((*size, 3), 255, np.uint8)  # the worst ground for white letters
     legend.lay_over(frame)
     shown = frame[: legend.cover.shape[0], : legend.cover.shape[1]]
@@ -292,7 +292,7 @@ def test_later_masks_lie_over_earlier_ones_and_frames_stay():
     np.testing.assert_array_equal(cut_out(frame, mask)[..., 3], mask * 255)
 
 
-def test_a_sentence_that_no_font_can_write_is_an_error(tmp_path):
+def test_an_expression_that_no_font_can_write_is_an_error(tmp_path):
     with pytest.raises(FontError, match=r"--font FILE"):
         make_legend([("\ue000", (255, 0, 0))], (100, 100))
     with pytest.raises(FontError, match="not a readable font"):

@@ -126,17 +126,17 @@ class Page(HTMLParser):
         return json.loads(zlib.decompress(base64.b64decode(self.blocks[f"video-{number}"]["masks"])))
 
 
-def written(drawn, out, **options):
-    dataset = open_dataset(drawn.dataset)
-    options = {"limit": ROOM, "annotations": open_annotations(drawn.annotations)} | options
-    recipe = options.pop("recipe", drawn.recipe)
-    return write_report(recipe, drawn.runs, dataset, out, **options)
+def written(world, out, **options):
+    dataset = open_dataset(world.dataset)
+    options = {"limit": ROOM, "annotations": open_annotations(world.annotations)} | options
+    recipe = options.pop("recipe", world.recipe)
+    return write_report(recipe, world.runs, dataset, out, **options)
 
 
 @pytest.fixture(scope="module")
-def page(drawn, tmp_path_factory):
+def page(world, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "report.html"
-    assert written(drawn, out).problems == ()
+    assert written(world, out).problems == ()
     return Page(out.read_text())
 
 
@@ -147,8 +147,8 @@ def painted(page, number, run, expression):
     return [decode_mask(unpacked["strings"][k].encode(), size) for k in track["masks"]]
 
 
-def test_the_page_holds_every_run_and_frame(page, drawn):
-    dataset = open_dataset(drawn.dataset)
+def test_the_page_holds_every_run_and_frame(page, world):
+    dataset = open_dataset(world.dataset)
     assert [run["name"] for run in page.blocks["index"]["runs"]][-1] == "final"
     for number, (name, video) in enumerate(dataset.videos.items()):
         block, unpacked = page.blocks[f"video-{number}"], page.masks(number)
@@ -157,13 +157,13 @@ def test_the_page_holds_every_run_and_frame(page, drawn):
         assert base64.b64decode(block["frames"][0])[8:12] == b"WEBP"
         assert sorted(unpacked["runs"]) == ["a", "a_aot", "b", "c", "final", "first", "first_aot"]
         for run, in_page in unpacked["runs"].items():
-            for index, track in enumerate(MaskRun.open(drawn.runs / run).read(name).tracks):
+            for index, track in enumerate(MaskRun.open(world.runs / run).read(name).tracks):
                 np.testing.assert_array_equal(painted(page, number, run, index), track.stack())  # 160 pixels: as is
                 assert in_page[index]["key"] == track.key_frame
 
 
-def test_votes_counted_in_the_page_give_the_voted_masks(page, drawn):
-    votes = [node for node in drawn.recipe.nodes if isinstance(node, Vote)]
+def test_votes_counted_in_the_page_give_the_voted_masks(page, world):
+    votes = [node for node in world.recipe.nodes if isinstance(node, Vote)]
     seen = set()
     for number in range(2):
         counts = page.masks(number)["counts"]
@@ -176,23 +176,23 @@ def test_votes_counted_in_the_page_give_the_voted_masks(page, drawn):
     assert seen == {("first", 6), ("first", 1), ("final", 6), ("final", 3)}  # pairs and both leftover rules
 
 
-def test_votes_are_counted_as_they_were_cast(drawn):
+def test_votes_are_counted_as_they_were_cast(world):
     """Also if the recipe has changed since."""
-    runs = {path.name: MaskRun.open(path) for path in drawn.runs.iterdir()}
-    video = next(iter(open_dataset(drawn.dataset).videos.values()))
+    runs = {path.name: MaskRun.open(path) for path in world.runs.iterdir()}
+    video = next(iter(open_dataset(world.dataset).videos.values()))
     changes = {"threshold": 1, "out_of": 2, "leftover": None, "pairing": Pairing.NONE}
-    others = [replace(node, **changes) if isinstance(node, Vote) else node for node in drawn.recipe.nodes]
-    cast, now = (Gatherer(nodes=nodes, runs=runs).gather(video).counts for nodes in (drawn.recipe.nodes, others))
+    others = [replace(node, **changes) if isinstance(node, Vote) else node for node in world.recipe.nodes]
+    cast, now = (Gatherer(nodes=nodes, runs=runs).gather(video).counts for nodes in (world.recipe.nodes, others))
     assert cast == now
     assert len(cast["first"]) == len(video.expressions)
 
 
-def test_a_leftover_that_takes_support_is_not_counted(drawn, tmp_path):
+def test_a_leftover_that_takes_support_is_not_counted(world, tmp_path):
     """Its masks follow from none of those that the page holds."""
-    video = next(iter(open_dataset(drawn.dataset).videos.values()))
+    video = next(iter(open_dataset(world.dataset).videos.values()))
     runs = {}
     for name in ("a", "b", "c"):
-        member = MaskRun.open(drawn.runs / name)
+        member = MaskRun.open(world.runs / name)
         masks = member.read(video.id)
         tracks = [
             MaskTrack.from_masks(track.expression, track.stack(), support=np.ones_like(track.stack()))
@@ -200,20 +200,20 @@ def test_a_leftover_that_takes_support_is_not_counted(drawn, tmp_path):
         ]
         runs[name] = MaskRun.create(tmp_path / name, member.manifest)
         runs[name].write(replace(masks, tracks=tuple(tracks)))
-    vote = replace(drawn.recipe.node("first"), leftover_takes_support=True)
+    vote = replace(world.recipe.node("first"), leftover_takes_support=True)
     fused = FusedRun(vote, list(runs.values()), tmp_path / "first")
     fused.start()
     fused.fuse(video.id)
-    counts = Gatherer(nodes=drawn.recipe.nodes, runs=runs | {"first": fused.run}).gather(video).counts["first"]
+    counts = Gatherer(nodes=world.recipe.nodes, runs=runs | {"first": fused.run}).gather(video).counts["first"]
     assert counts[-1] is None
     assert None not in counts[:-1]
 
 
 @pytest.mark.parametrize("longest", [7, 33, 64])
-def test_votes_counted_on_reduced_masks_give_the_reduced_result(drawn, longest):
-    runs = {path.name: MaskRun.open(path) for path in drawn.runs.iterdir()}
-    video = next(iter(open_dataset(drawn.dataset).videos.values()))
-    content = Gatherer(nodes=drawn.recipe.nodes, runs=runs).gather(video)
+def test_votes_counted_on_reduced_masks_give_the_reduced_result(world, longest):
+    runs = {path.name: MaskRun.open(path) for path in world.runs.iterdir()}
+    video = next(iter(open_dataset(world.dataset).videos.values()))
+    content = Gatherer(nodes=world.recipe.nodes, runs=runs).gather(video)
     page = SimpleNamespace(blocks={"video-0": json.loads(as_block(content, (), longest))})
     page.masks = partial(Page.masks, page)
     for vote, counts in page.masks(0)["counts"].items():
@@ -223,14 +223,14 @@ def test_votes_counted_on_reduced_masks_give_the_reduced_result(drawn, longest):
             np.testing.assert_array_equal(votes_cast >= count["needed"], painted(page, 0, vote, index))
 
 
-def test_disagreement_is_one_minus_the_mean_iou(page, drawn):
+def test_disagreement_is_one_minus_the_mean_iou(page, world):
     entry = page.blocks["index"]["entries"][0]
-    video = list(open_dataset(drawn.dataset).videos)[entry["video"]]
+    video = list(open_dataset(world.dataset).videos)[entry["video"]]
     ious = []
-    for vote in (node for node in drawn.recipe.nodes if isinstance(node, Vote)):
-        result = MaskRun.open(drawn.runs / vote.name).read(video).tracks[entry["index"]].stack()
+    for vote in (node for node in world.recipe.nodes if isinstance(node, Vote)):
+        result = MaskRun.open(world.runs / vote.name).read(video).tracks[entry["index"]].stack()
         for member in vote.members:
-            mask = MaskRun.open(drawn.runs / member).read(video).tracks[entry["index"]].stack()
+            mask = MaskRun.open(world.runs / member).read(video).tracks[entry["index"]].stack()
             union = (mask | result).sum(axis=(1, 2))
             ious.append(np.where(union, (mask & result).sum(axis=(1, 2)) / np.maximum(union, 1), 1))
     assert entry["disagreement"] == pytest.approx(1 - np.mean(ious), abs=1e-4)
@@ -238,10 +238,10 @@ def test_disagreement_is_one_minus_the_mean_iou(page, drawn):
     np.testing.assert_allclose(frames, 1 - np.mean(ious, axis=0), atol=1e-3)
 
 
-def test_scores_and_true_masks_are_there_when_annotations_are(page, drawn):
-    annotations = open_annotations(drawn.annotations)
-    dataset = open_dataset(drawn.dataset)
-    evaluation = evaluate_run(MaskRun.open(drawn.runs / "final"), annotations, dataset=dataset)
+def test_scores_and_true_masks_are_there_when_annotations_are(page, world):
+    annotations = open_annotations(world.annotations)
+    dataset = open_dataset(world.dataset)
+    evaluation = evaluate_run(MaskRun.open(world.runs / "final"), annotations, dataset=dataset)
     entries = page.blocks["index"]["entries"]
     found = [entry["scores"]["final"] for entry in entries]
     assert np.mean(found) == pytest.approx(evaluation.overall.jf, abs=1e-3)
@@ -252,23 +252,23 @@ def test_scores_and_true_masks_are_there_when_annotations_are(page, drawn):
         np.testing.assert_array_equal(painted(page, entry["video"], None, entry["index"]), truth)
 
 
-def test_without_annotations_there_are_no_scores(drawn, tmp_path):
-    written(drawn, tmp_path / "report.html", annotations=None)
+def test_without_annotations_there_are_no_scores(world, tmp_path):
+    written(world, tmp_path / "report.html", annotations=None)
     page = Page((tmp_path / "report.html").read_text())
     assert page.blocks["index"]["entries"][0]["scores"] == {}
     assert not any(page.masks(0)["truth"])
     assert "table" not in page.elements
 
 
-def test_sentences_cannot_break_the_page(page, drawn):
-    assert page.blocks["index"]["entries"][0]["text"] == drawn.evil
+def test_expressions_cannot_break_the_page(page, world):
+    assert page.blocks["index"]["entries"][0]["text"] == world.evil
     assert "img" not in page.elements
     assert len(page.scripts) == 1 + 1 + 2  # index, program, one block a video
     assert not [value for name, value in page.attributes if name.startswith("on")]
 
 
-def test_nothing_is_loaded_from_anywhere(page, drawn, tmp_path):
-    written(drawn, tmp_path / "report.html")
+def test_nothing_is_loaded_from_anywhere(page, world, tmp_path):
+    written(world, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     links = [value for name, value in page.attributes if name in {"src", "href", "action", "data", "srcset"}]
     assert sorted(links) == ["#viewer", "data:,"]
@@ -277,30 +277,30 @@ def test_nothing_is_loaded_from_anywhere(page, drawn, tmp_path):
     assert policy.startswith("default-src &#39;none&#39;; script-src &#39;sha256-")
 
 
-def test_equal_inputs_give_equal_pages(drawn, tmp_path):
+def test_equal_inputs_give_equal_pages(world, tmp_path):
     for name in ("one.html", "two.html"):
-        written(drawn, tmp_path / name)
+        written(world, tmp_path / name)
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
 
 
-def test_pictures_shrink_until_the_page_fits(drawn, tmp_path):
-    full = written(drawn, tmp_path / "full.html")
+def test_pictures_shrink_until_the_page_fits(world, tmp_path):
+    full = written(world, tmp_path / "full.html")
     limit = full.size - 1000
-    smaller = written(drawn, tmp_path / "small.html", limit=limit)
+    smaller = written(world, tmp_path / "small.html", limit=limit)
     assert smaller.size == (tmp_path / "small.html").stat().st_size <= limit
     assert smaller.side < 160
     with pytest.raises(ReportError, match="--max-size"):
-        written(drawn, tmp_path / "none.html", limit=20_000)
+        written(world, tmp_path / "none.html", limit=20_000)
     assert not (tmp_path / "none.html").exists()
 
 
-def test_chosen_videos_only(drawn, tmp_path):
-    second = list(open_dataset(drawn.dataset).videos)[1]
-    written(drawn, tmp_path / "report.html", videos=[second])
+def test_chosen_videos_only(world, tmp_path):
+    second = list(open_dataset(world.dataset).videos)[1]
+    written(world, tmp_path / "report.html", videos=[second])
     page = Page((tmp_path / "report.html").read_text())
     assert {entry["name"] for entry in page.blocks["index"]["entries"]} == {second}
     with pytest.raises(ReportError, match="no video 'nowhere'"):
-        written(drawn, tmp_path / "report.html", videos=["nowhere"])
+        written(world, tmp_path / "report.html", videos=["nowhere"])
 
 
 def test_what_does_not_fit_is_named_and_the_rest_is_shown(fresh, tmp_path):
@@ -346,44 +346,44 @@ def test_a_run_of_another_size_is_named(fresh, tmp_path):
     )
 
 
-def test_no_run_is_an_error_that_says_where_it_looked(drawn, tmp_path):
-    result = CliRunner().invoke(app, ["report", "--runs", str(tmp_path), "--dataset", str(drawn.dataset)])
+def test_no_run_is_an_error_that_says_where_it_looked(world, tmp_path):
+    result = CliRunner().invoke(app, ["report", "--runs", str(tmp_path), "--dataset", str(world.dataset)])
     assert result.exit_code == 2
     assert f"{tmp_path}: holds no run of the recipe (" in result.output
     assert "--runs" in result.output
 
 
-def test_existing_runs_may_lie_anywhere(drawn, tmp_path):
-    nodes = (ExistingRun(name="mine", path=drawn.runs / "a"),)
+def test_existing_runs_may_lie_anywhere(world, tmp_path):
+    nodes = (ExistingRun(name="mine", path=world.runs / "a"),)
     recipe = Recipe(name="one", result="mine", nodes=nodes)
-    outcome = written(drawn, tmp_path / "report.html", recipe=recipe)
+    outcome = written(world, tmp_path / "report.html", recipe=recipe)
     page = Page((tmp_path / "report.html").read_text())
     assert outcome.problems == ()
     assert page.blocks["index"]["runs"] == [{"name": "mine", "kind": "run"}]
     assert page.blocks["index"]["entries"][0]["disagreement"] is None
 
 
-def test_a_run_without_some_expressions_leaves_them_out(drawn):
-    dataset = open_dataset(drawn.dataset)
+def test_a_run_without_some_expressions_leaves_them_out(world):
+    dataset = open_dataset(world.dataset)
     video = next(iter(dataset.videos.values()))
-    runs = {"a": MaskRun.open(drawn.runs / "a")}
+    runs = {"a": MaskRun.open(world.runs / "a")}
     more = replace(video, expressions=video.expressions[::-1])
-    content = Gatherer(nodes=drawn.recipe.nodes, runs=runs).gather(more)
+    content = Gatherer(nodes=world.recipe.nodes, runs=runs).gather(more)
     ids = [track.expression.id for track in content.tracks["a"] if track]
     assert ids == [expression.id for expression in more.expressions]
     assert content.counts == {}
     assert set(content.disagreement) == {None}
 
 
-def test_a_video_of_ones_own_has_the_expressions_of_its_runs(drawn, tmp_path):
-    name = next(iter(open_dataset(drawn.dataset).videos))
+def test_a_video_of_ones_own_has_the_expressions_of_its_runs(world, tmp_path):
+    name = next(iter(open_dataset(world.dataset).videos))
     out = tmp_path / "report.html"
     recipe = tmp_path / "one.toml"
-    recipe.write_text(f'result = "mine"\n[run.mine]\npath = "{drawn.runs / "a"}"\n')
-    frames = str(drawn.dataset / "JPEGImages" / name)
+    recipe.write_text(f'result = "mine"\n[run.mine]\npath = "{world.runs / "a"}"\n')
+    frames = str(world.dataset / "JPEGImages" / name)
     result = CliRunner().invoke(app, ["report", "--video", frames, "--recipe", str(recipe), "--out", str(out)])
     assert result.exit_code == 0, result.output
     page = Page(out.read_text())
-    tracks = MaskRun.open(drawn.runs / "a").read(name).tracks
+    tracks = MaskRun.open(world.runs / "a").read(name).tracks
     assert [entry["text"] for entry in page.blocks["index"]["entries"]] == [one.expression.text for one in tracks]
     np.testing.assert_array_equal(painted(page, 0, "mine", 1), tracks[1].stack())

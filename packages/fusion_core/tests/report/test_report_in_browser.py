@@ -52,10 +52,10 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def report(drawn, tmp_path_factory):
+def report(world, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "report.html"
-    annotations = open_annotations(drawn.annotations)
-    write_report(drawn.recipe, drawn.runs, open_dataset(drawn.dataset), out, annotations=annotations, limit=5_000_000)
+    annotations = open_annotations(world.annotations)
+    write_report(world.recipe, world.runs, open_dataset(world.dataset), out, annotations=annotations, limit=5_000_000)
     return out
 
 
@@ -85,7 +85,7 @@ def current(page):
     return page.locator("#entries [aria-current=true]")
 
 
-def test_opens_at_the_worst_disagreement(page, drawn):
+def test_opens_at_the_worst_disagreement(page, world):
     shown = page.locator("#entries button .number").all_text_contents()
     values = [float(text.split("·")[0]) for text in shown]
     assert values == sorted(values, reverse=True)
@@ -95,10 +95,10 @@ def test_opens_at_the_worst_disagreement(page, drawn):
     assert page.title() == "small on dataset"
 
 
-def test_sentences_are_shown_as_they_are(page, drawn):
+def test_expressions_are_shown_as_they_are(page, world):
     page.get_by_label("Find").fill("script")
     page.locator("#entries button").click()
-    expect(page.locator("#sentence")).to_have_text(drawn.evil)
+    expect(page.locator("#expression")).to_have_text(world.evil)
     assert page.title() == "small on dataset"
 
 
@@ -167,11 +167,11 @@ def test_mouse_chooses_tiles_nodes_and_frames(page):
     page.locator("#previous").click()
     expect(page.locator("#where")).to_contain_text("(5 of 6)")
     page.get_by_label("Sort by").select_option("order")
-    expect(page.locator("#entries .name").first).to_have_text("drawn00 / 0")  # the list is laid out a moment later
+    expect(page.locator("#entries .name").first).to_have_text("synthetic00 / 0")  # the list is laid out a moment later
     assert page.locator("svg .node.missing").get_attribute("data-run") == "b_aot"
 
 
-def test_the_colour_lies_where_the_mask_is(page, drawn):
+def test_the_colour_lies_where_the_mask_is(page, world):
     page.get_by_label("Sort by").select_option("order")
     page.locator("#entries button").first.click()
     page.keyboard.press("End")
@@ -179,7 +179,7 @@ def test_the_colour_lies_where_the_mask_is(page, drawn):
     for run in ("a", "final"):
         page.locator(f".tile[data-layer={run}]").click()
         found = np.reshape(page.evaluate(DIFFERENT, "#big"), (90, 160))
-        track = MaskRun.open(drawn.runs / run).read("drawn00").tracks[0]
+        track = MaskRun.open(world.runs / run).read("synthetic00").tracks[0]
         np.testing.assert_array_equal(found, track.mask(5))
 
 
@@ -241,7 +241,7 @@ def test_a_damaged_block_is_said_in_the_page(browser, report, tmp_path):
     damaged = tmp_path / "damaged.html"
     damaged.write_text(text[:at] + "AAAA" + text[at + 4 :])
     page = browser.new_page()
-    page.goto(damaged.as_uri() + "#drawn00/0")
+    page.goto(damaged.as_uri() + "#synthetic00/0")
     page.wait_for_selector("#failure:not([hidden])")
-    expect(page.locator("#failure")).to_contain_text("drawn00 cannot be shown")
+    expect(page.locator("#failure")).to_contain_text("synthetic00 cannot be shown")
     page.close()

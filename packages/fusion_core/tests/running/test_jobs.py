@@ -39,7 +39,7 @@ def test_frames_that_were_only_touched_change_nothing(stage):
 
 
 @pytest.mark.parametrize("change", ["checkpoint", "options", "weights"])
-def test_other_weights_or_settings_make_the_run_and_what_follows_anew(stage, tmp_path, change):
+def test_other_weights_or_settings_make_the_run_and_what_follows_again(stage, tmp_path, change):
     checkpoint = tmp_path / "b.pth"
     checkpoint.write_bytes(b"one")
     recipe = with_weights(stage.recipe(), {"b": checkpoint})
@@ -69,9 +69,9 @@ def test_weights_that_a_program_brings_itself_are_known_by_what_they_hold(stage,
     """In a checkout they change without a new version of the package."""
 
     def carry_out(checkout, content):
-        shipped = tmp_path / checkout / "src" / "some" / "demo.safetensors"
-        shipped.parent.mkdir(parents=True)
-        shipped.write_bytes(content)
+        bundled = tmp_path / checkout / "src" / "some" / "demo.safetensors"
+        bundled.parent.mkdir(parents=True)
+        bundled.write_bytes(content)
         package = WorkspacePackage(folder=tmp_path / checkout, distribution="some", version="1")
         monkeypatch.setattr(jobs, "find_program", lambda command: replace(find_program(command), package=package))
         alone = stage.alone()
@@ -91,7 +91,7 @@ def test_a_moved_checkpoint_is_the_same_checkpoint(stage, tmp_path):
     assert not stage.computed()
 
 
-def test_another_rule_is_voted_anew_and_models_are_not_run_for_it(stage):
+def test_another_rule_is_voted_again_and_models_are_not_run_for_it(stage):
     stage.carry_out()
     stage.computed()
     recipe = stage.recipe()

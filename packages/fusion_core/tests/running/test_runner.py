@@ -196,13 +196,13 @@ def test_two_processes_do_not_work_on_the_same_runs(stage):
         stage.carry_out()
 
 
-def test_a_data_set_without_sentences_is_an_error(stage):
+def test_a_data_set_without_expressions_is_an_error(stage):
     (stage.root / "meta_expressions.json").write_text('{"videos": {"v1": {"frames": ["00000"], "expressions": {}}}}')
     with pytest.raises(RecipeError, match="no video has an expression"):
         stage.carry_out()
 
 
-def test_one_video_with_sentences_goes_through_the_whole_recipe(stage):
+def test_one_video_with_expressions_goes_through_the_whole_recipe(stage):
     source = VideoSource(path=stage.root / "JPEGImages" / "v1", expressions=["the first", "--the second"])
     summary = run_plan(make_plan(RunContext.open(stage.recipe(), source, stage.runs)))
     assert summary.complete, summary

@@ -1,4 +1,4 @@
-"""Votes on run lengths against votes on drawn images."""
+"""Votes on run lengths against votes on images."""
 
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ def track(masks):
     return decode_runs([encode_mask(mask) for mask in masks])
 
 
-def drawn(runs, size):
+def images_of(runs, size):
     """bool [T, H, W] of run lengths."""
     return np.stack([decode_mask(mask, size) for mask in encode_runs(runs)])
 
@@ -54,7 +54,7 @@ C = picture(
 )
 def test_three_voters(needed, expected):
     ballot = count_votes([track(A), track(B), track(C)], needed, (3, 4))
-    assert np.array_equal(drawn(ballot.runs, (3, 4)), expected)
+    assert np.array_equal(images_of(ballot.runs, (3, 4)), expected)
     assert ballot.area == expected.sum()
     assert ballot.areas.tolist() == [4, 4, 5]
     assert ballot.shared.tolist() == [(expected & mask).sum() for mask in (A, B, C)]
@@ -127,7 +127,9 @@ def test_the_order_of_voters_does_not_matter(masks, data):
 @given(voters())
 def test_a_higher_threshold_only_takes_pixels_away(masks):
     tracks = [track(voter) for voter in masks]
-    results = [drawn(count_votes(tracks, n, masks.shape[2:]).runs, masks.shape[2:]) for n in range(1, len(masks) + 1)]
+    results = [
+        images_of(count_votes(tracks, n, masks.shape[2:]).runs, masks.shape[2:]) for n in range(1, len(masks) + 1)
+    ]
     for looser, stricter in pairwise(results):
         assert not (stricter & ~looser).any()
 

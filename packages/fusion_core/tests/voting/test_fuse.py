@@ -130,7 +130,7 @@ def test_members_that_do_not_fit_are_named(changes, message):
         fuse_video(a_vote(2), [a_member(0, group="9"), a_member(1, **{"group": "9", **changes})])
 
 
-def test_a_member_without_sentences_fits():
+def test_a_member_without_expressions_fits():
     fused, _ = fuse_video(a_vote(2), [a_member(0), a_member(1, text=None)])
     assert fused.tracks[0].expression.text == "the dog"
 

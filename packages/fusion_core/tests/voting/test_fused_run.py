@@ -18,7 +18,7 @@ def members(tmp_path):
     runs = []
     for seed, name in enumerate(VOTE.members):
         manifest = RunManifest(
-            producer="test", producer_version="1", dataset={"name": "drawn", "split": None, "fingerprint": None}
+            producer="test", producer_version="1", dataset={"name": "random", "split": None, "fingerprint": None}
         )
         rng = np.random.default_rng(seed)
         tracks = tuple(

@@ -1,4 +1,4 @@
-"""How often the published pairing mixes two objects, on the real sentences (docs/recipe.md shows the counts)."""
+"""How often the published pairing mixes two objects, on the real expressions (docs/recipe.md shows the counts)."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ TOOL = Path(__file__).parents[4] / "tools" / "pairing_counts.py"
 def folder():
     root = os.environ.get("RVOS_DATA")
     if not root:
-        pytest.skip("RVOS_DATA is not set: no real sentences here")
+        pytest.skip("RVOS_DATA is not set: no real expressions here")
     return Path(root) / "rvos_meta" / "ref_youtube_vos"
 
 
