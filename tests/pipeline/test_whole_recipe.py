@@ -87,8 +87,7 @@ def test_every_run_of_the_recipe_is_made_by_its_program(whole):
 
 
 def test_propagations_by_one_program_share_its_work(whole):
-    started = {event["job"] for event in whole[2] if event["event"] == "started"}
-    groups = [set(job.split(" + ")) for job in started if " + " in job]
+    groups = [set(event["runs"]) for event in whole[2] if event["event"] == "started"]
     assert {"soc_aot", "mutr_aot", "referformer_aot", "soc_mutr_referft_aot"} in groups
     assert {"vit_convnext_soc_deaot", "vit_huge_deaot", "referformer_deaot"} in groups
 

@@ -8,7 +8,7 @@ import typer
 from fusion_core.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
-    from fusion_core.submission.checker import SubmissionCheck
+    from fusion_core.submission.findings import SubmissionCheck
 
 LISTED = 10  # findings of one kind that the text shows
 
@@ -42,7 +42,7 @@ def check_submission(
     split: SplitOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON.")] = False,
 ) -> None:
-    """List every fault of a submission; exit code 1 when there is one."""
+    """List every fault of a submission; exit code 1 if there is one."""
     from mask_interchange import open_dataset
 
     from fusion_core.submission.checker import check_submission
