@@ -1,4 +1,4 @@
-"""What several test files need: golden cases as networks, and small networks of our own."""
+"""Golden cases as configurations, weights and networks."""
 
 import re
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from uninext.checkpoint import CHECKPOINTS
 from uninext.config import ConvNeXtConfig, ImageConfig, TextConfig, UninextConfig, ViTConfig
 from uninext.model import Uninext, build_uninext
 
-UNREAD = re.compile(r"detr\.detr\.ref_backbone\.")  # half of all weights; strict loading needs names and shapes only
+UNREAD = re.compile(r"detr\.detr\.ref_backbone\.")  # half of all weights; loading needs only their names and shapes
 
-# What the published code can be told and this package does not offer: only the values in force are known to it.
+# Settings of the published code for which this package has one value only: that of the published checkpoints.
 IN_FORCE = {
     "num_feature_levels": 4,
     "vl_layers": 1,
@@ -91,7 +91,7 @@ def _backbone(given: dict[str, Any]) -> ConvNeXtConfig | ViTConfig:
 
 
 def published_tensors(case: GoldenCase) -> dict[str, torch.Tensor]:
-    """The case's published state dict; weights that nothing reads are zeros that cost no memory."""
+    """The published state dict of a case; unused weights are zeros that take no memory."""
     entries = case.manifest["state_dict"]
     case.manifest["state_dict"] = [entry for entry in entries if not UNREAD.match(entry[0])]
     tensors = {name: torch.from_numpy(value) for name, value in case.weights().items()}

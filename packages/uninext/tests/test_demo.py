@@ -1,4 +1,4 @@
-"""The weights that the package ships: trained, used when no others are asked for, small."""
+"""The weights that the package ships: trained, used if no others are asked for, small."""
 
 import numpy as np
 import pytest

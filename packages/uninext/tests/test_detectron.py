@@ -1,4 +1,4 @@
-"""UNINEXT from detectron2's side."""
+"""UNINEXT for users of detectron2."""
 
 from pathlib import Path
 

@@ -53,7 +53,7 @@ def test_without_padding_nothing_is_padding() -> None:
     assert torch.equal(geometry.valid_ratios, torch.ones(4, 2))
 
 
-def test_wave_codes_begin_with_the_plain_sine() -> None:
+def test_the_first_frequency_is_the_plain_sine() -> None:
     angles = torch.tensor([0.0, 0.5])
     codes = sinusoidal_encoding(angles, 6)
     torch.testing.assert_close(codes[:, 0], angles.sin())

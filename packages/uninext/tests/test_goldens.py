@@ -24,7 +24,7 @@ PROBABILITY = rounding(1, NETWORK)
 
 
 def is_full_size(case: GoldenCase) -> bool:
-    """Whether drawing the weights alone takes long."""
+    """Whether making the weights alone takes long."""
     return sum(math.prod(shape) for _, shape, _, _ in case.manifest["state_dict"]) > 100e6
 
 
@@ -90,13 +90,13 @@ def check_postprocess(case: GoldenCase) -> None:
 
 @dataclass
 class Subsampled:
-    """Reads `[::2, ::3]` out of the manifest's subsampling notes."""
+    """Subsamples an array as the notes of the manifest say, such as `[::2, ::3]`."""
 
     case: GoldenCase
 
     def __call__(self, name: str, value: torch.Tensor) -> torch.Tensor:
         found = re.search(r"\[((?:::\d+(?:, )?)+)\]", self.case.manifest["subsampling"].get(name, ""))
-        assert found, f"{self.case}: how {name} is subsampled is not said"
+        assert found, f"{self.case}: the manifest does not say how {name} is subsampled"
         return value[tuple(slice(None, None, int(step)) for step in re.findall(r"\d+", found[1]))]
 
 
@@ -113,8 +113,8 @@ def check_inference(case: GoldenCase, network: Uninext) -> None:
     add_stages(report, case, network, images[0], text, geometry)
 
     frames = [network.encode_frame(image, geometry) for image in images]
-    answers = [network.decode(frame, text) for frame in frames]  # all expressions in one batch
-    add_outputs(report, case, network, answers, output_size)
+    outputs = [network.decode(frame, text) for frame in frames]  # all expressions in one batch
+    add_outputs(report, case, network, outputs, output_size)
     report.check()
 
 
@@ -164,14 +164,14 @@ def add_stages(
     report.add("mask_feats", features[0], arrays["mid.mask_feats"])
     parameters = network.dynamic_mask.controller(decoded.queries[-1])
     report.add("mask_params", parameters[0, ::step], arrays["mid.mask_params"])
-    judged = network.apply_heads(decoded, pool_text(fused, text.padding_mask), memory, geometry)
+    last = network.apply_heads(decoded, pool_text(fused, text.padding_mask), memory, geometry)
     sampled = torch.from_numpy(arrays["out.pred_masks_queries"]).expand(len(text), -1)
-    logits = network.predict_masks(judged, sampled)
+    logits = network.predict_masks(last, sampled)
     report.add("masks of some queries", logits, arrays["out.pred_masks_sub"])
 
 
 def add_outputs(
-    report: StageReport, case: GoldenCase, network: Uninext, answers: list[QueryOutputs], output_size: tuple[int, int]
+    report: StageReport, case: GoldenCase, network: Uninext, outputs: list[QueryOutputs], output_size: tuple[int, int]
 ) -> None:
     """Every `out.*` array; leading axes are (expressions, frames)."""
     arrays = case.arrays
@@ -179,17 +179,17 @@ def add_outputs(
     def over_frames(values: list[torch.Tensor]) -> torch.Tensor:
         return torch.stack(values, 1)
 
-    report.add("logits", over_frames([a.class_logits for a in answers]), arrays["out.pred_logits"][..., 0])
-    report.add("IoU logits", over_frames([a.iou_logits for a in answers]), arrays["out.pred_boxious"][..., 0])
-    report.add("boxes", over_frames([a.boxes for a in answers]), arrays["out.pred_boxes"])
-    chosen = [top_queries(query_scores(a.class_logits, a.iou_logits)) for a in answers]
+    report.add("logits", over_frames([one.class_logits for one in outputs]), arrays["out.pred_logits"][..., 0])
+    report.add("IoU logits", over_frames([one.iou_logits for one in outputs]), arrays["out.pred_boxious"][..., 0])
+    report.add("boxes", over_frames([one.boxes for one in outputs]), arrays["out.pred_boxes"])
+    chosen = [top_queries(query_scores(one.class_logits, one.iou_logits)) for one in outputs]
     scores = over_frames([score for _, score in chosen])
     report.add("query", over_frames([index for index, _ in chosen]), arrays["out.query_index"], 0)
     report.add("score", scores, arrays["out.score"], PROBABILITY)
     report.add("key frame", scores.argmax(1), arrays["out.key_frame"], 0)
-    logits = [network.predict_masks(a, index[:, None])[:, 0] for a, (index, _) in zip(answers, chosen, strict=True)]
+    logits = [network.predict_masks(one, index[:, None])[:, 0] for one, (index, _) in zip(outputs, chosen, strict=True)]
     report.add("mask logits", over_frames(logits), arrays["out.pred_mask_selected"])
-    image_size = answers[0].geometry.image_size
+    image_size = outputs[0].geometry.image_size
     probability = over_frames([mask_probabilities(x, image_size, output_size) for x in logits])
     near = rounding(arrays["out.pred_mask_selected"], NETWORK) / 4  # a sigmoid rises by a quarter at most
     report.add("probability, whole", probability[0, 0], arrays["out.mask_prob_first"], near)

@@ -1,4 +1,4 @@
-"""Published checkpoints of UNINEXT into our network.
+"""From published checkpoints of UNINEXT to our network.
 
 A published file (`model_final.pth` of `video_joint_vit_huge` or `video_joint_convnext_large`) holds its tensors under
 the key `model`, beside the optimizer's.
@@ -45,7 +45,7 @@ def published_table(config: UninextConfig) -> list[Rule]:
         Alias("detr.detr.class_embed.{*}", of=f"{transformer}.decoder.class_embed.{{*}}"),
         Alias("detr.detr.bbox_embed.{*}", of=f"{transformer}.decoder.bbox_embed.{{*}}"),
         Rename(f"detr.detr.iou_head.{last}.{{*}}", "iou_head.{*}"),
-        Drop("detr.detr.iou_head.{i}.{*}", reason="judges earlier decoder layers; only the last is read"),
+        Drop("detr.detr.iou_head.{i}.{*}", reason="of an earlier decoder layer; only the last is used"),
         *_mlp_rules("detr.controller", "dynamic_mask.controller"),
         *(
             Rename(f"detr.mask_head.{published}.{{*}}", f"mask_features.{ours}.{{*}}")
@@ -95,21 +95,24 @@ MASK_NAMES = {"lay3": "coarse", "lay4": "middle", "jia_dcn": "fine", "lay1": "na
 
 
 def _head_rules(prefix: str, last: int, proposal: int) -> list[Rule]:
-    """Class and box heads: one a decoder layer, and one more for the proposals."""
+    """Class and box heads: one for each decoder layer, and one more for the proposals."""
     return [
         Rename(f"{prefix}.class_embed.{proposal}.body.{{*}}", "proposals.score.{*}"),
         Rename(f"{prefix}.class_embed.{last}.log_scale", "agreement.log_scale"),
         Rename(f"{prefix}.class_embed.{last}.bias_lang", "agreement.text_bias"),
         Rename(f"{prefix}.class_embed.{last}.bias0", "agreement.bias"),
         Rename(f"{prefix}.class_embed.{last}.dot_product_projection_text.{{*}}", "agreement.project_text.{*}"),
-        Drop(f"{prefix}.class_embed.{{i}}.{{*}}", reason="judges earlier decoder layers; only the last is read"),
+        Drop(
+            f"{prefix}.class_embed.{{i}}.{{*}}",
+            reason="of an earlier decoder layer; only the last is used",
+        ),
         *_mlp_rules(f"{prefix}.bbox_embed.{proposal}", "proposals.box"),
         *_mlp_rules(f"{prefix}.bbox_embed.{{i}}", "decoder.box_heads.{i}"),
     ]
 
 
 def _mlp_rules(published: str, ours: str) -> list[Rule]:
-    """Our linear layers have the even indices, ReLU lies between."""
+    """Our linear layers have the even indices, with ReLU between them."""
     return [Rename(f"{published}.layers.{i}.{{*}}", f"{ours}.{2 * i}.{{*}}") for i in range(3)]
 
 
