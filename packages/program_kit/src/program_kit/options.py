@@ -97,7 +97,7 @@ def checked_device(device: str) -> str:
 
 
 def limit_threads(threads: int | None) -> None:
-    """Limit the CPU threads of libraries that are imported later (torch, numpy, OpenMP code)."""
+    """Limit the CPU threads of libraries that are imported later: torch and OpenMP code, but not numpy."""
     if threads is not None:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ[name] = str(threads)
