@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from golden_cases import assert_close
 from rvos_layers.blocks.attention import Attention, AttentionLayer, FeedForward, attention_mask
 from torch import nn
 
@@ -28,9 +29,9 @@ def test_equals_torch_with_padded_keys(pair):
     query, key, value = tokens(2, 5, seed=1), tokens(2, 7, seed=2), tokens(2, 7, seed=3)
     padding = torch.tensor([[False] * 7, [False] * 4 + [True] * 3])
     expected, _ = theirs(query, key, value, key_padding_mask=padding)
-    torch.testing.assert_close(ours(query, key, value, attention_mask(padding)), expected)
+    assert_close(ours(query, key, value, attention_mask(padding)), expected, layers=4)
     unpadded, _ = theirs(query, key, value)
-    torch.testing.assert_close(ours(query, key, value), unpadded)
+    assert_close(ours(query, key, value), unpadded, layers=4)
     assert (unpadded - expected).abs().max() > 1e-3
 
 
@@ -40,7 +41,7 @@ def test_a_projected_memory_serves_many_queries(pair):
     memory = ours.project_memory(key, value)
     for seed in range(3):
         query = tokens(2, 4, seed=seed)
-        torch.testing.assert_close(ours.attend(query, *memory), ours(query, key, value))
+        assert_close(ours.attend(query, *memory), ours(query, key, value), layers=4)
 
 
 def test_positions_reach_queries_and_keys_but_not_values():
@@ -50,9 +51,9 @@ def test_positions_reach_queries_and_keys_but_not_values():
     position, memory_position = tokens(5, seed=3), tokens(7, seed=4)
     attended = layer.attention(x + position, memory + memory_position, memory)
     actual = layer(x, memory, position=position, memory_position=memory_position)
-    torch.testing.assert_close(actual, layer.norm(x + attended))
+    assert_close(actual, layer.norm(x + attended), layers=4)
     among_themselves = layer.attention(x + position, x + position, x)
-    torch.testing.assert_close(layer(x, position=position), layer.norm(x + among_themselves))
+    assert_close(layer(x, position=position), layer.norm(x + among_themselves), layers=4)
 
 
 def test_dropout_acts_in_training_only():

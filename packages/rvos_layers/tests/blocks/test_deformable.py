@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from golden_cases import assert_close
 from rvos_layers.blocks.config import DeformableConfig
 from rvos_layers.blocks.deformable import DeformableTransformer, encoder_reference_points, valid_ratio
 from rvos_layers.blocks.heads import MLP, inverse_sigmoid, refine
@@ -19,6 +20,7 @@ CONFIG = DeformableConfig(
     encoder_points=2,
     decoder_points=3,
 )
+LAYERS = 3 * CONFIG.encoder_layers + 5 * CONFIG.decoder_layers  # attentions count twice: weights and values
 SHAPES = ((6, 8), (3, 4))
 
 
@@ -55,18 +57,16 @@ def test_images_do_not_see_each_other(network):
     together = run(network, three)
     for image in range(3):
         alone = run(network, [level[image : image + 1] for level in three])
-        torch.testing.assert_close(together.states[:, image], alone.states[:, 0])
-        torch.testing.assert_close(together.references[:, image], alone.references[:, 0])
+        assert_close(together.states[:, image], alone.states[:, 0], LAYERS)
+        assert_close(together.references[:, image], alone.references[:, 0], LAYERS)
         for ours, theirs in zip(together.memory, alone.memory, strict=True):
-            torch.testing.assert_close(ours[image], theirs[0])
+            assert_close(ours[image], theirs[0], LAYERS)
 
 
 def test_an_empty_mask_is_no_mask(network):
     masks = [torch.zeros(2, *shape, dtype=torch.bool) for shape in SHAPES]
     for name in ("states", "references"):
-        torch.testing.assert_close(
-            getattr(run(network, levels(2), masks), name), getattr(run(network, levels(2)), name)
-        )
+        assert_close(getattr(run(network, levels(2), masks), name), getattr(run(network, levels(2)), name), LAYERS)
 
 
 def test_what_lies_under_padding_is_not_seen(network):
@@ -76,9 +76,9 @@ def test_what_lies_under_padding_is_not_seen(network):
     clean = levels(1)
     noisy = [torch.where(mask[:, None], torch.full_like(x, 7.0), x) for x, mask in zip(clean, masks, strict=True)]
     one, other = run(network, clean, masks), run(network, noisy, masks)
-    torch.testing.assert_close(one.states, other.states)
+    assert_close(one.states, other.states, LAYERS)
     for ours, theirs, mask in zip(one.memory, other.memory, masks, strict=True):
-        torch.testing.assert_close(ours[0][:, ~mask[0]], theirs[0][:, ~mask[0]])
+        assert_close(ours[0][:, ~mask[0]], theirs[0][:, ~mask[0]], LAYERS)
     torch.testing.assert_close(valid_ratio(masks[0]), torch.tensor([[4 / 8, 4 / 6]]))
 
 
@@ -89,12 +89,12 @@ def test_references_follow_the_box_heads(network):
     with torch.no_grad():
         for layer, head in enumerate(heads):
             expected = refine(decoded.reference_before(layer), head(decoded.states[layer]))
-            torch.testing.assert_close(decoded.references[layer], expected)
+            assert_close(decoded.references[layer], expected, layers=3)
 
 
 def test_queries_start_from_their_initial_values(network):
     zeros = torch.zeros(2, 5, 32)
-    torch.testing.assert_close(run(network, levels(2), query_init=zeros).states, run(network, levels(2)).states)
+    assert_close(run(network, levels(2), query_init=zeros).states, run(network, levels(2)).states, LAYERS)
     other = run(network, levels(2), query_init=zeros + 1).states
     assert (other - run(network, levels(2)).states).abs().max() > 1e-3
 

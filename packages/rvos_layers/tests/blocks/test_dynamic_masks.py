@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from golden_cases import assert_close
 from rvos_layers.blocks.dynamic_masks import DynamicMaskHead
 from torch import nn
 from torch.nn.functional import conv2d
@@ -35,7 +36,7 @@ def test_against_plain_convolutions(given):
     for n in range(3):
         for q in range(2):
             expected = drawn_plainly(features[n], parameters[n, q], centres[n, q])
-            torch.testing.assert_close(masks[n, q], expected, rtol=1e-5, atol=1e-4)
+            assert_close(masks[n, q], expected, layers=3)
 
 
 def test_joined_with_the_convolution_that_makes_the_features(given):
@@ -45,6 +46,6 @@ def test_joined_with_the_convolution_that_makes_the_features(given):
     x = torch.randn(3, 9, 5, 7)
     expected = HEAD(convolution(x), parameters, centres)
     masks = HEAD(x, parameters, centres, feature_conv=convolution)
-    torch.testing.assert_close(masks, expected, rtol=1e-5, atol=1e-4)
+    assert_close(masks, expected, layers=4)
     masks.sum().backward()
     assert convolution.weight.grad is not None

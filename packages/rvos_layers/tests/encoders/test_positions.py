@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from golden_cases import rounding
 from hypothesis import given
 from hypothesis import strategies as st
 from rvos_layers.encoders.positions import sine_encoding_1d, sine_encoding_2d
@@ -21,7 +22,7 @@ def test_words(words, padded, channels):
     for place in range(words):
         angle = (place + 1) / (words + 1e-6) * 2 * math.pi
         expected = [wave(angle, channel, channels) for channel in range(channels)]
-        assert code[place].tolist() == pytest.approx(expected, abs=1e-5)
+        assert code[place].tolist() == pytest.approx(expected, abs=rounding(2 * math.pi))
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 3), st.integers(0, 3))
@@ -34,4 +35,4 @@ def test_pixels(rows, columns, below, beside):
         for column in range(columns):
             y, x = ((p + 0.5) / (n + 1e-6) * 2 * math.pi for p, n in ((row, rows), (column, columns)))
             expected = [wave(y, c, 4) for c in range(4)] + [wave(x, c, 4) for c in range(4)]
-            assert code[:, row, column].tolist() == pytest.approx(expected, abs=1e-5)
+            assert code[:, row, column].tolist() == pytest.approx(expected, abs=rounding(2 * math.pi))

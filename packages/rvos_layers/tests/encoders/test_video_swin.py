@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from golden_cases import StageReport, assert_close
 from rvos_layers.encoders import video_swin
 from rvos_layers.encoders.config import VideoSwinConfig
 from rvos_layers.encoders.video_swin import VideoSwin, WindowLayout
@@ -11,6 +12,7 @@ from torch import nn
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 SMALL = VideoSwinConfig(hidden_size=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), window=(4, 5, 5), mlp_ratio=2.0)
+LAYERS = 2 * sum(SMALL.depths)  # an attention and a feed-forward network a block
 SIZES = [
     (1, 1, 97, 33),  # one frame, a side of one patch more than a multiple
     (1, 3, 98, 130),  # shorter than the window
@@ -65,9 +67,11 @@ def test_equals_torchvision(backbone, size, score_bytes, monkeypatch):
     clip = torch.randn(clips, frames, 3, height, width, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         ours = backbone(clip)
+    report = StageReport(f"clip of {size}", LAYERS)
     for stage, (actual, expected) in enumerate(zip(ours, stock(backbone, clip), strict=True)):
         assert actual.shape == expected.shape
-        torch.testing.assert_close(actual, expected, rtol=0, atol=2e-6, msg=lambda m, s=stage: f"stage {s}: {m}")
+        report.add(f"stage {stage}", actual, expected)
+    report.check()
 
 
 def test_equals_its_own_path_with_gradients(backbone):
@@ -77,7 +81,7 @@ def test_equals_its_own_path_with_gradients(backbone):
     with_gradients = backbone(clip)
     assert with_gradients[-1].requires_grad
     for actual, expected in zip(streamed, with_gradients, strict=True):
-        torch.testing.assert_close(actual, expected.detach(), rtol=0, atol=2e-6)
+        assert_close(actual, expected, LAYERS)
 
 
 def test_a_position_bias_matters(backbone):

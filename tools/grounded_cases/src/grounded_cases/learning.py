@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+from golden_cases import NETWORK, assert_close
 from mask_interchange import MaskRun
 from rvos_layers.encoders.config import PAD
 from rvos_layers.encoders.tokenizer import Tokens
@@ -107,18 +108,16 @@ class TrainingContract:
             for found in model.decode_layers(video, text):
                 features = model.masks.features(video, text, found.memory)
                 expected = model.predict_masks(video, text, found)
-                torch.testing.assert_close(
-                    model.masks.masks_from_features(features, video, found), expected, rtol=0, atol=1e-4
-                )
+                assert_close(model.masks.masks_from_features(features, video, found), expected, NETWORK)
 
     def test_clips_of_a_batch_keep_apart(self, model: GroundedSegmenter) -> None:
         """Answers to two clips together are those to each alone, as long as none is padded."""
         together = answered(model, batch(2))
         for i in range(2):
             for layer, alone in zip(together, answered(model, batch(2, [i])), strict=True):
-                torch.testing.assert_close(layer.logits[i], alone.logits[0], rtol=0, atol=1e-5)
-                torch.testing.assert_close(layer.boxes[i], alone.boxes[0], rtol=0, atol=1e-5)
-                torch.testing.assert_close(layer.draw_all()[i], alone.draw_all()[0], rtol=0, atol=1e-3)
+                assert_close(layer.logits[i], alone.logits[0], NETWORK)
+                assert_close(layer.boxes[i], alone.boxes[0], NETWORK)
+                assert_close(layer.draw_all()[i], alone.draw_all()[0], NETWORK)
 
     def test_padded_pixels_have_no_position_code(self, model: GroundedSegmenter) -> None:
         """As published they have one, that is the sine of millions: `--faithful` repeats it, evaluation as well."""

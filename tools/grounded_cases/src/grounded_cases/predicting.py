@@ -8,7 +8,8 @@ import pytest
 import rvos_layers.inference.predictor
 import torch
 import typer
-from mask_interchange import MaskRun, MaskTrack
+from golden_cases import assert_same_track
+from mask_interchange import MaskRun
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from rvos_layers.inference.model_factory import ModelPredictor
 from typer.testing import CliRunner
@@ -53,7 +54,7 @@ class PredictorContract:
         assert all(0.01 < track.stack().mean() < 0.99 for track in together)
         for track in together:
             [alone] = predictor.segment(frames, [track.expression])
-            agree(alone, track)
+            assert_same_track(alone, track)
 
     @pytest.mark.parametrize("held", [1, 8, 1000])
     def test_sentences_in_groups(
@@ -62,7 +63,7 @@ class PredictorContract:
         expected = predictor.segment(frames, SENTENCES)
         monkeypatch.setattr(rvos_layers.inference.predictor, "PAIRS_HELD", held)
         for one, other in zip(predictor.segment(iter(frames), SENTENCES), expected, strict=True):
-            agree(one, other)
+            assert_same_track(one, other)
 
     def test_the_video_is_encoded_once_and_only_masks_of_chosen_queries_are_computed(
         self, predictor: ModelPredictor, frames: Frames, monkeypatch: pytest.MonkeyPatch
@@ -107,12 +108,3 @@ def network(predictor: ModelPredictor) -> GroundedSegmenter:
     """The predictor's network."""
     assert isinstance(predictor.model, GroundedSegmenter)
     return predictor.model
-
-
-def agree(one: MaskTrack, other: MaskTrack) -> None:
-    """Assert that two tracks say the same but for rounding."""
-    assert one.key_frame == other.key_frame
-    assert one.scores is not None
-    assert other.scores is not None
-    np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
-    assert (one.stack() != other.stack()).mean() < 1e-3
