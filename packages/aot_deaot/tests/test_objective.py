@@ -1,10 +1,10 @@
-"""What propagated masks are corrected by, against calculations by hand."""
+"""The losses of propagated masks, against calculations by hand."""
 
 import math
 
 import pytest
 import torch
-from aot_deaot.train.objective import PropagationCriterion, hard_cross_entropy, soft_jaccard
+from aot_deaot.train.objective import PropagationCriterion, soft_jaccard, top_k_cross_entropy
 
 
 def logits_of(probabilities):
@@ -13,14 +13,14 @@ def logits_of(probabilities):
     return torch.stack([1 - p, p], dim=-3).log()
 
 
-def test_the_cross_entropy_counts_the_worst_pixels_only():
+def test_the_cross_entropy_averages_the_worst_pixels_only():
     logits = logits_of([[0.9, 0.5], [0.2, 0.1]])
     labels = torch.tensor([[[1, 1], [1, 0]]])
     worst, second = -math.log(0.2), -math.log(0.5)
-    assert hard_cross_entropy(logits, labels, 0.25).tolist() == pytest.approx([worst])
-    assert hard_cross_entropy(logits, labels, 0.5).tolist() == pytest.approx([(worst + second) / 2])
+    assert top_k_cross_entropy(logits, labels, 0.25).tolist() == pytest.approx([worst])
+    assert top_k_cross_entropy(logits, labels, 0.5).tolist() == pytest.approx([(worst + second) / 2])
     everything = -(math.log(0.9) + math.log(0.5) + math.log(0.2) + math.log(0.9)) / 4
-    assert hard_cross_entropy(logits, labels, 1.0).tolist() == pytest.approx([everything])
+    assert top_k_cross_entropy(logits, labels, 1.0).tolist() == pytest.approx([everything])
 
 
 def test_overlap_of_one_object():
@@ -30,7 +30,7 @@ def test_overlap_of_one_object():
     assert soft_jaccard(logits, labels).tolist() == pytest.approx([1 - shared / union])
 
 
-def test_overlap_is_the_mean_of_the_objects_that_are_seen():
+def test_overlap_is_the_mean_over_visible_objects():
     """Slot 2 has no pixel: it does not count, but for the probability that it takes from slot 1."""
     logits = torch.zeros(1, 3, 1, 2)
     labels = torch.tensor([[[1, 0]]])
@@ -42,7 +42,9 @@ def test_overlap_is_the_mean_of_the_objects_that_are_seen():
 def test_the_given_frame_has_a_weight_of_its_own():
     torch.manual_seed(0)
     logits, labels = torch.randn(2, 3, 4, 6, 8), torch.randint(0, 4, (2, 3, 6, 8))
-    without, with_it = (PropagationCriterion(hardest=1, reference=weight)(logits, labels) for weight in (0, 2))
+    without, with_it = (
+        PropagationCriterion(top_k_fraction=1, reference_weight=weight)(logits, labels) for weight in (0, 2)
+    )
     later = without.terms["cross_entropy"], without.terms["jaccard"]
     torch.testing.assert_close(without.total, sum(later) / 2)
     torch.testing.assert_close(with_it.total, sum(later) / 2 + 2 * without.terms["reference"])
@@ -50,7 +52,9 @@ def test_the_given_frame_has_a_weight_of_its_own():
     torch.testing.assert_close(later[0], expected)
 
 
-@pytest.mark.parametrize(("change", "name"), [({"hardest": 0}, "hardest"), ({"reference": -1}, "reference")])
+@pytest.mark.parametrize(
+    ("change", "name"), [({"top_k_fraction": 0}, "top_k_fraction"), ({"reference_weight": -1}, "reference_weight")]
+)
 def test_weights_are_checked(change, name):
     with pytest.raises(ValueError, match=name):
-        PropagationCriterion(**{"hardest": 1, "reference": 0, **change})
+        PropagationCriterion(**{"top_k_fraction": 1, "reference_weight": 0, **change})

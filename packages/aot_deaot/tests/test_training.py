@@ -1,4 +1,4 @@
-"""Clips, the way of training through them, and the whole training of a miniature."""
+"""Clips, rolling a network out over them, and the whole training of a miniature."""
 
 import json
 from dataclasses import replace
@@ -14,12 +14,12 @@ from aot_deaot.preprocess import network_image
 from aot_deaot.propagate import Propagator
 from aot_deaot.settings import MemoryPolicy, corrected
 from aot_deaot.train.clips import PropagationBatch, PropagationData
-from aot_deaot.train.configs import FallingRates, PropagationRecipe
+from aot_deaot.train.configs import PolynomialOptimisation, PropagationTrainConfig
 from aot_deaot.train.first_masks import first_masks
-from aot_deaot.train.initial_weights import prepare
+from aot_deaot.train.initial_weights import init_weights
 from aot_deaot.train.objective import PropagationCriterion
 from aot_deaot.train.rollout import roll_out
-from aot_deaot.train.trainer import PropagationLearner, PropagationRequest, starting_network, train
+from aot_deaot.train.trainer import PropagationModelWithLoss, PropagationTrainingRequest, initial_network, train
 from mask_interchange import open_dataset
 from PIL import Image
 from program_kit.propagation import Job
@@ -31,15 +31,15 @@ from .drawn_videos import FRAMES, SIZE, draw_split, labels_of
 from .published import random_network
 
 FAMILIES = ["aot", "deaot"]
-RECIPE = PropagationRecipe(
+CONFIG = PropagationTrainConfig(
     epochs=2,
     samples=4,
-    batch=2,
+    batch_size=2,
     frames=3,
     scales=(1.0, 1.5),
-    hardest=0.5,
-    reference=0.1,
-    optimisation=FallingRates(rate=1e-2, encoder=1, falling=2),
+    top_k_fraction=0.5,
+    reference_weight=0.1,
+    optimisation=PolynomialOptimisation(lr=1e-2, encoder_lr_scale=1, total_epochs=2),
 )
 
 
@@ -54,13 +54,13 @@ def videos(root):
     return AnnotatedVideos(open_dataset(root, "train"), root / "train" / "Annotations")
 
 
-def data_of(videos, family="aot", recipe=RECIPE):
-    return PropagationData(videos, recipe, named_config(family, "tiny"))
+def data_of(videos, family="aot", config=CONFIG):
+    return PropagationData(videos, config, named_config(family, "tiny"))
 
 
-def batch_of(videos, family="aot", recipe=RECIPE, epoch=0) -> PropagationBatch:
-    data = data_of(videos, family, recipe)
-    batch = data[data.requests(epoch, recipe.batch)[0]]
+def batch_of(videos, family="aot", config=CONFIG, epoch=0) -> PropagationBatch:
+    data = data_of(videos, family, config)
+    batch = data[data.batches(epoch, config.batch_size)[0]]
     assert isinstance(batch, PropagationBatch)
     return batch
 
@@ -70,7 +70,7 @@ def test_clips_depend_on_the_seed_alone_and_caching_changes_nothing(videos):
         first, again = batch_of(videos, epoch=epoch), batch_of(videos, epoch=epoch)
         data = data_of(videos)
         data.store = FrameStore(videos, budget=0)
-        uncached = data[data.requests(epoch, RECIPE.batch)[0]]
+        uncached = data[data.batches(epoch, CONFIG.batch_size)[0]]
         for other in (again, uncached):
             assert torch.equal(first.frames, other.frames)
             assert torch.equal(first.labels, other.labels)
@@ -97,7 +97,7 @@ def test_a_data_set_without_masks_is_an_error(videos, tmp_path):
         for frame in video.frame_names:
             Image.new("L", SIZE[::-1]).save(tmp_path / name / f"{frame}.png")
     data = data_of(AnnotatedVideos(videos.dataset, tmp_path))
-    found = data[data.requests(0, 1)[0]]
+    found = data[data.batches(0, 1)[0]]
     assert isinstance(found, TrainingError)
     assert "without any object" in str(found)
 
@@ -155,12 +155,12 @@ def test_clips_of_a_batch_do_not_disturb_each_other(family, videos):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_steps_on_a_batch_lower_its_loss_and_reach_every_parameter(family, videos):
     network = random_network(0, named_config(family, "tiny")).requires_grad_(True).train()
-    learner = PropagationLearner(network, PropagationCriterion(hardest=0.5, reference=0.1))
-    optimizer = FallingRates(rate=3e-3, encoder=1, falling=2).optimizer(network)
-    batch = batch_of(videos, family, replace(RECIPE, frames=4))
+    model = PropagationModelWithLoss(network, PropagationCriterion(top_k_fraction=0.5, reference_weight=0.1))
+    optimizer = PolynomialOptimisation(lr=3e-3, encoder_lr_scale=1, total_epochs=2).optimizer(network)
+    batch = batch_of(videos, family, replace(CONFIG, frames=4))
     losses = []
     for _ in range(6):
-        loss = learner(batch).total
+        loss = model(batch).total
         loss.backward()
         losses.append(loss.item())
         if len(losses) == 1:
@@ -173,8 +173,8 @@ def test_steps_on_a_batch_lower_its_loss_and_reach_every_parameter(family, video
 
 def run(root, out, family="aot", **changes):
     AcceleratorState._reset_state(reset_partial_state=True)
-    request = PropagationRequest(family=family, config="tiny", data=root, out=out, device="cpu", save_every=1)
-    return train(request, replace(RECIPE, **changes))
+    request = PropagationTrainingRequest(family=family, config="tiny", data=root, out=out, device="cpu", save_every=1)
+    return train(request, replace(CONFIG, **changes))
 
 
 def log_of(out):
@@ -197,16 +197,16 @@ def test_a_training_stopped_and_resumed_equals_one_that_was_not(root, tmp_path):
         assert torch.equal(tensor, other.state_dict()[name]), name
 
 
-def test_another_family_does_not_go_on_with_a_training(root, tmp_path):
+def test_another_family_does_not_resume_a_training(root, tmp_path):
     run(root, tmp_path, "aot", steps=1)
-    with pytest.raises(TrainingError, match="family is 'aot' there and 'deaot' now"):
+    with pytest.raises(TrainingError, match="family is 'aot' in the checkpoint and 'deaot' now"):
         run(root, tmp_path, "deaot")
 
 
 def test_the_identity_bank_tells_ids_apart_whatever_their_shape():
     network = random_network(0, named_config("aot", "tiny"))
     torch.manual_seed(0)
-    prepare(network)
+    init_weights(network)
     labels = torch.zeros(4, 16, 16, dtype=torch.int64)
     labels[0], labels[1, :9], labels[2], labels[3, :9] = 1, 1, 2, 2
     with torch.no_grad():
@@ -216,10 +216,10 @@ def test_the_identity_bank_tells_ids_apart_whatever_their_shape():
     assert abs(torch.cosine_similarity(whole, other, dim=0)) < 0.9
 
 
-def test_deaot_begins_with_what_it_finds_where_it_finds_it():
+def test_deaot_begins_with_the_identity_behind_its_layers():
     network = random_network(0, named_config("deaot", "tiny"))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    prepare(network)
+    init_weights(network)
     changed = [name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])]
     assert changed == ["identity_bank.weight", *(name for name in before if name.endswith("blend.weight"))]
     for name in changed[1:]:
@@ -228,13 +228,13 @@ def test_deaot_begins_with_what_it_finds_where_it_finds_it():
         assert difference.count_nonzero() == len(difference)
 
 
-def test_one_family_starts_with_what_it_has_in_common_with_the_other(root, tmp_path):
+def test_one_family_starts_from_the_weights_it_shares_with_the_other(root, tmp_path):
     other = random_network(9, named_config("aot", "tiny"))
     CHECKPOINTS["aot"].save(tmp_path / "aot.safetensors", other, "tiny")
-    request = PropagationRequest(
-        family="deaot", config="tiny", data=root, out=tmp_path, relative=tmp_path / "aot.safetensors"
+    request = PropagationTrainingRequest(
+        family="deaot", config="tiny", data=root, out=tmp_path, init_from=tmp_path / "aot.safetensors"
     )
-    own, theirs = starting_network(request, seed=0).state_dict(), other.state_dict()
+    own, theirs = initial_network(request, seed=0).state_dict(), other.state_dict()
     same = {name for name in own if name in theirs and torch.equal(own[name], theirs[name])}
     assert {"encoder.features.0.0.weight", "projector.weight", "identity_bank.weight", "decoder.logits.weight"} <= same
     assert not any(name.startswith("layers.0.long_output") for name in same)
@@ -248,18 +248,22 @@ def test_first_masks_are_those_of_the_first_frame_that_shows_the_object(videos):
     assert not any(blue.mask(frame).any() for frame in (0, 1, 3, 4))
 
 
-def test_rates_rise_then_fall_to_the_floor():
-    rates = FallingRates(rate=1.0, floor=0.1, rising=1, falling=5)
-    shares = [rates.share(epoch) for epoch in range(8)]
+def test_learning_rates_rise_then_fall_to_the_minimum():
+    rates = PolynomialOptimisation(lr=1.0, min_lr_scale=0.1, warmup_epochs=1, total_epochs=5)
+    shares = [rates.lr_scale(epoch) for epoch in range(8)]
     assert shares[0] == pytest.approx(0.5)
     assert shares[1] == pytest.approx(1.0)
     assert shares[1:6] == sorted(shares[1:6], reverse=True)
     assert shares[5:] == pytest.approx([0.1] * 3)
 
 
-def test_weight_decay_leaves_out_biases_and_norms_and_the_encoder_has_a_rate_of_its_own():
+def test_biases_and_norms_have_no_weight_decay_and_the_encoder_has_a_learning_rate_of_its_own():
     network = random_network(0, named_config("aot", "tiny"))
-    groups = FallingRates(rate=1.0, encoder=0.1, falling=5, weight_decay=0.07).optimizer(network).param_groups
+    groups = (
+        PolynomialOptimisation(lr=1.0, encoder_lr_scale=0.1, total_epochs=5, weight_decay=0.07)
+        .optimizer(network)
+        .param_groups
+    )
     assert {(group["lr"], group["weight_decay"]) for group in groups} == {(1, 0.07), (1, 0), (0.1, 0.07), (0.1, 0)}
     for group in groups:
         assert all((parameter.ndim > 1) == (group["weight_decay"] > 0) for parameter in group["params"])
@@ -269,6 +273,6 @@ def test_weight_decay_leaves_out_biases_and_norms_and_the_encoder_has_a_rate_of_
     ("change", "message"),
     [({"frames": 1}, "frames"), ({"samples": 0}, "samples"), ({"scales": ()}, "scales"), ({"epochs": 0}, "epochs")],
 )
-def test_recipes_are_checked(change, message):
+def test_training_configurations_are_checked(change, message):
     with pytest.raises(ValueError, match=message):
-        replace(RECIPE, **change)
+        replace(CONFIG, **change)

@@ -7,12 +7,12 @@ from grounded_cases import TrainingContract
 from grounded_cases.learning import answered, batch
 from mutr import MUTRPredictor, cli
 from mutr.train import trainer
-from mutr.train.configs import RECIPES
+from mutr.train.configs import TRAIN_CONFIGS
 
 
 class TestTraining(TrainingContract):
     kind = MUTRPredictor
-    program = trainer.FACTORY
+    factory = trainer.FACTORY
     train = trainer.app
     infer = cli.main
     videos = "videos"
@@ -49,15 +49,15 @@ class TestTraining(TrainingContract):
 
     def test_the_sentence_vector_is_left_out_of_training(self, model):
         """Nobody hears it, and several processes would wait for its gradient."""
-        RECIPES["joint"].optimisation.optimizer(model)
+        TRAIN_CONFIGS["joint"].optimisation.optimizer(model)
         frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
         assert frozen == {f"text.roberta.pooler.dense.{name}" for name in ("weight", "bias")}
 
 
 def test_the_joint_recipe_is_the_published_one():
-    recipe, how = RECIPES["joint"], RECIPES["joint"].optimisation
-    assert (recipe.frames, recipe.batch, recipe.epochs, recipe.seed) == (5, 2, 12, 42)
-    assert recipe.images == ("refcoco", "refcoco+", "refcocog")
-    assert (how.rate, how.backbone_rate, how.text_rate) == (1e-4, 6e-6, 1e-5)
-    assert (how.drops, how.weight_decay, how.gradient_norm) == ((8, 10), 5e-4, 0.1)
-    assert RECIPES["videos"].images == ()
+    config, how = TRAIN_CONFIGS["joint"], TRAIN_CONFIGS["joint"].optimisation
+    assert (config.frames, config.batch_size, config.epochs, config.seed) == (5, 2, 12, 42)
+    assert config.images == ("refcoco", "refcoco+", "refcocog")
+    assert (how.lr, how.backbone_lr, how.text_encoder_lr) == (1e-4, 6e-6, 1e-5)
+    assert (how.lr_milestones, how.weight_decay, how.max_grad_norm) == ((8, 10), 5e-4, 0.1)
+    assert TRAIN_CONFIGS["videos"].images == ()

@@ -1,4 +1,4 @@
-"""The command `soc-train` on drawn videos: from files to weights, killed and gone on, in two processes."""
+"""The command `soc-train` on synthetic videos: from files to weights, killed and resumed, in two processes."""
 
 import json
 import signal
@@ -20,21 +20,21 @@ from soc import cli
 from soc.config import CONFIGS
 from soc.model import SOC
 from soc.train import trainer
-from soc.train.configs import RECIPES
+from soc.train.configs import TRAIN_CONFIGS
 from torch import nn
 from torchvision.ops import StochasticDepth
 from typer.testing import CliRunner
 
 STEPS = 6
 SMALL = [
-    *("--config", "tiny", "--recipe", "videos", "--backbone", "random", "--text-encoder", "random"),
+    *("--config", "tiny", "--recipe", "videos", "--backbone-weights", "random", "--text-encoder", "random"),
     *("--short-side", "32", "--device", "cpu", "--workers", "0", "--save-every", "2", "--steps", str(STEPS)),
 ]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("drawn")
+    root = tmp_path_factory.mktemp("synthetic")
     write_dataset(root, "train", 2, size=(32, 48), frames=8)
     write_dataset(root, "valid", 1, size=(32, 48), frames=3)
     return root
@@ -85,7 +85,7 @@ def test_bfloat16_changes_the_loss_little(data, trained, tmp_path):
     assert half[2] == pytest.approx(whole[2], rel=0.02)
 
 
-def test_killed_at_any_moment_it_goes_on_with_the_same_losses(data, trained, tmp_path):
+def test_killed_at_any_moment_it_resumes_with_the_same_losses(data, trained, tmp_path):
     process = subprocess.Popen(command("--data", data, "--out", tmp_path, *SMALL), stderr=subprocess.PIPE)
     log = tmp_path / "log.jsonl"
     while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= 3):
@@ -95,7 +95,7 @@ def test_killed_at_any_moment_it_goes_on_with_the_same_losses(data, trained, tmp
     assert process.returncode == -signal.SIGKILL, errors.decode()
     result = invoke("--data", data, "--out", tmp_path, *SMALL)
     assert result.exit_code == 0, result.output
-    assert "going on after step" in result.output
+    assert "resuming after step" in result.output
     assert losses(tmp_path) == losses(trained)
     for name in ("last.safetensors", "best.safetensors"):
         states = [read_checkpoint(out / name).state for out in (tmp_path, trained)]
@@ -139,7 +139,7 @@ def test_inference_takes_trained_weights(data, trained, tmp_path):
 def test_weights_must_be_chosen(data, tmp_path):
     result = invoke("--data", data, "--out", tmp_path, "--config", "tiny")
     assert result.exit_code == 2
-    assert "--backbone FILE and --text-encoder FOLDER" in " ".join(result.output.split())
+    assert "--backbone-weights FILE and --text-encoder FOLDER" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_the_joint_recipe_mixes_videos_and_images(tmp_path):
     images = tmp_path / "coco" / "train2014"
     images.mkdir(parents=True)
     square = [[8, 8, 24, 8, 24, 24, 8, 24]]
-    for name in RECIPES["joint"].images:
+    for name in TRAIN_CONFIGS["joint"].images:
         Image.effect_noise((48, 32), 60).convert("RGB").save(images / f"{name}.jpg")
         entry = {"id": 1, "file_name": f"{name}.jpg", "height": 32, "width": 48, "caption": f"the {name} square"}
         content = {"images": [entry], "annotations": [{"id": 1, "image_id": 1, "segmentation": square}]}
@@ -184,24 +184,25 @@ def test_the_joint_recipe_mixes_videos_and_images(tmp_path):
 
 
 def test_the_joint_recipe_is_the_published_one():
-    recipe = RECIPES["joint"]
-    optimisation = recipe.optimisation
-    assert (recipe.epochs, recipe.batch, recipe.frames, recipe.seed) == (30, 1, 8, 42)
-    assert recipe.images == ("refcoco", "refcoco+", "refcocog", "grefcoco")
-    assert (recipe.resize.short, recipe.resize.longest) == (360, 640)
-    assert (optimisation.rate, optimisation.backbone_rate, optimisation.text_rate) == (1e-4, 1e-5, 5e-6)
-    assert (optimisation.weight_decay, optimisation.gradient_norm, optimisation.drops) == (1e-4, 0.1, (20,))
-    assert not recipe.faithful
-    assert recipe.precision == "no"
+    config = TRAIN_CONFIGS["joint"]
+    optimisation = config.optimisation
+    assert (config.epochs, config.batch_size, config.frames, config.seed) == (30, 1, 8, 42)
+    assert config.images == ("refcoco", "refcoco+", "refcocog", "grefcoco")
+    assert (config.resize.short, config.resize.longest) == (360, 640)
+    assert (optimisation.lr, optimisation.backbone_lr, optimisation.text_encoder_lr) == (1e-4, 1e-5, 5e-6)
+    assert (optimisation.weight_decay, optimisation.max_grad_norm, optimisation.lr_milestones) == (1e-4, 0.1, (20,))
+    assert not config.faithful
+    assert config.precision == "no"
 
 
 @pytest.mark.parametrize("faithful", [False, True])
 def test_faithful_reaches_transform_and_losses(faithful):
-    program = trainer.FACTORY
-    request = TrainingRequest(data=Path(), out=Path(), recipe="joint", config="tiny", changes={"faithful": faithful})
-    recipe = program.recipe(request)
-    assert program.transform(recipe).faithful is faithful
-    assert program.learner(nn.Module(), recipe.faithful).criterion.matcher.faithful is faithful
+    factory = trainer.FACTORY
+    changes = {"faithful": faithful}
+    request = TrainingRequest(data=Path(), out=Path(), train_config="joint", config="tiny", changes=changes)
+    config = factory.train_config(request)
+    assert factory.transform(config).faithful is faithful
+    assert factory.with_losses(nn.Module(), config.faithful).criterion.matcher.faithful is faithful
 
 
 def test_dropout_is_where_the_published_model_has_it():

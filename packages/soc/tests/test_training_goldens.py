@@ -13,13 +13,13 @@ from rvos_layers.checkpoint import our_name
 from rvos_layers.inference.config import ResizeRule
 from rvos_training.data.clips import Clip, clip_windows
 from rvos_training.data.transforms import FlipAndResize
-from rvos_training.loop.optimizer import Optimisation
+from rvos_training.loop.optimizer import MultiStepOptimisation
 from rvos_training.losses.criterion import Criterion, Losses
 from rvos_training.losses.targets import Predictions, Targets
-from rvos_training.losses.terms import Weights
+from rvos_training.losses.terms import LossWeights
 from soc.checkpoint import published_table
 from soc.model import SOC
-from soc.train.objective import answers, criterion
+from soc.train.objective import criterion, layer_predictions
 from soc_cases import config_of, model_of, runs_of
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
@@ -59,14 +59,14 @@ def targets_of(case: GoldenCase) -> Targets:
 def criterion_of(published: dict) -> Criterion:
     """Our criterion with a manifest's weights."""
     assert published["set_cost_is_referred"] == 0
-    costs = Weights(
+    costs = LossWeights(
         label=published["set_cost_is_referred_assist"],
         box=published["set_costs_box"],
         giou=published["set_costs_giou"],
         focal=0,
         dice=published["set_cost_dice"],
     )
-    losses = Weights(
+    losses = LossWeights(
         label=published["is_referred_loss_coef_assist"],
         box=published["box_loss_coef"],
         giou=published["giou_coef"],
@@ -74,8 +74,9 @@ def criterion_of(published: dict) -> Criterion:
         dice=published["dice_loss_coef"],
     )
     ours = criterion(faithful=True)
-    matcher = replace(ours.matcher, weights=costs)
-    return replace(ours, matcher=matcher, weights=losses, similarity=published["is_referred_loss_coef"])
+    matcher = replace(ours.matcher, cost_weights=costs)
+    similarity_weight = published["is_referred_loss_coef"]
+    return replace(ours, matcher=matcher, loss_weights=losses, similarity_weight=similarity_weight)
 
 
 class Training:
@@ -90,7 +91,7 @@ class Training:
 
     def forward(self) -> tuple[list[Predictions], Losses]:
         video = self.model.encode_video(self.inputs.frames, self.inputs.padding_mask)
-        predictions = answers(self.model, video, self.model.encode_text(self.inputs.tokens))
+        predictions = layer_predictions(self.model, video, self.model.encode_text(self.inputs.tokens))
         return predictions, self.criterion(predictions, self.targets)
 
 
@@ -104,13 +105,13 @@ def relative(
 def test_training_golden(case):
     training, expected, report = Training(case), case.arrays, StageReport(str(case))
     published = case.manifest["config"]
-    optimisation = Optimisation(
-        rate=published["lr"],
-        backbone_rate=published["lr_backbone"],
-        text_rate=None if published["freeze_text_encoder"] else published["text_encoder_lr"],
+    optimisation = MultiStepOptimisation(
+        lr=published["lr"],
+        backbone_lr=published["lr_backbone"],
+        text_encoder_lr=None if published["freeze_text_encoder"] else published["text_encoder_lr"],
         weight_decay=published["weight_decay"],
-        gradient_norm=published["clip_max_norm"],
-        drops=(),
+        max_grad_norm=published["clip_max_norm"],
+        lr_milestones=(),
     )
     optimizer = optimisation.optimizer(training.model)
     predictions, losses = training.forward()
@@ -122,7 +123,7 @@ def test_training_golden(case):
             f"{name}.pred_is_referred", layer.logits.detach().transpose(0, 1), expected[f"out.{name}.pred_is_referred"]
         )
         report.add(f"{name}.pred_boxes", layer.boxes.detach().transpose(0, 1), expected[f"out.{name}.pred_boxes"])
-        first = layer.draw(torch.zeros(len(queries), 1, dtype=torch.long)).detach()[:, :, 0]
+        first = layer.predict_masks(torch.zeros(len(queries), 1, dtype=torch.long)).detach()[:, :, 0]
         report.add(f"{name}.pred_masks_q0", first.transpose(0, 1), expected[f"out.{name}.pred_masks_q0"])
         report.add(f"match.{name}", queries, expected[f"out.match.{name}"][:, 0], 0)
     for term, value in losses.terms.items():
@@ -137,7 +138,7 @@ def test_training_golden(case):
     for name in case.names("out.grad_norm."):
         ours = gradients[our_name(name.removeprefix("out.grad_norm."), table)]
         relative(report, name, ours.norm(), expected[name], GRADIENT)
-    norm = optimisation.clip(training.model.parameters())
+    norm = torch.nn.utils.clip_grad_norm_(training.model.parameters(), optimisation.max_grad_norm)
     relative(report, "grad_norm_total", norm, expected["out.grad_norm_total"], GRADIENT)
 
     optimizer.step()

@@ -9,19 +9,19 @@ from program_kit.torch.checkpoint.reading import read_checkpoint
 from rvos_layers.encoders.tokenizer import Tokens
 from rvos_training.data.batches import Batch
 from rvos_training.errors import TrainingError
-from rvos_training.loop.optimizer import Optimisation
+from rvos_training.loop.optimizer import MultiStepOptimisation
 from rvos_training.losses.targets import Targets
-from rvos_training.losses.terms import Weights
+from rvos_training.losses.terms import LossWeights
 from torch.nn.functional import binary_cross_entropy_with_logits
 from uninext.config import named_config
 from uninext.geometry import frame_geometry
 from uninext.model import build_uninext
-from uninext.train.initial_weights import PRIOR, settle
-from uninext.train.matching import Candidates, overlap, stand_ins
-from uninext.train.objective import FROM_NOTHING, PUBLISHED, FrameLearner
+from uninext.train.initial_weights import PRIOR, init_weights
+from uninext.train.matching import Candidates, assign_positives, overlap
+from uninext.train.objective import FROM_NOTHING, PUBLISHED, FrameModelWithLoss
 from uninext.train.trainer import FACTORY
 
-BOXES_ONLY = Weights(label=0, box=1, giou=0, focal=0, dice=0)
+BOXES_ONLY = LossWeights(label=0, box=1, giou=0, focal=0, dice=0)
 OBJECT = torch.tensor([[0.5, 0.5, 0.4, 0.4]])
 SEEN = torch.tensor([True])
 
@@ -38,38 +38,38 @@ def test_overlap_by_hand() -> None:
     assert overlap(torch.zeros(4), torch.zeros(4)) == 0
 
 
-def test_as_many_stand_in_as_fit_well() -> None:
+def test_as_many_are_positive_as_fit_well() -> None:
     near = (0.5, 0.5, 0.4, 0.38)
-    chosen = stand_ins(candidates(near, near, near, (0.5, 0.5, 0.1, 0.1)), OBJECT, SEEN, BOXES_ONLY)
+    chosen = assign_positives(candidates(near, near, near, (0.5, 0.5, 0.1, 0.1)), OBJECT, SEEN, BOXES_ONLY)
     assert chosen.tolist() == [[True, True, False, False]], "overlaps of 0.95 three times and 0.06 add up to 2.9"
-    poor = stand_ins(candidates((0.5, 0.5, 0.1, 0.1), (0.5, 0.5, 0.2, 0.2)), OBJECT, SEEN, BOXES_ONLY)
+    poor = assign_positives(candidates((0.5, 0.5, 0.1, 0.1), (0.5, 0.5, 0.2, 0.2)), OBJECT, SEEN, BOXES_ONLY)
     assert poor.tolist() == [[False, True]], "at least one, the cheapest"
 
 
-def test_who_looks_from_elsewhere_stands_in_only_where_nobody_else_can() -> None:
+def test_candidates_outside_are_positive_only_where_none_is_inside() -> None:
     boxes = candidates((0.5, 0.5, 0.4, 0.4), (0.5, 0.5, 0.2, 0.2), centres=torch.tensor([[0.9, 0.9], [0.5, 0.5]]))
-    assert stand_ins(boxes, OBJECT, SEEN, BOXES_ONLY).tolist() == [[False, True]]
+    assert assign_positives(boxes, OBJECT, SEEN, BOXES_ONLY).tolist() == [[False, True]]
     outside = replace(boxes, centres=torch.full((2, 2), 0.9))
-    assert stand_ins(outside, OBJECT, SEEN, BOXES_ONLY).tolist() == [[True, False]]
+    assert assign_positives(outside, OBJECT, SEEN, BOXES_ONLY).tolist() == [[True, False]]
 
 
-def test_what_is_not_allowed_or_not_visible_has_no_stand_in() -> None:
+def test_what_is_not_allowed_or_not_visible_has_no_positive() -> None:
     boxes = candidates((0.5, 0.5, 0.4, 0.4), (0.5, 0.5, 0.1, 0.1), allowed=torch.tensor([False, True]))
-    assert stand_ins(boxes, OBJECT, SEEN, BOXES_ONLY).tolist() == [[False, True]]
-    assert not stand_ins(boxes, OBJECT, ~SEEN, BOXES_ONLY).any()
+    assert assign_positives(boxes, OBJECT, SEEN, BOXES_ONLY).tolist() == [[False, True]]
+    assert not assign_positives(boxes, OBJECT, ~SEEN, BOXES_ONLY).any()
 
 
 def test_surer_candidates_are_preferred() -> None:
     same = candidates((0.5, 0.5, 0.2, 0.2), (0.5, 0.5, 0.2, 0.2), logits=torch.tensor([[-3.0, 2.0]]))
-    chosen = stand_ins(same, OBJECT, SEEN, Weights(label=2, box=5, giou=2, focal=0, dice=0))
+    chosen = assign_positives(same, OBJECT, SEEN, LossWeights(label=2, box=5, giou=2, focal=0, dice=0))
     assert chosen.tolist() == [[False, True]]
 
 
-def learner(weights=PUBLISHED, config: str = "demo-convnext") -> FrameLearner:
+def model_with_loss(loss_weights=PUBLISHED, config: str = "demo-convnext") -> FrameModelWithLoss:
     torch.manual_seed(0)
     network = build_uninext(named_config(config))
-    settle(network)
-    return FrameLearner(network, weights)
+    init_weights(network)
+    return FrameModelWithLoss(network, loss_weights)
 
 
 def batch(count: int = 2, visible: bool = True, frames: int = 1) -> Batch:
@@ -93,7 +93,7 @@ def batch(count: int = 2, visible: bool = True, frames: int = 1) -> Batch:
 
 
 def test_terms_add_up_with_their_weights() -> None:
-    found = learner(FROM_NOTHING)(batch())
+    found = model_with_loss(FROM_NOTHING)(batch())
     assert {name.split("_")[0] for name in found.terms} == set(FROM_NOTHING)
     assert [name for name in found.terms if name.endswith("proposals")] == [
         "label_proposals",
@@ -106,8 +106,8 @@ def test_terms_add_up_with_their_weights() -> None:
 
 
 def test_losses_of_the_last_layer_by_hand() -> None:
-    """Focal, L1, GIoU, cross entropy of overlap and dice written out in full for the stand-ins that were chosen."""
-    module, given = learner(), batch()
+    """Focal, L1, GIoU, cross entropy of overlap and dice written out in full for the assigned positives."""
+    module, given = model_with_loss(), batch()
     network = module.uninext
     geometry = frame_geometry((96, 160), network.config.hidden_size)
     with torch.no_grad():
@@ -118,11 +118,11 @@ def test_losses_of_the_last_layer_by_hand() -> None:
             found.append(network.decode(frame, text[at : at + 1]))
         truth = given.targets.boxes[0, 0]
         chosen = [
-            stand_ins(
+            assign_positives(
                 Candidates(logits=one.class_logits, boxes=one.boxes, centres=one.centres / torch.tensor([160.0, 96.0])),
                 truth[None],
                 SEEN,
-                Weights(label=2, box=5, giou=2, focal=0, dice=0),
+                LossWeights(label=2, box=5, giou=2, focal=0, dice=0),
             )[0]
             for one in found
         ]
@@ -148,7 +148,7 @@ def test_losses_of_the_last_layer_by_hand() -> None:
 
 
 def test_steps_lower_the_loss_and_reach_every_parameter() -> None:
-    module, given = learner(FROM_NOTHING), batch()
+    module, given = model_with_loss(FROM_NOTHING), batch()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
     totals = []
     for _ in range(12):
@@ -164,7 +164,7 @@ def test_steps_lower_the_loss_and_reach_every_parameter() -> None:
 
 
 def test_an_object_that_is_not_visible_teaches_no_and_nothing_else() -> None:
-    found = learner()(batch(visible=False))
+    found = model_with_loss()(batch(visible=False))
     assert found.terms["label"] > 0
     assert all(value == 0 for name, value in found.terms.items() if not name.startswith("label"))
     found.total.backward()
@@ -172,7 +172,7 @@ def test_an_object_that_is_not_visible_teaches_no_and_nothing_else() -> None:
 
 def test_padding_is_not_learned_from() -> None:
     """Frames of 80x144 in a batch padded to 96x160: finite, and equal however the padding of the masks is filled."""
-    module, given = learner(), batch()
+    module, given = model_with_loss(), batch()
     padding = torch.zeros(2, 1, 96, 160, dtype=torch.bool)
     padding[..., 80:, :] = padding[..., 144:] = True
     given = replace(given, frames=given.frames.masked_fill(padding[:, :, None], 0.0), padding_mask=padding)
@@ -184,15 +184,15 @@ def test_padding_is_not_learned_from() -> None:
 
 def test_what_it_does_not_learn_from_is_told() -> None:
     with pytest.raises(TrainingError, match="frames=1"):
-        learner()(batch(frames=2))
+        model_with_loss()(batch(frames=2))
     padding = torch.zeros(2, 1, 96, 160, dtype=torch.bool)
     padding[1, :, 80:] = True
     with pytest.raises(TrainingError, match="one size"):
-        learner()(replace(batch(), padding_mask=padding))
+        model_with_loss()(replace(batch(), padding_mask=padding))
 
 
 def test_a_network_begins_with_boxes_at_their_anchors_and_few_proposals() -> None:
-    network = learner().uninext
+    network = model_with_loss().uninext
     geometry = frame_geometry((96, 160), network.config.hidden_size)
     memory = torch.randn(1, geometry.tokens, network.config.hidden_size)
     with torch.no_grad():
@@ -241,7 +241,9 @@ def test_both_demo_networks_share_everything_but_the_backbone() -> None:
 
 def test_backbone_and_text_encoder_have_rates_of_their_own() -> None:
     network = build_uninext(named_config("tiny-convnext"))
-    how = Optimisation(rate=3, backbone_rate=2, text_rate=1, weight_decay=0, gradient_norm=1, drops=())
+    how = MultiStepOptimisation(
+        lr=3, backbone_lr=2, text_encoder_lr=1, weight_decay=0, max_grad_norm=1, lr_milestones=()
+    )
     rates = {id(p): group["lr"] for group in how.optimizer(network).param_groups for p in group["params"]}
     expected = {"backbone": 2, "text_encoder": 1}
     for name, parameter in network.named_parameters():

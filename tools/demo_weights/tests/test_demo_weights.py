@@ -44,12 +44,12 @@ def videos(tmp_path_factory):
 
 def test_clips_show_their_object_and_depend_on_chance_alone(videos):
     clips = RandomClips(*videos, length=4, samples=40)
-    drawn = [clips.clip(index, np.random.default_rng(index)) for index in range(len(clips))]
-    assert all(clip.visible.any() and clip.frames.shape == (4, 48, 80, 3) for clip in drawn)
-    assert len({clip.name for clip in drawn}) > 10
+    sampled = [clips.clip(index, np.random.default_rng(index)) for index in range(len(clips))]
+    assert all(clip.visible.any() and clip.frames.shape == (4, 48, 80, 3) for clip in sampled)
+    assert len({clip.name for clip in sampled}) > 10
     again = clips.clip(0, np.random.default_rng(3))
-    assert again.name == drawn[3].name
-    assert np.array_equal(again.masks, drawn[3].masks)
+    assert again.name == sampled[3].name
+    assert np.array_equal(again.masks, sampled[3].masks)
 
 
 def test_clips_longer_than_the_video_repeat_its_last_frame(videos):
@@ -58,14 +58,14 @@ def test_clips_longer_than_the_video_repeat_its_last_frame(videos):
     assert not np.array_equal(clip.frames[0], clip.frames[-1])
 
 
-def test_only_sentences_that_match(videos):
+def test_only_expressions_that_match(videos):
     clips = RandomClips(*videos, length=1, samples=50, pattern="shape|object")
     texts = {clips.clip(0, np.random.default_rng(seed)).text for seed in range(50)}
     assert texts
     assert all(re.search("shape|object", text) for text in texts)
 
 
-def test_easy_sentences_tell_by_colour_or_place():
+def test_easy_expressions_name_a_colour_or_a_place():
     sentences = [e for index in range(60) for e in plan_video("train", index)[1]]
     easy = [e for e in sentences if re.search(EASY, e.text)]
     assert len(easy) > len(sentences) / 3
@@ -155,11 +155,11 @@ def test_card_and_table_tell_what_was_measured(tmp_path, model):
     entries = [{"event": "train", "step": step, "seconds": 6.0} for step in (1, 2, 3, 4, 5)]
     entries += [{"event": "validation", "step": step, "J&F": score} for step, score in ((3, 0.41), (5, 0.4))]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    stage = replace(STAGES["soc"][0], batch=8)
+    stage = replace(STAGES["soc"][0], batch_size=8)
     facts = StageFacts.read(stage, tmp_path)
     assert (facts.steps, facts.seconds, facts.best) == (3, 18, 0.41), "up to the best weights"
     text = card(model, [facts], Means(j=0.5, f=0.6), 3_700_000)
-    assert f"| small | 48 | 1 | 8 | 3 | 24 of {stage.samples} | {stage.rate:g} | 0 min | 41.0 |" in text
+    assert f"| small | 48 | 1 | 8 | 3 | 24 of {stage.samples} | {stage.lr:g} | 0 min | 41.0 |" in text
     assert "| 55.0 | 50.0 | 60.0 |" in text
     page = results({"soc": Means(j=0.5, f=0.6)}, "| final | 60.0 |\n")
     assert "| soc | 55.0 | 50.0 | 60.0 |" in page

@@ -47,8 +47,8 @@ def test_propagators_are_scored_from_true_masks(tmp_path):
 
 
 @pytest.mark.parametrize("model", PROPAGATORS)
-def test_stages_of_propagators_are_recipes(model):
+def test_stages_of_propagators_are_training_configurations(model):
     for stage in STAGES[model]:
-        recipe = stage.recipe(share=0.5, seed=3)
-        assert recipe.samples * recipe.epochs == stage.samples // 2
-        assert recipe.optimisation.falling == recipe.epochs
+        config = stage.train_config(share=0.5, seed=3)
+        assert config.samples * config.epochs == stage.samples // 2
+        assert config.optimisation.total_epochs == config.epochs

@@ -35,9 +35,9 @@ def test_variants_fit_the_tokenizer_and_are_small_enough(model):
     assert shipped(model) == BUNDLED[chosen.config]
 
 
-def test_relatives_are_stages_that_there_are():
-    named = [stage.relative for stages in STAGES.values() for stage in stages if getattr(stage, "relative", None)]
+def test_stages_start_from_stages_that_exist():
+    named = [stage.init_from for stages in STAGES.values() for stage in stages if stage.init_from]
     assert named
-    for relative in named:
-        model, name = relative.split("/")
+    for origin in named:
+        model, name = origin.split("/")
         assert name in [stage.name for stage in STAGES[model]]

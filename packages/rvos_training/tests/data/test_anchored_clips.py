@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from drawn_data import draw_split
 from hypothesis import given
 from hypothesis import strategies as st
 from rvos_training.data.anchored_clips import NEAR, AnchoredClips, frames_around
 from rvos_training.data.data_parts import open_parts
 from rvos_training.data.object_presence import object_presence
+from synthetic_data import write_split
 
 
 @given(st.data(), st.integers(1, 30), st.integers(1, 8), st.integers(0, 9))
@@ -35,14 +35,14 @@ def test_others_come_from_the_whole_video():
 @pytest.fixture
 def clips(tmp_path):
     """Object 2 of video `a` is seen in its last frame alone, that of video `b` never."""
-    draw_split(tmp_path / "data", "train", {"a": 12, "b": 4}, hidden={"a": set(range(11)), "b": set(range(4))})
+    write_split(tmp_path / "data", "train", {"a": 12, "b": 4}, hidden={"a": set(range(11)), "b": set(range(4))})
     videos = open_parts(tmp_path / "data", ()).videos
     presence = object_presence(videos.dataset, videos.annotations, tmp_path / "presence.json")
     return AnchoredClips(videos.dataset, videos.annotations, presence, length=5)
 
 
 def test_every_fifth_frame_is_an_anchor(clips):
-    found = [(place.video, place.expression.id, place.anchor) for place in clips.places]
+    found = [(anchor.video, anchor.expression.id, anchor.position) for anchor in clips.anchors]
     assert found == [("a", "0", 0), ("a", "0", 5), ("a", "0", 10), ("a", "1", 0), ("a", "1", 5), ("a", "1", 10),
                      ("b", "0", 0)]  # fmt: skip
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rvos_layers.inference.preprocess import MEAN, STD
-from rvos_training.data.augmentation import OF_CLIPS, OF_IMAGES, Augmentation, Distortion, cut_out
+from rvos_training.data.augmentation import OF_CLIPS, OF_IMAGES, Augmentation, Distortion, crop
 from rvos_training.data.clips import Clip
 from torchvision.ops import box_convert, masks_to_boxes
 
@@ -66,7 +66,7 @@ def test_half_of_the_clips_are_mirrored_with_their_sentence():
     assert 70 < mirrored < 130
 
 
-def test_a_piece_without_the_object_is_not_cut_out():
+def test_a_piece_without_the_object_is_not_crop():
     corner = a_clip((0, 0, 2, 2))
     for seed in range(100):
         assert EIGHTH(corner, np.random.default_rng(seed)).visible.any()
@@ -77,7 +77,7 @@ def test_boxes_of_pieces():
     masks = np.zeros((1, 20, 20), bool)
     masks[0, 2:18, 2:4] = masks[0, 16:18, 2:18] = True
     clip = Clip.of("clip", "dog", np.zeros((1, 20, 20, 3), np.uint8), masks)
-    measured, left_over = (cut_out(clip, (0, 0), (10, 20), faithful) for faithful in (False, True))
+    measured, left_over = (crop(clip, (0, 0), (10, 20), faithful) for faithful in (False, True))
     assert measured.boxes.tolist() == [[2, 2, 3, 9]]
     assert left_over.boxes.tolist() == [[2, 2, 17, 10]]
     assert (measured.masks == left_over.masks).all()
@@ -87,8 +87,8 @@ def test_faithful_calls_visible_what_only_a_box_reaches():
     masks = np.zeros((1, 20, 20), bool)
     masks[0, 2:18, 2:4] = masks[0, 16:18, 2:18] = True
     clip = Clip.of("clip", "dog", np.zeros((1, 20, 20, 3), np.uint8), masks)
-    assert cut_out(clip, (4, 8), (8, 8), faithful=False).visible.tolist() == [False]
-    assert cut_out(clip, (4, 8), (8, 8), faithful=True).visible.tolist() == [True]
+    assert crop(clip, (4, 8), (8, 8), faithful=False).visible.tolist() == [False]
+    assert crop(clip, (4, 8), (8, 8), faithful=True).visible.tolist() == [True]
 
 
 def test_every_frame_has_colours_of_its_own():
@@ -127,7 +127,7 @@ def test_bright_values_do_not_wrap_round():
 @pytest.mark.parametrize("published", [OF_CLIPS, OF_IMAGES])
 def test_published_sizes(published: Augmentation):
     assert published.scaled(1) == published
-    assert (published.before, published.sides, published.piece.longest) == ((400, 500, 600), (384, 600), 640)
-    assert len(published.piece.short) == 8
+    assert (published.before_crop, published.crop_sides, published.crop.longest) == ((400, 500, 600), (384, 600), 640)
+    assert len(published.crop.short) == 8
     assert (OF_CLIPS.whole.longest, OF_IMAGES.whole.longest) == (640, 800)
     assert OF_IMAGES.distortion is None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rvos_layers.inference.config import ResizeRule
-from rvos_training.data.clips import Clip, any_window, box_of, clip_windows
+from rvos_training.data.clips import Clip, box_of, clip_windows, sample_window
 from rvos_training.data.transforms import FlipAndResize, swap_sides
 
 
@@ -23,8 +23,8 @@ def test_windows_cover_the_video(frames, length):
 
 
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 4), st.integers(0, 10**6))
-def test_frames_of_any_window_are_equally_far_apart(count, length, longest, seed):
-    frames = any_window(count, length, longest, np.random.default_rng(seed))
+def test_sampled_frames_are_equally_far_apart(count, length, longest, seed):
+    frames = sample_window(count, length, longest, np.random.default_rng(seed))
     assert len(frames) == length
     assert min(frames) >= 0
     assert max(frames) < count

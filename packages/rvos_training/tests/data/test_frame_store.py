@@ -4,17 +4,17 @@ import shutil
 
 import numpy as np
 import pytest
-from drawn_data import HEIGHT, WIDTH, draw_split
 from mask_interchange import DatasetError
 from rvos_training.data.data_parts import open_parts
 from rvos_training.data.frame_store import FrameStore
 from rvos_training.data.object_presence import read_labels
+from synthetic_data import HEIGHT, WIDTH, write_split
 
 FRAME = HEIGHT * WIDTH * 4  # bytes of RGB and labels
 
 
 def test_only_what_the_budget_allows_is_kept(tmp_path):
-    draw_split(tmp_path, "train", {"a": 3})
+    write_split(tmp_path, "train", {"a": 3})
     videos = open_parts(tmp_path, ()).videos
     video = videos.dataset.videos["a"]
     store = FrameStore(videos, budget=2 * FRAME)

@@ -6,20 +6,20 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from drawn_data import HEIGHT, WIDTH, draw_split
 from mask_interchange import DatasetError
 from PIL import Image
 from pycocotools import mask as coco
 from rvos_layers.encoders.tokenizer import Tokenizer, encode_bytes
 from rvos_layers.inference.config import ResizeRule
-from rvos_training.data.batches import Request, collate
+from rvos_training.data.batches import BatchIndices, collate
 from rvos_training.data.data_parts import open_parts
-from rvos_training.data.image_clips import Augmentation, ImageClips
+from rvos_training.data.image_clips import AlteredCopies, ImageClips
 from rvos_training.data.object_presence import object_presence
 from rvos_training.data.referring_clips import ReferringClips
 from rvos_training.data.training_data import TrainingData
 from rvos_training.data.transforms import FlipAndResize
 from rvos_training.errors import TrainingError
+from synthetic_data import HEIGHT, WIDTH, write_split
 
 TOKENIZER = Tokenizer(encode_bytes, vocab_size=320, max_tokens=200)
 TRANSFORM = FlipAndResize(resize=ResizeRule(short=32, longest=None))
@@ -27,7 +27,7 @@ TRANSFORM = FlipAndResize(resize=ResizeRule(short=32, longest=None))
 
 @pytest.fixture
 def root(tmp_path):
-    draw_split(tmp_path / "data", "train", {"a": 9, "b": 4, "c": 12}, hidden={"c": set(range(8))})
+    write_split(tmp_path / "data", "train", {"a": 9, "b": 4, "c": 12}, hidden={"c": set(range(8))})
     return tmp_path / "data"
 
 
@@ -50,13 +50,13 @@ def data(sources, seed=3, multiple=1):
 
 
 def test_only_windows_that_show_the_object_are_samples(clips):
-    found = [(place.video, place.expression.id, place.frames[0]) for place in clips.places]
+    found = [(clip.video, clip.expression.id, clip.frames[0]) for clip in clips.clips]
     assert found == [("a", "0", 0), ("a", "0", 1), ("a", "1", 0), ("a", "1", 1), ("b", "0", 0), ("b", "1", 0),
                      ("c", "0", 0), ("c", "0", 4), ("c", "1", 4)]  # fmt: skip
 
 
 def test_a_clip_has_the_masks_of_its_own_object(clips):
-    clip = clips.clip(8, np.random.default_rng(0))  # object 2 of video c, frames 4 to 11, seen from 8 on
+    clip = clips.clip(8, np.random.default_rng(0))  # object 2 of video c, frames 4 to 11, visible from 8 on
     assert clip.visible.tolist() == [False] * 4 + [True] * 4
     assert clip.text == "the blue square"
     blue = clip.frames[clip.masks]
@@ -65,7 +65,7 @@ def test_a_clip_has_the_masks_of_its_own_object(clips):
     assert clip.masks[-1].sum() == 16 * 16
 
 
-def test_sentences_are_lower_case_with_single_spaces(clips):
+def test_expressions_are_lower_case_with_single_spaces(clips):
     assert clips.clip(0, np.random.default_rng(0)).text == "the red square on the left"
 
 
@@ -74,13 +74,13 @@ def test_a_short_video_repeats_its_last_frame(clips):
     assert (clip.frames[3:] == clip.frames[3]).all()
 
 
-def test_annotations_are_counted_once(root, tmp_path):
-    first = referring(root, tmp_path).places
-    shutil.rmtree(root / "train" / "Annotations" / "a")  # nobody looks again
-    assert referring(root, tmp_path).places == first
+def test_annotations_are_read_once(root, tmp_path):
+    first = referring(root, tmp_path).clips
+    shutil.rmtree(root / "train" / "Annotations" / "a")  # not read again
+    assert referring(root, tmp_path).clips == first
 
 
-def test_a_stranger_in_the_cache_is_counted_anew(root, tmp_path):
+def test_a_cache_of_another_data_set_is_replaced(root, tmp_path):
     (tmp_path / "presence.json").write_text('{"fingerprint": "other", "videos": {}}')
     assert len(referring(root, tmp_path)) == 9
 
@@ -133,7 +133,7 @@ def test_images_alone_need_no_videos(tmp_path):
 
 def test_validation_needs_annotations(root):
     assert open_parts(root, ()).validation is None
-    draw_split(root, "valid", {"v": 3})
+    write_split(root, "valid", {"v": 3})
     validation = open_parts(root, ()).validation
     assert validation is not None
     assert list(validation.dataset.videos) == ["v"]
@@ -191,7 +191,7 @@ def test_an_image_becomes_a_clip_that_holds_it_once(image_set, segmentation):
 
 def test_masks_move_with_the_pixels(image_set):
     clips = image_set(entry(7, POLYGON))
-    clips.augmentation = Augmentation(blur_probability=0)  # blur smears the colours
+    clips.copies = AlteredCopies(blur_probability=0)  # blur smears the colours
     for seed in range(5):
         clip = clips.clip(0, np.random.default_rng(seed))
         red = clip.frames[..., 0].astype(int) > clip.frames[..., 1].astype(int) + 60
@@ -201,12 +201,12 @@ def test_masks_move_with_the_pixels(image_set):
 
 def test_augmentation_stays_within_its_ranges():
     image, mask = np.full((HEIGHT, WIDTH, 3), 128, np.uint8), np.ones((HEIGHT, WIDTH), bool)
-    still = Augmentation(perspective=0, shift=0, rotation=0, blur_probability=0)
+    still = AlteredCopies(perspective=0, shift=0, rotation=0, blur_probability=0)
     values = [int(still(image, mask, np.random.default_rng(seed))[0][5, 5, 0]) - 128 for seed in range(60)]
     assert min(values) < -25
     assert max(values) > 25
     assert max(np.abs(values)) <= 40
-    shifted = Augmentation(brightness=0, perspective=0, rotation=0, blur_probability=0, shift=0.1)
+    shifted = AlteredCopies(brightness=0, perspective=0, rotation=0, blur_probability=0, shift=0.1)
     seen = [shifted(image, SQUARE, np.random.default_rng(seed))[1] for seed in range(30)]
     places = np.array([np.argwhere(one).mean(0) for one in seen]) - np.argwhere(SQUARE).mean(0)
     assert (np.abs(places) <= (0.1 * HEIGHT + 1, 0.1 * WIDTH + 1)).all()
@@ -250,7 +250,7 @@ def same(a, b) -> bool:
     return torch.equal(a.frames, b.frames) and torch.equal(a.boxes, b.boxes) and a.text == b.text
 
 
-def test_a_sample_depends_on_seed_epoch_and_place_alone(clips, image_set):
+def test_a_sample_depends_on_seed_epoch_and_index_alone(clips, image_set):
     images = image_set(entry(7, POLYGON))
     one, other = data([clips, images]), data([clips, images])
     other.sample(0, 3)
@@ -262,16 +262,16 @@ def test_a_sample_depends_on_seed_epoch_and_place_alone(clips, image_set):
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_an_epoch_is_shared_among_processes(clips, processes):
-    shares = [data([clips]).requests(1, 2, process, processes) for process in range(processes)]
+    shares = [data([clips]).batches(1, 2, process, processes) for process in range(processes)]
     assert len({len(share) for share in shares}) == 1
-    seen = [place for share in shares for request in share for place in request.places]
+    seen = [index for share in shares for batch in share for index in batch.indices]
     assert set(seen) == set(range(len(clips)))
     assert len(seen) == -(-len(clips) // processes) * processes
 
 
 def test_epochs_have_orders_of_their_own(clips):
-    assert data([clips]).requests(0, 1) == data([clips]).requests(0, 1)
-    assert data([clips]).requests(0, 1) != [Request(0, r.places) for r in data([clips]).requests(1, 1)]
+    assert data([clips]).batches(0, 1) == data([clips]).batches(0, 1)
+    assert data([clips]).batches(0, 1) != [BatchIndices(0, batch.indices) for batch in data([clips]).batches(1, 1)]
 
 
 def test_a_batch_is_padded_to_its_largest_clip(clips, image_set):
@@ -287,9 +287,9 @@ def test_a_batch_is_padded_to_its_largest_clip(clips, image_set):
     assert alone.padding_mask is None
 
 
-def test_what_is_wrong_with_a_file_is_handed_out(root, clips):
+def test_an_unreadable_file_gives_an_error_in_place_of_the_batch(root, clips):
     (root / "train" / "JPEGImages" / "b" / "00005.jpg").write_bytes(b"no image")
-    found = data([clips])[Request(0, (4,))]
+    found = data([clips])[BatchIndices(0, (4,))]
     assert isinstance(found, DatasetError)
     assert "00005.jpg" in str(found)
 

@@ -8,7 +8,7 @@ from rvos_layers.encoders.text import TextEncoder
 from rvos_layers.encoders.video_swin import VideoSwin
 from rvos_layers.errors import CheckpointError
 from rvos_training.errors import TrainingError
-from rvos_training.loop.initial_weights import load_backbone, load_relative, load_text_encoder
+from rvos_training.loop.initial_weights import load_backbone, load_common_weights, load_text_encoder
 from safetensors.torch import save_file
 from torch import nn
 
@@ -79,11 +79,11 @@ def test_a_relative_lends_what_fits_and_no_more(tmp_path):
     ours = nn.ModuleDict({"same": nn.Linear(2, 2), "wider": nn.Linear(3, 2), "own": nn.Linear(2, 2)})
     theirs = nn.ModuleDict({"same": nn.Linear(2, 2), "wider": nn.Linear(2, 2), "other": nn.Linear(2, 2)})
     before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
-    save_file(theirs.state_dict(), tmp_path / "relative.safetensors")
-    load_relative(ours, tmp_path / "relative.safetensors")
+    save_file(theirs.state_dict(), tmp_path / "other.safetensors")
+    load_common_weights(ours, tmp_path / "other.safetensors")
     after = ours.state_dict()
     taken = {name for name in before if not torch.equal(before[name], after[name])}
     assert taken == {"same.weight", "same.bias", "wider.bias"}
     assert all(torch.equal(after[name], theirs.state_dict()[name]) for name in taken)
     with pytest.raises(TrainingError, match="none of its 6"):
-        load_relative(nn.Conv2d(1, 1, 1), tmp_path / "relative.safetensors")
+        load_common_weights(nn.Conv2d(1, 1, 1), tmp_path / "other.safetensors")

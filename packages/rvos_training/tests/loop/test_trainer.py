@@ -1,4 +1,4 @@
-"""The loop: stopping and going on, accumulation, logs, what is kept. With a network of a few numbers."""
+"""The loop: stopping and resuming, accumulation, logs, what is kept. With a network of a few numbers."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,6 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from drawn_data import draw_split
 from mask_interchange.errors import RunBusyError
 from mask_interchange.files import lock_folder
 from rvos_evaluation.evaluation import Means
@@ -21,26 +20,27 @@ from rvos_training.data.training_data import TrainingData
 from rvos_training.data.transforms import FlipAndResize
 from rvos_training.errors import TrainingError
 from rvos_training.loop.checkpoints import Checkpoints, Position, TrainingState
-from rvos_training.loop.model_with_loss import Learner
-from rvos_training.loop.optimizer import Optimisation
+from rvos_training.loop.model_with_loss import ReferringModelWithLoss
+from rvos_training.loop.optimizer import MultiStepOptimisation
 from rvos_training.loop.random_state import fixed_order, random_state, restore_random_state, seed_everything
-from rvos_training.loop.train_config import Recipe
+from rvos_training.loop.train_config import ReferringTrainConfig
 from rvos_training.loop.trainer import Trainer
 from rvos_training.losses.criterion import Criterion, all_frames
-from rvos_training.losses.mask_views import clip_thinned_out
+from rvos_training.losses.mask_views import every_fourth_pixel
 from rvos_training.losses.matcher import Matcher
 from rvos_training.losses.targets import Predictions
-from rvos_training.losses.terms import Weights
+from rvos_training.losses.terms import LossWeights
+from synthetic_data import write_split
 from torch import nn
 
 QUERIES, FRAMES = 3, 4
-RECIPE = Recipe(
+CONFIG = ReferringTrainConfig(
     frames=FRAMES,
     resize=ResizeRule(short=16, longest=None),
     epochs=2,
-    batch=2,
-    optimisation=Optimisation(
-        rate=1e-2, backbone_rate=1e-3, text_rate=None, weight_decay=1e-4, gradient_norm=0.1, drops=(1,)
+    batch_size=2,
+    optimisation=MultiStepOptimisation(
+        lr=1e-2, backbone_lr=1e-3, text_encoder_lr=None, weight_decay=1e-4, max_grad_norm=0.1, lr_milestones=(1,)
     ),
 )
 
@@ -62,22 +62,22 @@ class ToyNetwork(nn.Module):
         return (self.words(tokens.input_ids)[..., 0] * words).sum(1) / words.sum(1)
 
 
-def answers(network, frames, sentences):
+def layer_predictions(network, frames, expressions):
     batch, length = frames.shape[:2]
     seen = network.dropout(network.colours(frames.mean((3, 4)))).view(batch, length, QUERIES, 5)
-    seen = seen + sentences[:, None, None, None]
+    seen = seen + expressions[:, None, None, None]
     maps = frames[:, :, :1, 2::4, 2::4]
 
-    def draw(queries):
+    def predict_masks(queries):
         chosen = seen[..., 4].gather(2, queries[:, None].expand(-1, length, -1))
         return chosen[..., None, None] * maps
 
-    return [Predictions(logits=seen[..., :1], boxes=seen[..., :4].sigmoid(), draw=draw)]
+    return [Predictions(logits=seen[..., :1], boxes=seen[..., :4].sigmoid(), predict_masks=predict_masks)]
 
 
-WEIGHTS = Weights(label=2, box=5, giou=2, focal=2, dice=5)
+WEIGHTS = LossWeights(label=2, box=5, giou=2, focal=2, dice=5)
 CRITERION = Criterion(
-    matcher=Matcher(weights=WEIGHTS, view=clip_thinned_out), weights=WEIGHTS, count=all_frames
+    matcher=Matcher(cost_weights=WEIGHTS, view=every_fourth_pixel), loss_weights=WEIGHTS, count=all_frames
 )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ class Breaking(TrainingData):
 
 @pytest.fixture
 def clips(tmp_path):
-    draw_split(tmp_path / "data", "train", {"a": 9, "b": 4, "c": 5})
+    write_split(tmp_path / "data", "train", {"a": 9, "b": 4, "c": 5})
     videos = open_parts(tmp_path / "data", ()).videos
     presence = object_presence(videos.dataset, videos.annotations, tmp_path / "presence.json")
     return ReferringClips(videos.dataset, videos.annotations, presence, FRAMES)  # 6 + 2 + 4 samples
@@ -107,19 +107,19 @@ def clips(tmp_path):
 
 @pytest.fixture
 def make(clips):
-    def trainer(out: Path, recipe: Recipe = RECIPE, left: int = 10**9, **changes) -> Trainer:
+    def trainer(out: Path, config: ReferringTrainConfig = CONFIG, left: int = 10**9, **changes) -> Trainer:
         AcceleratorState._reset_state(reset_partial_state=True)  # accelerate keeps one precision for a process's life
         torch.manual_seed(0)
         network = ToyNetwork()
         tokenizer = Tokenizer(encode_bytes, vocab_size=320, max_tokens=200)
-        data = Breaking([clips], FlipAndResize(resize=recipe.resize), tokenizer, recipe.seed, multiple=4)
+        data = Breaking([clips], FlipAndResize(resize=config.resize), tokenizer, config.seed, multiple=4)
         data.left = left
         return Trainer(
-            Learner(network, answers, CRITERION),
+            ReferringModelWithLoss(network, layer_predictions, CRITERION),
             data,
-            recipe,
+            config,
             out,
-            Accelerator(cpu=True, mixed_precision=recipe.precision),
+            Accelerator(cpu=True, mixed_precision=config.precision),
             **{"settings": {}, "save_weights": lambda path: path.write_bytes(b""), "save_every": 1} | changes,
         )
 
@@ -139,7 +139,7 @@ def log_of(out: Path) -> list[dict]:
 
 
 def weights_of(trainer: Trainer) -> dict:
-    return trainer.learner.network.state_dict()
+    return trainer.model.network.state_dict()
 
 
 @pytest.mark.parametrize(("save_every", "stops"), [(1, range(1, 12)), (4, (2, 7, 11))])
@@ -160,7 +160,7 @@ def test_training_stopped_after_any_batch_gives_the_same_losses(make, tmp_path, 
             assert torch.equal(value, weights_of(resumed)[name])
 
 
-def test_a_line_cut_off_by_a_kill_is_taken_back(make, tmp_path):
+def test_lines_after_the_checkpoint_are_removed(make, tmp_path):
     make(tmp_path / "whole").run()
     with pytest.raises(StopError):
         make(tmp_path / "cut", left=7).run()
@@ -182,10 +182,10 @@ def test_a_stop_in_the_validation_does_not_lose_it(make, tmp_path):
         make(tmp_path / "stopped", validate=broken).run()
     make(tmp_path / "stopped", validate=scored).run()
     assert log_of(tmp_path / "stopped") == log_of(tmp_path / "whole")
-    last = replace(RECIPE, steps=3)
+    last = replace(CONFIG, steps=3)
     with pytest.raises(StopError):
-        make(tmp_path / "end", recipe=last, validate=broken).run()
-    make(tmp_path / "end", recipe=last, validate=scored).run()
+        make(tmp_path / "end", config=last, validate=broken).run()
+    make(tmp_path / "end", config=last, validate=scored).run()
     assert [line["step"] for line in log_of(tmp_path / "end") if line["event"] == "validation"] == [3]
 
 
@@ -198,17 +198,17 @@ def test_finished_training_does_nothing_more(make, tmp_path):
 
 
 def test_more_epochs_may_be_added(make, tmp_path):
-    make(tmp_path / "longer", recipe=replace(RECIPE, epochs=1)).run()
+    make(tmp_path / "longer", config=replace(CONFIG, epochs=1)).run()
     make(tmp_path / "longer").run()
     make(tmp_path / "whole").run()
     assert log_of(tmp_path / "longer") == log_of(tmp_path / "whole")
 
 
 def test_steps_end_training_early(make, tmp_path):
-    assert make(tmp_path, recipe=replace(RECIPE, steps=8)).run().step == 8
+    assert make(tmp_path, config=replace(CONFIG, steps=8)).run().step == 8
 
 
-def test_rates_drop_after_their_epoch(make, tmp_path):
+def test_learning_rates_drop_at_milestones(make, tmp_path):
     make(tmp_path).run()
     rates = [line["rate"] for line in log_of(tmp_path) if line["event"] == "train"]
     assert rates == pytest.approx([1e-2] * 6 + [1e-3] * 6)
@@ -217,10 +217,10 @@ def test_rates_drop_after_their_epoch(make, tmp_path):
 def test_accumulated_batches_are_one_step(make, tmp_path):
     """Two clips in a batch, or one after the other: the same gradient, as all clips have equally many frames."""
     still = {"left": 10**9}
-    together = make(tmp_path / "a", recipe=replace(RECIPE, batch=2, epochs=1), **still)
-    apart = make(tmp_path / "b", recipe=replace(RECIPE, batch=1, accumulation=2, epochs=1), **still)
+    together = make(tmp_path / "a", config=replace(CONFIG, batch_size=2, epochs=1), **still)
+    apart = make(tmp_path / "b", config=replace(CONFIG, batch_size=1, gradient_accumulation_steps=2, epochs=1), **still)
     for trainer in (together, apart):
-        trainer.learner.network.dropout.p = 0.0
+        trainer.model.network.dropout.p = 0.0
         assert trainer.run().step == 6
     for a, b in zip(log_of(tmp_path / "a"), log_of(tmp_path / "b"), strict=True):
         assert {**a, "event": 0} == pytest.approx({**b, "event": 0}, rel=1e-4)
@@ -228,8 +228,8 @@ def test_accumulated_batches_are_one_step(make, tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing(make, tmp_path, workers):
-    make(tmp_path / "alone", recipe=replace(RECIPE, epochs=1)).run()
-    make(tmp_path / "helped", recipe=replace(RECIPE, epochs=1), workers=workers).run()
+    make(tmp_path / "alone", config=replace(CONFIG, epochs=1)).run()
+    make(tmp_path / "helped", config=replace(CONFIG, epochs=1), workers=workers).run()
     assert log_of(tmp_path / "helped") == log_of(tmp_path / "alone")
 
 
@@ -238,7 +238,7 @@ def test_the_best_weights_are_those_of_the_best_score(make, tmp_path):
     saved: list[tuple[str, int]] = []
     trainer = make(
         tmp_path,
-        recipe=replace(RECIPE, epochs=3),
+        config=replace(CONFIG, epochs=3),
         validate=lambda step, accelerator: Means(j=(score := next(scores)), f=score),
         save_weights=lambda path: saved.append((path.name, trainer.position.step)),
     )
@@ -261,18 +261,26 @@ def test_only_the_latest_checkpoints_stay(make, tmp_path):
 
 
 def test_other_settings_are_refused_by_name(make, tmp_path):
-    make(tmp_path, recipe=replace(RECIPE, steps=2)).run()
-    with pytest.raises(TrainingError, match="batch is 2 there and 1 now"):
-        make(tmp_path, recipe=replace(RECIPE, batch=1)).run()
-    with pytest.raises(TrainingError, match="config is None there and 'tiny' now"):
+    make(tmp_path, config=replace(CONFIG, steps=2)).run()
+    with pytest.raises(TrainingError, match="batch_size is 2 in the checkpoint and 1 now"):
+        make(tmp_path, config=replace(CONFIG, batch_size=1)).run()
+    with pytest.raises(TrainingError, match="config is None in the checkpoint and 'tiny' now"):
         make(tmp_path, settings={"config": "tiny"}).run()
 
 
 def test_a_damaged_checkpoint_is_named(make, tmp_path):
-    make(tmp_path, recipe=replace(RECIPE, steps=2)).run()
+    make(tmp_path, config=replace(CONFIG, steps=2)).run()
     damaged = tmp_path / "checkpoints" / "step-0000002.pt"
     damaged.write_bytes(damaged.read_bytes()[:100])
     with pytest.raises(TrainingError, match=r"step-0000002\.pt: not a readable checkpoint"):
+        make(tmp_path).run()
+
+
+def test_a_checkpoint_of_another_format_says_how_to_go_on(make, tmp_path):
+    make(tmp_path, config=replace(CONFIG, steps=2)).run()
+    path = tmp_path / "checkpoints" / "step-0000002.pt"
+    torch.save({**torch.load(path, weights_only=True), "format_version": 1}, path)
+    with pytest.raises(TrainingError, match="expected a checkpoint of format 2, found 1; finish this training with"):
         make(tmp_path).run()
 
 
@@ -293,7 +301,7 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_a_loss_that_is_not_finite_names_its_clip(make, tmp_path):
     trainer = make(tmp_path)
-    trainer.learner.network.colours.bias.data[0] = float("nan")
+    trainer.model.network.colours.bias.data[0] = float("nan")
     with pytest.raises(TrainingError, match=r"the loss of step 1 is nan, on video \w, expression"):
         trainer.run()
 
@@ -306,7 +314,7 @@ def test_a_broken_file_is_named(make, tmp_path):
 
 
 def test_mixed_precision_trains(make, tmp_path):
-    make(tmp_path, recipe=replace(RECIPE, epochs=1, precision="bf16")).run()
+    make(tmp_path, config=replace(CONFIG, epochs=1, precision="bf16")).run()
     assert all(0 < line["loss"] < 100 for line in log_of(tmp_path) if line["event"] == "train")
 
 
@@ -324,17 +332,22 @@ def test_random_generators_go_on():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"epochs": 0}, "epochs"), ({"precision": "half"}, "precision"), ({"steps": 0}, "steps"), ({"batch": 0}, "batch")],
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"precision": "half"}, "precision"),
+        ({"steps": 0}, "steps"),
+        ({"batch_size": 0}, "batch_size"),
+    ],
 )
-def test_recipes_are_checked(change, message):
+def test_training_configurations_are_checked(change, message):
     with pytest.raises(ValueError, match=message):
-        replace(RECIPE, **change)
+        replace(CONFIG, **change)
 
 
-@pytest.mark.parametrize("change", [{"rate": 0}, {"drops": (3, 2)}, {"weight_decay": -1}])
+@pytest.mark.parametrize("change", [{"lr": 0}, {"lr_milestones": (3, 2)}, {"weight_decay": -1}])
 def test_optimisation_is_checked(change):
-    with pytest.raises(ValueError, match=next(iter(change)).split("_")[0]):
-        replace(RECIPE.optimisation, **change)
+    with pytest.raises(ValueError, match=next(iter(change))):
+        replace(CONFIG.optimisation, **change)
 
 
 def test_sums_have_a_fixed_order_on_a_processor_and_only_while_training():

@@ -3,30 +3,30 @@
 import numpy as np
 import pytest
 import torch
-from drawn_predictions import CLIPS, FRAMES, QUERIES, Leaves, drawn_targets
 from hypothesis import given
 from hypothesis import strategies as st
+from random_predictions import CLIPS, FRAMES, QUERIES, Leaves, random_targets
 from rvos_training.errors import TrainingError
 from rvos_training.losses.criterion import Criterion, all_frames, visible_frames
-from rvos_training.losses.mask_views import clip_thinned_out, frames_at_full_size
+from rvos_training.losses.mask_views import every_fourth_pixel, frames_at_full_size
 from rvos_training.losses.matcher import Matcher
 from rvos_training.losses.targets import Predictions, Targets
-from rvos_training.losses.terms import Weights, giou
+from rvos_training.losses.terms import LossWeights, giou
 from scipy.optimize import linear_sum_assignment
 from torchvision.ops import box_convert, generalized_box_iou
 
-WEIGHTS = Weights(label=2, box=2, giou=2, focal=2, dice=5)
-VIEWS = (frames_at_full_size, clip_thinned_out)
+WEIGHTS = LossWeights(label=2, box=2, giou=2, focal=2, dice=5)
+VIEWS = (frames_at_full_size, every_fourth_pixel)
 ONE_HIDDEN = torch.tensor([[True, False, True], [True, True, True]])
 NEVER_SEEN = torch.tensor([[False, False, False], [True, True, True]])
 
 
 def matcher(view=frames_at_full_size, faithful: bool = False) -> Matcher:
-    return Matcher(weights=WEIGHTS, view=view, faithful=faithful)
+    return Matcher(cost_weights=WEIGHTS, view=view, faithful=faithful)
 
 
 def criterion(view=frames_at_full_size, faithful: bool = False, count=all_frames) -> Criterion:
-    return Criterion(matcher=matcher(view, faithful), weights=WEIGHTS, similarity=1, count=count)
+    return Criterion(matcher=matcher(view, faithful), loss_weights=WEIGHTS, similarity_weight=1, count=count)
 
 
 @given(st.integers(0, 10_000))
@@ -46,7 +46,7 @@ def test_boxes_without_area_have_a_finite_giou():
 @pytest.mark.parametrize("view", VIEWS)
 @given(seed=st.integers(0, 10_000))
 def test_the_assignment_is_the_linear_one(view, seed):
-    predictions, targets = Leaves(seed).predictions, drawn_targets(ONE_HIDDEN, seed)
+    predictions, targets = Leaves(seed).predictions, random_targets(ONE_HIDDEN, seed)
     costs = matcher(view).costs(predictions, targets)
     queries = matcher(view)(predictions, targets)
     assert queries.tolist() == [linear_sum_assignment(cost[:, None].numpy())[0][0] for cost in costs]
@@ -55,12 +55,12 @@ def test_the_assignment_is_the_linear_one(view, seed):
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("query", range(QUERIES))
 def test_the_query_that_says_the_truth_is_chosen(view, query):
-    targets, leaves = drawn_targets(ONE_HIDDEN), Leaves()
+    targets, leaves = random_targets(ONE_HIDDEN), Leaves()
     with torch.no_grad():
         leaves.boxes[:, :, query] = targets.boxes
         leaves.logits[:, :, query, 0] = 4.0 * targets.visible
-        drawn = targets.masks[:, :, 2::4, 2::4]
-        leaves.masks[:, :, query] = 8.0 * drawn - 4
+        cells = targets.masks[:, :, 2::4, 2::4]
+        leaves.masks[:, :, query] = 8.0 * cells - 4
     assert matcher(view)(leaves.predictions, targets).tolist() == [query] * CLIPS
 
 
@@ -76,7 +76,7 @@ def test_the_truth_costs_nothing(view):
     predictions = Predictions(
         logits=certain,
         boxes=boxes[:, :, None].expand(1, 2, 2, 4),
-        draw=lambda queries: (80.0 * cells[:, :, None] - 40).expand(-1, -1, queries.shape[1], -1, -1),
+        predict_masks=lambda queries: (80.0 * cells[:, :, None] - 40).expand(-1, -1, queries.shape[1], -1, -1),
         similarity=torch.tensor(((40.0, -40.0),)),
     )
     losses = criterion(view)([predictions], targets)
@@ -87,25 +87,25 @@ def test_the_truth_costs_nothing(view):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_drawing_only_matched_masks_has_the_gradient_of_drawing_all(view):
-    targets, lazy, eager = drawn_targets(ONE_HIDDEN), Leaves(), Leaves()
+def test_masks_of_matched_queries_alone_give_the_gradient_of_all_masks(view):
+    targets, lazy, eager = random_targets(ONE_HIDDEN), Leaves(), Leaves()
     criterion(view)([lazy.predictions], targets).total.backward()
     all_masks = eager.masks * 1.0
     each = torch.arange(CLIPS)[:, None]
     predictions = Predictions(
         logits=eager.logits,
         boxes=eager.boxes,
-        draw=lambda queries: all_masks.transpose(1, 2)[each, queries].transpose(1, 2),
+        predict_masks=lambda queries: all_masks.transpose(1, 2)[each, queries].transpose(1, 2),
         similarity=eager.similarity,
     )
     criterion(view)([predictions], targets).total.backward()
     torch.testing.assert_close(lazy.masks.grad, eager.masks.grad)
-    drawn_for = lazy.masks.grad.flatten(3).abs().sum((1, 3)) > 0
-    assert drawn_for.sum(1).tolist() == [1] * CLIPS
+    trained = lazy.masks.grad.flatten(3).abs().sum((1, 3)) > 0
+    assert trained.sum(1).tolist() == [1] * CLIPS
 
 
 def test_boxes_of_frames_without_the_object_are_not_trained():
-    targets, leaves = drawn_targets(ONE_HIDDEN), Leaves()
+    targets, leaves = random_targets(ONE_HIDDEN), Leaves()
     losses = criterion()([leaves.predictions], targets)
     losses.total.backward()
     query = losses.queries[0, 0]
@@ -114,7 +114,7 @@ def test_boxes_of_frames_without_the_object_are_not_trained():
 
 
 def test_faithful_trains_boxes_of_frames_without_the_object():
-    targets, leaves = drawn_targets(ONE_HIDDEN), Leaves()
+    targets, leaves = random_targets(ONE_HIDDEN), Leaves()
     losses = criterion(faithful=True)([leaves.predictions], targets)
     losses.total.backward()
     query = losses.queries[0, 0]
@@ -125,7 +125,7 @@ def test_faithful_trains_boxes_of_frames_without_the_object():
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_clip_that_never_shows_its_object_teaches_silence(view):
-    targets, leaves = drawn_targets(NEVER_SEEN), Leaves()
+    targets, leaves = random_targets(NEVER_SEEN), Leaves()
     losses = criterion(view)([leaves.predictions], targets)
     losses.total.backward()
     assert losses.total.isfinite()
@@ -135,16 +135,16 @@ def test_a_clip_that_never_shows_its_object_teaches_silence(view):
 
 def test_faithful_stops_at_a_clip_that_never_shows_its_object():
     with pytest.raises(TrainingError, match="without --faithful"):
-        criterion(faithful=True)([Leaves().predictions], drawn_targets(NEVER_SEEN))
+        criterion(faithful=True)([Leaves().predictions], random_targets(NEVER_SEEN))
 
 
 def test_faithful_takes_a_single_frame_without_the_object():
-    targets = drawn_targets(torch.tensor([[False], [True]]))
+    targets = random_targets(torch.tensor([[False], [True]]))
     assert criterion(faithful=True)([Leaves(frames=1).predictions], targets).total.isfinite()
 
 
 def test_clips_of_a_batch_do_not_touch_each_other():
-    targets, leaves = drawn_targets(ONE_HIDDEN), Leaves()
+    targets, leaves = random_targets(ONE_HIDDEN), Leaves()
     together = criterion()([leaves.predictions], targets)
     for clip in range(CLIPS):
         some = slice(clip, clip + 1)
@@ -157,7 +157,7 @@ def test_clips_of_a_batch_do_not_touch_each_other():
 
 @pytest.mark.parametrize(("count", "expected"), [(all_frames, CLIPS * FRAMES), (visible_frames, 5)])
 def test_what_sums_are_divided_by(count, expected):
-    targets = drawn_targets(ONE_HIDDEN)
+    targets = random_targets(ONE_HIDDEN)
     assert count(targets) == expected
     with torch.no_grad():
         one = criterion(count=count)([Leaves().predictions], targets).terms
@@ -168,7 +168,7 @@ def test_what_sums_are_divided_by(count, expected):
 
 
 def test_every_layer_is_matched_by_itself_and_named():
-    targets, layers = drawn_targets(), [Leaves(seed).predictions for seed in range(3)]
+    targets, layers = random_targets(), [Leaves(seed).predictions for seed in range(3)]
     losses = criterion()(layers, targets)
     assert losses.queries.tolist() == [matcher()(layer, targets).tolist() for layer in layers]
     alone = [criterion()([layer], targets) for layer in layers]
@@ -182,13 +182,13 @@ def test_targets_must_belong_together():
         Targets(boxes=torch.zeros(1, 2, 4), masks=torch.zeros(1, 3, 8, 8), visible=torch.zeros(1, 2))
 
 
-def test_weights_must_not_be_negative():
+def test_loss_weights_must_not_be_negative():
     with pytest.raises(ValueError, match="negative"):
-        Weights(label=1, box=1, giou=1, focal=-1, dice=1)
+        LossWeights(label=1, box=1, giou=1, focal=-1, dice=1)
 
 
 def test_the_label_loss_by_hand():
-    targets, leaves = drawn_targets(ONE_HIDDEN), Leaves()
+    targets, leaves = random_targets(ONE_HIDDEN), Leaves()
     losses = criterion()([leaves.predictions], targets)
     p = 1 / (1 + np.exp(-leaves.logits.detach().double().numpy()[..., 0]))
     truth = np.zeros(p.shape, bool)

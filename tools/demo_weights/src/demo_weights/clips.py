@@ -1,25 +1,25 @@
-"""Random clips of drawn videos: any sentence, any frames."""
+"""Random clips of synthetic videos: any expression, any frames."""
 
 import re
 
 import numpy as np
-from rvos_training.data.clips import Clip, any_window
+from rvos_training.data.clips import Clip, sample_window
 from rvos_training.data.data_parts import AnnotatedVideos
 from rvos_training.data.frame_store import FrameStore
 from rvos_training.data.object_presence import Presence, labels_of
 
-LONGEST_STEP = 3  # frames from one frame of a clip to the next
+MAX_STEP = 3  # largest distance from one frame of a clip to the next
 
 
 class RandomClips:
-    """Clips in which the object is seen at least once; all sentences that match are equally likely.
+    """Clips that show the object at least once; all expressions that match are equally likely.
 
     Args:
-        videos: what to draw from.
+        videos: to sample clips from.
         presence: from `object_presence`.
         length: frames of a clip.
-        samples: how many an epoch takes.
-        pattern: regular expression that must be found in a sentence.
+        samples: clips of an epoch.
+        pattern: regular expression that an expression must match.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class RandomClips:
         self.presence = presence
         self.length = length
         self.samples = samples
-        self.sentences = [
+        self.expressions = [
             (video, expression)
             for video in videos.dataset.videos.values()
             for expression in video.expressions
@@ -40,13 +40,13 @@ class RandomClips:
         return self.samples
 
     def clip(self, index: int, random: np.random.Generator) -> Clip:
-        """One of them; which one, `random` alone decides."""
-        video, expression = self.sentences[random.integers(len(self.sentences))]
+        """A clip; `random` alone decides which."""
+        video, expression = self.expressions[random.integers(len(self.expressions))]
         labels = labels_of(expression, video.id)
         seen = frozenset[int]().union(*(self.presence[video.id][label] for label in labels))
         frames: list[int] = []
         while seen.isdisjoint(frames):
-            frames = any_window(len(video), self.length, LONGEST_STEP, random)
+            frames = sample_window(len(video), self.length, MAX_STEP, random)
         images, found = zip(*(self.store.read(video, frame) for frame in frames), strict=True)
         name = f"video {video.id}, expression {expression.id}, frames {frames[0]} to {frames[-1]}"
         masks = np.isin(np.stack(found), [int(label) for label in labels])

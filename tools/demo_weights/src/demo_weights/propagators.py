@@ -1,4 +1,4 @@
-"""What is particular to AOT and DeAOT: no sentences, and true masks of first frames to start from."""
+"""What is particular to AOT and DeAOT: they get the masks of first frames in place of expressions."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import cast
 
 from aot_deaot.bundled import BUNDLED
 from aot_deaot.config import Family
-from aot_deaot.train.configs import PropagationRecipe
+from aot_deaot.train.configs import PropagationTrainConfig
 from aot_deaot.train.first_masks import first_masks
-from aot_deaot.train.trainer import PropagationRequest
+from aot_deaot.train.trainer import PropagationTrainingRequest
 from aot_deaot.train.trainer import train as train_network
 from mask_interchange import MaskRun, RunManifest, open_dataset
 from program_kit.weights import BundledWeights
@@ -17,40 +17,40 @@ CONFIG = "demo"
 
 
 def shipped_propagator(model: str) -> BundledWeights:
-    """Where the package keeps a model's weights."""
+    """The weights that the package ships for a model."""
     return BUNDLED[cast(Family, model)]
 
 
 def train_propagator(
     model: str,
-    recipe: PropagationRecipe,
+    config: PropagationTrainConfig,
     start: Path | None,
-    relative: Path | None,
+    init_from: Path | None,
     data: Path,
     out: Path,
     device: str,
 ) -> None:
-    """One stage; a training that is there goes on."""
-    request = PropagationRequest(
+    """Train one stage; a stopped training resumes."""
+    request = PropagationTrainingRequest(
         family=cast(Family, model),
         config=CONFIG,
         data=data,
         out=out,
         checkpoint=start,
-        relative=relative,
+        init_from=init_from,
         device=device,
         save_every=100,
     )
-    train_network(request, recipe)
+    train_network(request, config)
 
 
 def first_masks_run(data: Path, split: str, folder: Path) -> Path:
-    """A run with the true mask of every object on the frame that first shows it; written once."""
+    """A run with the ground truth of every object on the first frame that shows it; written once."""
     dataset = open_dataset(data, split)
     manifest = RunManifest(
         producer="demo-weights",
         producer_version=version("demo-weights"),
-        settings={"masks": "true ones, of the first frame that shows the object"},
+        settings={"masks": "ground truth of the first frame that shows the object"},
         dataset=dataset.identity,
     )
     run = MaskRun.create(folder, manifest)

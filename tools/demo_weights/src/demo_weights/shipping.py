@@ -100,7 +100,7 @@ def write_half(source: Path, target: Path) -> None:
 def score(model: str, data: Path, work: Path) -> Means:
     """Mean J and F of a program with its shipped weights, run on the test videos as its users run it.
 
-    A propagator is given the true masks of the frames on which objects are first seen.
+    A propagator gets the ground truth of the first frame that shows each object.
     """
     dataset = open_dataset(data, "test")
     sha256 = read_checkpoint(shipped(model).path).sha256
@@ -160,8 +160,8 @@ stages or clips are listed above. License as of the program.
 
 def _origin(facts: list[StageFacts]) -> str:
     """What the weights were before the first stage that was trained."""
-    relative = facts[0].stage.relative if facts else None
-    return "random weights" if relative is None else f"what it has in common with `{relative}` of this tool"
+    other = facts[0].stage.init_from if facts else None
+    return "random weights" if other is None else f"what it has in common with `{other}` of this tool"
 
 
 def _row(model: str, facts: StageFacts) -> str:
@@ -171,9 +171,9 @@ def _row(model: str, facts: StageFacts) -> str:
         stage.name,
         short_side,
         stage.frames,
-        stage.batch,
+        stage.batch_size,
         facts.steps,
-        f"{facts.steps * stage.batch} of {stage.samples}",
+        f"{facts.steps * stage.batch_size} of {stage.samples}",
         _rates(stage),
         f"{facts.seconds / 60:.0f} min",
         f"{100 * facts.best:.1f}",
@@ -182,9 +182,9 @@ def _row(model: str, facts: StageFacts) -> str:
 
 
 def _rates(stage: Stage | PropagationStage) -> str:
-    if isinstance(stage, Stage) and stage.text_rate is not None:
-        return f"{stage.rate:g}, text encoder {stage.text_rate:g}"
-    return f"{stage.rate:g}"
+    if isinstance(stage, Stage) and stage.text_encoder_lr is not None:
+        return f"{stage.lr:g}, text encoder {stage.text_encoder_lr:g}"
+    return f"{stage.lr:g}"
 
 
 def results(scores: dict[str, Means], gains: str) -> str:

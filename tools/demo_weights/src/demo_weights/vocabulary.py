@@ -1,7 +1,7 @@
-"""The tokenizer of the demo configurations: byte-level BPE, as RoBERTa's, over the words of the drawn videos.
+"""The tokenizer of the demo configurations: byte-level BPE, as RoBERTa's, over the words of the synthetic videos.
 
-Every word of the closed vocabulary is one token, at the beginning of a sentence and after a space. Any other word falls
-apart into shorter tokens, at worst into bytes, so that every sentence is accepted.
+Every word of the closed vocabulary is one token, at the beginning of a sentence and after a space. Any other word
+becomes several shorter tokens, at worst bytes, so that every sentence is accepted.
 """
 
 from collections.abc import Sequence

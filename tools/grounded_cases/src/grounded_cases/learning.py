@@ -15,31 +15,31 @@ from rvos_layers.grounded.masks import CrossModalFPN
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from rvos_layers.inference.model_factory import ModelPredictor
 from rvos_synthetic.dataset import write_dataset
-from rvos_training.command.trainer_factory import TrainingProgram
+from rvos_training.command.trainer_factory import TrainerFactory
 from rvos_training.data.augmentation import Augmentation
 from rvos_training.data.batches import Batch
-from rvos_training.loop.model_with_loss import Learner
+from rvos_training.loop.model_with_loss import ReferringModelWithLoss
 from rvos_training.losses.criterion import Losses
-from rvos_training.losses.grounded_objective import answers, criterion
+from rvos_training.losses.grounded_objective import criterion, layer_predictions
 from rvos_training.losses.targets import Predictions, Targets
 from typer.testing import CliRunner
 
 from grounded_cases.training import without_dropout
 
 TINY = ["--config", "tiny", "--short-side", "32", "--device", "cpu"]
-FRESH = ["--backbone", "random", "--text-encoder", "random", "--workers", "0"]
+FRESH = ["--backbone-weights", "random", "--text-encoder", "random", "--workers", "0"]
 SENTENCES = torch.tensor([[0, 17, 40, 2, PAD, PAD], [0, 99, 5, 31, 7, 2]])
 
 
 class TrainingContract:
     """Tests to inherit from.
 
-    A subclass names the `kind` of predictor, the commands that `train` it and `infer` with it, the training `program`,
+    A subclass names the `kind` of predictor, the commands that `train` it and `infer` with it, the training `factory`,
     and the recipe for `videos` alone.
     """
 
     kind: type[ModelPredictor]
-    program: TrainingProgram
+    factory: TrainerFactory
     train: typer.Typer
     infer: typer.Typer
     videos: str
@@ -117,7 +117,7 @@ class TrainingContract:
             for layer, alone in zip(together, answered(model, batch(2, [i])), strict=True):
                 assert_close(layer.logits[i], alone.logits[0], NETWORK)
                 assert_close(layer.boxes[i], alone.boxes[0], NETWORK)
-                assert_close(layer.draw_all()[i], alone.draw_all()[0], NETWORK)
+                assert_close(layer.predict_all_masks()[i], alone.predict_all_masks()[0], NETWORK)
 
     def test_padded_pixels_have_no_position_code(self, model: GroundedSegmenter) -> None:
         """As published they have one, that is the sine of millions: `--faithful` repeats it, evaluation as well."""
@@ -140,20 +140,20 @@ class TrainingContract:
 
     @pytest.mark.parametrize("faithful", [False, True])
     def test_faithful_reaches_every_part(self, model: GroundedSegmenter, faithful: bool) -> None:
-        recipe = replace(self.program.recipes[self.videos], faithful=faithful)
-        transform = self.program.transform(recipe)
+        config = replace(self.factory.train_configs[self.videos], faithful=faithful)
+        transform = self.factory.transform(config)
         assert isinstance(transform, Augmentation)
         assert transform.faithful == faithful
-        learner = self.program.learner(model, faithful)
-        assert isinstance(learner, Learner)
+        learner = self.factory.with_losses(model, faithful)
+        assert isinstance(learner, ReferringModelWithLoss)
         assert learner.criterion.matcher.faithful == faithful
-        self.program.set_up(model, faithful)
+        self.factory.prepare(model, faithful)
         assert model.faithful == faithful
 
     def test_sizes_follow_the_short_side(self) -> None:
-        recipe = self.program.recipes[self.videos]
-        published = self.program.transform(recipe)
-        half = self.program.transform(replace(recipe, resize=replace(recipe.resize, short=180)))
+        config = self.factory.train_configs[self.videos]
+        published = self.factory.transform(config)
+        half = self.factory.transform(replace(config, resize=replace(config.resize, short=180)))
         assert isinstance(published, Augmentation)
         assert isinstance(half, Augmentation)
         assert (min(published.whole.short), max(published.whole.short), published.whole.longest) == (288, 512, 640)
@@ -184,11 +184,11 @@ def batch(clips: int, kept: list[int] | None = None) -> Batch:
 
 def losses(model: GroundedSegmenter, given: Batch) -> Losses:
     """Losses of a batch."""
-    return Learner(model, answers, criterion())(given)
+    return ReferringModelWithLoss(model, layer_predictions, criterion())(given)
 
 
 def answered(model: GroundedSegmenter, given: Batch) -> list[Predictions]:
     """What all decoder layers say."""
     with torch.no_grad():
         video = model.encode_video(given.frames, given.padding_mask)
-        return answers(model, video, model.encode_text(given.tokens))
+        return layer_predictions(model, video, model.encode_text(given.tokens))

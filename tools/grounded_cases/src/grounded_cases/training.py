@@ -12,7 +12,7 @@ from rvos_layers.inference.preprocess import normalise
 from rvos_training.data.batches import Batch, collate
 from rvos_training.data.transforms import Sample
 from rvos_training.losses.criterion import Losses
-from rvos_training.losses.grounded_objective import answers, criterion
+from rvos_training.losses.grounded_objective import criterion, layer_predictions
 from rvos_training.losses.targets import Predictions
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
@@ -40,7 +40,7 @@ def compare_training(loaded: LoadedCase) -> StageReport:
         model.text.roberta.requires_grad_(False)
     batch, judge = batch_of(case), criterion(faithful=True)
     video = model.encode_video(batch.frames, batch.padding_mask)
-    layers = answers(model, video, model.encode_text(batch.tokens))
+    layers = layer_predictions(model, video, model.encode_text(batch.tokens))
     losses = judge(layers, batch.targets)
     losses.total.backward()
 
@@ -98,7 +98,7 @@ def _compare_last_layer(case: GoldenCase, last: Predictions, report: StageReport
     report.add("out.pred_logits", last.logits.detach(), case.arrays["out.pred_logits"])
     report.add("out.pred_boxes", last.boxes.detach(), case.arrays["out.pred_boxes"])
     with torch.no_grad():
-        masks = last.draw_all()
+        masks = last.predict_all_masks()
     report.add("out.pred_masks_0", masks[0, ::2], case.arrays["out.pred_masks_0"])
 
 

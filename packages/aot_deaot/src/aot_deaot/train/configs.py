@@ -1,46 +1,51 @@
-"""How a propagator is trained, as data. What has a default has the published one, of the training on videos.
+"""How a propagator is trained, as data. The defaults are those of the published training on videos.
 
 Section 5.1 of the AOT paper; `configs/default.py` of the published code.
 """
 
 from dataclasses import dataclass
 
-from rvos_training.loop.train_config import Course
+from rvos_training.loop.train_config import TrainConfig
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-POWER = 0.9  # of the polynomial by which rates fall
-ENCODER = "encoder."
+POWER = 0.9  # of the polynomial decay of learning rates
+ENCODER = "encoder."  # how names of the image encoder's parameters begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FallingRates:
-    """AdamW whose rates rise for a moment and then fall to the end of the training, epoch by epoch.
+class PolynomialOptimisation:
+    """AdamW with warm-up and polynomial decay of the learning rates, epoch by epoch.
 
     Attributes:
-        rate: the highest learning rate.
-        encoder: share of it that the image encoder gets.
-        floor: share of it that is left at the end.
-        rising: epochs until it is reached.
-        falling: epochs until the floor is reached, the rising ones included.
-        weight_decay: on every parameter with more than one dimension.
-        gradient_norm: largest norm of the whole gradient; longer ones are shortened to it.
+        lr: the highest learning rate.
+        encoder_lr_scale: learning rate of the image encoder, as a fraction of `lr`.
+        min_lr_scale: learning rate at the end, as a fraction of `lr`.
+        warmup_epochs: epochs until `lr` is reached.
+        total_epochs: epochs until the end of the decay, warm-up included.
+        weight_decay: of every parameter with more than one dimension.
+        max_grad_norm: largest norm of the whole gradient; a longer one is scaled down to it.
+
+    Raises:
+        ValueError: a number is out of range.
     """
 
-    rate: float = 2e-4
-    encoder: float = 0.1
-    floor: float = 0.1
-    rising: int = 1
-    falling: int
+    lr: float = 2e-4
+    encoder_lr_scale: float = 0.1
+    min_lr_scale: float = 0.1
+    warmup_epochs: int = 1
+    total_epochs: int
     weight_decay: float = 0.07
-    gradient_norm: float = 5.0
+    max_grad_norm: float = 5.0
 
     def __post_init__(self) -> None:
-        if min(self.rate, self.encoder, self.gradient_norm) <= 0 or self.weight_decay < 0:
-            raise ValueError(f"rates and the gradient's norm must be positive, weight decay not negative: {self}")
-        if not 0 <= self.rising <= self.falling or not 0 <= self.floor <= 1:
-            raise ValueError(f"rates rise before they fall, to a share of the highest from 0 to 1: {self}")
+        if min(self.lr, self.encoder_lr_scale, self.max_grad_norm) <= 0 or self.weight_decay < 0:
+            raise ValueError(
+                f"lr, encoder_lr_scale and max_grad_norm must be positive, weight_decay must not be negative: {self}"
+            )
+        if not 0 <= self.warmup_epochs <= self.total_epochs or not 0 <= self.min_lr_scale <= 1:
+            raise ValueError(f"warmup_epochs must be from 0 to total_epochs, and min_lr_scale from 0 to 1: {self}")
 
     def optimizer(self, model: nn.Module) -> AdamW:
         """AdamW over four groups: encoder and rest, with weight decay and without."""
@@ -50,50 +55,53 @@ class FallingRates:
         return AdamW(
             {
                 "params": parameters,
-                "lr": self.rate * (self.encoder if encoder else 1),
+                "lr": self.lr * (self.encoder_lr_scale if encoder else 1),
                 "weight_decay": self.weight_decay if decays else 0.0,
             }
             for (encoder, decays), parameters in groups.items()
         )
 
     def schedule(self, optimizer: AdamW) -> LRScheduler:
-        """To be stepped once an epoch."""
-        return LambdaLR(optimizer, self.share)
+        """The schedule, stepped after every epoch."""
+        return LambdaLR(optimizer, self.lr_scale)
 
-    def share(self, epoch: int) -> float:
-        """The share of the highest rate that is used in an epoch, from 0."""
-        if epoch < self.rising:
-            return (epoch + 1) / (self.rising + 1)
-        left = max(0.0, 1 - (epoch - self.rising) / max(1, self.falling - self.rising))
-        return self.floor + (1 - self.floor) * left**POWER
+    def lr_scale(self, epoch: int) -> float:
+        """Learning rate in an epoch, counted from 0, as a fraction of the highest."""
+        if epoch < self.warmup_epochs:
+            return (epoch + 1) / (self.warmup_epochs + 1)
+        left = max(0.0, 1 - (epoch - self.warmup_epochs) / max(1, self.total_epochs - self.warmup_epochs))
+        return self.min_lr_scale + (1 - self.min_lr_scale) * left**POWER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PropagationRecipe(Course):
-    """What clips are made of, for how long to train on them, and how.
+class PropagationTrainConfig(TrainConfig):
+    """What clips a propagator is trained on, how long and how.
 
     Attributes:
-        optimisation: rates and so on.
+        optimisation: the optimizer and its learning rates.
         samples: clips of an epoch.
         frames: of a clip.
-        longest_step: most frames from one frame of a clip to the next.
-        scales: of the frames, of which a batch gets one.
-        hardest, reference: of `objective.PropagationCriterion`.
+        max_step: largest distance from one frame of a clip to the next.
+        scales: scales of the frames; each batch gets one of them at random.
+        top_k_fraction, reference_weight: of `objective.PropagationCriterion`.
+
+    Raises:
+        ValueError: a value is out of range; says which.
     """
 
-    optimisation: FallingRates
+    optimisation: PolynomialOptimisation
     samples: int
     frames: int = 5
-    longest_step: int = 3
+    max_step: int = 3
     scales: tuple[float, ...] = (0.8, 1.0, 1.2)
-    hardest: float = 0.15
-    reference: float = 0.0
+    top_k_fraction: float = 0.15
+    reference_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        Course.__post_init__(self)
+        TrainConfig.__post_init__(self)
         if self.frames < 2:
-            raise ValueError(f"frames must be at least 2, the given one and one to segment, not {self.frames}")
-        for name in ("samples", "longest_step"):
+            raise ValueError(f"frames must be at least 2, one with masks and one to segment, not {self.frames}")
+        for name in ("samples", "max_step"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not self.scales or min(self.scales) <= 0:

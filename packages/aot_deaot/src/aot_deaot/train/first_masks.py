@@ -1,4 +1,4 @@
-"""True masks of the frame on which an object is first seen, as a propagator is given them to be scored."""
+"""Ground truth masks of the first frame that shows an object, which a propagator gets when it is scored."""
 
 from pathlib import Path
 
@@ -15,11 +15,11 @@ def first_masks(annotations: Path, video: Video) -> VideoMasks:
 
     Args:
         annotations: folder of `<video>/<frame>.png`.
-        video: its expressions say by `group` which object they mean.
+        video: the `group` of an expression names its object.
 
     Raises:
         DatasetError: an annotation is missing or unreadable; says which.
-        TrainingError: the data set does not say what an expression means.
+        TrainingError: the data set does not tell which object an expression refers to.
     """
     labels = np.stack([read_labels(annotations, video, frame) for frame in range(len(video))])
     tracks = []
@@ -32,7 +32,7 @@ def first_masks(annotations: Path, video: Video) -> VideoMasks:
 
 
 class FirstMaskPropagator:
-    """Masks of a whole video from those of first frames; what training is validated with.
+    """Propagates the masks of first frames through a video; the predictor of validations.
 
     Args:
         propagator: of the network in training.

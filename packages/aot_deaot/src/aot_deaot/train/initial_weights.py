@@ -1,4 +1,4 @@
-"""Weights that a propagator's training starts from, where no checkpoint is given."""
+"""Initial weights of a propagator, where training starts from no checkpoint."""
 
 import torch
 from torch import nn
@@ -6,31 +6,33 @@ from torch import nn
 from aot_deaot.gated_propagation import GatedOutput
 from aot_deaot.network import PropagationNetwork
 
-SHAPE = 0.5  # how much of an id's embedding tells where in the patch its pixels are
+SHAPE = 0.5  # how much of an id's embedding depends on where in the patch its pixels are
 
 
-def prepare(network: PropagationNetwork) -> None:
-    """Draw what a short training depends on anew, from torch's generator."""
-    _draw_identity_bank(network)
+def init_weights(network: PropagationNetwork) -> None:
+    """Set the weights that a short training depends on, with torch's generator."""
+    _init_identity_bank(network)
     for module in network.modules():
         if isinstance(module, GatedOutput):
-            _keep_in_place(module)
+            _add_identity(module)
 
 
-def _keep_in_place(output: GatedOutput) -> None:
-    """What DeAOT's layers find passes a depth-wise convolution and nothing else; let it begin as the identity.
+def _add_identity(output: GatedOutput) -> None:
+    """Let the depth-wise convolution begin as the identity: all that DeAOT's layers find passes through it.
 
-    With random weights it scatters what was found over 5 x 5 tokens, most of a small map.
+    With random weights it spreads what was found over 5 x 5 tokens, which is most of a small map.
     """
     weight = output.blend.weight
     with torch.no_grad():
         weight[..., weight.shape[-2] // 2, weight.shape[-1] // 2] += 1
 
 
-def _draw_identity_bank(network: PropagationNetwork) -> None:
-    """Every id has a direction of its own, whatever the shape of its part of a patch; where it fills the patch, its
-    embedding is as long as the normed tokens that it is added to. The published bank starts far smaller and without
-    such directions, which a long training on top of a trained encoder makes up for and a short one does not.
+def _init_identity_bank(network: PropagationNetwork) -> None:
+    """Give every id a direction of its own, whatever the shape of its part of a patch.
+
+    Where an id fills the patch, its embedding is as long as the normalised tokens that it is added to. The published
+    bank starts far smaller and without such directions; a long training on top of a trained encoder makes up for that,
+    a short one does not.
     """
     bank = network.identity_bank
     area = bank.kernel_size[0] * bank.kernel_size[1]

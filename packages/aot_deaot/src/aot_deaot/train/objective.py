@@ -1,4 +1,4 @@
-"""What propagated masks are corrected by: cross entropy of the hardest pixels, and overlap.
+"""The losses of propagated masks: cross entropy of the hardest pixels, and soft Jaccard.
 
 Section 5.1 of the AOT paper; `networks/layers/loss.py` of the published code. Shape letters: B clips, T frames, S slots
 with the background, H x W pixels.
@@ -17,7 +17,7 @@ class PropagationLosses:
 
     Attributes:
         terms: scalars by name.
-        total: what is minimised.
+        total: the scalar that training minimises.
     """
 
     terms: dict[str, Tensor]
@@ -29,22 +29,27 @@ class PropagationCriterion:
     """Both losses at equal weight, as published.
 
     Attributes:
-        hardest: share of a frame's pixels, the worst ones, that the cross entropy counts.
-        reference: weight of the first frame, whose masks were given: to learn to read out what was written.
+        top_k_fraction: fraction of a frame's pixels, those of highest loss, that the cross entropy averages.
+        reference_weight: weight of the first frame, whose masks are given: it teaches to read the memory.
+
+    Raises:
+        ValueError: a value is out of range; says which.
     """
 
-    hardest: float
-    reference: float
+    top_k_fraction: float
+    reference_weight: float
 
-    def __post_init__(self):
-        if not 0 < self.hardest <= 1:
-            raise ValueError(f"hardest must be a share above 0 and up to 1, not {self.hardest}")
-        if self.reference < 0:
-            raise ValueError(f"reference must not be negative, not {self.reference}")
+    def __post_init__(self) -> None:
+        if not 0 < self.top_k_fraction <= 1:
+            raise ValueError(f"top_k_fraction must be above 0 and at most 1, not {self.top_k_fraction}")
+        if self.reference_weight < 0:
+            raise ValueError(f"reference_weight must not be negative, not {self.reference_weight}")
 
     def __call__(self, logits: Tensor, labels: Tensor) -> PropagationLosses:
-        """Losses of logits [B, T, S, H, W] and true slots int64 [B, T, H, W]."""
-        entropy = hard_cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), self.hardest).view(labels.shape[:2])
+        """Losses of logits [B, T, S, H, W], compared with the slots int64 [B, T, H, W] of the ground truth."""
+        entropy = top_k_cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), self.top_k_fraction).view(
+            labels.shape[:2]
+        )
         overlap = soft_jaccard(logits.flatten(0, 1), labels.flatten(0, 1)).view(labels.shape[:2])
         each = (entropy + overlap) / 2
         terms = {
@@ -52,19 +57,19 @@ class PropagationCriterion:
             "jaccard": overlap[:, 1:].mean(),
             "reference": each[:, 0].mean(),
         }
-        total = (terms["cross_entropy"] + terms["jaccard"]) / 2 + self.reference * terms["reference"]
+        total = (terms["cross_entropy"] + terms["jaccard"]) / 2 + self.reference_weight * terms["reference"]
         return PropagationLosses(terms, total)
 
 
-def hard_cross_entropy(logits: Tensor, labels: Tensor, share: float) -> Tensor:
-    """Mean cross entropy [N] over the `share` of pixels where it is highest; logits [N, S, H, W], labels [N, H, W]."""
+def top_k_cross_entropy(logits: Tensor, labels: Tensor, fraction: float) -> Tensor:
+    """Mean cross entropy [N] of the `fraction` of pixels where it is highest; logits [N, S, H, W], labels [N, H, W]."""
     each = F.cross_entropy(logits, labels, reduction="none").flatten(1)
-    count = max(1, int(share * each.shape[1]))
+    count = max(1, int(fraction * each.shape[1]))
     return (each if count == each.shape[1] else each.topk(count, dim=1, sorted=False).values).mean(1)
 
 
 def soft_jaccard(logits: Tensor, labels: Tensor) -> Tensor:
-    """One minus intersection over union [N], mean over the objects that a frame shows; 0 where it shows none."""
+    """One minus soft intersection over union [N], averaged over the objects that a frame shows; 0 without objects."""
     probabilities = logits.softmax(dim=1)[:, 1:].flatten(2)
     truth = F.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2)[:, 1:].flatten(2).to(probabilities.dtype)
     sizes = truth.sum(-1)

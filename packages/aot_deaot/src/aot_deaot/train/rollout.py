@@ -1,7 +1,7 @@
-"""A clip as training goes through it: the first frame's masks are given, what follows are the network's own answers.
+"""Roll a network out over a clip: the masks of the first frame are given, those of later frames are predicted.
 
-Section 4.3 of the AOT paper (sequential training). What is remembered of a frame are the labels that were predicted for
-it, which carry no gradient; the features of the frames that are looked back at do.
+Section 4.3 of the AOT paper (sequential training). The memory of a frame holds the labels that were predicted for it,
+which have no gradient, and the frame's features, which have one.
 """
 
 from collections.abc import Sequence
@@ -20,39 +20,39 @@ def roll_out(network: PropagationNetwork, frames: Tensor, given: Tensor) -> Tens
     """Segment B clips of T frames, all clips at once.
 
     Args:
-        network: in training or not.
+        network: in training or evaluation mode.
         frames: float32 [B, T, 3, h, w], normalised, at network size.
-        given: integer [B, H, W], the slots of the first frame at video size, 0 is background.
+        given: integer [B, H, W], the slots of the first frame at video size; 0 is background.
 
     Returns:
-        Logits float32 [B, T, slots + 1, H, W] of all slots, whether they hold an object or not. Those of the first
-        frame are what the network makes of the given masks, which only training asks for.
+        Logits float32 [B, T, slots + 1, H, W] of all slots, with or without an object. Those of the first frame show
+        how well the network reads the given masks; only training uses them.
     """
     clips, length, size = len(frames), frames.shape[1], (frames.shape[-2], frames.shape[-1])
     features = network.encode(rearrange(frames, "b t c h w -> (t b) c h w"))
     views = [_some(features, slice(t * clips, (t + 1) * clips)) for t in range(length)]
 
-    def seen(logits: Tensor) -> Tensor:
+    def at_video_size(logits: Tensor) -> Tensor:
         return resize_logits(logits, (given.shape[-2], given.shape[-1]), network.config.align_corners)
 
     def identity(labels: Tensor) -> Tensor:
         return network.embed_ids(network_labels(labels, size, mirrored=False))
 
     reference = network.memorize_reference(views[0], identity(given))
-    found = [seen(network.decode(views[0], reference.states))]
+    predicted = [at_video_size(network.decode(views[0], reference.states))]
     long = short = reference.entries
     for t in range(1, length):
         segmented = network.segment(views[t], [[entry] for entry in long], short)
-        found.append(seen(segmented.logits))
+        predicted.append(at_video_size(segmented.logits))
         if t < length - 1:
-            short = network.memorize(segmented.layer_features, identity(found[-1].detach().argmax(dim=1)))
+            short = network.memorize(segmented.layer_features, identity(predicted[-1].detach().argmax(dim=1)))
             if network.config.long_term_gap is not None and t % network.config.long_term_gap == 0:
                 long = _with(long, short)
-    return torch.stack(found, dim=1)
+    return torch.stack(predicted, dim=1)
 
 
 def _some(tree: Any, part: slice) -> Any:
-    """Some frames of a batch of features; what does not depend on the frame stays as it is."""
+    """Some frames of a batch of features; what does not depend on the frame is unchanged."""
     if isinstance(tree, FrameFeatures):
         return FrameFeatures(tree.size, _some(tree.first, part), _some(tree.skips, part))
     if isinstance(tree, tuple):

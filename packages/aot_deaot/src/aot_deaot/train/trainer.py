@@ -1,9 +1,10 @@
 """Training of AOT and DeAOT with the trainer of `rvos_training`.
 
-Clips of a few frames, the first frame's masks given, the network's own labels fed back, cross entropy of the hardest
-pixels and soft Jaccard, AdamW with falling rates: as the papers describe the training on videos. Left out are the
-training on still images before it, random crops and colours, averaged weights, and the slow turn from all pixels to the
-hardest. Unlike there, slots without an object compete in training too: to tell slots apart is learned from every clip.
+As in the papers' training on videos, a clip has a few frames, the masks of the first frame are given, and the
+network's own labels are fed back. The losses are cross entropy of the hardest pixels and soft Jaccard, the optimizer is
+AdamW with decaying learning rates. Left out are the training on still images before it, random crops and colours,
+averaged weights, and the gradual change from all pixels to the hardest. Unlike in the papers, slots without an object
+compete in training too, so that every clip teaches to tell slots apart.
 """
 
 from dataclasses import dataclass, replace
@@ -13,8 +14,8 @@ from typing import cast
 from accelerate import Accelerator
 from program_kit.torch.checkpoint.reading import read_checkpoint
 from rvos_training.data.data_parts import AnnotatedVideos, open_parts
-from rvos_training.loop.contract import TrainingModule
-from rvos_training.loop.initial_weights import load_relative
+from rvos_training.loop.contract import ModelWithLoss
+from rvos_training.loop.initial_weights import load_common_weights
 from rvos_training.loop.random_state import seed_everything
 from rvos_training.loop.trainer import Trainer
 from rvos_training.loop.validation import Validation
@@ -25,15 +26,15 @@ from aot_deaot.network import PropagationNetwork
 from aot_deaot.propagate import Propagator
 from aot_deaot.settings import corrected
 from aot_deaot.train.clips import PropagationBatch, PropagationData
-from aot_deaot.train.configs import PropagationRecipe
+from aot_deaot.train.configs import PropagationTrainConfig
 from aot_deaot.train.first_masks import FirstMaskPropagator
-from aot_deaot.train.initial_weights import prepare
+from aot_deaot.train.initial_weights import init_weights
 from aot_deaot.train.objective import PropagationCriterion, PropagationLosses
 from aot_deaot.train.rollout import roll_out
 
 
-class PropagationLearner(TrainingModule):
-    """Network and losses."""
+class PropagationModelWithLoss(ModelWithLoss):
+    """A propagation network and its losses."""
 
     def __init__(self, network: PropagationNetwork, criterion: PropagationCriterion) -> None:
         super().__init__()
@@ -41,22 +42,22 @@ class PropagationLearner(TrainingModule):
         self.criterion = criterion
 
     def forward(self, batch: PropagationBatch) -> PropagationLosses:
-        """Losses of a batch, computed in float32 whatever precision the network runs in."""
+        """Losses of a batch, computed in float32 whatever the network's precision."""
         network = cast(PropagationNetwork, self.network)
         return self.criterion(roll_out(network, batch.frames, batch.labels[:, 0]), batch.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PropagationRequest:
-    """One training.
+class PropagationTrainingRequest:
+    """What is asked of a training.
 
     Attributes:
         family: `aot` or `deaot`.
-        config: name of the network.
-        data: folder of the data set, see `rvos_training.data.data_parts`.
-        out: folder for checkpoints, logs and weights; a training that is there goes on.
-        checkpoint: network to start from; None for random weights.
-        relative: weights of a network of the other family; what fits by name and shape replaces random ones.
+        config: name of the network's configuration.
+        data: folder of the data set; see `rvos_training.data.data_parts`.
+        out: folder for checkpoints, logs and weights; a training that is there resumes.
+        checkpoint: weights to start from; None for random ones.
+        init_from: weights of a network of the other family; those of equal name and shape replace random ones.
         device: `auto` or `cpu`.
         save_every: steps between checkpoints.
     """
@@ -66,25 +67,28 @@ class PropagationRequest:
     data: Path
     out: Path
     checkpoint: Path | None = None
-    relative: Path | None = None
+    init_from: Path | None = None
     device: str = "auto"
     save_every: int = 500
 
 
-def train(request: PropagationRequest, recipe: PropagationRecipe) -> Trainer:
+def train(request: PropagationTrainingRequest, config: PropagationTrainConfig) -> Trainer:
     """Train to the end.
 
     Raises:
-        TrainingError: parts of the data are missing, or `out` holds a training under other settings.
-        CheckpointError: the weights to start from do not fit.
+        TrainingError: parts of the data are missing, or `out` holds a training with other settings.
+        CheckpointError: the initial weights do not fit.
     """
-    accelerator = Accelerator(cpu=request.device == "cpu", mixed_precision=recipe.precision)
+    accelerator = Accelerator(cpu=request.device == "cpu", mixed_precision=config.precision)
     parts = open_parts(request.data, image_sets=())
-    network = starting_network(request, recipe.seed)
+    network = initial_network(request, config.seed)
     trainer = Trainer(
-        PropagationLearner(network, PropagationCriterion(hardest=recipe.hardest, reference=recipe.reference)),
-        PropagationData(parts.videos, recipe, network.config),
-        recipe,
+        PropagationModelWithLoss(
+            network,
+            PropagationCriterion(top_k_fraction=config.top_k_fraction, reference_weight=config.reference_weight),
+        ),
+        PropagationData(parts.videos, config, network.config),
+        config,
         request.out,
         accelerator,
         settings={
@@ -100,15 +104,15 @@ def train(request: PropagationRequest, recipe: PropagationRecipe) -> Trainer:
     return trainer
 
 
-def starting_network(request: PropagationRequest, seed: int) -> PropagationNetwork:
-    """The network that training starts from."""
+def initial_network(request: PropagationTrainingRequest, seed: int) -> PropagationNetwork:
+    """The network with its initial weights."""
     config = named_config(request.family, request.config)
     seed_everything(seed)
     network = PropagationNetwork(config)
     if request.checkpoint is None:
-        prepare(network)
-        if request.relative is not None:
-            load_relative(network, request.relative)
+        init_weights(network)
+        if request.init_from is not None:
+            load_common_weights(network, request.init_from)
     else:
         CHECKPOINTS[request.family].fill(network, read_checkpoint(request.checkpoint), request.config)
     return network
@@ -117,7 +121,7 @@ def starting_network(request: PropagationRequest, seed: int) -> PropagationNetwo
 def _validation(
     videos: AnnotatedVideos | None, network: PropagationNetwork, out: Path, accelerator: Accelerator
 ) -> Validation | None:
-    """Plain propagation at one scale, from first frames of the validation videos."""
+    """Propagation at one scale, from the first frames that show each object of the validation videos."""
     if videos is None:
         return None
     settings = replace(corrected(network.config), scales=(1.0,), flip=False)

@@ -1,27 +1,29 @@
-"""How ReferFormer is trained, by name.
+"""Configurations of ReferFormer's training, by name.
 
-Source: `scripts/` and `opts.py` of wjn922/ReferFormer, there with 8 processes; `finetune.sh` of the challenge code.
+Source: `scripts/` and `opts.py` of wjn922/ReferFormer, with 8 processes; `finetune.sh` of the challenge code.
 """
 
 from dataclasses import replace
 
-from rvos_training.loop.optimizer import Optimisation
-from rvos_training.loop.train_config import Recipe
+from rvos_training.loop.optimizer import MultiStepOptimisation
+from rvos_training.loop.train_config import ReferringTrainConfig
 
 from referformer.preprocess import RESIZE
 
-JOINT = Recipe(  # the member of the ensemble before `challenge`
+JOINT = ReferringTrainConfig(  # the ensemble's ReferFormer, before `challenge`
     images=("refcoco", "refcoco+", "refcocog"),
     frames=5,
     resize=RESIZE,
     epochs=12,
-    optimisation=Optimisation(
-        rate=1e-4, backbone_rate=5e-5, text_rate=None, weight_decay=5e-4, gradient_norm=0.1, drops=(8, 10)
+    optimisation=MultiStepOptimisation(
+        lr=1e-4, backbone_lr=5e-5, text_encoder_lr=None, weight_decay=5e-4, max_grad_norm=0.1, lr_milestones=(8, 10)
     ),
 )
-PRETRAIN = replace(JOINT, videos=False, frames=1, batch=2, optimisation=replace(JOINT.optimisation, text_rate=1e-5))
-FINETUNE = replace(JOINT, images=(), epochs=6, optimisation=replace(JOINT.optimisation, drops=(3, 5)))
-CHALLENGE = replace(
-    FINETUNE, optimisation=replace(FINETUNE.optimisation, rate=5e-6, backbone_rate=1e-6, text_rate=1e-6)
+PRETRAIN = replace(
+    JOINT, videos=False, frames=1, batch_size=2, optimisation=replace(JOINT.optimisation, text_encoder_lr=1e-5)
 )
-RECIPES = {"joint": JOINT, "pretrain": PRETRAIN, "finetune": FINETUNE, "challenge": CHALLENGE}
+FINETUNE = replace(JOINT, images=(), epochs=6, optimisation=replace(JOINT.optimisation, lr_milestones=(3, 5)))
+CHALLENGE = replace(
+    FINETUNE, optimisation=replace(FINETUNE.optimisation, lr=5e-6, backbone_lr=1e-6, text_encoder_lr=1e-6)
+)
+TRAIN_CONFIGS = {"joint": JOINT, "pretrain": PRETRAIN, "finetune": FINETUNE, "challenge": CHALLENGE}

@@ -1,4 +1,4 @@
-"""How ReferFormer and MUTR are trained: the same data, transforms, matching and losses; only recipes differ."""
+"""How ReferFormer and MUTR are trained: with the same data, transforms, matching and losses."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from rvos_layers.inference.model_factory import ModelFactory
 
-from rvos_training.command.trainer_factory import TrainingProgram
+from rvos_training.command.trainer_factory import TrainerFactory
 from rvos_training.data.anchored_clips import AnchoredClips
 from rvos_training.data.augmentation import BASE, OF_CLIPS, OF_IMAGES
 from rvos_training.data.clips import ClipSource
@@ -15,40 +15,42 @@ from rvos_training.data.data_parts import DataParts
 from rvos_training.data.image_clips import ImageClips
 from rvos_training.data.object_presence import Presence
 from rvos_training.data.transforms import Transform
-from rvos_training.loop.model_with_loss import learner_of
-from rvos_training.loop.train_config import Recipe
-from rvos_training.losses.grounded_objective import answers, criterion
+from rvos_training.loop.model_with_loss import with_losses
+from rvos_training.loop.train_config import ReferringTrainConfig
+from rvos_training.losses.grounded_objective import criterion, layer_predictions
 
-MULTIPLE = 32  # of pixels, to which batches are padded
+MULTIPLE = 32  # height and width of a batch's frames are multiples of this many pixels
 
 
-def grounded_program(model: ModelFactory[Any], recipes: Mapping[str, Recipe]) -> TrainingProgram:
+def grounded_trainer_factory(
+    model: ModelFactory[Any], train_configs: Mapping[str, ReferringTrainConfig]
+) -> TrainerFactory:
     """How one of the two is trained."""
-    return TrainingProgram(
+    return TrainerFactory(
         model=model,
-        recipes=recipes,
-        learner=learner_of(answers, criterion),
+        train_configs=train_configs,
+        with_losses=with_losses(layer_predictions, criterion),
         sources=anchors_and_images,
         transform=augmentation,
-        set_up=repeat_faults,
+        prepare=set_faithful,
         multiple=MULTIPLE,
     )
 
 
-def anchors_and_images(parts: DataParts, presence: Presence, recipe: Recipe) -> list[ClipSource]:
-    """What is seen in an epoch: image sets, then clips around every few frames of every video."""
+def anchors_and_images(parts: DataParts, presence: Presence, config: ReferringTrainConfig) -> list[ClipSource]:
+    """The clips of an epoch: image sets, then clips around every few frames of every video."""
     return [
-        *(ImageClips(file, parts.images, recipe.frames) for file in parts.image_files),
-        AnchoredClips(parts.videos.dataset, parts.videos.annotations, presence, recipe.frames),
+        *(ImageClips(file, parts.images, config.frames) for file in parts.image_files),
+        AnchoredClips(parts.videos.dataset, parts.videos.annotations, presence, config.frames),
     ]
 
 
-def augmentation(recipe: Recipe) -> Transform:
-    """What is done with a clip. The published sizes belong to a short side of 360; others follow the recipe's."""
-    published = OF_CLIPS if recipe.videos else OF_IMAGES
-    return replace(published.scaled(recipe.resize.short / BASE), faithful=recipe.faithful)
+def augmentation(config: ReferringTrainConfig) -> Transform:
+    """How clips are augmented. The published sizes are for a short side of 360; others are scaled."""
+    published = OF_CLIPS if config.videos else OF_IMAGES
+    return replace(published.scaled(config.resize.short / BASE), faithful=config.faithful)
 
 
-def repeat_faults(network: GroundedSegmenter, faithful: bool) -> None:
-    """Tell the network whether to train as published where that looks like a fault."""
+def set_faithful(network: GroundedSegmenter, faithful: bool) -> None:
+    """Tell the network whether to bring back what looks like faults of the published training."""
     network.faithful = faithful

@@ -1,4 +1,4 @@
-"""From what was asked for to a trainer: the same for every model."""
+"""From a request to a trainer, the same way for every referring model."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -19,46 +19,47 @@ from rvos_training.data.object_presence import Presence, object_presence
 from rvos_training.data.referring_clips import ReferringClips
 from rvos_training.data.training_data import TrainingData
 from rvos_training.data.transforms import FlipAndResize, Transform
-from rvos_training.loop.contract import TrainingModule
-from rvos_training.loop.initial_weights import load_backbone, load_relative, load_text_encoder
-from rvos_training.loop.train_config import Recipe
+from rvos_training.loop.contract import ModelWithLoss
+from rvos_training.loop.initial_weights import load_backbone, load_common_weights, load_text_encoder
+from rvos_training.loop.train_config import ReferringTrainConfig
 from rvos_training.loop.trainer import Trainer
 from rvos_training.loop.validation import Predictor, Validation
 
-Sources = Callable[[DataParts, Presence, Recipe], list[ClipSource]]
+Sources = Callable[[DataParts, Presence, ReferringTrainConfig], list[ClipSource]]
 PRESENCE_FILE = "object_presence.json"
-SAY_EVERY = 200  # videos
+LINE_EVERY = 200  # videos between two lines about reading annotations
 RANDOM = "random"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRequest:
-    """One training.
+    """What a user asks of a training command.
 
     Attributes:
-        data: folder of the data set, see `data_parts`.
-        out: folder for checkpoints, logs and weights; a training that is there goes on.
-        recipe: name of the recipe.
+        data: folder of the data set; see `data_parts`.
+        out: folder for checkpoints, logs and weights; a training that is there resumes.
+        train_config: name of the training's configuration.
         config: name of the network's configuration.
-        checkpoint: whole network to start from; None to start from `backbone` and `text_encoder`.
-        backbone: file of a Video-Swin trained on Kinetics, or `random`.
+        checkpoint: weights of the whole network to start from; None to start from the three below.
+        init_from: weights of a similar network, with the names of this workspace; those of equal name and shape
+            replace random ones.
+        backbone_weights: file of a Video-Swin trained on Kinetics, or `random`.
         text_encoder: folder or hub id of RoBERTa, or `random`.
-        relative: weights of another network, in our names; what fits by name and shape replaces random ones.
         tokenizer: as in inference.
         device: `auto` or `cpu`.
-        workers: processes that read samples ahead.
+        workers: number of processes that read samples ahead.
         save_every: steps between checkpoints.
-        changes: of the recipe's fields, and `short_side`; None leaves one as it is.
+        changes: values for fields of the training's configuration, and for `short_side`; None changes nothing.
     """
 
     data: Path
     out: Path
-    recipe: str
+    train_config: str
     config: str
     checkpoint: Path | None = None
-    backbone: str = RANDOM
+    init_from: Path | None = None
+    backbone_weights: str = RANDOM
     text_encoder: str = RANDOM
-    relative: Path | None = None
     tokenizer: str = "auto"
     device: str = "auto"
     workers: int = 0
@@ -66,25 +67,25 @@ class TrainingRequest:
     changes: Mapping[str, int | str | bool | None] = field(default_factory=dict)
 
 
-def windows_and_images(parts: DataParts, presence: Presence, recipe: Recipe) -> list[ClipSource]:
-    """What SOC sees in an epoch: image sets, then every window of every video."""
+def windows_and_images(parts: DataParts, presence: Presence, config: ReferringTrainConfig) -> list[ClipSource]:
+    """The clips of an epoch of SOC: image sets, then every window of every video."""
     return [
-        *(ImageClips(file, parts.images, recipe.frames) for file in parts.image_files),
-        ReferringClips(parts.videos.dataset, parts.videos.annotations, presence, recipe.frames),
+        *(ImageClips(file, parts.images, config.frames) for file in parts.image_files),
+        ReferringClips(parts.videos.dataset, parts.videos.annotations, presence, config.frames),
     ]
 
 
-def flip_and_resize(recipe: Recipe) -> Transform:
-    """What SOC does with a clip."""
-    return FlipAndResize(resize=recipe.resize, faithful=recipe.faithful)
+def flip_and_resize(config: ReferringTrainConfig) -> Transform:
+    """How SOC augments clips."""
+    return FlipAndResize(resize=config.resize, faithful=config.faithful)
 
 
-def as_it_is(network: nn.Module, faithful: bool) -> None:
-    """Nothing in SOC's network is made ready."""
+def unchanged(network: nn.Module, faithful: bool) -> None:
+    """Prepare nothing."""
 
 
 class TrainableModel(Protocol):
-    """How one kind of model is made, kept and used; `rvos_layers.inference.model_factory.ModelFactory` is one."""
+    """How one kind of model is built, saved and used; `rvos_layers.inference.model_factory.ModelFactory` is one."""
 
     @property
     def configs(self) -> Mapping[str, Any]:
@@ -92,7 +93,7 @@ class TrainableModel(Protocol):
         ...
 
     def build_with_weights(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
-        """The network with the weights of a file, or random ones drawn from `seed`."""
+        """The network with the weights of a file, or with random ones from `seed`."""
         ...
 
     def tokenizer(self, source: str, text: Any, random: bool) -> Tokenize:
@@ -104,59 +105,59 @@ class TrainableModel(Protocol):
         ...
 
     def predictor(self, network: nn.Module, tokenizer: Any, resize: ResizeRule, device: torch.device) -> Predictor:
-        """The network as it segments videos, with frames of a size."""
+        """A predictor that segments videos with the network, at a frame size."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingProgram:
+class TrainerFactory:
     """How one kind of model is trained.
 
     Attributes:
-        model: how it is made for inference.
-        recipes: by name.
-        learner: a network with its losses; gets `Recipe.faithful`.
-        sources: where its clips come from.
-        transform: what is done with them.
-        set_up: readies a network for training; gets `Recipe.faithful`.
-        multiple: batches are padded to this many pixels.
+        model: how the model is built, saved and used.
+        train_configs: configurations of its training by name, the default first.
+        with_losses: joins a network and its losses; gets whether training is faithful.
+        sources: where clips come from.
+        transform: how clips are augmented.
+        prepare: changes a network before training; gets whether training is faithful.
+        multiple: height and width of a batch's frames are multiples of this many pixels.
     """
 
     model: TrainableModel
-    recipes: Mapping[str, Recipe]
-    learner: Callable[[Any, bool], TrainingModule]
+    train_configs: Mapping[str, ReferringTrainConfig]
+    with_losses: Callable[[Any, bool], ModelWithLoss]
     sources: Sources = windows_and_images
-    transform: Callable[[Recipe], Transform] = flip_and_resize
-    set_up: Callable[[Any, bool], None] = as_it_is
+    transform: Callable[[ReferringTrainConfig], Transform] = flip_and_resize
+    prepare: Callable[[Any, bool], None] = unchanged
     multiple: int = 1
 
-    def recipe(self, request: TrainingRequest) -> Recipe:
-        """The recipe that was asked for, with its changes.
+    def train_config(self, request: TrainingRequest) -> ReferringTrainConfig:
+        """The training's configuration with the changes of the request.
 
         Raises:
-            ValueError: a change makes no sense; says which.
+            ValueError: a changed value is out of range; says which.
         """
-        chosen = self.recipes[request.recipe]
+        chosen = self.train_configs[request.train_config]
         changes: dict[str, Any] = {name: value for name, value in request.changes.items() if value is not None}
         if (short := changes.pop("short_side", None)) is not None:
             changes["resize"] = replace(chosen.resize, short=short)
         return replace(chosen, **changes)
 
-    def train(self, request: TrainingRequest, recipe: Recipe) -> Trainer:
-        """Train to the end; `recipe` is that of the request, or any other.
+    def train(self, request: TrainingRequest, config: ReferringTrainConfig) -> Trainer:
+        """Train to the end. `config` may be any configuration; the request's name of one is not used.
 
         Raises:
             TrainingError: parts of the data or initial weights are missing, or a checkpoint does not fit.
         """
-        accelerator = Accelerator(cpu=request.device == "cpu", mixed_precision=recipe.precision)
-        parts = open_parts(request.data, recipe.images, recipe.videos)
-        network = self.network(request, recipe.seed)
-        self.set_up(network, recipe.faithful)
+        accelerator = Accelerator(cpu=request.device == "cpu", mixed_precision=config.precision)
+        parts = open_parts(request.data, config.images, config.videos)
+        network = self.network(request, config.seed)
+        self.prepare(network, config.faithful)
         tokenizer = self.tokenizer(request)
         trainer = Trainer(
-            self.learner(network, recipe.faithful),
-            self._data(request, parts, recipe, tokenizer, accelerator),
-            recipe,
+            self.with_losses(network, config.faithful),
+            self._data(request, parts, config, tokenizer, accelerator),
+            config,
             request.out,
             accelerator,
             settings={
@@ -165,7 +166,7 @@ class TrainingProgram:
                 "data": parts.videos.dataset.identity,
             },
             save_weights=lambda path: self.model.save(path, network, request.config),
-            validate=self._validation(parts.validation, network, tokenizer, recipe, request.out, accelerator),
+            validate=self._validation(parts.validation, network, tokenizer, config, request.out, accelerator),
             workers=request.workers,
             save_every=request.save_every,
         )
@@ -173,20 +174,20 @@ class TrainingProgram:
         return trainer
 
     def network(self, request: TrainingRequest, seed: int) -> nn.Module:
-        """The network with the weights that training starts from."""
+        """The network with its initial weights."""
         network: Any = self.model.build_with_weights(request.config, request.checkpoint, seed)
-        if request.checkpoint is None and request.relative is not None:
-            load_relative(network, request.relative)
-        if request.checkpoint is None and request.backbone != RANDOM:
-            load_backbone(network.video.backbone, Path(request.backbone))
+        if request.checkpoint is None and request.init_from is not None:
+            load_common_weights(network, request.init_from)
+        if request.checkpoint is None and request.backbone_weights != RANDOM:
+            load_backbone(network.video.backbone, Path(request.backbone_weights))
         if request.checkpoint is None and request.text_encoder != RANDOM:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)  # roberta-base comes without a pooler, which is drawn
+                torch.manual_seed(seed)  # roberta-base has no pooler; its weights are random
                 load_text_encoder(network.text, request.text_encoder)
         return network
 
     def tokenizer(self, request: TrainingRequest) -> Tokenize:
-        """The tokenizer of the text encoder that training starts from."""
+        """The tokenizer of the initial text encoder."""
         untrained = request.checkpoint is None and request.text_encoder == RANDOM
         return self.model.tokenizer(request.tokenizer, self.model.configs[request.config].text, untrained)
 
@@ -194,32 +195,32 @@ class TrainingProgram:
         self,
         request: TrainingRequest,
         parts: DataParts,
-        recipe: Recipe,
+        config: ReferringTrainConfig,
         tokenizer: Tokenize,
         accelerator: Accelerator,
     ) -> TrainingData:
-        with accelerator.main_process_first():  # the others find what it has counted
+        with accelerator.main_process_first():  # the others read its file
             presence = object_presence(
-                parts.videos.dataset, parts.videos.annotations, request.out / PRESENCE_FILE, _say_progress
+                parts.videos.dataset, parts.videos.annotations, request.out / PRESENCE_FILE, _report_reading
             )
-        sources = self.sources(parts, presence, recipe)
-        return TrainingData(sources, self.transform(recipe), tokenizer, recipe.seed, self.multiple)
+        sources = self.sources(parts, presence, config)
+        return TrainingData(sources, self.transform(config), tokenizer, config.seed, self.multiple)
 
     def _validation(
         self,
         videos: AnnotatedVideos | None,
         network: nn.Module,
         tokenizer: Tokenize,
-        recipe: Recipe,
+        config: ReferringTrainConfig,
         out: Path,
         accelerator: Accelerator,
     ) -> Validation | None:
         if videos is None:
             return None
-        predictor = self.model.predictor(network, tokenizer, recipe.resize, accelerator.device)
+        predictor = self.model.predictor(network, tokenizer, config.resize, accelerator.device)
         return Validation(videos, predictor, out / "validation")
 
 
-def _say_progress(done: int, total: int) -> None:
-    if done == total or done % SAY_EVERY == 0:
+def _report_reading(done: int, total: int) -> None:
+    if done == total or done % LINE_EVERY == 0:
         print(f"reading annotations: {done} of {total} videos", file=sys.stderr)

@@ -9,55 +9,63 @@ from program_kit.app import plain_app, user_errors
 from rvos_evaluation.errors import EvaluationError
 from rvos_layers.errors import RVOSLayersError
 
-from rvos_training.command.trainer_factory import TrainingProgram, TrainingRequest
+from rvos_training.command.trainer_factory import TrainerFactory, TrainingRequest
 from rvos_training.errors import TrainingError
 
 DEVICES = ("auto", "cpu")
 WORKERS = 4
 
 
-def training_app(name: str, about: str, factory: TrainingProgram) -> typer.Typer:
+def training_app(name: str, about: str, factory: TrainerFactory) -> typer.Typer:
     """The command `name`.
 
     Args:
         name: of the command.
         about: one sentence for `--help`.
-        factory: what is trained. The first of its configurations and recipes is the default.
+        factory: how the model is trained. The first of its configurations of either kind is the default.
     """
-    configs, recipes = list(factory.model.configs), list(factory.recipes)
+    configs, recipes = list(factory.model.configs), list(factory.train_configs)
     app = plain_app(help=about)
 
     @app.command(help=about)
     def train(
         data: Annotated[Path, typer.Option(metavar="ROOT", help="Folder of the training data.")],
-        out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and weights; what is there goes on.")],
-        recipe: Annotated[str, typer.Option(metavar="|".join(recipes), help="What is trained on, and how.")] = recipes[
-            0
+        out: Annotated[
+            Path, typer.Option(help="Folder for checkpoints, logs and weights; resumes the training in it.")
         ],
+        recipe: Annotated[str, typer.Option(metavar="|".join(recipes), help="What to train on, and how.")] = recipes[0],
         config: Annotated[str, typer.Option(metavar="|".join(configs), help="Configuration of the model.")] = configs[
             0
         ],
-        backbone: Annotated[
+        backbone_weights: Annotated[
             str | None, typer.Option(metavar="FILE|random", help="Video-Swin weights from Kinetics to start from.")
         ] = None,
         text_encoder: Annotated[
             str | None, typer.Option(metavar="FOLDER|ID|random", help="RoBERTa to start from, e.g. roberta-base.")
         ] = None,
         checkpoint: Annotated[
-            Path | None, typer.Option(metavar="FILE", help="A whole network to start from instead of these two.")
+            Path | None,
+            typer.Option(metavar="FILE", help="Weights of the whole network to start from, instead of these two."),
         ] = None,
         tokenizer: Annotated[str, typer.Option(help="Folder or hub name of the tokenizer.")] = "auto",
-        epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
-        steps: Annotated[int | None, typer.Option(min=1, help="End after so many steps.")] = None,
-        batch: Annotated[int | None, typer.Option(min=1, help="Clips of one process at a time.")] = None,
-        accumulation: Annotated[int | None, typer.Option(min=1, help="Batches to one step.")] = None,
+        epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+        steps: Annotated[int | None, typer.Option(min=1, help="Stop after this many steps.")] = None,
+        batch_size: Annotated[
+            int | None, typer.Option("--batch", min=1, help="Clips of one process at a time.")
+        ] = None,
+        gradient_accumulation_steps: Annotated[
+            int | None, typer.Option("--accumulation", min=1, help="Batches to one step.")
+        ] = None,
         short_side: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Short side of frames.")] = None,
         precision: Annotated[str | None, typer.Option(metavar="no|bf16|fp16", help="Mixed precision.")] = None,
-        faithful: Annotated[bool, typer.Option("--faithful", help="Keep what looks like faults as published.")] = False,
-        seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
+        faithful: Annotated[
+            bool, typer.Option("--faithful", help="Bring back what looks like faults of the published training.")
+        ] = False,
+        seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
         device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
         workers: Annotated[
-            int | None, typer.Option(min=0, help="Processes that read samples ahead; by default 4, if there are cores.")
+            int | None,
+            typer.Option(min=0, help="Processes that read samples ahead; 4 by default, or the number of cores."),
         ] = None,
         save_every: Annotated[int, typer.Option(min=1, metavar="STEPS", help="Steps between checkpoints.")] = 500,
     ) -> None:
@@ -71,10 +79,10 @@ def training_app(name: str, about: str, factory: TrainingProgram) -> typer.Typer
         request = TrainingRequest(
             data=data,
             out=out,
-            recipe=recipe,
+            train_config=recipe,
             config=config,
             checkpoint=checkpoint,
-            **_start(checkpoint, backbone, text_encoder),
+            **_initial_weights(checkpoint, backbone_weights, text_encoder),
             tokenizer=tokenizer,
             device=device,
             workers=min(WORKERS, _cores()) if workers is None else workers,
@@ -82,8 +90,8 @@ def training_app(name: str, about: str, factory: TrainingProgram) -> typer.Typer
             changes={
                 "epochs": epochs,
                 "steps": steps,
-                "batch": batch,
-                "accumulation": accumulation,
+                "batch_size": batch_size,
+                "gradient_accumulation_steps": gradient_accumulation_steps,
                 "short_side": short_side,
                 "precision": precision,
                 "faithful": faithful or None,
@@ -100,26 +108,26 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start(checkpoint: Path | None, backbone: str | None, text_encoder: str | None) -> dict[str, Any]:
-    """The weights to start from; they must be chosen."""
+def _initial_weights(checkpoint: Path | None, backbone_weights: str | None, text_encoder: str | None) -> dict[str, Any]:
+    """The weights to start from, which the user must choose."""
     if checkpoint is not None:
-        if backbone is not None or text_encoder is not None:
-            raise typer.BadParameter("--checkpoint holds the whole network; leave --backbone and --text-encoder away")
+        if backbone_weights is not None or text_encoder is not None:
+            raise typer.BadParameter("--checkpoint holds the whole network; omit --backbone-weights and --text-encoder")
         return {}
-    if backbone is None or text_encoder is None:
+    if backbone_weights is None or text_encoder is None:
         raise typer.BadParameter(
-            "give the weights to start from: --backbone FILE and --text-encoder FOLDER (either may be `random`), or "
-            "--checkpoint FILE"
+            "give the weights to start from: --backbone-weights FILE and --text-encoder FOLDER (either may be "
+            "`random`), or --checkpoint FILE"
         )
-    return {"backbone": backbone, "text_encoder": text_encoder}
+    return {"backbone_weights": backbone_weights, "text_encoder": text_encoder}
 
 
-def _run(name: str, request: TrainingRequest, factory: TrainingProgram) -> None:
+def _run(name: str, request: TrainingRequest, factory: TrainerFactory) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # reading processes are forked
     try:
-        recipe = factory.recipe(request)
+        config = factory.train_config(request)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     continues = "the same command resumes from the last checkpoint"
     with user_errors(name, TrainingError, RVOSLayersError, EvaluationError, continues=continues):
-        factory.train(request, recipe)
+        factory.train(request, config)

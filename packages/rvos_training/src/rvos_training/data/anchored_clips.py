@@ -1,4 +1,4 @@
-"""Clips of Ref-YouTube-VOS as ReferFormer and MUTR see them: a frame, its neighbours, and others from anywhere.
+"""Clips of Ref-YouTube-VOS as ReferFormer and MUTR take them: an anchor frame, its neighbours, and any others.
 
 Source: `datasets/ytvos.py` of ReferFormer.
 """
@@ -13,26 +13,26 @@ from rvos_training.data.clips import Clip
 from rvos_training.data.object_presence import Presence, labels_of
 from rvos_training.data.referring_clips import read_clip
 
-NEAR = 3  # frames that a neighbour is away from the anchor at most
+NEAR = 3  # largest distance of a neighbour from the anchor, in frames
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Anchor:
     video: str
     expression: Expression
-    anchor: int
-    order: tuple[int, ...]  # frame indices in the order of their names; an anchor is a place in it
-    showing: frozenset[int]  # places in it that show the object
+    position: int  # in `order`
+    order: tuple[int, ...]  # frame indices in the order of the frames' names
+    showing: frozenset[int]  # positions in `order` that show the object
 
 
 class AnchoredClips:
-    """One clip for each expression and every `length`-th frame of its video; which other frames, is left to chance.
+    """One clip for each expression and every `length`-th frame of its video; the other frames are random.
 
-    A clip that happens to show the object in no frame is drawn anew around one that shows it (the published data set
-    takes any other clip in its place). Expressions whose object is never seen are left out.
+    Where no frame of the clip shows the object, the clip is sampled again around a frame that does (the published data
+    set takes any other clip instead). Expressions whose object is never visible are left out.
 
     Args:
-        dataset: videos with expressions whose `group` is the object's label.
+        dataset: videos; the `group` of an expression is its object's label.
         annotations: folder of `<video>/<frame>.png`.
         presence: from `object_presence`.
         length: frames of a clip.
@@ -42,47 +42,50 @@ class AnchoredClips:
         self.dataset = dataset
         self.annotations = annotations
         self.length = length
-        self.places = [
-            _Place(video, expression, anchor, order, showing)
+        self.anchors = [
+            _Anchor(video, expression, position, order, showing)
             for video in dataset.videos
             for order in [_in_order(dataset.videos[video])]
             for expression in dataset.videos[video].expressions
             if (showing := _showing(video, expression, order, presence))
-            for anchor in range(0, len(order), length)
+            for position in range(0, len(order), length)
         ]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.anchors)
 
     def clip(self, index: int, random: np.random.Generator) -> Clip:
-        """A clip around anchor `index`."""
-        place = self.places[index]
-        count = len(place.order)
-        drawn = frames_around(place.anchor, count, self.length, random)
-        if place.showing.isdisjoint(drawn):
-            drawn = frames_around(int(random.choice(sorted(place.showing))), count, self.length, random)
-        frames = tuple(place.order[frame] for frame in drawn)
-        return read_clip(self.annotations, self.dataset.videos[place.video], place.expression, frames)
+        """A clip around an anchor frame."""
+        anchor = self.anchors[index]
+        count = len(anchor.order)
+        positions = frames_around(anchor.position, count, self.length, random)
+        if anchor.showing.isdisjoint(positions):
+            positions = frames_around(int(random.choice(sorted(anchor.showing))), count, self.length, random)
+        frames = tuple(anchor.order[position] for position in positions)
+        return read_clip(self.annotations, self.dataset.videos[anchor.video], anchor.expression, frames)
 
 
 def frames_around(anchor: int, count: int, length: int, random: np.random.Generator) -> tuple[int, ...]:
-    """Frames of a clip, in order.
+    """Sample the frames of a clip around an anchor.
 
     Args:
-        anchor: a frame that the clip holds.
-        count: frames of the video.
-        length: of the clip. From the second on its frames are: one up to three frames before the anchor, one up to
-            three behind it (the first and the last frame at the ends of the video), and others from outside of these,
-            each once, as long as there are enough; otherwise any, and some twice.
-        random: what is drawn from.
+        anchor: a frame of the clip.
+        count: number of frames of the video.
+        length: number of frames of the clip. After the anchor come: a frame one to three before it, a frame one to
+            three after it (at the ends of the video, the first and the last frame), and others from outside of these.
+            Each comes once where the video has enough frames, otherwise some come twice.
+        random: the source of chance.
+
+    Returns:
+        Frames in order.
     """
-    before, behind = random.integers(1, NEAR, 2, endpoint=True)
-    near = [anchor, max(0, anchor - int(before)), min(count - 1, anchor + int(behind))][:length]
+    before, after = random.integers(1, NEAR, 2, endpoint=True)
+    near = [anchor, max(0, anchor - int(before)), min(count - 1, anchor + int(after))][:length]
     outside = [*range(min(near)), *range(max(near) + 1, count)]
     missing = length - len(near)
     others = outside if len(outside) >= missing else range(count)
-    drawn = random.choice(others, missing, replace=len(others) < missing) if missing else []
-    return tuple(sorted([*near, *map(int, drawn)]))
+    sampled = random.choice(others, missing, replace=len(others) < missing) if missing else []
+    return tuple(sorted([*near, *map(int, sampled)]))
 
 
 def _in_order(video: Video) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
-"""Clips as ReferFormer and MUTR are trained on them: mirrored, other colours, a piece of them, many sizes.
+"""Clips as ReferFormer and MUTR train on them: mirrored, with other colours, cropped, in many sizes.
 
-Source: `datasets/ytvos.py`, `datasets/refexp.py` and `datasets/transforms_video.py` of ReferFormer. Colours are changed
-by torchvision. What differs: saturation blends with grey in place of a factor in HSV; values beyond the brightest are
+Source: `datasets/ytvos.py`, `datasets/refexp.py` and `datasets/transforms_video.py` of ReferFormer. torchvision changes
+the colours. Two differences: saturation blends with grey instead of scaling S of HSV; values above the maximum are
 clipped, where the published code lets them wrap round to dark ones.
 """
 
@@ -27,12 +27,12 @@ Change = Callable[[Tensor, float], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distortion:
-    """How colours of a frame change; every frame draws its own, each change with probability one half.
+    """Changes the colours of a frame, each kind of change with probability one half.
 
     Attributes:
-        brightness: largest number added to or taken from all values, of 255.
+        brightness: largest number added to all values or subtracted from them, of 255.
         contrast, saturation: smallest and largest factor.
-        hue: largest turn, in degrees.
+        hue: largest shift, in degrees.
     """
 
     brightness: float = 32.0
@@ -60,17 +60,22 @@ class Distortion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Short sides of frames, of which one is drawn, and the limit of the long side."""
+    """Sizes of frames to choose from.
+
+    Attributes:
+        short: short sides, in pixels.
+        longest: limit of the long side, in pixels.
+    """
 
     short: tuple[int, ...]
     longest: int
 
-    def draw(self, random: np.random.Generator) -> ResizeRule:
-        """One of them."""
+    def sample(self, random: np.random.Generator) -> ResizeRule:
+        """One of the sizes."""
         return ResizeRule(short=int(random.choice(self.short)), longest=self.longest)
 
     def scaled(self, factor: float) -> Self:
-        """The same for other frames."""
+        """The sizes for frames that are `factor` times as large."""
         return type(self)(
             short=tuple(round(side * factor) for side in self.short), longest=round(self.longest * factor)
         )
@@ -78,87 +83,87 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """Mirrors and distorts a clip; resizes it, or a piece of it, each with probability one half.
+    """Mirrors a clip, changes its colours, and resizes it whole or cropped, each with probability one half.
 
-    A piece that would show nothing of the object is not cut out (the published data sets take another clip then).
+    A crop that shows nothing of the object is not made (the published data sets take another clip instead).
 
     Attributes:
         whole: sizes of whole frames.
-        piece: sizes of pieces.
-        before: short sides to which frames are brought before a piece is cut out.
-        sides: shortest and longest side of a piece.
+        crop: sizes of cropped frames.
+        before_crop: short sides to which frames are resized before they are cropped, in pixels.
+        crop_sides: shortest and longest side of a crop, in pixels.
         distortion: of colours; None for none.
-        faithful: as published, the box of a piece is what is left of the frame's box, and not drawn around what is left
-            of the object; where only the box reaches into the piece, the object counts as visible.
+        faithful: as published, the box in a crop is what is left of the frame's box, not the box of what is left of the
+            object; where only the box reaches into the crop, the object counts as visible.
     """
 
     whole: Sizes
-    piece: Sizes
-    before: tuple[int, ...] = (400, 500, 600)
-    sides: tuple[int, int] = (384, 600)
+    crop: Sizes
+    before_crop: tuple[int, ...] = (400, 500, 600)
+    crop_sides: tuple[int, int] = (384, 600)
     distortion: Distortion | None = None
     faithful: bool = False
 
     def __call__(self, clip: Clip, random: np.random.Generator) -> Sample:
-        """The clip as it is this time."""
+        """The sample."""
         if random.random() < 0.5:
             clip = mirrored(clip)
         if self.distortion is not None:
             clip = replace(clip, frames=np.stack([self.distortion(frame, random) for frame in clip.frames]))
         sizes = self.whole
         if random.random() < 0.5:
-            sizes, clip = self.piece, self._piece_of(clip, random)
-        return sample_of(rescaled(clip, sizes.draw(random).size(clip.size)))
+            sizes, clip = self.crop, self._cropped(clip, random)
+        return sample_of(rescaled(clip, sizes.sample(random).size(clip.size)))
 
     def scaled(self, factor: float) -> Self:
-        """The same for frames that are so many times as large."""
-        low, high = self.sides
+        """The same augmentation for frames that are `factor` times as large."""
+        low, high = self.crop_sides
         return replace(
             self,
             whole=self.whole.scaled(factor),
-            piece=self.piece.scaled(factor),
-            before=tuple(round(side * factor) for side in self.before),
-            sides=(round(low * factor), round(high * factor)),
+            crop=self.crop.scaled(factor),
+            before_crop=tuple(round(side * factor) for side in self.before_crop),
+            crop_sides=(round(low * factor), round(high * factor)),
         )
 
-    def _piece_of(self, clip: Clip, random: np.random.Generator) -> Clip:
-        clip = rescaled(clip, ResizeRule(short=int(random.choice(self.before)), longest=None).size(clip.size))
-        low, high = self.sides
+    def _cropped(self, clip: Clip, random: np.random.Generator) -> Clip:
+        clip = rescaled(clip, ResizeRule(short=int(random.choice(self.before_crop)), longest=None).size(clip.size))
+        low, high = self.crop_sides
         height, width = (int(random.integers(low, min(side, high), endpoint=True)) for side in clip.size)
         top, left = (
             int(random.integers(0, side - length, endpoint=True))
             for side, length in zip(clip.size, (height, width), strict=True)
         )
-        piece = cut_out(clip, (top, left), (height, width), self.faithful)
-        return piece if piece.visible.any() else clip
+        cropped = crop(clip, (top, left), (height, width), self.faithful)
+        return cropped if cropped.visible.any() else clip
 
 
-def cut_out(clip: Clip, corner: tuple[int, int], size: tuple[int, int], faithful: bool = False) -> Clip:
-    """A piece of all frames.
+def crop(clip: Clip, corner: tuple[int, int], size: tuple[int, int], faithful: bool = False) -> Clip:
+    """The same rectangle of all frames.
 
     Args:
-        clip: to cut from.
+        clip: the clip to crop.
         corner: (top, left).
         size: (height, width).
         faithful: as of `Augmentation`.
     """
     (top, left), (height, width) = corner, size
     area = (slice(None), slice(top, top + height), slice(left, left + width))
-    piece = Clip.of(clip.name, clip.text, clip.frames[area], clip.masks[area])
+    cropped = Clip.of(clip.name, clip.text, clip.frames[area], clip.masks[area])
     if not faithful:
-        return piece
+        return cropped
     shift = np.array((left, top, left, top), np.float32)
     limit = np.array((width, height, width, height), np.float32)
     boxes = np.clip(clip.boxes - shift, 0, limit)
     visible = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
-    return replace(piece, boxes=boxes * visible[:, None], visible=visible)
+    return replace(cropped, boxes=boxes * visible[:, None], visible=visible)
 
 
 SHORT = (288, 320, 352, 392, 416, 448, 480, 512)
 OF_CLIPS = Augmentation(
-    whole=Sizes(short=SHORT, longest=640), piece=Sizes(short=SHORT, longest=640), distortion=Distortion()
+    whole=Sizes(short=SHORT, longest=640), crop=Sizes(short=SHORT, longest=640), distortion=Distortion()
 )
-OF_IMAGES = Augmentation(  # images that are no clips, in pre-training
+OF_IMAGES = Augmentation(  # of single images, in pre-training
     whole=Sizes(short=tuple(range(480, 769, 32)), longest=800),
-    piece=Sizes(short=(296, 328, 360, 392, 416, 448, 480, 512), longest=640),
+    crop=Sizes(short=(296, 328, 360, 392, 416, 448, 480, 512), longest=640),
 )

@@ -1,4 +1,4 @@
-"""One training sample before it is made ready for a network, and where samples come from."""
+"""Clips: what a training sample is made of, where clips come from, and which frames they take."""
 
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Clip:
-    """T frames, a sentence, and the object that it means.
+    """T frames, an expression, and the object that it refers to.
 
     Attributes:
         name: for messages.
-        text: the sentence.
+        text: the expression.
         frames: uint8[T, H, W, 3] RGB.
         masks: bool[T, H, W].
         boxes: float32[T, 4] as (left, top, right, bottom), indices of the outermost pixels; zeros where not visible.
@@ -58,11 +58,11 @@ class ClipSource(Protocol):
     """A collection of clips."""
 
     def __len__(self) -> int:
-        """How many samples an epoch takes from it."""
+        """Number of samples of an epoch."""
         ...
 
     def clip(self, index: int, random: np.random.Generator) -> Clip:
-        """One of them; what is left to chance is drawn from `random` alone."""
+        """A clip; `random` alone decides what is random about it."""
         ...
 
 
@@ -78,12 +78,12 @@ def clip_windows(frames: int, length: int) -> list[tuple[int, ...]]:
     """Cut a video into consecutive clips, as `datasets/refer_youtube_vos/refer_youtube_vos_dataset.py` of SOC.
 
     Args:
-        frames: of the video, at least 1.
-        length: of a clip.
+        frames: number of frames of the video, at least 1.
+        length: number of frames of a clip.
 
     Returns:
-        frame indices of each clip. Where the last clip would be too short it is the last `length` frames of the video
-        instead, so it overlaps the one before; a video shorter than a clip repeats its last frame.
+        Frame indices of each clip. A last clip that would be too short takes the last `length` frames of the video, so
+        it overlaps the one before. A video shorter than a clip repeats its last frame.
     """
     if frames < length:
         return [(*range(frames), *[frames - 1] * (length - frames))]
@@ -93,19 +93,19 @@ def clip_windows(frames: int, length: int) -> list[tuple[int, ...]]:
     return [tuple(range(start, start + length)) for start in starts]
 
 
-def any_window(frames: int, length: int, longest_step: int, random: np.random.Generator) -> list[int]:
-    """Indices of `length` frames in order and equally far apart, drawn from `random`.
+def sample_window(frames: int, length: int, max_step: int, random: np.random.Generator) -> list[int]:
+    """Sample `length` frames in order, equally far apart.
 
     Args:
-        frames: of the video, at least 1.
-        length: of the clip.
-        longest_step: most frames from one to the next.
-        random: decides on step and start.
+        frames: number of frames of the video, at least 1.
+        length: number of frames of the clip.
+        max_step: largest distance from one frame to the next.
+        random: decides on distance and first frame.
 
     Returns:
-        frame indices; a video shorter than a clip repeats its last frame.
+        Frame indices. A video shorter than a clip repeats its last frame.
     """
-    most = min(longest_step, (frames - 1) // (length - 1)) if length > 1 else 1
+    most = min(max_step, (frames - 1) // (length - 1)) if length > 1 else 1
     step = int(random.integers(1, max(most, 1) + 1))
     first = int(random.integers(max(frames - step * (length - 1), 1)))
     return [min(first + step * i, frames - 1) for i in range(length)]

@@ -1,4 +1,4 @@
-"""Where the parts of a training data set lie, and what is missing.
+"""The parts of a training data set, and which of them are missing.
 
 ROOT/ref-youtube-vos/ (or ROOT itself)   meta_expressions/train/meta_expressions.json
                                          train/JPEGImages/<video>/<frame>.jpg
@@ -21,7 +21,7 @@ IMAGES = Path("coco") / "train2014"
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedVideos:
-    """Videos, and the folder of their true masks, `<video>/<frame>.png`."""
+    """Videos, and the folder of their ground truth masks, `<video>/<frame>.png`."""
 
     dataset: Dataset
     annotations: Path
@@ -32,13 +32,13 @@ NO_VIDEOS = AnnotatedVideos(Dataset(name="none", root=None, split=None, videos={
 
 @dataclass(frozen=True, slots=True)
 class DataParts:
-    """All that a recipe asks for.
+    """What a training reads.
 
     Attributes:
         videos: to train on; an empty data set where none are wanted.
-        validation: to measure on; None when there are no annotations for it.
-        images: folder of the image sets' images.
-        image_files: their JSON files.
+        validation: to score on; None where the split `valid` has no annotations.
+        images: folder of the images of all image sets.
+        image_files: JSON files of the image sets.
     """
 
     videos: AnnotatedVideos
@@ -52,13 +52,13 @@ def open_parts(root: Path, image_sets: tuple[str, ...], videos_too: bool = True)
 
     Args:
         root: folder as described above. The flat form (`meta_expressions.json`, `JPEGImages`, `Annotations` in one
-            folder) is taken as training videos without a validation split.
-        image_sets: names of the image sets that are needed.
-        videos_too: whether videos are needed.
+            folder) holds training videos and no validation split.
+        image_sets: names of the image sets to read.
+        videos_too: whether to read videos.
 
     Raises:
         TrainingError: parts are missing; lists all of them.
-        DatasetError: a description is at fault.
+        DatasetError: a JSON file does not have the expected form.
     """
     videos = root if _described(root) else root / VIDEOS
     files = tuple(root / "coco" / f"instances_{name}_train.json" for name in image_sets)
@@ -68,7 +68,7 @@ def open_parts(root: Path, image_sets: tuple[str, ...], videos_too: bool = True)
         missing.append(f"{root / IMAGES}: images of COCO's train2014")
     missing += _missing_of(videos) if videos_too else []
     if missing:
-        raise TrainingError(f"{root}: parts of the training data are missing; put there\n  " + "\n  ".join(missing))
+        raise TrainingError(f"{root}: parts of the training data are missing; add\n  " + "\n  ".join(missing))
     return DataParts(
         videos=_training_videos(videos) if videos_too else NO_VIDEOS,
         validation=_validation(videos),
@@ -103,7 +103,7 @@ def _training_videos(videos: Path) -> AnnotatedVideos:
 
 
 def _validation(videos: Path) -> AnnotatedVideos | None:
-    """The split `valid`, where its annotations are at hand; those of Ref-YouTube-VOS are not public."""
+    """The split `valid`, where it has annotations; those of Ref-YouTube-VOS are not public."""
     annotations = videos / "valid" / "Annotations"
     if not annotations.is_dir() or not (videos / META / "valid" / f"{META}.json").is_file():
         return None

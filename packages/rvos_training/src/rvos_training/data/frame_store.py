@@ -1,4 +1,4 @@
-"""Decoded frames and labels in memory, for small videos of which clips are cut many times."""
+"""Decoded frames and labels in memory, for small videos that are read many times."""
 
 import numpy as np
 from mask_interchange import Video
@@ -11,7 +11,12 @@ BUDGET = 2 * 2**30  # bytes
 
 
 class FrameStore:
-    """Frames and labels of annotated videos, each decoded once as long as they fit in a budget of bytes."""
+    """Frames and labels of annotated videos, each decoded once as long as memory allows.
+
+    Args:
+        videos: to read from.
+        budget: bytes to keep; what comes later is decoded every time.
+    """
 
     def __init__(self, videos: AnnotatedVideos, budget: int = BUDGET) -> None:
         self.videos = videos

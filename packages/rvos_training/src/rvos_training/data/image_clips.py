@@ -1,12 +1,12 @@
 """Pseudo-clips from images: RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO.
 
-A clip is the image and augmented copies of it, shuffled. Files are those that MDETR prepared: COCO's format, with one
+A clip is the image and altered copies of it, shuffled. The files are those that MDETR prepared: COCO's format, with one
 entry in `images` for each expression (its `caption`) and exactly one object in `annotations` for each entry.
 
-Source: `datasets/coco/ref2seq.py` of SOC, whose augmentations are imgaug's, a library that no longer works with
-present numpy. Here they are kornia's, with the same ranges. What differs: perspective, rotation and shift are one
-resampling instead of two; perspective never folds the image over (a corner moves by 0.45 of a side at most); the
-kernel of the motion blur is kornia's.
+Source: `datasets/coco/ref2seq.py` of SOC, which alters images with imgaug, a library that does not work with current
+numpy. Here kornia does it, with the same ranges. What differs: perspective, rotation and shift are one resampling
+instead of two; perspective never folds the image over (a corner moves by at most 0.45 of a side); the kernel of the
+motion blur is kornia's.
 """
 
 from collections.abc import Sequence
@@ -28,15 +28,15 @@ from rvos_training.data.clips import Clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Augmentation:
-    """How copies of an image differ from it; every copy draws its own.
+class AlteredCopies:
+    """How copies of an image differ from it.
 
     Attributes:
-        brightness: largest number added to or taken from all pixels, of 255.
-        perspective: standard deviation of how far corners move inwards, of a side.
-        shift: largest one, of a side.
-        rotation: largest one, in degrees.
-        blur_probability: of motion blur in any direction.
+        brightness: largest number added to all values or subtracted from them, of 255.
+        perspective: standard deviation of how far corners move inwards, in fractions of a side.
+        shift: largest shift, in fractions of a side.
+        rotation: largest rotation, in degrees.
+        blur_probability: of motion blur, in any direction.
         blur_kernels: sizes of its kernel, in pixels.
     """
 
@@ -62,12 +62,12 @@ class Augmentation:
         return pixels[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy(), moved.numpy()
 
     def _warp(self, size: tuple[int, ...], random: np.random.Generator) -> Tensor:
-        """The homography [1, 3, 3] that brings places in the image to places in the copy."""
+        """The homography [1, 3, 3] from pixels of the image to pixels of the copy."""
         height, width = size
         side = np.array((width, height), np.float64)
         corners = np.array(((0, 0), (1, 0), (1, 1), (0, 1)), np.float64)
         inwards = np.minimum(np.abs(random.normal(0, self.perspective, (4, 2))), 0.45)
-        seen = corners + inwards * (1 - 2 * corners)  # what these places show, the copy's corners will
+        seen = corners + inwards * (1 - 2 * corners)  # these points become the corners of the copy
         angle = np.deg2rad(random.uniform(-self.rotation, self.rotation))
         turn = np.array(((np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))))
         shift = random.uniform(-self.shift, self.shift, 2) * side
@@ -92,23 +92,23 @@ class ImageClips:
         file: the JSON file.
         images: folder of the image files.
         length: frames of a clip.
-        augmentation: of the copies.
+        copies: how the copies are altered.
 
     Raises:
-        DatasetError: the file is not as described above; says where in it.
+        DatasetError: the file does not have the form described above; says where.
     """
 
-    def __init__(self, file: Path, images: Path, length: int, augmentation: Augmentation | None = None) -> None:
+    def __init__(self, file: Path, images: Path, length: int, copies: AlteredCopies | None = None) -> None:
         self.file = file
         self.length = length
-        self.augmentation = augmentation or Augmentation()
+        self.copies = copies or AlteredCopies()
         self.entries = _read_entries(file, images)
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def clip(self, index: int, random: np.random.Generator) -> Clip:
-        """The image of entry `index` and altered copies of it, in random order."""
+        """An image and altered copies of it, in random order."""
         entry = self.entries[index]
         image = read_rgb(entry.image)
         if image.shape[:2] != entry.size:
@@ -117,7 +117,7 @@ class ImageClips:
                 f"found {image.shape[1]}x{image.shape[0]}"
             )
         mask = _mask_of(entry)
-        frames = [(image, mask), *(self.augmentation(image, mask, random) for _ in range(self.length - 1))]
+        frames = [(image, mask), *(self.copies(image, mask, random) for _ in range(self.length - 1))]
         order = random.permutation(self.length)
         return Clip.of(
             f"{self.file.name}, image {entry.image.name}, {entry.caption!r}",

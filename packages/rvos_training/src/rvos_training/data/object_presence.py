@@ -1,13 +1,12 @@
-"""True masks of Ref-YouTube-VOS: indexed PNG files, one label for each object, and in which frames each is seen.
+"""Ground truth masks of Ref-YouTube-VOS, indexed PNG files with a label for each object, and the frames that show it.
 
     <annotations>/<video>/<frame>.png       0 background, other labels are object ids
 
-To know which clips show an object, every file has to be read once. That is kept in a JSON file beside the training
-run, so that it happens once only.
+To know which clips show an object, every file is read once. The result is kept in a JSON file in the training's folder.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,10 +15,10 @@ from mask_interchange import Dataset, DatasetError, Expression, Video
 from mask_interchange.files import write_whole
 from mask_interchange.images import read_label_image
 from numpy.typing import NDArray
+from program_kit.progress import ProgressCallback
 
 from rvos_training.errors import TrainingError
 
-Report = Callable[[int, int], None]
 Presence = Mapping[str, Mapping[str, frozenset[int]]]  # video id -> object label -> frame indices
 THREADS = 8
 
@@ -28,7 +27,7 @@ def read_labels(annotations: Path, video: Video, frame: int) -> NDArray[np.uint8
     """Object labels [H, W] of one frame.
 
     Raises:
-        DatasetError: no such file, no label image, or of another size than the video.
+        DatasetError: the file is missing, is not a label image, or has another size than the video.
     """
     path = annotations / video.id / f"{video.frame_names[frame]}.png"
     labels, _ = read_label_image(path)
@@ -41,10 +40,10 @@ def read_labels(annotations: Path, video: Video, frame: int) -> NDArray[np.uint8
 
 
 def labels_of(expression: Expression, video: str) -> tuple[str, ...]:
-    """Labels of the objects that an expression means.
+    """Labels of the objects that an expression refers to.
 
     Raises:
-        TrainingError: the data set does not say.
+        TrainingError: the data set does not tell.
     """
     labels = tuple((expression.group or "").split("+"))
     if not all(label.isdecimal() for label in labels):
@@ -56,15 +55,15 @@ def labels_of(expression: Expression, video: str) -> tuple[str, ...]:
 
 
 def object_presence(
-    dataset: Dataset, annotations: Path, cache: Path, report: Report = lambda done, total: None
+    dataset: Dataset, annotations: Path, cache: Path, progress: ProgressCallback = lambda done, total: None
 ) -> Presence:
-    """In which frames of every video each of its objects is seen.
+    """The frames of every video that show each of its objects.
 
     Args:
         dataset: the videos.
         annotations: folder of `<video>/<frame>.png`.
-        cache: JSON file, read when it was made for this data set, else written.
-        report: told how many videos are read, of how many.
+        cache: JSON file; read where it belongs to this data set, otherwise written.
+        progress: gets the number of videos read, and of all.
 
     Raises:
         DatasetError: an annotation is missing or unreadable; says which.
@@ -76,7 +75,7 @@ def object_presence(
         videos = threads.map(lambda video: _of_video(annotations, dataset.videos[video]), dataset.videos)
         for done, (video, presence) in enumerate(zip(dataset.videos, videos, strict=True), start=1):
             found[video] = presence
-            report(done, len(dataset.videos))
+            progress(done, len(dataset.videos))
     content = {video: {label: sorted(frames) for label, frames in one.items()} for video, one in found.items()}
     cache.parent.mkdir(parents=True, exist_ok=True)
     write_whole(cache, json.dumps({"fingerprint": dataset.fingerprint, "videos": content}).encode())
@@ -102,4 +101,4 @@ def _read(cache: Path, fingerprint: str) -> Presence | None:
             for video, one in content["videos"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # no cache, or none of ours: made anew
+        return None  # no cache, or not one of ours

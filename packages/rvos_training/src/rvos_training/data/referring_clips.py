@@ -15,7 +15,7 @@ from rvos_training.data.object_presence import Presence, labels_of, read_labels
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ClipFrames:
     video: str
     expression: Expression
     frames: tuple[int, ...]
@@ -25,7 +25,7 @@ class ReferringClips:
     """One clip for each expression and each window of its video that shows the object at least once.
 
     Args:
-        dataset: videos with expressions whose `group` is the object's label.
+        dataset: videos; the `group` of an expression is its object's label.
         annotations: folder of `<video>/<frame>.png`.
         presence: from `object_presence`.
         length: frames of a clip.
@@ -34,22 +34,22 @@ class ReferringClips:
     def __init__(self, dataset: Dataset, annotations: Path, presence: Presence, length: int) -> None:
         self.dataset = dataset
         self.annotations = annotations
-        self.places = [
-            place for video in dataset.videos for place in _places(dataset.videos[video], presence[video], length)
+        self.clips = [
+            clip for video in dataset.videos for clip in _clips_of(dataset.videos[video], presence[video], length)
         ]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.clips)
 
     def clip(self, index: int, random: np.random.Generator) -> Clip:
-        """Clip `index`; nothing is left to chance."""
-        place = self.places[index]
-        video = self.dataset.videos[place.video]
-        return read_clip(self.annotations, video, place.expression, place.frames)
+        """A clip; nothing about it is random."""
+        clip = self.clips[index]
+        video = self.dataset.videos[clip.video]
+        return read_clip(self.annotations, video, clip.expression, clip.frames)
 
 
 def read_clip(annotations: Path, video: Video, expression: Expression, frames: tuple[int, ...]) -> Clip:
-    """Some frames of a video, and the masks of what an expression means.
+    """Some frames of a video, and the masks of what an expression refers to.
 
     Raises:
         DatasetError: a frame or an annotation is missing or unreadable; says which.
@@ -66,11 +66,11 @@ def read_clip(annotations: Path, video: Video, expression: Expression, frames: t
     )
 
 
-def _places(video: Video, presence: Mapping[str, frozenset[int]], length: int) -> list[_Place]:
+def _clips_of(video: Video, presence: Mapping[str, frozenset[int]], length: int) -> list[_ClipFrames]:
     in_order = sorted(range(len(video)), key=lambda frame: video.frame_names[frame])
     windows = [tuple(in_order[i] for i in window) for window in clip_windows(len(video), length)]
     return [
-        _Place(video.id, expression, window)
+        _ClipFrames(video.id, expression, window)
         for expression in video.expressions
         for window in windows
         if any(not presence.get(label, frozenset()).isdisjoint(window) for label in labels_of(expression, video.id))

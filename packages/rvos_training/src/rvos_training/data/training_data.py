@@ -1,7 +1,7 @@
-"""Samples from all sources in a random order that a seed fixes, made into batches.
+"""Samples of all sources in a random order that a seed fixes, made into batches.
 
-Every sample is drawn from (seed, epoch, place) alone, so it is the same whoever reads it, in whatever order, and a
-training that is resumed goes on with the very samples that would have come.
+A sample depends on (seed, epoch, index) alone: it is the same whichever process reads it, and a resumed training gets
+the samples that would have come.
 """
 
 from bisect import bisect_right
@@ -13,7 +13,7 @@ from mask_interchange import MaskInterchangeError
 from rvos_layers.errors import RVOSLayersError
 from torch.utils.data import Dataset
 
-from rvos_training.data.batches import Batch, Request, Tokenize, collate, requests_of
+from rvos_training.data.batches import Batch, BatchIndices, Tokenize, collate, epoch_batches
 from rvos_training.data.clips import ClipSource
 from rvos_training.data.transforms import Sample, Transform
 from rvos_training.errors import TrainingError
@@ -22,14 +22,17 @@ EXPECTED = (TrainingError, MaskInterchangeError, RVOSLayersError)
 
 
 class TrainingData(Dataset[Batch | Exception]):
-    """All samples of an epoch. What is wrong with a file is handed out in place of the batch, to be raised outside.
+    """Everything to train on. An unreadable file gives an error in place of the batch, which the trainer raises.
 
     Args:
-        sources: joined one after the other, as they are.
+        sources: clips; the samples are those of the first source, then those of the second, and so on.
         transform: makes a sample of a clip.
-        tokenizer: of the sentences.
-        seed: fixes order and everything drawn.
-        multiple: batches are padded to this many pixels, at the bottom and the right.
+        tokenizer: of the expressions.
+        seed: fixes the order and all that is random.
+        multiple: height and width of a batch's frames are multiples of this many pixels.
+
+    Raises:
+        TrainingError: there are no samples.
     """
 
     def __init__(
@@ -47,26 +50,24 @@ class TrainingData(Dataset[Batch | Exception]):
         self.multiple = multiple
         self._ends = list(accumulate(len(source) for source in sources))
         if not len(self):
-            raise TrainingError("there is nothing to train on: no clip of the data set shows the object of a sentence")
+            raise TrainingError("there is nothing to train on: no clip shows the object of its expression")
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def requests(self, epoch: int, batch: int, process: int = 0, processes: int = 1) -> list[Request]:
-        """One epoch's batches of one process. All processes get equally many samples; some come twice for that."""
-        return requests_of(len(self), self.seed, epoch, batch, process, processes)
+    def batches(self, epoch: int, batch_size: int, process: int = 0, processes: int = 1) -> list[BatchIndices]:
+        """The batches of one process in one epoch; see `epoch_batches`."""
+        return epoch_batches(len(self), self.seed, epoch, batch_size, process, processes)
 
-    def sample(self, epoch: int, place: int) -> Sample:
-        """The sample at a place of the joined sources, as it is in an epoch."""
-        random = np.random.default_rng((self.seed, epoch, place))
-        number = bisect_right(self._ends, place)
+    def sample(self, epoch: int, index: int) -> Sample:
+        """A sample as it is in an epoch."""
+        random = np.random.default_rng((self.seed, epoch, index))
+        number = bisect_right(self._ends, index)
         source = self.sources[number]
-        return self.transform(source.clip(place - (self._ends[number] - len(source)), random), random)
+        return self.transform(source.clip(index - (self._ends[number] - len(source)), random), random)
 
-    def __getitem__(self, request: Request) -> Batch | Exception:
+    def __getitem__(self, batch: BatchIndices) -> Batch | Exception:
         try:
-            return collate(
-                [self.sample(request.epoch, place) for place in request.places], self.tokenizer, self.multiple
-            )
+            return collate([self.sample(batch.epoch, index) for index in batch.indices], self.tokenizer, self.multiple)
         except EXPECTED as error:
             return error

@@ -1,4 +1,4 @@
-"""Clips as SOC is trained on them: flipped now and then, resized, normalised.
+"""Clips as SOC trains on them: sometimes mirrored, resized, normalised.
 
 Source: `A2dSentencesTransforms` of the challenge code, used for every data set.
 """
@@ -19,7 +19,7 @@ from torchvision.ops import box_convert
 from rvos_training.data.clips import Clip
 
 FLIP_PROBABILITY = 0.5
-PUBLISHED_FLIP_PROBABILITY = NormalDist().cdf(-0.5)  # a standard normal number is compared with 0.5
+PUBLISHED_FLIP_PROBABILITY = NormalDist().cdf(-0.5)  # the published code compares a standard normal number with 0.5
 SIDES = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
 
 
@@ -29,7 +29,7 @@ class Sample:
 
     Attributes:
         name: for messages.
-        text: the sentence.
+        text: the expression.
         frames: float32[T, 3, h, w], normalised.
         masks: bool[T, h, w].
         boxes: float32[T, 4] as (cx, cy, w, h) in fractions of the frame.
@@ -45,21 +45,21 @@ class Sample:
 
 
 class Transform(Protocol):
-    """Makes a sample of a clip; a model has its own."""
+    """Makes a sample of a clip."""
 
     def __call__(self, clip: Clip, random: np.random.Generator) -> Sample:
-        """Draw what is left to chance from `random` alone."""
+        """The sample; `random` alone decides what is random about it."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlipAndResize:
-    """Mirrors the whole clip with probability one half, sentence included, and resizes it.
+    """Mirrors the whole clip and its expression with probability one half, and resizes it.
 
     Attributes:
         resize: size of the frames.
-        faithful: as published, flips come with probability 0.309, and the empty box of a frame without the object
-            moves to the right edge when flipped.
+        faithful: as published, clips are mirrored with probability 0.309, and the empty box of a frame without the
+            object moves to the right edge.
     """
 
     resize: ResizeRule
@@ -67,25 +67,25 @@ class FlipAndResize:
 
     @property
     def flip_probability(self) -> float:
-        """How often clips are flipped."""
+        """Probability that a clip is mirrored."""
         return PUBLISHED_FLIP_PROBABILITY if self.faithful else FLIP_PROBABILITY
 
     def __call__(self, clip: Clip, random: np.random.Generator) -> Sample:
-        """The clip, flipped or not."""
+        """The clip, mirrored or not."""
         return self.apply(clip, flip=random.random() < self.flip_probability)
 
     def apply(self, clip: Clip, flip: bool) -> Sample:
-        """The clip with the choice made."""
+        """The clip, mirrored where `flip` is true."""
         clip = mirrored(clip, self.faithful) if flip else clip
         return sample_of(rescaled(clip, self.resize.size(clip.size)))
 
 
 def mirrored(clip: Clip, move_empty_boxes: bool = False) -> Clip:
-    """The clip with left and right exchanged, in the sentence too.
+    """The clip with left and right exchanged, in the expression too.
 
     Args:
-        clip: to be mirrored.
-        move_empty_boxes: boxes of frames without the object go to the right edge.
+        clip: the clip to mirror.
+        move_empty_boxes: move the boxes of frames without the object to the right edge.
     """
     boxes = clip.boxes.copy()
     boxes[:, [0, 2]] = clip.size[1] - clip.boxes[:, [2, 0]]
@@ -97,7 +97,7 @@ def mirrored(clip: Clip, move_empty_boxes: bool = False) -> Clip:
 
 
 def rescaled(clip: Clip, size: tuple[int, int]) -> Clip:
-    """The clip with frames of (height, width); what was visible still counts as visible."""
+    """The clip with frames of (height, width); a visible object counts as visible even if no pixel of it is left."""
     factors = np.array(size[::-1] * 2, np.float32) / np.array(clip.size[::-1] * 2, np.float32)
     return replace(
         clip,
@@ -121,10 +121,10 @@ def sample_of(clip: Clip) -> Sample:
 
 
 def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize bool[T, H, W] to bool[T, *size]; a pixel takes the value at its upper left corner, as published."""
+    """Resize bool[T, H, W] to bool[T, *size]; a pixel gets the value at its upper left corner, as published."""
     return interpolate(masks[:, None].byte(), size=size, mode="nearest")[:, 0].bool()
 
 
 def swap_sides(text: str) -> str:
-    """Exchange left and right, also in `leftmost` but not in `upright`."""
+    """Exchange the words left and right, also in `leftmost` but not in `upright`."""
     return re.sub(r"\b(left|right|Left|Right)", lambda found: SIDES[found[0]], text)

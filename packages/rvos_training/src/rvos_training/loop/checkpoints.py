@@ -1,4 +1,4 @@
-"""All that training needs to go on, in one file, written whole or not at all.
+"""What a training needs to resume, in one file, written whole or not at all.
 
 `<out>/checkpoints/step-<number>.pt`; only the latest few are kept. Files hold tensors and plain values: reading one
 never runs code.
@@ -16,21 +16,21 @@ from mask_interchange.files import replace_whole
 
 from rvos_training.errors import TrainingError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had other names of settings
 STEPS = re.compile(r"step-(\d+)\.pt")
 
 
 @dataclass(kw_only=True)
 class Position:
-    """How far training is.
+    """How far a training is.
 
     Attributes:
-        epoch: the one at work, from 0.
-        batches: of it that are done, by every process.
-        step: steps of the optimizer, from the start.
-        validated: the step after which was last validated.
-        best: the best score so far; None before the first.
-        loss_sum, loss_count: of the steps since then, for their mean.
+        epoch: current epoch, from 0.
+        batches: of the current epoch that every process has finished.
+        step: steps of the optimizer since the start.
+        validated: step of the last validation.
+        best: best score so far; None before the first.
+        loss_sum, loss_count: of the steps since the last validation, for their mean.
     """
 
     epoch: int = 0
@@ -47,10 +47,10 @@ class TrainingState:
     """The content of a checkpoint.
 
     Attributes:
-        settings: of the training; it must go on under equal ones.
-        position: how far it is.
-        parts: state dicts by name (model, optimizer, schedule, scaler).
-        random: generators of each process.
+        settings: of the training; it resumes under equal ones only.
+        position: how far the training is.
+        parts: state dicts by name (`network`, `optimizer`, `schedule`, `scaler`).
+        random: states of the random generators, of each process.
     """
 
     settings: Mapping[str, Any]
@@ -63,8 +63,8 @@ class Checkpoints:
     """The checkpoints of one training.
 
     Args:
-        folder: made when the first one is saved.
-        keep: how many of the latest stay.
+        folder: created with the first checkpoint.
+        keep: number of latest checkpoints to keep.
     """
 
     def __init__(self, folder: Path, keep: int = 3) -> None:
@@ -88,23 +88,23 @@ class Checkpoints:
         return path
 
     def latest(self, settings: Mapping[str, Any]) -> TrainingState | None:
-        """The checkpoint to go on from; None when there is none.
+        """The latest checkpoint; None where there is none.
 
         Raises:
-            TrainingError: it cannot be read, or was made under other settings; says which.
+            TrainingError: it cannot be read, or has other settings; says which.
         """
         files = self._files()
         if not files:
             return None
         state = _read(files[-1])
         differences = [
-            f"{name} is {state.settings.get(name)!r} there and {settings.get(name)!r} now"
+            f"{name} is {state.settings.get(name)!r} in the checkpoint and {settings.get(name)!r} now"
             for name in sorted({*state.settings, *settings})
             if state.settings.get(name) != settings.get(name)
         ]
         if differences:
             raise TrainingError(
-                f"{files[-1]}: this training was begun under other settings; choose the same, or another --out\n  "
+                f"{files[-1]}: this training has other settings; use the same ones, or another --out\n  "
                 + "\n  ".join(differences)
             )
         return state
@@ -120,11 +120,14 @@ def _read(path: Path) -> TrainingState:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise TrainingError(
-            f"{path}: not a readable checkpoint ({error}); remove it to go on from the one before"
+            f"{path}: not a readable checkpoint ({error}); remove it to resume from the one before"
         ) from error
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
-        raise TrainingError(f"{path}: expected a checkpoint of format {FORMAT_VERSION}, found {version!r}")
+        raise TrainingError(
+            f"{path}: expected a checkpoint of format {FORMAT_VERSION}, found {version!r}; finish this training with "
+            "the version that began it, or choose another --out"
+        )
     return TrainingState(
         settings=content["settings"],
         position=Position(**content["position"]),

@@ -1,6 +1,6 @@
-"""What the trainer asks of what it trains, whatever kind of network that is.
+"""What the trainer needs from a network, its batches and its losses, whatever kind of network it is.
 
-SOC, ReferFormer and MUTR learn from sentences (`learner`, `training_data`); a mask propagator brings its own modules.
+Referring models use `model_with_loss` and `training_data`; mask propagators have modules of their own.
 """
 
 from typing import Protocol, Self, TypeVar
@@ -8,7 +8,7 @@ from typing import Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rvos_training.data.batches import Request
+from rvos_training.data.batches import BatchIndices
 
 
 class TrainingBatch(Protocol):
@@ -16,7 +16,7 @@ class TrainingBatch(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the clips, for messages."""
+        """Names of the clips, for messages."""
         ...
 
     def to(self, device: torch.device | str) -> Self:
@@ -34,7 +34,7 @@ class TrainingLosses(Protocol):
 
     @property
     def total(self) -> Tensor:
-        """The scalar that is minimised."""
+        """The scalar that training minimises."""
         ...
 
 
@@ -42,19 +42,21 @@ B = TypeVar("B", bound=TrainingBatch, covariant=True)
 
 
 class BatchSource(Protocol[B]):
-    """All there is to train on."""
+    """Everything to train on."""
 
-    def requests(self, epoch: int, batch: int, process: int = 0, processes: int = 1) -> list[Request]:
-        """One epoch's batches of one process; every process gets equally many."""
+    def batches(self, epoch: int, batch_size: int, process: int = 0, processes: int = 1) -> list[BatchIndices]:
+        """The batches of one process in one epoch; every process gets the same number."""
         ...
 
-    def __getitem__(self, request: Request, /) -> B | Exception:
-        """A batch, or what is wrong with a file, to be raised outside of the process that reads."""
+    def __getitem__(self, batch: BatchIndices, /) -> B | Exception:
+        """A batch, or the error of an unreadable file, which the trainer raises in its own process."""
         ...
 
 
-class TrainingModule(nn.Module):
-    """Network and losses as one module: `forward` takes a batch and gives its losses.
+class ModelWithLoss(nn.Module):
+    """A network and its losses as one module: `forward` takes a batch and returns `TrainingLosses`.
+
+    As one module, libraries that spread a network over devices wrap the forward pass and the losses together.
 
     Attributes:
         network: what is trained and saved.

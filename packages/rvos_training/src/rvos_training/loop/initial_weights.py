@@ -1,4 +1,4 @@
-"""Weights that training starts from: a backbone that knows actions, a text encoder that knows language, a relative."""
+"""Weights that training starts from: a pretrained backbone, a pretrained text encoder, another network's weights."""
 
 from pathlib import Path
 
@@ -16,22 +16,23 @@ STAGES_MERGED = "backbone.layers.{i}.downsample.{*}"
 
 
 def kinetics_table() -> list[Rule]:
-    """Names in the published Video-Swin files (Kinetics-400 or -600), under a module called `backbone`."""
+    """Names in the published Video-Swin files (Kinetics-400 or -600); the backbone is a module called `backbone`."""
     return [
         Rename(STAGES_MERGED, "backbone.merges.{i}.{*}"),
-        Drop("backbone.norm.{*}", reason="the norm behind the last stage; its output is taken before"),
+        Drop("backbone.norm.{*}", reason="the norm after the last stage, whose output is used without it"),
         *video_swin_rules("backbone", "backbone"),
     ]
 
 
 def load_backbone(backbone: nn.Module, path: Path) -> None:
-    """Fill a Video-Swin backbone from a published file.
+    """Load the weights of a published file into a Video-Swin backbone.
 
-    The files embed two frames at once; their weights are summed over time, so that a still clip looks the same.
+    The published patch embedding covers two frames; its weights are summed over time, so that a still clip gives the
+    same result.
 
     Raises:
-        TrainingError: the network has another backbone.
-        CheckpointError: the file cannot be read or is not of this backbone.
+        TrainingError: the network has another kind of backbone.
+        CheckpointError: the file cannot be read or does not fit this backbone.
     """
     if not isinstance(backbone, VideoSwin):
         raise TrainingError(f"{path}: Kinetics weights are for a Video-Swin backbone, not {type(backbone).__name__}")
@@ -44,16 +45,16 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
 
 
 def load_text_encoder(encoder: TextEncoder, source: str) -> None:
-    """Fill RoBERTa from a folder as transformers saves it, or from the Hugging Face hub or its local cache.
+    """Load RoBERTa's weights from a folder of transformers, or from the Hugging Face hub or its local cache.
 
     Raises:
-        TrainingError: it cannot be had, or has other sizes.
+        TrainingError: the weights cannot be loaded, or have other sizes.
     """
     try:
         pretrained = RobertaModel.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"text encoder {source!r} cannot be had ({error}). Pass --text-encoder FOLDER with config.json and "
+            f"text encoder {source!r} cannot be loaded ({error}). Pass --text-encoder FOLDER with config.json and "
             "model.safetensors of roberta-base (https://huggingface.co/FacebookAI/roberta-base), a hub id while "
             "online, or `random`"
         ) from error
@@ -63,23 +64,26 @@ def load_text_encoder(encoder: TextEncoder, source: str) -> None:
         raise TrainingError(f"text encoder {source!r} has other sizes than the configuration: {error}") from error
 
 
-def load_relative(network: nn.Module, path: Path) -> None:
-    """Fill a network with what it has in common with another: parameters of the same name and shape.
+def load_common_weights(network: nn.Module, path: Path) -> None:
+    """Load what a network has in common with another one: the weights of equal name and shape.
 
-    MUTR is ReferFormer with two parts more, UNINEXT has the same parts behind either backbone: what one has learned
-    is a start for the other.
+    MUTR is ReferFormer with two more parts, and UNINEXT has the same parts after either backbone: training of one can
+    start from what the other has learned.
 
     Args:
-        network: the rest of it stays as it is.
-        path: the other one's weights, in our names.
+        network: keeps its other weights.
+        path: weights of the other network, with the names of this workspace.
 
     Raises:
         CheckpointError: the file cannot be read.
-        TrainingError: the two have nothing in common.
+        TrainingError: the two networks have nothing in common.
     """
     own = network.state_dict()
     state = read_checkpoint(path).state
     common = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
     if not common:
-        raise TrainingError(f"{path}: none of its {len(state)} parameters has name and shape of one of this network's")
+        raise TrainingError(
+            f"{path}: expected weights of a similar network; none of its {len(state)} parameters has name and "
+            "shape of one of this network"
+        )
     network.load_state_dict(common, strict=False)

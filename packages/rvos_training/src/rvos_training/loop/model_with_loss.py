@@ -1,7 +1,4 @@
-"""One network with what it is trained for: a batch in, its losses out.
-
-A module, so that libraries that spread a network over devices wrap forward pass and losses together.
-"""
+"""A referring model with its losses."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -12,7 +9,7 @@ from rvos_layers.encoders.video_features import VideoFeatures
 from torch import Tensor, nn
 
 from rvos_training.data.batches import Batch
-from rvos_training.loop.contract import TrainingModule
+from rvos_training.loop.contract import ModelWithLoss
 from rvos_training.losses.criterion import Criterion, Losses
 from rvos_training.losses.targets import Predictions
 
@@ -21,45 +18,47 @@ class Network(Protocol):
     """What SOC, ReferFormer and MUTR offer."""
 
     def encode_video(self, frames: Tensor, padding_mask: Tensor | None = None) -> VideoFeatures:
-        """Everything that needs no sentence."""
+        """Everything that does not depend on an expression."""
         ...
 
     def encode_text(self, tokens: Tokens) -> TextFeatures:
-        """Everything that needs no video."""
+        """Everything that does not depend on a video."""
         ...
 
 
-Answers = Callable[[Any, VideoFeatures, TextFeatures], list[Predictions]]
+LayerPredictions = Callable[[Any, VideoFeatures, TextFeatures], list[Predictions]]
 
 
-class Learner(TrainingModule):
-    """Network and criterion.
+class ReferringModelWithLoss(ModelWithLoss):
+    """A network and its criterion.
 
     Args:
         network: a `Network` that is a module.
-        answers: what all of its decoder layers say of a batch, the last one last.
-        criterion: compares that with the truth.
+        layer_predictions: predictions of all its decoder layers for a batch, the last layer last.
+        criterion: compares them with the ground truth.
     """
 
-    def __init__(self, network: nn.Module, answers: Answers, criterion: Criterion) -> None:
+    def __init__(self, network: nn.Module, layer_predictions: LayerPredictions, criterion: Criterion) -> None:
         super().__init__()
         self.network = network
-        self.answers = answers
+        self.layer_predictions = layer_predictions
         self.criterion = criterion
 
     def forward(self, batch: Batch) -> Losses:
-        """Losses of a batch; they are computed in float32 whatever precision the network runs in."""
+        """Losses of a batch, computed in float32 whatever the network's precision."""
         network: Any = self.network
         video = network.encode_video(batch.frames, batch.padding_mask)
-        layers = self.answers(network, video, network.encode_text(batch.tokens))
+        layers = self.layer_predictions(network, video, network.encode_text(batch.tokens))
         return self.criterion([layer.float() for layer in layers], batch.targets)
 
 
-def learner_of(answers: Answers, criterion: Callable[[bool], Criterion]) -> Callable[[nn.Module, bool], Learner]:
-    """How a `Learner` is made of a network, faithful or not.
+def with_losses(
+    layer_predictions: LayerPredictions, criterion: Callable[[bool], Criterion]
+) -> Callable[[nn.Module, bool], ReferringModelWithLoss]:
+    """Makes a `ReferringModelWithLoss` from a network and whether training is faithful.
 
     Args:
-        answers: as of `Learner`.
-        criterion: gets `Recipe.faithful`.
+        layer_predictions: as in `ReferringModelWithLoss`.
+        criterion: gets whether training is faithful.
     """
-    return lambda network, faithful: Learner(network, answers, criterion(faithful))
+    return lambda network, faithful: ReferringModelWithLoss(network, layer_predictions, criterion(faithful))

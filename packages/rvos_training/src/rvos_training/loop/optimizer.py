@@ -1,75 +1,72 @@
-"""AdamW with the published learning rates, clipping and steps."""
+"""AdamW and its learning rates, as data."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-# Names of parameters begin so: the first in SOC, ReferFormer and MUTR, the second in UNINEXT.
+# How names of parameters begin: the first in SOC, ReferFormer and MUTR, the second in UNINEXT.
 BACKBONE, TEXT_ENCODER = ("video.backbone.", "backbone."), ("text.roberta.", "text_encoder.")
 REST = ("",)
 
 
-class Rates(Protocol):
-    """How weights move."""
+class Optimisation(Protocol):
+    """How parameters are updated."""
 
     @property
-    def gradient_norm(self) -> float:
-        """Largest norm of the whole gradient; longer ones are shortened to it."""
+    def max_grad_norm(self) -> float:
+        """Largest norm of the whole gradient; a longer one is scaled down to it."""
         ...
 
     def optimizer(self, model: nn.Module) -> AdamW:
-        """Over the parameters of a network."""
+        """The optimizer of a network's parameters."""
         ...
 
     def schedule(self, optimizer: AdamW) -> LRScheduler:
-        """To be stepped once an epoch."""
+        """The learning rates' schedule, stepped after every epoch."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Optimisation:
-    """How weights move.
+class MultiStepOptimisation:
+    """AdamW whose learning rates are divided by ten at milestones.
 
     Attributes:
-        rate: learning rate of all that is not named below.
-        backbone_rate: of the backbone.
-        text_rate: of the text encoder (without the projection behind it); None freezes it.
-        weight_decay: on every parameter.
-        gradient_norm: largest norm of the whole gradient; longer ones are shortened to it.
-        drops: epochs after which all rates are divided by ten.
+        lr: learning rate of all parameters that are not named below.
+        backbone_lr: of the backbone.
+        text_encoder_lr: of the text encoder (without the projection after it); None freezes the text encoder.
+        weight_decay: of every parameter.
+        max_grad_norm: largest norm of the whole gradient; a longer one is scaled down to it.
+        lr_milestones: epochs after which all learning rates are divided by ten.
+
+    Raises:
+        ValueError: a number is out of range, or the milestones do not increase; says which.
     """
 
-    rate: float
-    backbone_rate: float
-    text_rate: float | None
+    lr: float
+    backbone_lr: float
+    text_encoder_lr: float | None
     weight_decay: float
-    gradient_norm: float
-    drops: tuple[int, ...]
+    max_grad_norm: float
+    lr_milestones: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        rates = [
-            self.rate,
-            self.backbone_rate,
-            self.gradient_norm,
-            *([] if self.text_rate is None else [self.text_rate]),
-        ]
-        if min(rates) <= 0 or self.weight_decay < 0:
-            raise ValueError(f"rates and the gradient's norm must be positive, weight decay not negative: {self}")
-        if list(self.drops) != sorted(set(self.drops)) or min(self.drops, default=1) < 1:
-            raise ValueError(f"drops must be increasing numbers of epochs from 1 on, not {self.drops}")
+        positive = [self.lr, self.backbone_lr, self.max_grad_norm]
+        positive += [] if self.text_encoder_lr is None else [self.text_encoder_lr]
+        if min(positive) <= 0 or self.weight_decay < 0:
+            raise ValueError(f"lr and max_grad_norm must be positive, weight_decay must not be negative: {self}")
+        if list(self.lr_milestones) != sorted(set(self.lr_milestones)) or min(self.lr_milestones, default=1) < 1:
+            raise ValueError(f"lr_milestones must be increasing epochs from 1 on, not {self.lr_milestones}")
 
     def optimizer(self, model: nn.Module) -> AdamW:
         """AdamW over three groups: the rest, backbone, text encoder. A frozen text encoder gets no gradients."""
-        rates = {REST: self.rate, BACKBONE: self.backbone_rate, TEXT_ENCODER: self.text_rate}
+        rates = {REST: self.lr, BACKBONE: self.backbone_lr, TEXT_ENCODER: self.text_encoder_lr}
         groups: dict[tuple[str, ...], list[nn.Parameter]] = {part: [] for part in rates}
         for name, parameter in model.named_parameters():
             groups[next(part for part in (BACKBONE, TEXT_ENCODER, REST) if name.startswith(part))].append(parameter)
-        if self.text_rate is None:
+        if self.text_encoder_lr is None:
             for parameter in groups[TEXT_ENCODER]:
                 parameter.requires_grad_(False)
         return AdamW(
@@ -78,9 +75,5 @@ class Optimisation:
         )
 
     def schedule(self, optimizer: AdamW) -> MultiStepLR:
-        """To be stepped once an epoch."""
-        return MultiStepLR(optimizer, list(self.drops), gamma=0.1)
-
-    def clip(self, parameters: Iterable[nn.Parameter]) -> torch.Tensor:
-        """Shorten the gradient in place; its norm before that."""
-        return nn.utils.clip_grad_norm_(parameters, self.gradient_norm)
+        """The schedule, stepped after every epoch."""
+        return MultiStepLR(optimizer, list(self.lr_milestones), gamma=0.1)

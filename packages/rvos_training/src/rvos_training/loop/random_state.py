@@ -1,4 +1,4 @@
-"""What makes a training repeatable: the state of every random generator, and sums in a fixed order."""
+"""What makes a training repeatable: the states of all random generators, and sums in a fixed order."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-deterministic: Any = torch.utils.deterministic  # its properties are set on the module, where type checkers miss them
+deterministic: Any = torch.utils.deterministic  # type checkers do not see the properties of this module
 
 
 def seed_everything(seed: int) -> None:
-    """Start all generators anew."""
+    """Seed the generators of Python, numpy and torch."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -20,12 +20,12 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def fixed_order(device: torch.device) -> Iterator[None]:
-    """On a processor, threads add up gradients in one order. Elsewhere that costs too much, and nothing changes."""
+    """Let the threads of a CPU sum gradients in one order. On other devices, where that is slow, nothing changes."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     filled = deterministic.fill_uninitialized_memory
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
-        deterministic.fill_uninitialized_memory = False  # nothing reads it, and filling took 7 % of a small step
+        deterministic.fill_uninitialized_memory = False  # nothing reads it; filling took 7 % of a small step
     try:
         yield
     finally:
@@ -34,7 +34,7 @@ def fixed_order(device: torch.device) -> Iterator[None]:
 
 
 def random_state() -> dict[str, Any]:
-    """The generators of python, numpy, torch and of every GPU."""
+    """States of the generators of Python, numpy, torch and every GPU."""
     numpy_state = np.random.get_state(legacy=False)
     assert isinstance(numpy_state, dict)
     return {
@@ -47,7 +47,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Set the generators to what `random_state` found."""
+    """Set the generators to the states of `random_state`."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     inner = state["numpy"]["state"]

@@ -5,35 +5,38 @@ from typing import Any
 
 from rvos_layers.inference.config import ResizeRule
 
-from rvos_training.loop.optimizer import Optimisation, Rates
+from rvos_training.loop.optimizer import MultiStepOptimisation, Optimisation
 
 PRECISIONS = ("no", "bf16", "fp16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """For how long, and how; whatever is learned.
+class TrainConfig:
+    """How long to train and how, whatever is learned.
 
     Attributes:
-        epochs: how often everything is seen.
-        batch: clips of one process at a time.
-        accumulation: batches to one step of the optimizer.
-        optimisation: rates and so on.
+        epochs: passes over the training data.
+        batch_size: clips of one process at a time.
+        gradient_accumulation_steps: batches to one step of the optimizer.
+        optimisation: the optimizer and its learning rates.
         seed: fixes order, augmentation, initial weights and dropout.
         precision: of the network's arithmetic: `no` for float32, `bf16` or `fp16` for mixed precision.
-        steps: end after so many steps of the optimizer, wherever that is; None for no limit.
+        steps: stop after this many steps of the optimizer, even inside an epoch; None for no limit.
+
+    Raises:
+        ValueError: a value is out of range; says which.
     """
 
     epochs: int
-    batch: int = 1
-    accumulation: int = 1
-    optimisation: Rates
+    batch_size: int = 1
+    gradient_accumulation_steps: int = 1
+    optimisation: Optimisation
     seed: int = 42
     precision: str = "no"
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "accumulation"):
+        for name in ("epochs", "batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.steps is not None and self.steps < 1:
@@ -43,33 +46,36 @@ class Course:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What must stay the same when training goes on: all but its end."""
+        """What must stay the same when a training resumes: all but where it ends."""
         return {name: value for name, value in asdict(self).items() if name not in ("epochs", "steps")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe(Course):
-    """What to train a referring model on, for how long, and how.
+class ReferringTrainConfig(TrainConfig):
+    """What a referring model is trained on, how long and how.
 
     Attributes:
         videos: whether to train on videos.
         images: image data sets to train on, by the name in `instances_<name>_train.json`.
         frames: of a clip.
         resize: size of the frames.
-        optimisation: rates and so on.
-        faithful: brings back what looks like faults of the published training, see the model's README.
+        optimisation: the optimizer and its learning rates.
+        faithful: bring back what looks like faults of the published training; see the model's README.
+
+    Raises:
+        ValueError: a value is out of range, or there is nothing to train on.
     """
 
     videos: bool = True
     images: tuple[str, ...] = ()
     frames: int = 8
     resize: ResizeRule
-    optimisation: Optimisation
+    optimisation: MultiStepOptimisation
     faithful: bool = False
 
     def __post_init__(self) -> None:
-        Course.__post_init__(self)
+        TrainConfig.__post_init__(self)
         if self.frames < 1:
             raise ValueError(f"frames must be at least 1, not {self.frames}")
         if not self.videos and not self.images:
-            raise ValueError("a recipe needs videos or images")
+            raise ValueError("a training needs videos or images")

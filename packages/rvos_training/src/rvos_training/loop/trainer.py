@@ -1,7 +1,8 @@
-"""The training loop. It can be stopped at any moment and goes on where its last checkpoint stands.
+"""The training loop. It can be stopped at any moment and resumes from its last checkpoint.
 
-`accelerate` brings devices, mixed precision and several processes. What is drawn comes from seeds (`training_data`) or
-from generators that checkpoints hold, so that a training that was stopped gives the same losses as one that was not.
+`accelerate` provides devices, mixed precision and several processes. What is random follows from seeds
+(`training_data`) or from generators whose states are in the checkpoints: a training that was stopped gives the same
+losses as one that was not.
 """
 
 import time
@@ -18,12 +19,12 @@ from mask_interchange.files import lock_folder
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rvos_training.data.batches import Request
+from rvos_training.data.batches import BatchIndices
 from rvos_training.errors import TrainingError
 from rvos_training.loop.checkpoints import Checkpoints, Position, TrainingState
-from rvos_training.loop.contract import BatchSource, TrainingBatch, TrainingLosses, TrainingModule
+from rvos_training.loop.contract import BatchSource, ModelWithLoss, TrainingBatch, TrainingLosses
 from rvos_training.loop.random_state import fixed_order, random_state, restore_random_state, seed_everything
-from rvos_training.loop.train_config import Course
+from rvos_training.loop.train_config import TrainConfig
 from rvos_training.loop.training_log import TrainingLog
 from rvos_training.loop.validation import Validate
 
@@ -34,25 +35,26 @@ class Trainer:
     """Trains one network.
 
     Args:
-        learner: network and losses.
+        model: network and losses.
         data: what to train on.
-        recipe: how.
+        config: how long to train and how.
         out: folder for checkpoints, logs and weights.
         accelerator: devices and processes.
-        settings: what must be the same when training goes on, beside the recipe's.
+        settings: what must be the same when the training resumes, besides the settings of `config`.
         save_weights: writes the network's weights for inference.
-        validate: scores the network; None without annotated videos, then the best network is that of the epoch with the
-            lowest loss, as published.
-        workers: processes that read samples ahead; 0 reads them in between, as does a system that cannot fork.
+        validate: scores the network. Without annotated videos it is None, and the best weights are those after the
+            epoch of lowest loss, as published.
+        workers: number of processes that read samples ahead; with 0, or on a system that cannot fork, the training
+            process reads them.
         save_every: steps between checkpoints.
-        keep: how many of the latest checkpoints stay.
+        keep: number of latest checkpoints to keep.
     """
 
     def __init__(
         self,
-        learner: TrainingModule,
+        model: ModelWithLoss,
         data: BatchSource[TrainingBatch],
-        recipe: Course,
+        config: TrainConfig,
         out: Path,
         accelerator: Accelerator,
         *,
@@ -64,7 +66,7 @@ class Trainer:
         keep: int = 3,
     ) -> None:
         self.data = data
-        self.recipe = recipe
+        self.config = config
         self.out = out
         self.accelerator = accelerator
         self.save_weights = save_weights
@@ -72,19 +74,19 @@ class Trainer:
         self.workers = workers
         self.save_every = save_every
         self.checkpoints = Checkpoints(out / "checkpoints", keep)
-        self.settings = {**recipe.settings, **settings, "processes": accelerator.num_processes}
+        self.settings = {**config.settings, **settings, "processes": accelerator.num_processes}
         self.position = Position()
-        self.learner = learner.to(accelerator.device)
-        optimizer = recipe.optimisation.optimizer(learner.network)
-        self.schedule = recipe.optimisation.schedule(optimizer)
-        self.parallel, self.optimizer = accelerator.prepare(self.learner, optimizer)
-        self.batches = len(data.requests(0, recipe.batch, processes=accelerator.num_processes))
+        self.model = model.to(accelerator.device)
+        optimizer = config.optimisation.optimizer(model.network)
+        self.schedule = config.optimisation.schedule(optimizer)
+        self.parallel, self.optimizer = accelerator.prepare(self.model, optimizer)
+        self.batches_per_epoch = len(data.batches(0, config.batch_size, processes=accelerator.num_processes))
 
     @property
     def steps(self) -> int:
-        """Steps of the optimizer in all."""
-        full = self.recipe.epochs * -(-self.batches // self.recipe.accumulation)
-        return full if self.recipe.steps is None else min(full, self.recipe.steps)
+        """Steps of the optimizer from start to end."""
+        full = self.config.epochs * -(-self.batches_per_epoch // self.config.gradient_accumulation_steps)
+        return full if self.config.steps is None else min(full, self.config.steps)
 
     def run(self) -> Position:
         """Train to the end, from the latest checkpoint if there is one.
@@ -97,7 +99,7 @@ class Trainer:
             return self._run()
 
     def _alone(self) -> AbstractContextManager[None]:
-        """The folder's lock, held by the main process: two trainings in one folder would lose each other's steps."""
+        """Lock the folder in the main process: two trainings in one folder would overwrite each other's checkpoints."""
         if not self.accelerator.is_main_process:
             return nullcontext()
         self.out.mkdir(parents=True, exist_ok=True)
@@ -108,7 +110,7 @@ class Trainer:
         position = self.position
         with fixed_order(self.accelerator.device), self._logging() as log:
             if position.validated < position.step and (position.batches == 0 or position.step >= self.steps):
-                self._validate(log)  # it was stopped there
+                self._validate(log)  # the training was stopped during this validation
             while position.step < self.steps:
                 self._train_epoch(log)
                 self._save()  # before the validation, which may take long
@@ -126,16 +128,17 @@ class Trainer:
         return TrainingLog(self.out, step=position.step, total=self.steps, validated=position.validated)
 
     def _train_epoch(self, log: TrainingLog | None) -> None:
-        """Train to the end of the epoch and turn to the next, or to the last step."""
-        position, recipe, accelerator = self.position, self.recipe, self.accelerator
-        requests = self.data.requests(
-            position.epoch, recipe.batch, accelerator.process_index, accelerator.num_processes
+        """Train to the end of the epoch, or to the last step."""
+        position, config, accelerator = self.position, self.config, self.accelerator
+        remaining = self.data.batches(
+            position.epoch, config.batch_size, accelerator.process_index, accelerator.num_processes
         )[position.batches :]
-        batches = iter(self._loader(requests))
-        self.learner.train()
-        while position.batches < self.batches and position.step < self.steps:
+        batches = iter(self._loader(remaining))
+        self.model.train()
+        while position.batches < self.batches_per_epoch and position.step < self.steps:
             began = time.monotonic()
-            some = [next(batches) for _ in range(min(recipe.accumulation, self.batches - position.batches))]
+            count = min(config.gradient_accumulation_steps, self.batches_per_epoch - position.batches)
+            some = [next(batches) for _ in range(count)]
             values = self._step([self._checked(batch) for batch in some])
             position.batches += len(some)
             position.step += 1
@@ -145,20 +148,21 @@ class Trainer:
                 log.step(position.step, position.epoch, {**values, "seconds": time.monotonic() - began})
             if position.step % self.save_every == 0:
                 self._save()
-        if position.batches == self.batches:
+        if position.batches == self.batches_per_epoch:
             position.epoch += 1
             position.batches = 0
             self.schedule.step()
 
-    def _loader(self, requests: list[Request]) -> DataLoader[TrainingBatch | Exception]:
-        workers = min(self.workers, len(requests)) if FORK in get_all_start_methods() else 0  # data sets hold functions
+    def _loader(self, batches: list[BatchIndices]) -> DataLoader[TrainingBatch | Exception]:
+        # Data sets hold functions, which only a forked process gets.
+        workers = min(self.workers, len(batches)) if FORK in get_all_start_methods() else 0
         return DataLoader(
             cast(Dataset[TrainingBatch | Exception], self.data),
             batch_size=None,
-            sampler=requests,
+            sampler=batches,
             num_workers=workers,
             multiprocessing_context=FORK if workers else None,
-            generator=torch.Generator(),  # or the loader would draw from the generator that checkpoints hold
+            generator=torch.Generator(),  # or the loader would use the generator whose state is in the checkpoints
         )
 
     def _checked(self, batch: TrainingBatch | Exception) -> TrainingBatch:
@@ -167,7 +171,7 @@ class Trainer:
         return batch.to(self.accelerator.device)
 
     def _step(self, batches: list[TrainingBatch]) -> dict[str, float]:
-        """One step of the optimizer from some batches; what was measured, mean over batches and processes."""
+        """One step of the optimizer; the measurements, averaged over batches and processes."""
         measured: list[dict[str, Tensor]] = []
         for number, batch in enumerate(batches, start=1):
             if number < len(batches):
@@ -175,8 +179,8 @@ class Trainer:
                     measured.append(self._backward(batch, len(batches)))
             else:
                 measured.append(self._backward(batch, len(batches)))
-        parameters = [parameter for parameter in self.learner.parameters() if parameter.requires_grad]
-        norm = self.accelerator.clip_grad_norm_(parameters, self.recipe.optimisation.gradient_norm)
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        norm = self.accelerator.clip_grad_norm_(parameters, self.config.optimisation.max_grad_norm)
         assert norm is not None
         rate = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
@@ -198,13 +202,13 @@ class Trainer:
         return {"loss": losses.total.detach(), **{name: term.detach() for name, term in losses.terms.items()}}
 
     def _validate(self, log: TrainingLog | None) -> None:
-        """Score the network, keep its weights if it is the best so far, and save that this is done."""
+        """Score the network, keep its weights if they are the best so far, and save a checkpoint."""
         position = self.position
         if self.validate is None:
             loss = position.loss_sum / position.loss_count
             values, score = {"epoch_loss": loss}, -loss
         else:
-            self.learner.eval()
+            self.model.eval()
             means = self.validate(position.step, self.accelerator)
             values, score = {"J&F": means.jf, "J": means.j, "F": means.f}, means.jf
         best = position.best is None or score > position.best
@@ -231,7 +235,7 @@ class Trainer:
         process = self.accelerator.process_index
         state = self.checkpoints.latest(self.settings)
         if state is None:
-            seed_everything(self.recipe.seed + process)
+            seed_everything(self.config.seed + process)
             return
         for name, part in self._parts().items():
             part.load_state_dict(state.parts[name])
@@ -239,6 +243,6 @@ class Trainer:
         restore_random_state(state.random[process])
 
     def _parts(self) -> dict[str, Any]:
-        """Everything with a state."""
-        parts = {"network": self.learner.network, "optimizer": self.optimizer, "schedule": self.schedule}
+        """Everything with a state dict."""
+        parts = {"network": self.model.network, "optimizer": self.optimizer, "schedule": self.schedule}
         return parts if self.accelerator.scaler is None else {**parts, "scaler": self.accelerator.scaler}

@@ -1,4 +1,4 @@
-"""What happens in training: a JSON line each in `log.jsonl`, curves for TensorBoard, and a bar or plain lines."""
+"""The log of a training: `log.jsonl` with a line for each step, curves for TensorBoard, progress on the terminal."""
 
 import json
 import sys
@@ -17,19 +17,19 @@ LINE_EVERY = 10.0  # seconds between two plain lines
 
 
 class TrainingLog:
-    """Writes what is measured. Use as a context manager.
+    """Writes the measurements of a training. Use as a context manager.
 
     Args:
         folder: of the training.
-        step: the one that training goes on from; what an interrupted process logged beyond it is taken back.
-        total: steps in all.
-        validated: the step after which was last validated.
+        step: step that the training resumes from; lines of later steps, which a stopped process wrote, are removed.
+        total: number of steps.
+        validated: step of the last validation.
     """
 
     def __init__(self, folder: Path, *, step: int, total: int, validated: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "log.jsonl"
-        self._take_back(step, validated)
+        self._cut(step, validated)
         self._lines = self.file.open("a", encoding="utf-8")
         self._curves = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self._from, self._total = step, total
@@ -45,7 +45,7 @@ class TrainingLog:
         if self._bar is not None:
             self._bar.start()
         if self._from:
-            self.say(f"going on after step {self._from}")
+            self.say(f"resuming after step {self._from}")
         return self
 
     def __exit__(
@@ -71,7 +71,7 @@ class TrainingLog:
         self.say(f"after step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
 
     def say(self, text: str) -> None:
-        """A line for people, above the bar where there is one."""
+        """A line for the user, above the bar if there is one."""
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
@@ -83,8 +83,8 @@ class TrainingLog:
         for name, value in values.items():
             self._curves.add_scalar(f"{event}/{name}", value, step)
 
-    def _take_back(self, step: int, validated: int) -> None:
-        """Leave only the lines of steps and validations that the checkpoint knows of."""
+    def _cut(self, step: int, validated: int) -> None:
+        """Keep only the lines up to the checkpoint."""
         if not self.file.exists():
             return
         reached = {"train": step, "validation": validated}
@@ -95,5 +95,5 @@ class TrainingLog:
                 if entry["step"] <= reached[entry["event"]]:
                     kept.append(line)
             except (ValueError, KeyError, TypeError):
-                continue  # the last line of a process that was killed while writing it
+                continue  # a line that was being written when the process was killed
         write_whole(self.file, "".join(line + "\n" for line in kept).encode())

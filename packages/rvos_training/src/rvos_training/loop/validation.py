@@ -1,4 +1,4 @@
-"""J and F of the network as it stands, on annotated videos, by the rules of `fusion-core evaluate`."""
+"""J and F of the network in training on annotated videos, by the rules of `fusion-core evaluate`."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -15,10 +15,10 @@ from rvos_training.data.data_parts import AnnotatedVideos
 
 
 class Predictor(Protocol):
-    """Something that finds masks in a video."""
+    """Predicts the masks of a video."""
 
     def predict(self, video: Video) -> VideoMasks:
-        """All tracks of the video, whole."""
+        """Tracks of all expressions of the video, over all its frames."""
         ...
 
 
@@ -29,9 +29,9 @@ class Validation:
     """Segments the validation videos and scores the masks.
 
     Args:
-        videos: what to measure on.
-        predictor: of the network in training; it must be in evaluation mode when called.
-        folder: gets a mask run for each validation, `step-<number>`.
+        videos: to score on.
+        predictor: uses the network in training, which must be in evaluation mode when this is called.
+        folder: for a mask run of each validation, `step-<number>`.
     """
 
     def __init__(self, videos: AnnotatedVideos, predictor: Predictor, folder: Path) -> None:
@@ -44,7 +44,7 @@ class Validation:
 
         Raises:
             DatasetError: a video cannot be read.
-            EvaluationError: masks and annotations do not belong together.
+            EvaluationError: masks and annotations do not match.
         """
         dataset = self.videos.dataset
         with accelerator.main_process_first():

@@ -1,7 +1,7 @@
-"""What the matched queries should have said.
+"""Losses of the matched queries.
 
-Source: `models/criterion.py` of SOC, ReferFormer and MUTR, which differ in how masks are compared (`mask_views`), in
-what sums are divided by, and in that SOC's clip queries are compared with the sentence as well.
+Source: `models/criterion.py` of SOC, ReferFormer and MUTR. They differ in how masks are compared (`mask_views`) and in
+what sums are divided by; SOC also compares its clip queries with the expression.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,18 +15,18 @@ from torchvision.ops import sigmoid_focal_loss
 
 from rvos_training.losses.matcher import Matcher
 from rvos_training.losses.targets import Predictions, Targets
-from rvos_training.losses.terms import ALPHA, GAMMA, Weights, box_distance, dice_coefficient, giou, mask_focal
+from rvos_training.losses.terms import ALPHA, GAMMA, LossWeights, box_distance, dice_coefficient, giou, mask_focal
 
 Counter = Callable[[Targets], int]
 
 
 def all_frames(targets: Targets) -> int:
-    """What SOC divides by: every frame of the batch, whether the object is visible or not."""
+    """The number that SOC divides by: all frames of the batch."""
     return targets.visible.numel()
 
 
 def visible_frames(targets: Targets) -> int:
-    """What ReferFormer and MUTR divide by: the frames of the batch that show the object."""
+    """The number that ReferFormer and MUTR divide by: frames of the batch that show the object."""
     return int(targets.visible.sum())
 
 
@@ -35,8 +35,8 @@ class Losses:
     """Losses of one batch.
 
     Attributes:
-        terms: unweighted, by name; those of the last layer are called `label`, those of layer 0 `label_0`.
-        total: weighted sum over all terms and layers, to be minimised.
+        terms: unweighted, by name; `label` of the last layer, `label_0` of layer 0.
+        total: weighted sum over all terms and layers, which training minimises.
         queries: int64[layers, B], the matched queries.
     """
 
@@ -47,22 +47,22 @@ class Losses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """Matches every decoder layer by itself and adds up its losses.
+    """Matches every decoder layer by itself and sums the losses.
 
     Attributes:
-        matcher: finds the queries; `matcher.view` and `matcher.faithful` serve the losses too.
-        weights: of the losses.
-        similarity: weight of the likeness of clip query and sentence; 0 where the network has none.
-        count: what sums are divided by, before it is averaged over processes and raised to 1.
+        matcher: of the queries; the losses use `matcher.view` and `matcher.faithful` too.
+        loss_weights: of the terms of the loss.
+        similarity_weight: of the similarity of clip query and expression; 0 for a network without one.
+        count: the number that sums are divided by; it is averaged over processes and at least 1.
     """
 
     matcher: Matcher
-    weights: Weights
+    loss_weights: LossWeights
     count: Counter
-    similarity: float = 0.0
+    similarity_weight: float = 0.0
 
     def __call__(self, layers: Sequence[Predictions], targets: Targets) -> Losses:
-        """Losses of the answers of all decoder layers, the last one last."""
+        """Losses of all decoder layers' predictions, the last layer last."""
         count = _averaged_over_processes(self.count(targets), targets.visible.device)
         terms: dict[str, Tensor] = {}
         queries = []
@@ -77,7 +77,7 @@ class Criterion:
 
     def _weight(self, name: str) -> float:
         name = name.split("_")[0]
-        return self.similarity if name == "similarity" else getattr(self.weights, name)
+        return self.similarity_weight if name == "similarity" else getattr(self.loss_weights, name)
 
     def _of_layer(
         self, predictions: Predictions, targets: Targets, queries: Tensor, count: Tensor
@@ -85,7 +85,7 @@ class Criterion:
         each = torch.arange(len(queries), device=queries.device)
         boxes = predictions.boxes[each, :, queries]
         boxed = torch.ones_like(targets.visible) if self.matcher.faithful else targets.visible
-        focal, dice = self._of_masks(predictions.draw(queries[:, None]), targets.masks)
+        focal, dice = self._of_masks(predictions.predict_masks(queries[:, None]), targets.masks)
         terms = {
             "label": _of_labels(predictions.logits, targets.visible, queries) / count,
             "box": (box_distance(boxes, targets.boxes) * boxed).sum() / count,
@@ -93,22 +93,22 @@ class Criterion:
             "focal": focal / count,
             "dice": dice / count,
         }
-        if self.similarity and predictions.similarity is not None:
+        if self.similarity_weight and predictions.similarity is not None:
             terms["similarity"] = cross_entropy(predictions.similarity, queries)
         return terms
 
     def _of_masks(self, logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Focal and dice loss, summed over the parts of the view and over clips, of logits [B, T, 1, h, w]."""
         parts = [
-            torch.stack((mask_focal(drawn, truth).sum(), (1 - dice_coefficient(drawn, truth)).sum()))
-            for drawn, truth in self.matcher.view(logits, masks)
+            torch.stack((mask_focal(predicted, truth).sum(), (1 - dice_coefficient(predicted, truth)).sum()))
+            for predicted, truth in self.matcher.view(logits, masks)
         ]
         focal, dice = torch.stack(parts).sum(0)
         return focal, dice
 
 
 def _of_labels(logits: Tensor, visible: Tensor, queries: Tensor) -> Tensor:
-    """Focal loss summed over all logits [B, T, Q, K]: true is class 0 of the matched query where it is visible."""
+    """Focal loss summed over all logits [B, T, Q, K]: the target is class 0 of the matched query where visible."""
     truth = torch.zeros_like(logits)
     truth[torch.arange(len(queries), device=queries.device), :, queries, 0] = visible.to(truth)
     return sigmoid_focal_loss(logits, truth, ALPHA, GAMMA, reduction="sum")

@@ -1,4 +1,4 @@
-"""What a network answers in training, and what is true.
+"""Predictions of a network in training, and the ground truth.
 
 Shapes: B clips, T frames, Q queries, K classes, H x W the padded frames, h x w mask logits.
 """
@@ -13,21 +13,21 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """The answer of one decoder layer.
+    """The predictions of one decoder layer.
 
-    Masks are drawn on demand: of all queries without gradients to match them, with gradients only of those that are
-    compared with the truth. That is the same gradient as of drawing all, for a fraction of the memory.
+    Masks are computed on demand: those of all queries without gradients, to match the queries; those of the matched
+    queries with gradients, for the losses. The gradient is that of computing all, for a fraction of the memory.
 
     Attributes:
         logits: [B, T, Q, K]; class 0 is "the object referred to".
         boxes: [B, T, Q, 4] as (cx, cy, w, h) in fractions of the unpadded frame.
-        draw: mask logits [B, T, n, h, w] of some queries, int64[B, n].
-        similarity: [B, Q], how well each query fits the sentence; None for a network that does not say.
+        predict_masks: mask logits [B, T, n, h, w] of n queries of each clip, int64[B, n].
+        similarity: [B, Q], how well each query fits the expression; None for a network that does not predict it.
     """
 
     logits: Tensor
     boxes: Tensor
-    draw: Callable[[Tensor], Tensor]
+    predict_masks: Callable[[Tensor], Tensor]
     similarity: Tensor | None = None
 
     @property
@@ -36,25 +36,26 @@ class Predictions:
         return self.logits.shape[2]
 
     def float(self) -> Self:
-        """The same answer in float32."""
+        """The same predictions in float32."""
         return type(self)(
             logits=self.logits.float(),
             boxes=self.boxes.float(),
-            draw=lambda queries: self.draw(queries).float(),
+            predict_masks=lambda queries: self.predict_masks(queries).float(),
             similarity=None if self.similarity is None else self.similarity.float(),
         )
 
-    def draw_all(self) -> Tensor:
+    def predict_all_masks(self) -> Tensor:
         """Mask logits [B, T, Q, h, w] of all queries."""
-        return self.draw(torch.arange(self.queries, device=self.logits.device).expand(len(self.logits), -1))
+        queries = torch.arange(self.queries, device=self.logits.device)
+        return self.predict_masks(queries.expand(len(self.logits), -1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """The one object that each clip's sentence refers to.
+    """The one object that each clip's expression refers to.
 
     Attributes:
-        boxes: float32[B, T, 4] as (cx, cy, w, h) in fractions of the unpadded frame; of any value where not visible.
+        boxes: float32[B, T, 4] as (cx, cy, w, h) in fractions of the unpadded frame; arbitrary where not visible.
         masks: bool[B, T, H, W], padded like the frames.
         visible: bool[B, T].
     """

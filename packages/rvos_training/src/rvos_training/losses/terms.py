@@ -1,4 +1,4 @@
-"""The quantities of which matching costs and losses are made, and how much each weighs."""
+"""The terms of matching costs and losses, and their weights."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,21 @@ from torchvision.ops import box_convert, sigmoid_focal_loss
 ALPHA, GAMMA = 0.25, 2.0  # of every focal term
 COST_EPSILON = 1e-8
 DICE_SMOOTHING = 1.0
-BOX_EPSILON = 1e-6  # added to both sides of every quotient, as published: boxes may have no area
+BOX_EPSILON = 1e-6  # added to numerator and denominator, as published: boxes may have no area
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weights:
-    """How much each term counts; 0 leaves it out.
+class LossWeights:
+    """Weights of the terms of a cost or loss; 0 leaves a term out.
 
     Attributes:
         label: whether a query is on the object.
         box: L1 distance of boxes.
-        giou: their generalised intersection over union.
+        giou: generalised intersection over union of boxes.
         focal, dice: of masks.
+
+    Raises:
+        ValueError: a weight is negative.
     """
 
     label: float
@@ -31,11 +34,11 @@ class Weights:
 
     def __post_init__(self) -> None:
         if min(self.label, self.box, self.giou, self.focal, self.dice) < 0:
-            raise ValueError(f"weights must not be negative: {self}")
+            raise ValueError(f"loss weights must not be negative: {self}")
 
 
 def label_cost(logits: Tensor) -> Tensor:
-    """What it costs to call a query the object rather than not, of logits of any shape."""
+    """Focal cost of taking a query for the object, relative to not taking it; logits of any shape."""
     p = logits.sigmoid()
     yes = ALPHA * (1 - p) ** GAMMA * -(p + COST_EPSILON).log()
     no = (1 - ALPHA) * p**GAMMA * -(1 - p + COST_EPSILON).log()
@@ -43,7 +46,7 @@ def label_cost(logits: Tensor) -> Tensor:
 
 
 def box_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of the four absolute differences, of boxes [..., 4] that broadcast to each other."""
+    """L1 distance [...] of boxes [..., 4] that broadcast to each other."""
     return (a - b).abs().sum(-1)
 
 
@@ -64,12 +67,12 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def mask_focal(logits: Tensor, truth: Tensor) -> Tensor:
-    """Mean focal loss over pixels, [B, n], of logits [B, n, P] and truth [B, P]."""
+    """Mean focal loss over pixels, [B, n], of logits [B, n, P] and ground truth [B, P]."""
     return sigmoid_focal_loss(logits, truth[:, None].expand_as(logits), ALPHA, GAMMA).mean(-1)
 
 
 def dice_coefficient(logits: Tensor, truth: Tensor) -> Tensor:
-    """Overlap in 0..1, [B, n], of logits [B, n, P] and truth [B, P]; 1 is best."""
+    """Overlap in 0..1, [B, n], of logits [B, n, P] and ground truth [B, P]; 1 is best."""
     p = logits.sigmoid()
     overlap = (p * truth[:, None]).sum(-1)
     return (2 * overlap + DICE_SMOOTHING) / (p.sum(-1) + truth.sum(-1)[:, None] + DICE_SMOOTHING)

@@ -1,4 +1,4 @@
-"""What a network is before it has learned anything: as torch draws it, but for the heads and the fusion's gates."""
+"""Initial weights of UNINEXT: torch's own, except for the heads and the gates of the fusion."""
 
 import math
 
@@ -8,15 +8,15 @@ from torch import nn
 from uninext.deformable_transformer import MLP
 from uninext.model import Uninext
 
-PRIOR = 0.01  # how likely any token is to be the object
+PRIOR = 0.01  # initial probability of a token to be the object
 
 
 @torch.no_grad()
-def settle(network: Uninext) -> None:
-    """Make heads begin where they do no harm: boxes stay at their anchors, few tokens are proposed.
+def init_weights(network: Uninext) -> None:
+    """Set the heads so that boxes stay at their anchors and few tokens are proposed.
 
-    Source: DETR's and DINO's initialisation of box and class heads, as UNINEXT has it. Its fusion is almost shut at
-    first, to spare what image and text encoder know; as here they know nothing, it is open.
+    Source: DETR's and DINO's initialisation of box and class heads, as in UNINEXT. Its gates of the fusion are almost
+    closed at first, to protect pretrained encoders. Here encoders are not pretrained, and the gates are open.
     """
     for head in (network.proposals.box, *network.decoder.box_heads):
         assert isinstance(head, MLP)

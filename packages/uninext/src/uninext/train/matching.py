@@ -1,29 +1,29 @@
-"""Which queries stand for the object in training: several at first sight of it, as many as fit it well.
+"""Which queries are positives in training: several for each object, as many as fit it well.
 
-SimOTA (Ge et al. 2021, YOLOX, section 2) for one object an image, as UNINEXT uses it in place of one-to-one matching.
+SimOTA (Ge et al. 2021, YOLOX, section 2) for one object an image, which UNINEXT uses instead of one-to-one matching.
 Letters: B images, each with one object, N queries or tokens.
 """
 
 from dataclasses import dataclass
 
 import torch
-from rvos_training.losses.terms import Weights, box_distance, giou, label_cost
+from rvos_training.losses.terms import LossWeights, box_distance, giou, label_cost
 from torch import Tensor
 
-MOST = 10  # of the best overlaps, whose sum says how many stand for an object
-ELSEWHERE = 1e3  # cost of a candidate that does not lie in the object's box; only taken where none does
-NEVER = 1e6  # cost of what may not be chosen at all
+TOP_OVERLAPS = 10  # number of best overlaps, whose sum is the number of positives
+OUTSIDE = 1e3  # cost of a candidate whose centre is outside the object's box; it is taken where none is inside
+NOT_ALLOWED = 1e6  # cost of a candidate that may not be a positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """What one stage of the network offers.
+    """Predictions of one stage of the network.
 
     Attributes:
-        logits: [B, N] how surely each is the object.
+        logits: [B, N], of being the object.
         boxes: [B, N, 4] as (cx, cy, w, h) in fractions of the frame.
-        centres: [B, N, 2] or [N, 2] (x, y), where each was looking from, in fractions of the frame.
-        allowed: bool [N] which may be chosen; None for all.
+        centres: [B, N, 2] or [N, 2] (x, y), the reference points, in fractions of the frame.
+        allowed: bool [N], which may be positives; None for all.
     """
 
     logits: Tensor
@@ -33,27 +33,27 @@ class Candidates:
 
 
 @torch.no_grad()
-def stand_ins(candidates: Candidates, boxes: Tensor, visible: Tensor, weights: Weights) -> Tensor:
-    """The candidates that stand for each image's object, bool [B, N].
+def assign_positives(candidates: Candidates, boxes: Tensor, visible: Tensor, cost_weights: LossWeights) -> Tensor:
+    """The positives of each image, bool [B, N].
 
     Args:
         candidates: to choose from.
-        boxes: [B, 4] the objects' boxes.
-        visible: bool [B]; an object that is not visible has no stand-ins.
-        weights: of the costs; masks have none.
+        boxes: [B, 4], the objects' boxes.
+        visible: bool [B]; an object that is not visible has no positives.
+        cost_weights: of the terms of the cost, which has no terms of masks.
     """
     truth = boxes[:, None]
     overlaps = overlap(candidates.boxes, truth)
     cost = (
-        weights.label * label_cost(candidates.logits)
-        + weights.box * box_distance(candidates.boxes, truth)
-        - weights.giou * giou(candidates.boxes, truth)
-        + ELSEWHERE * ~_within(candidates.centres, truth)
+        cost_weights.label * label_cost(candidates.logits)
+        + cost_weights.box * box_distance(candidates.boxes, truth)
+        - cost_weights.giou * giou(candidates.boxes, truth)
+        + OUTSIDE * ~_within(candidates.centres, truth)
     )
     if candidates.allowed is not None:
-        cost = cost + NEVER * ~candidates.allowed
+        cost = cost + NOT_ALLOWED * ~candidates.allowed
         overlaps = overlaps * candidates.allowed
-    number = overlaps.topk(min(MOST, overlaps.shape[1])).values.sum(1).int().clamp(min=1)
+    number = overlaps.topk(min(TOP_OVERLAPS, overlaps.shape[1])).values.sum(1).int().clamp(min=1)
     rank = cost.argsort(1).argsort(1)
     return (rank < number[:, None]) & visible[:, None]
 

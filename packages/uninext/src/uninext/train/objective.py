@@ -1,11 +1,11 @@
-"""What UNINEXT is trained for: proposals and every decoder layer answer for single frames, are matched and corrected.
+"""The losses of UNINEXT: the proposals and every decoder layer predict on single frames, and are matched and compared.
 
 Source: Lin et al. 2023, section 3.2, and the settings of `projects/UNINEXT` (weights of `DDETRS`, `OTA`,
-`USE_IOU_BRANCH`). Not here: denoising queries and the contrastive loss for tracking. The published network has class
-and overlap heads for every decoder layer, of which only the last are used once it is trained; here these serve all
-layers.
+`USE_IOU_BRANCH`). Left out are denoising queries and the contrastive loss for tracking. The published network has class
+and overlap heads for every decoder layer, and inference uses the last ones only; here these serve all layers.
 
-Letters: B images, each with an expression and the object that it means, N queries or tokens, C channels, P stand-ins.
+Letters: B images, each with an expression and the object that it refers to, N queries or tokens, C channels, P
+positives.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ from functools import lru_cache
 import torch
 from rvos_training.data.batches import Batch
 from rvos_training.errors import TrainingError
-from rvos_training.loop.contract import TrainingModule
-from rvos_training.losses.mask_views import THINNED
+from rvos_training.loop.contract import ModelWithLoss
+from rvos_training.losses.mask_views import EVERY_FOURTH
 from rvos_training.losses.targets import Targets
-from rvos_training.losses.terms import ALPHA, GAMMA, Weights, box_distance, dice_coefficient, giou, mask_focal
+from rvos_training.losses.terms import ALPHA, GAMMA, LossWeights, box_distance, dice_coefficient, giou, mask_focal
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.ops import sigmoid_focal_loss
@@ -27,12 +27,12 @@ from uninext.deformable_transformer import anchor_logits
 from uninext.geometry import FrameGeometry, frame_geometry
 from uninext.heads import pool_text
 from uninext.model import Uninext
-from uninext.train.matching import Candidates, overlap, stand_ins
+from uninext.train.matching import Candidates, assign_positives, overlap
 
-COSTS = Weights(label=2, box=5, giou=2, focal=0, dice=0)
+COST_WEIGHTS = LossWeights(label=2, box=5, giou=2, focal=0, dice=0)
 PUBLISHED = {"label": 2.0, "box": 5.0, "giou": 2.0, "overlap": 2.0, "focal": 2.0, "dice": 5.0}
-# The published weights are for a network that has learned to detect before. One that has learned nothing takes long to
-# read with them: it is paid more for outlining every object well than for telling which is meant.
+# The published weights are for a network that has learned detection before. A network with random weights is slow to
+# learn expressions with them, as they favour outlining every object over choosing the one that is meant.
 FROM_NOTHING = {"label": 8.0, "box": 2.0, "giou": 1.0, "overlap": 2.0, "focal": 2.0, "dice": 2.0}
 PROPOSALS = "_proposals"
 
@@ -44,8 +44,8 @@ class FrameLosses:
     """Losses of one batch.
 
     Attributes:
-        terms: unweighted, by name; those of the last decoder layer are called `label`, those of layer 0 `label_0`.
-        total: weighted sum over all terms, to be minimised.
+        terms: unweighted, by name; `label` of the last decoder layer, `label_0` of layer 0.
+        total: weighted sum over all terms, which training minimises.
     """
 
     terms: dict[str, Tensor]
@@ -53,14 +53,14 @@ class FrameLosses:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What the proposals, or a decoder layer, say of B images.
+class LayerPredictions:
+    """Predictions of the proposals, or of a decoder layer, for B images.
 
     Attributes:
-        suffix: of its loss terms.
-        candidates: logits, boxes, and where each looked from.
-        iou_logits: [B, N] predicted overlap with the truth; None of proposals.
-        queries: [B, N, C] from which masks are drawn; None of proposals.
+        suffix: of the names of its loss terms.
+        candidates: logits, boxes and reference points.
+        iou_logits: [B, N], predicted overlap with the ground truth; None for proposals.
+        queries: [B, N, C], from which masks are computed; None for proposals.
     """
 
     suffix: str
@@ -69,18 +69,18 @@ class Answer:
     queries: Tensor | None = None
 
 
-class FrameLearner(TrainingModule):
+class FrameModelWithLoss(ModelWithLoss):
     """The network and its losses on single frames.
 
     Args:
-        network: to be trained.
-        weights: of the losses, by name.
+        network: to train.
+        loss_weights: by name of the term.
     """
 
-    def __init__(self, network: Uninext, weights: Mapping[str, float] = PUBLISHED) -> None:
+    def __init__(self, network: Uninext, loss_weights: Mapping[str, float] = PUBLISHED) -> None:
         super().__init__()
         self.network = network
-        self.weights = weights
+        self.loss_weights = loss_weights
 
     @property
     def uninext(self) -> Uninext:
@@ -100,18 +100,20 @@ class FrameLearner(TrainingModule):
         memory, words = network.fuse_and_encode_batch(network.encode_frames(batch.frames[:, 0], geometry), text)
         features = network.mask_features(geometry.split(memory)[:3])
         terms: dict[str, Tensor] = {}
-        for answer in self.answers(memory, pool_text(words, text.padding_mask), geometry):
-            found = self._terms(answer, features, geometry, batch.targets)
-            terms |= {name + answer.suffix: value for name, value in found.items()}
-        total = torch.stack([self.weights[name.split("_")[0]] * value for name, value in terms.items()]).sum()
+        for layer in self.layer_predictions(memory, pool_text(words, text.padding_mask), geometry):
+            found = self._terms(layer, features, geometry, batch.targets)
+            terms |= {name + layer.suffix: value for name, value in found.items()}
+        total = torch.stack([self.loss_weights[name.split("_")[0]] * value for name, value in terms.items()]).sum()
         return FrameLosses(terms, total)
 
-    def answers(self, memory: Tensor, pooled_text: Tensor, geometry: FrameGeometry) -> Iterator[Answer]:
-        """What all tokens propose, then what each decoder layer says, the last one last."""
+    def layer_predictions(
+        self, memory: Tensor, pooled_text: Tensor, geometry: FrameGeometry
+    ) -> Iterator[LayerPredictions]:
+        """The predictions of all tokens as proposals, then those of each decoder layer, the last layer last."""
         network, head = self.uninext, self.uninext.proposals
         described = head.project_features(memory, geometry)
         chosen = head.select(described, geometry)
-        yield Answer(
+        yield LayerPredictions(
             PROPOSALS,
             Candidates(
                 logits=chosen.scores,
@@ -123,7 +125,7 @@ class FrameLearner(TrainingModule):
         decoded = network.decoder(chosen.references, memory, geometry)
         for layer, queries in enumerate(decoded.queries):
             before, after = decoded.references[layer : layer + 2]
-            yield Answer(
+            yield LayerPredictions(
                 f"_{layer}" if layer + 1 < len(decoded.queries) else "",
                 Candidates(
                     logits=network.agreement(queries, pooled_text), boxes=after, centres=before[..., :2].detach()
@@ -132,10 +134,12 @@ class FrameLearner(TrainingModule):
                 queries,
             )
 
-    def _terms(self, answer: Answer, features: Tensor, geometry: FrameGeometry, targets: Targets) -> dict[str, Tensor]:
-        """Unweighted losses of one answer, each a mean over stand-ins (summed over candidates for `label`)."""
-        candidates, visible = answer.candidates, targets.visible[:, 0]
-        chosen = stand_ins(candidates, targets.boxes[:, 0], visible, COSTS)
+    def _terms(
+        self, layer: LayerPredictions, features: Tensor, geometry: FrameGeometry, targets: Targets
+    ) -> dict[str, Tensor]:
+        """Unweighted losses of one layer, each a mean over positives (`label` is summed over candidates)."""
+        candidates, visible = layer.candidates, targets.visible[:, 0]
+        chosen = assign_positives(candidates, targets.boxes[:, 0], visible, COST_WEIGHTS)
         images, places = chosen.nonzero(as_tuple=True)  # P each
         count = max(len(images), 1)
         boxes, truth = candidates.boxes[images, places], targets.boxes[images, 0]
@@ -147,20 +151,20 @@ class FrameLearner(TrainingModule):
             "box": box_distance(boxes, truth).sum() / count,
             "giou": (1 - giou(boxes, truth)).sum() / count,
         }
-        if answer.iou_logits is not None:
-            reached = overlap(boxes.detach(), truth)
-            said = answer.iou_logits[images, places]
-            terms["overlap"] = binary_cross_entropy_with_logits(said, reached, reduction="sum") / count
-        if answer.queries is not None:
+        if layer.iou_logits is not None:
+            actual = overlap(boxes.detach(), truth)
+            predicted = layer.iou_logits[images, places]
+            terms["overlap"] = binary_cross_entropy_with_logits(predicted, actual, reduction="sum") / count
+        if layer.queries is not None:
             height, width = geometry.image_size
-            drawn = self.uninext.dynamic_mask(
-                answer.queries[images, places, None],
+            logits = self.uninext.dynamic_mask(
+                layer.queries[images, places, None],
                 candidates.centres[images, places, None] * boxes.new_tensor([width, height]),
                 features[images],
             ).flatten(2)  # [P, 1, pixels]
-            masks = targets.masks[images, 0, THINNED, THINNED].flatten(1).to(drawn)
-            terms["focal"] = mask_focal(drawn, masks).sum() / count
-            terms["dice"] = (1 - dice_coefficient(drawn, masks)).sum() / count
+            masks = targets.masks[images, 0, EVERY_FOURTH, EVERY_FOURTH].flatten(1).to(logits)
+            terms["focal"] = mask_focal(logits, masks).sum() / count
+            terms["dice"] = (1 - dice_coefficient(logits, masks)).sum() / count
         return terms
 
 
@@ -168,16 +172,18 @@ def _image_size(batch: Batch) -> tuple[int, int]:
     """(H, W) of the frames without their padding.
 
     Raises:
-        TrainingError: see `FrameLearner.forward`.
+        TrainingError: see `FrameModelWithLoss.forward`.
     """
     frames, padding = batch.frames.shape[1], batch.padding_mask
     if frames != 1:
-        raise TrainingError(f"UNINEXT learns from single frames, found clips of {frames}; use a recipe with frames=1")
+        raise TrainingError(
+            f"UNINEXT learns from single frames, found clips of {frames}; use a training configuration with frames=1"
+        )
     if padding is None:
         return batch.frames.shape[-2], batch.frames.shape[-1]
     if (padding != padding[0]).any():
         raise TrainingError(
-            f"UNINEXT learns from batches of frames of one size, found others in {'; '.join(batch.names)}"
+            f"UNINEXT learns from batches of frames of one size, found several in {'; '.join(batch.names)}"
         )
     seen = ~padding[0, 0]
     return int(seen[:, 0].sum()), int(seen[0].sum())

@@ -1,6 +1,6 @@
-"""How UNINEXT is trained with `rvos_training`: for the small weights that the package ships.
+"""How UNINEXT is trained with `rvos_training`, for the small weights that the package ships.
 
-There is no command for it: the published training goes over many tasks and data sets, of which this is one.
+There is no command for it: the published training covers many tasks and data sets, of which this is one.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import torch
 from program_kit.torch.checkpoint.reading import read_checkpoint
 from rvos_layers.encoders.tokenizer import Tokenizer
 from rvos_layers.inference.config import ResizeRule
-from rvos_training.command.trainer_factory import TrainingProgram
+from rvos_training.command.trainer_factory import TrainerFactory
 from torch import nn
 
 from uninext.checkpoint import CHECKPOINTS
@@ -19,12 +19,12 @@ from uninext.config import SIZE_DIVISIBILITY, TextConfig, UninextConfig
 from uninext.model import Uninext, build_uninext
 from uninext.predict import UNINEXTPredictor
 from uninext.preprocess import load_tokenizer
-from uninext.train.initial_weights import settle
-from uninext.train.objective import FROM_NOTHING, FrameLearner
+from uninext.train.initial_weights import init_weights
+from uninext.train.objective import FROM_NOTHING, FrameModelWithLoss
 
 
 class TrainedUninext:
-    """How networks are made, kept and used in training.
+    """How networks are built, saved and used in training.
 
     Attributes:
         configs: configurations by name.
@@ -33,7 +33,7 @@ class TrainedUninext:
     configs: Mapping[str, UninextConfig] = CHECKPOINTS.configs
 
     def build_with_weights(self, config: str, checkpoint: Path | None, seed: int | None = None) -> Uninext:
-        """The network with the weights of a file, or random ones drawn from `seed`.
+        """The network with the weights of a file, or with random ones from `seed`.
 
         Raises:
             CheckpointError: the file cannot be read or does not fit.
@@ -41,13 +41,13 @@ class TrainedUninext:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed or 0)
             network = build_uninext(self.configs[config])
-        settle(network)
+        init_weights(network)
         if checkpoint is not None:
             CHECKPOINTS.fill(network, read_checkpoint(checkpoint), config)
         return network
 
     def tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
-        """The tokenizer of a name, see `load_tokenizer`."""
+        """The tokenizer of a name; see `load_tokenizer`."""
         return load_tokenizer(source, text, untrained=random)
 
     def save(self, target: Path, network: nn.Module, config: str) -> None:
@@ -57,14 +57,14 @@ class TrainedUninext:
     def predictor(
         self, network: nn.Module, tokenizer: Tokenizer, resize: ResizeRule, device: torch.device
     ) -> UNINEXTPredictor:
-        """The network, on `device`, as it segments videos."""
+        """A predictor that segments videos with the network."""
         assert isinstance(network, Uninext)
         return UNINEXTPredictor(network, tokenizer, image=replace(network.config.image, short_side=resize.short))
 
 
-FACTORY = TrainingProgram(
+FACTORY = TrainerFactory(
     model=TrainedUninext(),
-    recipes={},
-    learner=lambda network, faithful: FrameLearner(network, FROM_NOTHING),
+    train_configs={},  # whoever trains brings one
+    with_losses=lambda network, faithful: FrameModelWithLoss(network, FROM_NOTHING),
     multiple=SIZE_DIVISIBILITY,
 )

@@ -11,8 +11,8 @@ COLOURS = {1: (220, 40, 40), 2: (40, 60, 220)}
 SENTENCES = {1: "The red  square on the left", 2: "the blue square"}
 
 
-def draw_split(root: Path, split: str, videos: dict[str, int], hidden: dict[str, set[int]] | None = None) -> None:
-    """Draw videos (name -> frames); object 2 is not seen in the `hidden` frames of a video."""
+def write_split(root: Path, split: str, videos: dict[str, int], hidden: dict[str, set[int]] | None = None) -> None:
+    """Write synthetic videos (name -> frames); object 2 is not seen in the `hidden` frames of a video."""
     meta = {}
     for number, (video, length) in enumerate(videos.items()):
         random = np.random.default_rng(number)

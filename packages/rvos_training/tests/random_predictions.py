@@ -7,7 +7,7 @@ from torch import Tensor
 CLIPS, FRAMES, QUERIES, SIDE = 2, 3, 4, 6
 
 
-def drawn_targets(visible: Tensor | None = None, seed: int = 0) -> Targets:
+def random_targets(visible: Tensor | None = None, seed: int = 0) -> Targets:
     random = torch.Generator().manual_seed(seed)
     if visible is None:
         visible = torch.ones(CLIPS, FRAMES, dtype=torch.bool)
@@ -34,6 +34,6 @@ class Leaves:
         return Predictions(
             logits=self.logits,
             boxes=self.boxes,
-            draw=lambda queries: self.masks.transpose(1, 2)[each, queries].transpose(1, 2),
+            predict_masks=lambda queries: self.masks.transpose(1, 2)[each, queries].transpose(1, 2),
             similarity=self.similarity,
         )
