@@ -7,11 +7,11 @@ import torch
 from golden_cases import find_cases
 from grounded_cases import torch_weights
 from grounded_cases.loading import shared_sizes
-from mutr.checkpoint import published_table
+from mutr.checkpoint import CHECKPOINTS, published_table
 from mutr.config import CONFIGS, MUTRConfig
 from mutr.model import MUTR
-from rvos_layers.checkpoint import convert
-from rvos_layers.errors import CheckpointError
+from program_kit.errors import CheckpointError
+from program_kit.torch.checkpoint.table import convert
 
 [CASE] = [case for case in find_cases("mutr", local=Path(__file__).parent / "goldens") if case.name == "tiny"]
 CONFIG = MUTRConfig(**shared_sizes(CASE.manifest["config"]))
@@ -36,6 +36,13 @@ def test_a_checkpoint_of_referformer_is_refused(published):
     with pytest.raises(CheckpointError, match=r"missing \(107\)") as caught:
         convert(state, published_table(CONFIG), MUTR(CONFIG), "ytvos.pth")
     assert "aggregation.attention.attention.in_proj_weight" in str(caught.value)
+
+
+def test_the_file_as_training_leaves_it(published, tmp_path):
+    torch.save({"model": published, "epoch": 11}, tmp_path / "mutr.pth")
+    model = CHECKPOINTS.with_config("golden", CONFIG).load(tmp_path / "mutr.pth", "golden")
+    assert not any(tensor.is_meta for tensor in [*model.parameters(), *model.buffers()])
+    torch.testing.assert_close(model.interaction.start.weight, published["mti.query_feat.weight"], rtol=0, atol=0)
 
 
 def test_a_second_aggregation_layer_is_refused(published):

@@ -8,12 +8,12 @@ import torch
 from golden_cases import find_cases
 from grounded_cases import torch_weights
 from grounded_cases.loading import shared_sizes
-from referformer.checkpoint import published_table
+from program_kit.errors import CheckpointError
+from program_kit.torch.checkpoint.table import convert
+from referformer.checkpoint import CHECKPOINTS, published_table
 from referformer.config import CONFIGS, ReferFormerConfig
 from referformer.model import ReferFormer
-from rvos_layers.checkpoint import convert, load_weights, read_checkpoint
 from rvos_layers.encoders.config import ResNetConfig
-from rvos_layers.errors import CheckpointError
 from torchvision.models.resnet import Bottleneck, ResNet
 
 [CASE] = [case for case in find_cases("referformer", local=Path(__file__).parent / "goldens") if case.name == "tiny"]
@@ -48,11 +48,20 @@ def test_every_name_of_the_manifest_is_claimed(published):
 def test_the_file_as_training_leaves_it(published, tmp_path):
     path = tmp_path / "ytvos.pth"
     torch.save({"model": published, "optimizer": {"state": {}}, "epoch": 11}, path)
-    model = ReferFormer(CONFIG)
-    load_weights(model, read_checkpoint(path), published_table(CONFIG), name="referformer", config="tiny")
+    model = CHECKPOINTS.with_config("golden", CONFIG).load(path, "golden")
+    assert not any(tensor.is_meta for tensor in [*model.parameters(), *model.buffers()])
     torch.testing.assert_close(model.class_heads[2].weight, published["class_embed.2.weight"], rtol=0, atol=0)
     adapter = model.masks.decoder.adapters[0][0]
     torch.testing.assert_close(adapter.weight, published["pixel_decoder.adapter_1.weight"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "program"), [("MTA.layers.0.norm1.bias", "mutr-infer"), ("voc.fq_pos.weight", "soc-infer")]
+)
+def test_the_program_of_another_models_file_is_named(published, tmp_path, name, program):
+    torch.save({**published, name: torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=f"not a checkpoint of referformer, .* holds {name}; use {program}"):
+        CHECKPOINTS.load(tmp_path / "other.pth", "video-swin-b")
 
 
 def test_everything_wrong_is_listed(published):

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 from golden_cases import GoldenCase
+from program_kit.torch.checkpoint.table import convert
 from rvos_layers.blocks.config import DeformableConfig, FrameQueryConfig
-from rvos_layers.checkpoint import convert
 from rvos_layers.encoders.config import PAD, TextConfig, VideoSwinConfig
 from rvos_layers.encoders.tokenizer import Tokens
 from rvos_layers.grounded.queries import NUM_HEADS

@@ -1,16 +1,15 @@
 """Published checkpoints: both name layouts are read, everything else that is unexpected is refused by name."""
 
 import argparse
-import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from golden_cases import find_cases
-from rvos_layers.checkpoint import convert, load_weights, read_checkpoint, save_converted
-from rvos_layers.errors import CheckpointError
-from safetensors import safe_open
+from program_kit.errors import CheckpointError
+from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.torch.checkpoint.table import convert
+from soc import checkpoint
 from soc.checkpoint import published_table
 from soc.model import SOC
 from soc_cases import config_of, published_state
@@ -18,6 +17,7 @@ from soc_cases import config_of, published_state
 [CASE] = [case for case in find_cases("soc", local=Path(__file__).parent / "goldens") if case.name == "tiny"]
 CONFIG = config_of(CASE.manifest["config"])
 TABLE = published_table(CONFIG)
+CHECKPOINTS = checkpoint.CHECKPOINTS.with_config("golden", CONFIG)
 
 
 def fresh() -> SOC:
@@ -112,86 +112,35 @@ def test_the_second_copy_of_the_box_heads_must_agree(published):
 
 
 def test_a_checkpoint_as_training_leaves_it(published, expected, tmp_path):
-    parameter = torch.nn.Parameter(torch.zeros(2))
-    optimizer = torch.optim.AdamW([parameter])
-    parameter.grad = torch.ones(2)
-    optimizer.step()
     path = tmp_path / "joint_base.tar"
-    torch.save(
-        {
-            "model_state_dict": {f"module.{name}": tensor for name, tensor in published.items()},
-            "optimizer_state_dict": optimizer.state_dict(),
-            "scheduler_state_dict": torch.optim.lr_scheduler.MultiStepLR(optimizer, [20]).state_dict(),
-            "epoch": 29,
-            "best_loss": np.float64(0.5),
-            "args": argparse.Namespace(lr=1e-4),
-        },
-        path,
-    )
-    model = fresh()
-    load_weights(model, read_checkpoint(path), TABLE, name="soc", config="joint-base")
-    assert same(dict(model.state_dict()), expected)
+    content = {f"module.{name}": tensor for name, tensor in published.items()}
+    torch.save({"model_state_dict": content, "epoch": 29, "args": argparse.Namespace(lr=1e-4)}, path)
+    assert same(dict(CHECKPOINTS.load(path, "golden").state_dict()), expected)
+
+
+def test_nothing_is_left_without_memory(published, tmp_path):
+    """Loading builds the network without its parameters; the buffers that no file holds must be there."""
+    torch.save(published, tmp_path / "joint_base.tar")
+    network, built = CHECKPOINTS.load(tmp_path / "joint_base.tar", "golden"), fresh()
+    assert not any(tensor.is_meta for tensor in [*network.parameters(), *network.buffers()])
+    assert same(dict(network.named_buffers()), dict(built.named_buffers()))
 
 
 def test_conversion_keeps_the_weights_and_says_where_they_came_from(published, expected, tmp_path):
     source, target = tmp_path / "joint_base.tar", tmp_path / "out" / "soc.safetensors"
     torch.save({"model_state_dict": published}, source)
-    model, checkpoint = fresh(), read_checkpoint(source)
-    load_weights(model, checkpoint, TABLE, name="soc", config="joint-base")
-    save_converted(target, model, name="soc", config="joint-base", source_sha256=checkpoint.sha256)
-    with safe_open(target, framework="pt") as file:
-        assert file.metadata() == {"model": "soc", "config": "joint-base", "source_sha256": checkpoint.sha256}
-    again = fresh()
-    load_weights(again, read_checkpoint(target), TABLE, name="soc", config="joint-base")
-    assert same(dict(again.state_dict()), expected)
-    for wrong in ({"name": "mutr", "config": "joint-base"}, {"name": "soc", "config": "tiny"}):
-        with pytest.raises(CheckpointError, match="was converted for"):
-            load_weights(again, read_checkpoint(target), TABLE, **wrong)
-    with pytest.raises(CheckpointError, match=r"\.safetensors"):
-        save_converted(tmp_path / "soc.pth", model, name="soc", config="joint-base", source_sha256="")
+    CHECKPOINTS.convert(source, target, "golden")
+    origin = Origin(model="soc", config="golden", source_sha256=read_checkpoint(source).sha256)
+    assert read_checkpoint(target).origin == origin
+    assert same(dict(CHECKPOINTS.load(target, "golden").state_dict()), expected)
+    with pytest.raises(CheckpointError, match="for configuration 'golden', not for 'tiny'"):
+        CHECKPOINTS.load(target, "tiny")
 
 
-class Bomb:
-    def __reduce__(self):
-        return (Path.touch, (Path(BOMBED),))
-
-
-BOMBED = "soc-test-bomb-went-off"
-
-
-def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "bomb.tar"
-    torch.save({"model_state_dict": {"a": torch.zeros(1)}, "extra": Bomb()}, path)
-    with pytest.raises(CheckpointError, match=r"bomb\.tar: refused.*could run code"):
-        read_checkpoint(path)
-    (tmp_path / "bare.pkl").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(CheckpointError, match="refused"):
-        read_checkpoint(tmp_path / "bare.pkl")
-    assert not Path(BOMBED).exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("absent.tar", None, "no such checkpoint"),
-        ("cut.tar", b"PK\x03\x04 and nothing more", "refused|damaged"),
-        ("empty.tar", b"", "damaged"),
-        ("noise.safetensors", b"\xff" * 100, "not a readable safetensors file"),
-    ],
-)
-def test_unreadable_files(tmp_path, name, content, message):
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=f"{name}.*({message})"):
-        read_checkpoint(tmp_path / name)
-
-
-@pytest.mark.parametrize("content", [{}, {"epoch": 3}, [torch.zeros(2)], {"model": {"a": 3}}])
-def test_files_without_weights(tmp_path, content):
-    torch.save(content, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match="holds no weights"):
-        read_checkpoint(tmp_path / "other.pth")
+def test_the_program_of_another_models_file_is_named(published, tmp_path):
+    torch.save({**published, "pixel_decoder.mask_features.weight": torch.zeros(1)}, tmp_path / "ytvos.pth")
+    with pytest.raises(CheckpointError, match=r"ytvos\.pth: is not a checkpoint of soc, .*; use referformer-infer or"):
+        CHECKPOINTS.load(tmp_path / "ytvos.pth", "golden")
 
 
 def test_a_truncated_checkpoint(published, tmp_path):
@@ -199,4 +148,4 @@ def test_a_truncated_checkpoint(published, tmp_path):
     torch.save({"model_state_dict": published}, path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(CheckpointError, match=r"joint_base\.tar"):
-        read_checkpoint(path)
+        CHECKPOINTS.load(path, "golden")

@@ -9,7 +9,7 @@ import torch
 from golden_cases import find_cases, published_weights
 from mask_interchange import MaskRun
 from PIL import Image
-from rvos_layers.checkpoint import read_checkpoint
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from soc import cli
 from soc.config import CONFIGS
 from soc_cases import config_of

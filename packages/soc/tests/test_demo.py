@@ -5,7 +5,7 @@ import pytest
 import torch
 from mask_interchange import Expression
 from program_kit.errors import WeightsError
-from rvos_layers.checkpoint import read_checkpoint
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from rvos_synthetic import render_video
 from soc import SOCPredictor
 from soc.bundled import BUNDLED
@@ -52,7 +52,7 @@ def test_the_file():
     weights = read_checkpoint(BUNDLED.path)
     assert BUNDLED.path.stat().st_size <= 4_000_000
     assert {t.dtype for t in weights.state.values() if t.is_floating_point()} == {torch.float16}
-    assert (weights.metadata["model"], weights.metadata["config"]) == ("soc", BUNDLED.config)
+    assert (weights.origin.model, weights.origin.config) == ("soc", BUNDLED.config)
 
 
 def test_other_configurations_have_no_weights():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from golden_cases import assert_same_track
 from mask_interchange import Expression, MaskRun, open_dataset, open_video, soft_from_probabilities
-from program_kit.errors import WeightsError
+from program_kit.errors import DeviceError, WeightsError
 from rvos_layers.errors import RVOSLayersError, TokenizerError
 from rvos_layers.grounded import queries
 from rvos_layers.inference.config import ResizeRule
@@ -192,7 +192,7 @@ def test_weights_must_be_chosen():
         SOCPredictor.load(config="tiny")
     with pytest.raises(WeightsError, match="give either --checkpoint"):
         SOCPredictor.load(__file__, seed=0)
-    with pytest.raises(RVOSLayersError, match="--device cuda:99"):
+    with pytest.raises(DeviceError, match="--device cuda:99"):
         SOCPredictor.load(seed=0, config="tiny", device="cuda:99")
 
 

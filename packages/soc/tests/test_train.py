@@ -11,9 +11,9 @@ import pytest
 import torch
 from mask_interchange import MaskRun
 from PIL import Image
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from rvos_layers.blocks.attention import Attention
 from rvos_layers.blocks.heads import MLP
-from rvos_layers.checkpoint import read_checkpoint
 from rvos_synthetic.dataset import write_dataset
 from rvos_training.command.trainer_factory import TrainingRequest
 from soc import cli

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from golden_cases import GRADIENT, GoldenCase, StageReport, find_cases
+from program_kit.torch.checkpoint.table import our_name
 from rvos_layers.blocks.attention import Attention
-from rvos_layers.checkpoint import our_name
 from rvos_layers.inference.config import ResizeRule
 from rvos_training.data.clips import Clip, clip_windows
 from rvos_training.data.transforms import FlipAndResize

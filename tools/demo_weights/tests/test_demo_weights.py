@@ -16,13 +16,13 @@ from demo_weights.stages import EASY, STAGES, is_propagator
 from demo_weights.training import best_weights, package, split_of
 from demo_weights.variants import VARIANTS
 from demo_weights.vocabulary import write_tokenizer
+from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.torch.checkpoint.writing import write_checkpoint
 from rvos_evaluation.evaluation import Means
-from rvos_layers.checkpoint import read_checkpoint
 from rvos_layers.encoders.config import DEMO
 from rvos_layers.encoders.tokenizer import BUNDLED_TOKENIZERS, pretrained_encoder
 from rvos_synthetic import plan_video, vocabulary, write_dataset
 from rvos_training.data.object_presence import object_presence
-from safetensors.torch import save_file
 
 
 def installed(model):
@@ -96,21 +96,21 @@ def test_every_word_is_one_token_and_every_sentence_is_accepted():
 @pytest.mark.parametrize("model", MODELS)
 def test_what_is_shipped_is_small_enough(model):
     program = import_module(f"{model}.train.trainer").FACTORY.model
-    network = program.build(program.configs["demo"])
+    network = program.build_with_weights("demo", None)
     assert 2 * sum(entry.numel() for entry in network.state_dict().values()) < LARGEST
     assert program.bundled == import_module(f"{model}.bundled").BUNDLED
 
 
 def test_half_precision(tmp_path):
     state = {"a": torch.randn(5, 7), "steps": torch.tensor([3])}
-    save_file(state, tmp_path / "best.safetensors", {"model": "soc", "config": "demo"})
+    write_checkpoint(tmp_path / "best.safetensors", state, Origin(model="soc", config="demo"))
     write_half(tmp_path / "best.safetensors", tmp_path / "demo.safetensors")
     written = read_checkpoint(tmp_path / "demo.safetensors")
     assert written.state["a"].dtype == torch.float16
     torch.testing.assert_close(written.state["a"].float(), state["a"], rtol=1e-3, atol=1e-6)
     assert torch.equal(written.state["steps"], state["steps"])
-    assert written.metadata["config"] == "demo"
-    assert written.metadata["source_sha256"] == read_checkpoint(tmp_path / "best.safetensors").sha256
+    assert (written.origin.model, written.origin.config) == ("soc", "demo")
+    assert written.origin.source_sha256 == read_checkpoint(tmp_path / "best.safetensors").sha256
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,16 @@ def test_half_precision(tmp_path):
     ],
 )
 def test_what_cannot_be_shipped(tmp_path, tensor, words):
-    save_file({"a": tensor}, tmp_path / "best.safetensors")
+    write_checkpoint(tmp_path / "best.safetensors", {"a": tensor}, Origin(model="soc", config="demo"))
     with pytest.raises(DemoWeightsError, match=words):
         write_half(tmp_path / "best.safetensors", tmp_path / "demo.safetensors")
     assert not (tmp_path / "demo.safetensors").exists()
+
+
+def test_weights_of_others_are_not_shipped(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "best.pth")
+    with pytest.raises(DemoWeightsError, match="expected weights that one of the programs wrote"):
+        write_half(tmp_path / "best.pth", tmp_path / "demo.safetensors")
 
 
 def test_the_last_stage_that_was_scored_counts(tmp_path):

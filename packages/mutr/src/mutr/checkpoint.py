@@ -1,10 +1,12 @@
 """Published checkpoints (`torch.load(path)["model"]`) into our network."""
 
+from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints
+from program_kit.torch.checkpoint.table import Rename, Rule
 from rvos_layers.blocks.frame_query import frame_query_rules
-from rvos_layers.checkpoint import Rename, Rule
 from rvos_layers.grounded.names import grounded_rules
 
-from mutr.config import MUTRConfig
+from mutr.config import CONFIGS, MUTRConfig
+from mutr.model import MUTR
 
 
 def published_table(config: MUTRConfig) -> list[Rule]:
@@ -18,3 +20,12 @@ def published_table(config: MUTRConfig) -> list[Rule]:
         Rename("mti.query_feat.weight", "interaction.start.weight"),
         *frame_query_rules("mti", "interaction.transformer"),
     ]
+
+
+CHECKPOINTS = ModelCheckpoints(
+    model="mutr",
+    configs=CONFIGS,
+    build=MUTR,
+    table=published_table,
+    others={"vita.{*}": "soc-infer", "voc.{*}": "soc-infer"},
+)

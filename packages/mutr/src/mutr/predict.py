@@ -10,15 +10,11 @@ tracks[0].mask(7)  # bool [H, W]
 from rvos_layers.inference.model_factory import ModelFactory, ModelPredictor
 
 from mutr.bundled import BUNDLED
-from mutr.checkpoint import published_table
-from mutr.config import CONFIGS
-from mutr.model import MUTR
+from mutr.checkpoint import CHECKPOINTS
 from mutr.preprocess import RESIZE
 
 
 class MUTRPredictor(ModelPredictor):
     """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
 
-    factory = ModelFactory(
-        name="mutr", configs=CONFIGS, build=MUTR, table=published_table, resize=RESIZE, bundled=BUNDLED
-    )
+    factory = ModelFactory(checkpoints=CHECKPOINTS, resize=RESIZE, bundled=BUNDLED)

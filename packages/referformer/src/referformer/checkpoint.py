@@ -1,11 +1,22 @@
 """Published checkpoints (`torch.load(path)["model"]`) into our network."""
 
-from rvos_layers.checkpoint import Rule
+from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints
+from program_kit.torch.checkpoint.table import Rule
 from rvos_layers.grounded.names import grounded_rules
 
-from referformer.config import ReferFormerConfig
+from referformer.config import CONFIGS, ReferFormerConfig
+from referformer.model import ReferFormer
 
 
 def published_table(config: ReferFormerConfig) -> list[Rule]:
     """Where every published entry goes; ReferFormer has nothing that MUTR lacks."""
     return grounded_rules(config.backbone)
+
+
+CHECKPOINTS = ModelCheckpoints(
+    model="referformer",
+    configs=CONFIGS,
+    build=ReferFormer,
+    table=published_table,
+    others={"MTA.{*}": "mutr-infer", "vita.{*}": "soc-infer", "voc.{*}": "soc-infer"},
+)

@@ -10,15 +10,11 @@ tracks[0].mask(7)  # bool [H, W]
 from rvos_layers.inference.model_factory import ModelFactory, ModelPredictor
 
 from referformer.bundled import BUNDLED
-from referformer.checkpoint import published_table
-from referformer.config import CONFIGS
-from referformer.model import ReferFormer
+from referformer.checkpoint import CHECKPOINTS
 from referformer.preprocess import RESIZE
 
 
 class ReferFormerPredictor(ModelPredictor):
     """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
 
-    factory = ModelFactory(
-        name="referformer", configs=CONFIGS, build=ReferFormer, table=published_table, resize=RESIZE, bundled=BUNDLED
-    )
+    factory = ModelFactory(checkpoints=CHECKPOINTS, resize=RESIZE, bundled=BUNDLED)

@@ -7,9 +7,5 @@ class RVOSLayersError(ProgramKitError):
     """Base of every error that this package raises on purpose."""
 
 
-class CheckpointError(RVOSLayersError):
-    """A checkpoint cannot be read, or its entries are not those of the model."""
-
-
 class TokenizerError(RVOSLayersError):
     """A tokenizer cannot be read, or an expression does not fit the text encoder."""

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from program_kit.errors import CheckpointError
 from rvos_layers.encoders.config import ResNetConfig, TextConfig, VideoSwinConfig
 from rvos_layers.encoders.resnet import ResNet
 from rvos_layers.encoders.text import TextEncoder
 from rvos_layers.encoders.video_swin import VideoSwin
-from rvos_layers.errors import CheckpointError
 from rvos_training.errors import TrainingError
 from rvos_training.loop.initial_weights import load_backbone, load_common_weights, load_text_encoder
 from safetensors.torch import save_file

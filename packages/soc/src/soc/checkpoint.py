@@ -3,14 +3,16 @@
 The challenge code calls the object cluster `vita`, the authors' repository `voc`; all other names are equal.
 """
 
+from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints
+from program_kit.torch.checkpoint.table import Alias, Rename, Rule
 from rvos_layers.blocks.deformable import deformable_rules
 from rvos_layers.blocks.frame_query import frame_query_rules
-from rvos_layers.checkpoint import Alias, Rename, Rule
 from rvos_layers.encoders.pyramid import pyramid_rules
 from rvos_layers.encoders.text import text_encoder_rules
 from rvos_layers.encoders.video_swin import video_swin_rules
 
-from soc.config import SOCConfig
+from soc.config import CONFIGS, SOCConfig
+from soc.model import SOC
 
 MASK_FEATURE_STEPS = 5
 
@@ -44,3 +46,12 @@ def published_table(config: SOCConfig) -> list[Rule]:
         Rename("spatial_decoder.adapter3.{*}", "mask_features.fine_adapter.{*}"),
         Rename("spatial_decoder.out_lay.{*}", "mask_features.output.{*}"),
     ]
+
+
+CHECKPOINTS = ModelCheckpoints(
+    model="soc",
+    configs=CONFIGS,
+    build=SOC,
+    table=published_table,
+    others={"pixel_decoder.{*}": "referformer-infer or mutr-infer"},
+)

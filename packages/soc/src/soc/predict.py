@@ -10,9 +10,7 @@ tracks[0].mask(7)  # bool [H, W]
 from rvos_layers.inference.model_factory import ModelFactory, ModelPredictor
 
 from soc.bundled import BUNDLED
-from soc.checkpoint import published_table
-from soc.config import CONFIGS
-from soc.model import SOC
+from soc.checkpoint import CHECKPOINTS
 from soc.preprocess import RESIZE
 
 EXPRESSIONS_AT_ONCE = 8
@@ -21,9 +19,7 @@ EXPRESSIONS_AT_ONCE = 8
 class SOCPredictor(ModelPredictor):
     """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
 
-    factory = ModelFactory(
-        name="soc", configs=CONFIGS, build=SOC, table=published_table, resize=RESIZE, bundled=BUNDLED
-    )
+    factory = ModelFactory(checkpoints=CHECKPOINTS, resize=RESIZE, bundled=BUNDLED)
 
     def expressions_at_once(self, frames: int) -> int:
         """A fixed number: SOC drops the encoder's memory as it goes, and what it keeps of a frame is small."""

@@ -90,6 +90,7 @@ def _stages(model: str, names: str) -> list[str]:
 def _errors() -> Iterator[None]:
     """One line for what a user can mend."""
     from mask_interchange import MaskInterchangeError
+    from program_kit.errors import ProgramKitError
     from rvos_evaluation.errors import EvaluationError
     from rvos_layers.errors import RVOSLayersError
     from rvos_synthetic import SyntheticError
@@ -97,7 +98,15 @@ def _errors() -> Iterator[None]:
 
     from demo_weights.errors import DemoWeightsError
 
-    mendable = (DemoWeightsError, TrainingError, SyntheticError, RVOSLayersError, MaskInterchangeError, EvaluationError)
+    mendable = (
+        DemoWeightsError,
+        TrainingError,
+        SyntheticError,
+        RVOSLayersError,
+        ProgramKitError,
+        MaskInterchangeError,
+        EvaluationError,
+    )
     try:
         yield
     except (*mendable, OSError) as error:

@@ -3,16 +3,16 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from mask_interchange import MaskRun, open_dataset
+from program_kit.torch.checkpoint.reading import read_checkpoint
+from program_kit.torch.checkpoint.writing import write_checkpoint
 from rvos_evaluation.annotations import open_annotations
 from rvos_evaluation.evaluation import Means, evaluate_run
-from rvos_layers.checkpoint import read_checkpoint
 from rvos_synthetic import EDITION
-from safetensors.torch import save_file
 
 from demo_weights.errors import DemoWeightsError
 from demo_weights.stages import SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage, is_propagator
@@ -82,9 +82,11 @@ def write_half(source: Path, target: Path) -> None:
     """Write converted weights in half precision.
 
     Raises:
-        DemoWeightsError: the file would be too large, or a number is.
+        DemoWeightsError: the file is not of ours or would be too large, or a number is.
     """
     checkpoint = read_checkpoint(source)
+    if checkpoint.origin is None:
+        raise DemoWeightsError(f"{source}: expected weights that one of the programs wrote, found others")
     state = {}
     for name, tensor in checkpoint.state.items():
         if tensor.is_floating_point() and not tensor.abs().max() <= LARGEST_HALF:
@@ -93,8 +95,7 @@ def write_half(source: Path, target: Path) -> None:
     size = sum(tensor.nbytes for tensor in state.values())
     if size > LARGEST:
         raise DemoWeightsError(f"{source}: {size} bytes in half precision, more than the {LARGEST} that may be shipped")
-    save_file(state, target, {**checkpoint.metadata, "source_sha256": checkpoint.sha256})
-    target.chmod(0o644)  # safetensors lets nobody else read its files
+    write_checkpoint(target, state, replace(checkpoint.origin, source_sha256=checkpoint.sha256))
 
 
 def score(model: str, data: Path, work: Path) -> Means:

@@ -48,7 +48,7 @@ class TrainingContract:
     def model(self) -> GroundedSegmenter:
         """A tiny network in training mode, without dropout, in which no parameter is neutral."""
         torch.manual_seed(0)
-        model = self.kind.factory.build(self.kind.factory.configs["tiny"])
+        model = self.kind.factory.checkpoints.build(self.kind.factory.configs["tiny"])
         assert isinstance(model, GroundedSegmenter)
         without_dropout(model)
         for parameter in model.parameters():

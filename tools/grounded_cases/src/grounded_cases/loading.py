@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from golden_cases import GoldenCase
+from program_kit.torch.checkpoint.table import Rule, convert
 from rvos_layers.blocks.config import DeformableConfig
-from rvos_layers.checkpoint import Rule, convert
 from rvos_layers.encoders.config import TextConfig, VideoSwinConfig
 from rvos_layers.grounded.config import GroundedConfig
 from rvos_layers.grounded.segmenter import GroundedSegmenter

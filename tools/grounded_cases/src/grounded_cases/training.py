@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from golden_cases import GRADIENT, GoldenCase, StageReport
+from program_kit.torch.checkpoint.table import Rule, our_name
 from rvos_layers.blocks.attention import Attention
-from rvos_layers.checkpoint import Rule, our_name
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from rvos_layers.inference.preprocess import normalise
 from rvos_training.data.batches import Batch, collate

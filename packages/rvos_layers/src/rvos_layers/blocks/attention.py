@@ -5,10 +5,9 @@ names.
 """
 
 import torch
+from program_kit.torch.checkpoint.table import Rename, Rule
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
-
-from rvos_layers.checkpoint import Rename, Rule
 
 
 class Attention(nn.Module):

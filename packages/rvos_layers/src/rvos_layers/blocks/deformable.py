@@ -13,12 +13,12 @@ from typing import Self
 
 import torch
 from msda_ops import MSDeformAttn
+from program_kit.torch.checkpoint.table import Rename, Rule
 from torch import Tensor, nn
 
 from rvos_layers.blocks.attention import AttentionLayer, FeedForward
 from rvos_layers.blocks.config import DeformableConfig
 from rvos_layers.blocks.heads import refine
-from rvos_layers.checkpoint import Rename, Rule
 
 Shapes = tuple[tuple[int, int], ...]
 

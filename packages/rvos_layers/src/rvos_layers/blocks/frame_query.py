@@ -8,12 +8,12 @@ Shapes: E clips (or expressions), T frames, Q queries, C channels.
 """
 
 import torch
+from program_kit.torch.checkpoint.table import Rename, Rule
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rvos_layers.blocks.attention import AttentionLayer, FeedForward, attention_layer_rules
 from rvos_layers.blocks.config import FrameQueryConfig
-from rvos_layers.checkpoint import Rename, Rule
 
 
 class FrameEncoderLayer(nn.Module):

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from program_kit.torch.checkpoint.table import Rename, Rule
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from rvos_layers.checkpoint import Rename, Rule
 from rvos_layers.chunks import map_chunks
 
 NORM_GROUPS = 32

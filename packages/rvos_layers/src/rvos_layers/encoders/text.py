@@ -5,10 +5,10 @@ Shapes: B expressions, L tokens, C channels.
 
 from dataclasses import dataclass
 
+from program_kit.torch.checkpoint.table import Constant, Rename, Rule
 from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaModel
 
-from rvos_layers.checkpoint import Constant, Rename, Rule
 from rvos_layers.encoders.config import BEGIN, END, PAD, TextConfig
 from rvos_layers.encoders.positions import sine_encoding_1d
 from rvos_layers.encoders.tokenizer import Tokens

@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 from einops import rearrange
+from program_kit.torch.checkpoint.table import Constant, Rename, Rule
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
 
-from rvos_layers.checkpoint import Constant, Rename, Rule
 from rvos_layers.chunks import chunk_slices
 from rvos_layers.encoders.config import VideoSwinConfig
 

@@ -1,7 +1,8 @@
 """Published names of what ReferFormer and MUTR share, for their checkpoint tables."""
 
+from program_kit.torch.checkpoint.table import Alias, Rename, Rule
+
 from rvos_layers.blocks.deformable import deformable_rules
-from rvos_layers.checkpoint import Alias, Rename, Rule
 from rvos_layers.encoders.config import BackboneConfig, ResNetConfig
 from rvos_layers.encoders.pyramid import pyramid_rules
 from rvos_layers.encoders.text import text_encoder_rules

@@ -40,7 +40,7 @@ def model_app(
         return kind.factory.load(request, kind)
 
     def convert(source: Path, target: Path, config: str) -> None:
-        predictor().factory.convert(source, target, config)
+        predictor().factory.checkpoints.convert(source, target, config)
 
     return segmenter_app(
         SegmenterProgram(

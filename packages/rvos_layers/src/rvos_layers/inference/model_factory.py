@@ -1,20 +1,20 @@
 """Makes a model from its configuration, weights and tokenizer: for the command line, for Python and for training."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 from program_kit.segmenter_app import ModelRequest
+from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints
+from program_kit.torch.device import choose_device
 from program_kit.weights import BundledWeights, choose_network
 from torch import nn
 
-from rvos_layers.checkpoint import Rule, load_weights, read_checkpoint, save_converted
 from rvos_layers.encoders.config import TextConfig
 from rvos_layers.encoders.tokenizer import AUTO, BYTES, Tokenizer, named_encoder, tokenizer_name
-from rvos_layers.errors import RVOSLayersError
 from rvos_layers.inference.config import ResizeRule
 from rvos_layers.inference.predictor import VideoPredictor
 
@@ -37,20 +37,19 @@ class ModelFactory(Generic[C]):
     """Makes one kind of model.
 
     Attributes:
-        name: of the model; converted checkpoints store it.
-        configs: configurations by name, the default first.
-        build: makes the network of a configuration, with random weights.
-        table: maps published weight names to those of the network.
+        checkpoints: the name of the model, its configurations, networks and weights.
         resize: size of the frames for the network.
         bundled: the weights that the package bundles.
     """
 
-    name: str
-    configs: Mapping[str, C]
-    build: Callable[[C], nn.Module]
-    table: Callable[[C], Sequence[Rule]]
+    checkpoints: ModelCheckpoints[C, nn.Module]
     resize: ResizeRule
     bundled: BundledWeights | None = None
+
+    @property
+    def configs(self) -> Mapping[str, C]:
+        """The configurations by name, the default first."""
+        return self.checkpoints.configs
 
     def load(self, request: ModelRequest, kind: type[P]) -> P:
         """Make a predictor.
@@ -60,7 +59,9 @@ class ModelFactory(Generic[C]):
             kind: class of the predictor.
 
         Raises:
-            RVOSLayersError: the device does not exist, or weights or tokenizer cannot be read.
+            CheckpointError: the file cannot be read safely, or is not of this model and configuration.
+            DeviceError: this machine does not have the device.
+            TokenizerError: the tokenizer cannot be read.
         """
         device = choose_device(request.device)
         config = self.configs[request.config]
@@ -80,17 +81,12 @@ class ModelFactory(Generic[C]):
     def build_with_weights(self, config: str, checkpoint: Path | None, seed: int | None = None) -> nn.Module:
         """The network with the weights of a file, or with random ones of a seed."""
         if checkpoint is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed or 0)
-                return self.build(self.configs[config])
-        model = self.build(self.configs[config])
-        weights = read_checkpoint(checkpoint)
-        load_weights(model, weights, self.table(self.configs[config]), name=self.name, config=config)
-        return model
+            return self.checkpoints.random(config, seed or 0)
+        return self.checkpoints.load(checkpoint, config)
 
     def save(self, target: Path, network: nn.Module, config: str) -> None:
         """Write trained weights as safetensors."""
-        save_converted(target, network, name=self.name, config=config, source_sha256="")
+        self.checkpoints.save(target, network, config)
 
     def predictor(
         self, network: nn.Module, tokenizer: Tokenizer, resize: ResizeRule, device: torch.device
@@ -99,19 +95,13 @@ class ModelFactory(Generic[C]):
         segmenter: Any = network
         return VideoPredictor(segmenter, tokenizer, resize, device=device)
 
-    def convert(self, source: Path, target: Path, config: str) -> None:
-        """Write a published checkpoint as safetensors, with the names of the network."""
-        weights = read_checkpoint(source)
-        model = self.build(self.configs[config])
-        load_weights(model, weights, self.table(self.configs[config]), name=self.name, config=config)
-        save_converted(target, model, name=self.name, config=config, source_sha256=weights.sha256)
-
     def tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
         """The tokenizer that `source` names, as in `ModelPredictor.load`; `auto` means `bytes` for `random` weights."""
         name = tokenizer_name(source, usual=text.tokenizer, untrained=random)
         if name == BYTES:
             print(
-                f"{self.name}: tokenizer: one token for each byte (not the one of published weights)", file=sys.stderr
+                f"{self.checkpoints.model}: tokenizer: one token for each byte (not the one of published weights)",
+                file=sys.stderr,
             )
         return Tokenizer(named_encoder(name), vocab_size=text.vocab_size, max_tokens=text.max_tokens)
 
@@ -152,7 +142,9 @@ class ModelPredictor(VideoPredictor):
 
         Raises:
             WeightsError: no such configuration or file, or both a checkpoint and a seed.
-            RVOSLayersError: the device does not exist, or weights or tokenizer cannot be read.
+            CheckpointError: the file cannot be read safely, or is not of this model and configuration.
+            DeviceError: this machine does not have the device.
+            TokenizerError: the tokenizer cannot be read.
         """
         factory = cls.factory
         file = None if checkpoint is None else Path(checkpoint)
@@ -167,18 +159,3 @@ class ModelPredictor(VideoPredictor):
             short_side=short_side,
         )
         return factory.load(request, cls)
-
-
-def choose_device(wanted: str) -> torch.device:
-    """The device of `auto`, `cpu`, `cuda` or `cuda:<i>`.
-
-    Raises:
-        RVOSLayersError: it is not there.
-    """
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(wanted)
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise RVOSLayersError(f"--device {wanted}: found {count} CUDA devices; take another, or --device cpu")
-    return device

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from rvos_layers.checkpoint import Drop, Rename, Rule, convert, read_checkpoint
+from program_kit.torch.checkpoint.reading import read_checkpoint
+from program_kit.torch.checkpoint.table import Drop, Rename, Rule, convert
 from rvos_layers.encoders.text import TextEncoder
 from rvos_layers.encoders.video_swin import VideoSwin, video_swin_rules
 from torch import nn

@@ -16,7 +16,7 @@ from program_kit.torch.checkpoint.writing import check_target, write_checkpoint
 from program_kit.weights import WeightsChoice
 
 C = TypeVar("C")
-N = TypeVar("N", bound=nn.Module)
+N = TypeVar("N", bound=nn.Module, covariant=True)
 
 
 class Unallocated(TorchFunctionMode):
