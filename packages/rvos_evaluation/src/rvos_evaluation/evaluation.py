@@ -13,8 +13,9 @@ from statistics import fmean
 from mask_interchange import Dataset, MaskRun
 
 from rvos_evaluation.annotations import VideoAnnotation
+from rvos_evaluation.comparison import TargetScores
 from rvos_evaluation.errors import EvaluationError
-from rvos_evaluation.protocols import Protocol, TargetScores, VideoScores, score_video
+from rvos_evaluation.protocols import Protocol, VideoScores, score_video
 from rvos_evaluation.threads import in_threads
 
 

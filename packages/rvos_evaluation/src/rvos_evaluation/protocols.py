@@ -14,24 +14,20 @@ keeps it. (The published Ref-DAVIS17 numbers give such a pixel to the largest pr
 have.) A video or an annotated frame that the run does not have scores 0 under every protocol.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 from mask_interchange import Expression, MaskTrack, VideoMasks
 
-from rvos_evaluation.annotations import VOID, LabelFrame, VideoAnnotation, objects_in
+from rvos_evaluation.annotations import VideoAnnotation, objects_in
+from rvos_evaluation.comparison import Target, TargetScores, compare
 from rvos_evaluation.errors import EvaluationError
-from rvos_evaluation.metrics import Mask, Statistics, contour_accuracy, region_similarity, statistics
 
 ANNOTATORS = 4  # Ref-DAVIS17: two people, each with a description of the first frame and one of the whole video
 MAX_PROPOSALS = 20  # the most predictions that one video may have in the unsupervised DAVIS task
-
-Values = npt.NDArray[np.float64]
 
 
 class Protocol(StrEnum):
@@ -41,51 +37,6 @@ class Protocol(StrEnum):
     DAVIS = "davis"
     DAVIS_UNSUPERVISED = "davis-unsupervised"
     REF_DAVIS = "ref-davis"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What is scored, and the prediction for it.
-
-    Attributes:
-        expression: the expression, or an object in its place (id = label, no text).
-        label: the object's label in the annotation.
-        folder: the expression's folder of the annotation; None for label images of all objects.
-        track: None if the run has no prediction.
-        annotator: 0 to 3 under `ref-davis`, else None.
-    """
-
-    expression: Expression
-    label: int
-    folder: str | None = None
-    track: MaskTrack | None
-    annotator: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetScores:
-    """J and F of one target on T frames; all means are taken over these.
-
-    Attributes:
-        frames: names of the scored frames.
-        j: float64 [T].
-        f: float64 [T].
-    """
-
-    target: Target
-    frames: tuple[str, ...]
-    j: Values
-    f: Values
-
-    @property
-    def j_statistics(self) -> Statistics:
-        """Mean, recall and decay of J."""
-        return statistics(self.j)
-
-    @property
-    def f_statistics(self) -> Statistics:
-        """Mean, recall and decay of F."""
-        return statistics(self.f)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +102,7 @@ def _rvos(
         targets = _targets_in_folders(annotation.expressions, tracks, expressions)
     scores = []
     for folder, group in groupby(targets, key=lambda target: target.folder):
-        scores += _compare(annotation.video, annotation.frames(folder), list(group), prediction)
+        scores += compare(annotation.video, annotation.frames(folder), list(group), prediction)
     return scores
 
 
@@ -231,7 +182,7 @@ def _davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> list[T
         for label in labels
     ]
     inner = (frame for frame in annotation.frames() if frame.name not in (frames[0], frames[-1]))
-    return _compare(annotation.video, inner, targets, prediction, one_owner=True)
+    return compare(annotation.video, inner, targets, prediction, one_owner=True)
 
 
 def _davis_unsupervised(
@@ -258,7 +209,7 @@ def _davis_unsupervised(
         for candidate in candidates
         for label in labels
     ]
-    scores = _compare(annotation.video, annotation.frames(), pairs, prediction, one_owner=True, skip_void=True)
+    scores = compare(annotation.video, annotation.frames(), pairs, prediction, one_owner=True, skip_void=True)
     quality = np.array([one.j.mean() + one.f.mean() for one in scores]).reshape(len(candidates), len(labels))
     rows, columns = linear_sum_assignment(quality, maximize=True)
     return [scores[row * len(labels) + column] for row, column in zip(rows, columns, strict=True)]
@@ -288,91 +239,6 @@ def _davis_objects(annotation: VideoAnnotation) -> range:
             "there are"
         )
     return range(1, max(labels) + 1)
-
-
-def _compare(
-    video: str,
-    frames: Iterable[LabelFrame],
-    targets: Sequence[Target],
-    prediction: VideoMasks | None,
-    *,
-    one_owner: bool = False,
-    skip_void: bool = False,
-) -> list[TargetScores]:
-    """J and F of every target on every frame, in the order of `targets`.
-
-    Args:
-        one_owner: rules of DAVIS: the first of overlapping masks keeps a pixel, and a target without a track is an
-            empty mask instead of a score of 0.
-        skip_void: leave out pixels with the label 255.
-    """
-    tracks = {target.track.expression.id: target.track for target in targets if target.track}
-    position = {name: t for t, name in enumerate(prediction.frame_names)} if prediction else {}
-    names: list[str] = []
-    values: list[list[tuple[float, float]]] = []
-    for frame in frames:
-        names.append(frame.name)
-        if prediction is None or frame.name not in position:
-            values.append([(0.0, 0.0)] * len(targets))
-            continue
-        _check_size(video, frame, prediction)
-        masks: dict[str | None, Mask] = dict(_masks(tracks.values(), position[frame.name], one_owner=one_owner))
-        if one_owner:
-            masks[None] = np.zeros(prediction.size, dtype=bool)
-        void = frame.labels == VOID if skip_void else None
-        values.append(_score_frame(frame, targets, masks, void))
-    scores = np.array(values).reshape(len(names), len(targets), 2)
-    return [
-        TargetScores(target=target, frames=tuple(names), j=scores[:, k, 0], f=scores[:, k, 1])
-        for k, target in enumerate(targets)
-    ]
-
-
-def _score_frame(
-    frame: LabelFrame, targets: Sequence[Target], masks: Mapping[str | None, Mask], void: Mask | None
-) -> list[tuple[float, float]]:
-    known: dict[tuple[int, int], tuple[float, float]] = {}
-    scores = []
-    for target in targets:
-        prediction = masks.get(target.track.expression.id if target.track else None)
-        if prediction is None:
-            scores.append((0.0, 0.0))
-            continue
-        pair = target.label, id(prediction)
-        if pair not in known:
-            truth = frame.labels == target.label
-            known[pair] = region_similarity(truth, prediction, void), contour_accuracy(truth, prediction, void)
-        scores.append(known[pair])
-    return scores
-
-
-def _masks(tracks: Iterable[MaskTrack], t: int, *, one_owner: bool) -> Iterable[tuple[str, Mask]]:
-    """Masks of frame `t` by expression. Equal masks are one array, so that they are decoded and scored once."""
-    decoded: dict[bytes, Mask] = {}
-    taken: Mask | None = None
-    for track in tracks:
-        counts = track.masks[t]
-        if counts not in decoded:
-            decoded[counts] = _by_rows(track.mask(t))
-        mask = decoded[counts]
-        if one_owner:
-            mask = mask if taken is None else mask & ~taken
-            taken = mask if taken is None else mask | taken
-        yield track.expression.id, mask
-
-
-def _by_rows(mask: Mask) -> Mask:
-    """The mask with contiguous rows, like labels. Run lengths decode column by column, and numpy transposes slowly."""
-    return cv2.transpose(mask.T.view(np.uint8)).view(np.bool_)
-
-
-def _check_size(video: str, frame: LabelFrame, prediction: VideoMasks) -> None:
-    if frame.labels.shape != prediction.size:
-        raise EvaluationError(
-            f"video {video}, frame {frame.name}: the annotation is {frame.labels.shape[0]}x{frame.labels.shape[1]}, "
-            f"the prediction {prediction.size[0]}x{prediction.size[1]} (height x width); predict at the annotation's "
-            "size, scores of resized masks are other scores"
-        )
 
 
 def _missing(

@@ -14,9 +14,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rvos_evaluation.comparison import TargetScores
 from rvos_evaluation.evaluation import Evaluation, Means
 from rvos_evaluation.metrics import Statistics
-from rvos_evaluation.protocols import TargetScores
 
 LISTED = 10  # missing or unscored items below the table; the files list all
 

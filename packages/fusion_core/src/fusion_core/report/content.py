@@ -21,9 +21,9 @@ from mask_interchange import (
 )
 from mask_interchange.rle import decode_runs
 from rvos_evaluation.annotations import VideoAnnotation
+from rvos_evaluation.comparison import Target
 from rvos_evaluation.errors import EvaluationError
 from rvos_evaluation.evaluation import Evaluation
-from rvos_evaluation.protocols import Target
 
 from fusion_core.errors import FusionCoreError
 from fusion_core.recipe.graph import Node, Vote
