@@ -102,10 +102,7 @@ def _head_rules(prefix: str, last: int, proposal: int) -> list[Rule]:
         Rename(f"{prefix}.class_embed.{last}.bias_lang", "agreement.text_bias"),
         Rename(f"{prefix}.class_embed.{last}.bias0", "agreement.bias"),
         Rename(f"{prefix}.class_embed.{last}.dot_product_projection_text.{{*}}", "agreement.project_text.{*}"),
-        Drop(
-            f"{prefix}.class_embed.{{i}}.{{*}}",
-            reason="of an earlier decoder layer; only the last is used",
-        ),
+        Drop(f"{prefix}.class_embed.{{i}}.{{*}}", reason="of an earlier decoder layer; only the last is used"),
         *_mlp_rules(f"{prefix}.bbox_embed.{proposal}", "proposals.box"),
         *_mlp_rules(f"{prefix}.bbox_embed.{{i}}", "decoder.box_heads.{i}"),
     ]
