@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MEMBERS = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
+TOOLS = sorted(path.parent for path in ROOT.glob("tools/*/pyproject.toml"))
 
 
 def normalised(name: str) -> str:

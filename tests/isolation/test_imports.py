@@ -15,6 +15,7 @@ from tests.lock import Lock
 from tests.members import (
     MEMBERS,
     ROOT,
+    TOOLS,
     extra_of,
     extras,
     module_files,
@@ -187,6 +188,7 @@ def test_arrows_point_one_way(member):
         assert names & siblings <= EXTRA_ARROWS.get(extra, set())
 
 
+@pytest.mark.parametrize("member", [*MEMBERS, *TOOLS], ids=lambda path: path.name)
 def test_plain_modules_do_not_import_what_only_an_extra_installs(member):
     names = set(extras(member))
     hidden = declared(member) - plain_dependencies(member)

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from golden_cases import find_cases
-from grounded_cases import torch_weights
-from grounded_cases.loading import shared_sizes
+from golden_cases.grounded.loading import shared_sizes, torch_weights
 from mutr.checkpoint import CHECKPOINTS, published_table
 from mutr.config import CONFIGS, MUTRConfig
 from mutr.model import MUTR

@@ -1,7 +1,7 @@
 """From frames and sentences to tracks."""
 
 import numpy as np
-from grounded_cases import SENTENCES, PredictorContract
+from golden_cases.grounded.predictor_contract import SENTENCES, PredictorContract
 from mutr import MUTRPredictor, cli
 from mutr.preprocess import RESIZE, RESIZE_FOR_MASKS
 

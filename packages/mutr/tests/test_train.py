@@ -3,8 +3,7 @@
 import pytest
 import torch
 from golden_cases import NETWORK, assert_close, rounding
-from grounded_cases import TrainingContract
-from grounded_cases.learning import answered, batch
+from golden_cases.grounded.training_contract import TrainingContract, answered, batch
 from mutr import MUTRPredictor, cli
 from mutr.train import trainer
 from mutr.train.configs import TRAIN_CONFIGS

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from golden_cases import find_cases
-from grounded_cases import torch_weights
-from grounded_cases.loading import shared_sizes
+from golden_cases.grounded.loading import shared_sizes, torch_weights
 from program_kit.errors import CheckpointError
 from program_kit.torch.checkpoint.table import convert
 from referformer.checkpoint import CHECKPOINTS, published_table

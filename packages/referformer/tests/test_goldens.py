@@ -5,14 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from golden_cases import GoldenCase, StageReport, find_cases
-from grounded_cases import (
-    LoadedCase,
-    compare_inference,
-    compare_postprocessing,
-    compare_preprocessing,
-    compare_training,
-    load_case,
-)
+from golden_cases.grounded.inference_cases import compare_inference
+from golden_cases.grounded.loading import LoadedCase, load_case
+from golden_cases.grounded.processing_cases import compare_postprocessing, compare_preprocessing
+from golden_cases.grounded.training_cases import compare_training
 from msda_ops import ms_deform_attn
 from referformer.checkpoint import published_table
 from referformer.config import ReferFormerConfig

@@ -1,6 +1,6 @@
 """From frames and sentences to tracks."""
 
-from grounded_cases import PredictorContract
+from golden_cases.grounded.predictor_contract import PredictorContract
 from referformer import ReferFormerPredictor, cli
 from referformer.preprocess import RESIZE
 

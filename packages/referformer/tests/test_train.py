@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from grounded_cases import TrainingContract
-from grounded_cases.learning import FRESH, TINY, invoke
+from golden_cases.grounded.training_contract import FRESH, TINY, TrainingContract, invoke
 from PIL import Image
 from referformer import ReferFormerPredictor, cli
 from referformer.train import trainer

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from golden_cases import NETWORK, assert_close
 from mask_interchange import MaskRun
 from rvos_layers.encoders.config import PAD
 from rvos_layers.encoders.tokenizer import Tokens
@@ -24,7 +23,8 @@ from rvos_training.losses.grounded_objective import criterion, layer_predictions
 from rvos_training.losses.targets import Predictions, Targets
 from typer.testing import CliRunner
 
-from grounded_cases.training import without_dropout
+from golden_cases import NETWORK, assert_close
+from golden_cases.grounded.training_cases import without_dropout
 
 TINY = ["--config", "tiny", "--short-side", "32", "--device", "cpu"]
 FRESH = ["--backbone-weights", "random", "--text-encoder", "random", "--workers", "0"]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from golden_cases import GRADIENT, GoldenCase, StageReport
 from program_kit.torch.checkpoint.table import Rule, our_name
 from rvos_layers.blocks.attention import Attention
 from rvos_layers.grounded.segmenter import GroundedSegmenter
@@ -17,8 +16,9 @@ from rvos_training.losses.targets import Predictions
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from grounded_cases.inference import EXACT, padded_tokens, sentence
-from grounded_cases.loading import LoadedCase
+from golden_cases import GRADIENT, GoldenCase, StageReport
+from golden_cases.grounded.inference_cases import EXACT, padded_tokens, sentence
+from golden_cases.grounded.loading import LoadedCase
 
 MULTIPLE = 32  # of pixels, to which batches are padded
 TERMS = {"label": "loss_ce", "box": "loss_bbox", "giou": "loss_giou", "focal": "loss_mask", "dice": "loss_dice"}

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from golden_cases import GoldenCase
 from program_kit.torch.checkpoint.table import Rule, convert
 from rvos_layers.blocks.config import DeformableConfig
 from rvos_layers.encoders.config import TextConfig, VideoSwinConfig
 from rvos_layers.grounded.config import GroundedConfig
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from torch import Tensor
+
+from golden_cases import GoldenCase
 
 EXPECTED = {  # options that our networks have built in
     "with_box_refine": True,

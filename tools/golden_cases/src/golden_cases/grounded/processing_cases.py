@@ -1,10 +1,11 @@
 """Cases of kind `preprocess` and `postprocess`: what happens before and behind the network."""
 
 import torch
-from golden_cases import GoldenCase, StageReport, rounding
 from rvos_layers.inference.config import ResizeRule
 from rvos_layers.inference.preprocess import make_clip
 from rvos_layers.inference.query_masks import THRESHOLD, choose_query, full_size_logits, full_size_probabilities
+
+from golden_cases import GoldenCase, StageReport, rounding
 
 EXACT, PROBABILITY = 0.0, rounding(1)
 KEPT = 9  # every ninth row and column of a resized image is in the case

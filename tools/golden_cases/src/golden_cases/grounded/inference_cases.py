@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from golden_cases import NETWORK, GoldenCase, StageReport, rounding
 from rvos_layers.blocks.deformable import DecodedQueries
 from rvos_layers.encoders.config import PAD
 from rvos_layers.encoders.text import TextFeatures
@@ -16,7 +15,8 @@ from rvos_layers.inference.preprocess import normalise
 from rvos_layers.inference.query_masks import ChosenQuery, choose_query, full_size_logits
 from torch import Tensor
 
-from grounded_cases.loading import LoadedCase
+from golden_cases import NETWORK, GoldenCase, StageReport, rounding
+from golden_cases.grounded.loading import LoadedCase
 
 EXACT = 0.0
 PROBABILITY = rounding(1, NETWORK)

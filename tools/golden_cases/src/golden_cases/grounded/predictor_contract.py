@@ -8,11 +8,12 @@ import pytest
 import rvos_layers.inference.predictor
 import torch
 import typer
-from golden_cases import assert_same_track
 from mask_interchange import MaskRun
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from rvos_layers.inference.model_factory import ModelPredictor
 from typer.testing import CliRunner
+
+from golden_cases import assert_same_track
 
 DATA = os.environ.get("RVOS_DATA", "")
 SENTENCES = ["a dog", "the brown dog that turns round at the end", "Grass"]

@@ -1,0 +1,1 @@
+"""Tests that ReferFormer and MUTR share. The modules need the extra `grounded`."""
