@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mask_interchange import Expression, MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
-from mask_interchange.convert import import_annotations
+from mask_interchange.png_folders import import_annotations
 from PIL import Image
 from rich.console import Console
 from rvos_evaluation.annotations import open_annotations

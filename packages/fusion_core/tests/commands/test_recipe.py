@@ -10,7 +10,7 @@ import pytest
 from fusion_core.cli import app
 from fusion_core.recipe.toml import read_recipe
 from mask_interchange import MaskRun
-from mask_interchange.convert import export_annotations
+from mask_interchange.png_folders import export_annotations
 from typer.testing import CliRunner
 
 

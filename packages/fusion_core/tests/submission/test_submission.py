@@ -16,7 +16,7 @@ from fusion_core.submission.writer import mask_png, write_submission
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mask_interchange import Expression, MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
-from mask_interchange.convert import import_annotations
+from mask_interchange.png_folders import import_annotations
 from PIL import Image
 from typer.testing import CliRunner
 

@@ -1,14 +1,7 @@
 """The file contract between segmentation programs: data sets in, mask runs out."""
 
+from mask_interchange.coco import coco_results, export_coco, import_coco
 from mask_interchange.codec import decode_video, encode_video, read_masks, write_masks
-from mask_interchange.convert import (
-    coco_results,
-    export_annotations,
-    export_coco,
-    import_annotations,
-    import_coco,
-    read_key_frames,
-)
 from mask_interchange.dataset import Dataset, Video, open_dataset, open_video, read_expressions
 from mask_interchange.errors import (
     DataNameError,
@@ -20,6 +13,7 @@ from mask_interchange.errors import (
     RunError,
 )
 from mask_interchange.names import check_name, natural_key
+from mask_interchange.png_folders import export_annotations, import_annotations, read_key_frames
 from mask_interchange.rle import (
     RunLengths,
     Size,

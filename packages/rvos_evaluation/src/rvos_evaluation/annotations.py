@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from mask_interchange import DatasetError, natural_key
-from mask_interchange.convert import find_annotations
 from mask_interchange.images import read_label_image
+from mask_interchange.png_folders import find_annotations
 
 from rvos_evaluation.errors import EvaluationError
 
@@ -98,7 +98,7 @@ class VideoAnnotation:
 
 
 def open_annotations(folder: Path | str) -> dict[str, VideoAnnotation]:
-    """Every annotated video of a folder (see `mask_interchange.convert.find_annotations`), by name in natural order.
+    """Every annotated video of a folder, which `png_folders.find_annotations` looks through, by name in natural order.
 
     Raises:
         EvaluationError: the folder does not exist, has no annotated video, or one video mixes both layouts.

@@ -41,7 +41,8 @@ def import_masks(
 ) -> None:
     """Make a run from PNG masks or COCO JSON, whole or not at all."""
     from mask_interchange import MaskRun, open_dataset
-    from mask_interchange.convert import import_annotations, import_coco
+    from mask_interchange.coco import import_coco
+    from mask_interchange.png_folders import import_annotations
 
     if (annotations is None) == (coco is None):
         raise typer.BadParameter("give either --annotations FOLDER or --coco FILE")
@@ -98,7 +99,8 @@ def export_masks(
 ) -> None:
     """Write a run as PNG masks or COCO JSON, from which `import` makes the same masks again."""
     from mask_interchange import MaskRun
-    from mask_interchange.convert import export_annotations, export_coco
+    from mask_interchange.coco import export_coco
+    from mask_interchange.png_folders import export_annotations
 
     if (out is None) == (coco is None):
         raise typer.BadParameter("give either --out FOLDER or --coco FILE")

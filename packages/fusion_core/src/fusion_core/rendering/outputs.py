@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from mask_interchange import MaskRun, Video, VideoMasks
-from mask_interchange.convert import export_annotations, export_coco
+from mask_interchange.coco import export_coco
+from mask_interchange.png_folders import export_annotations
 from program_kit.progress import ProgressCallback
 
 from fusion_core.errors import FusionCoreError
