@@ -7,6 +7,7 @@ from aot_deaot.config import named_config
 from aot_deaot.errors import ConfigError
 from aot_deaot.preprocess import network_image, network_labels, network_size
 from aot_deaot.settings import SizeLimits, augmentations
+from golden_cases import assert_close
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +50,7 @@ def test_an_image_of_network_size_is_only_normalised():
     image = network_image(frame, (32, 48))
     assert image.shape == (1, 3, 32, 48)
     back = image[0].permute(1, 2, 0).numpy() * [0.229, 0.224, 0.225] + [0.485, 0.456, 0.406]
-    np.testing.assert_allclose(back * 255, frame, atol=1e-3)
+    assert_close(back * 255, frame)
 
 
 def test_labels_are_mirrored_before_they_are_resized():

@@ -1,5 +1,6 @@
 """The procedure around the network: order of work, sharing, directions, switches, errors."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from aot_deaot.errors import ConfigError
 from aot_deaot.objects import ObjectTable
 from aot_deaot.propagate import Propagator, SegmentedFrame
 from aot_deaot.settings import PropagationSettings, corrected, faithful
-from golden_cases import find_cases
+from golden_cases import NETWORK, assert_close, find_cases, rounding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from program_kit.errors import InputError
@@ -30,6 +31,14 @@ def network(family):
     """A miniature with golden weights: its masks depend visibly on what it remembers."""
     (case,) = [c for c in find_cases("", local=GOLDENS) if c.name == f"bidirectional_{family}"]
     return load(case, network_config(case.manifest["config"]))
+
+
+@cache
+def precise(family):
+    """The same in float64. Batches round in their own way: in float32 that would now and then decide a pixel."""
+    net = deepcopy(network(family)).double()
+    net.encode = lambda image, encode=net.encode: encode(image.double())
+    return net
 
 
 class DrawnVideo:
@@ -86,11 +95,11 @@ def test_jobs_together_equal_jobs_alone(family, make):
     """Key frames in the middle, first and last; two jobs share one; one job has two objects."""
     jobs = [Job(2, square(2)), Job(0, square(0)), Job(5, square(5)), Job(2, square(2, (4, 9))), Job(3, square(1))]
     chosen = replace(make(network(family).config), scales=(0.8, 1.0))
-    together, probabilities = run(Propagator(network(family), chosen, batch=8), DrawnVideo(), jobs)
+    together, probabilities = run(Propagator(precise(family), chosen, batch=8), DrawnVideo(), jobs)
     for index, job in enumerate(jobs):
-        alone, expected = run(Propagator(network(family), chosen, batch=1), DrawnVideo(), [job])
+        alone, expected = run(Propagator(precise(family), chosen, batch=1), DrawnVideo(), [job])
         np.testing.assert_array_equal(together[index], alone[0])
-        np.testing.assert_allclose(probabilities[index], expected[0], atol=2e-6)
+        assert_close(probabilities[index], expected[0])
     assert len(np.unique(together)) > 2, "the masks of this test must not be empty"
 
 
@@ -155,7 +164,7 @@ def test_faithful_differs_in_the_backward_pass_only(family):
     clean, clean_background = run(Propagator(network(family), quick(family)), video, job)
     leaky, leaky_background = run(Propagator(network(family), kept), video, job)
     np.testing.assert_array_equal(clean[0, 5:], leaky[0, 5:])
-    assert np.abs(clean_background[0, :4] - leaky_background[0, :4]).max() > 1e-3
+    assert np.abs(clean_background[0, :4] - leaky_background[0, :4]).max() > rounding(1, NETWORK)
 
 
 def test_switches_change_the_result():
@@ -163,7 +172,7 @@ def test_switches_change_the_result():
     base, background = run(Propagator(network("aot"), quick("aot", flip=True)), video, job)
     for changes in ({"active_ids": "all"}, {"feedback": "own"}):
         _, other = run(Propagator(network("aot"), quick("aot", flip=True, **changes)), video, job)
-        assert np.abs(background - other).max() > 1e-4, changes
+        assert np.abs(background - other).max() > rounding(1, NETWORK), changes
     assert base.max() == 1
 
 
@@ -271,7 +280,7 @@ def test_half_precision_stays_close(family):
     _, full = run(Propagator(network(family), quick(family)), DrawnVideo(4), job)
     _, half = run(Propagator(network(family), quick(family), precision="bfloat16"), DrawnVideo(4), job)
     assert np.abs(full - half).max() > 0
-    assert np.abs(full - half).mean() < 0.02
+    assert np.abs(full - half).mean() < 0.02  # two or three times bfloat16's epsilon
 
 
 @pytest.mark.parametrize("family", ["aot"])  # tracing takes long; the other family has the same stages
@@ -281,4 +290,4 @@ def test_compiled_stages_give_the_same(family, monkeypatch):
     jobs = [Job(0, square(0))]
     _, plain = run(Propagator(network(family), quick(family)), DrawnVideo(3), jobs)
     _, compiled = run(Propagator(network(family), quick(family), compiled=True), DrawnVideo(3), jobs)
-    np.testing.assert_allclose(compiled, plain, atol=1e-5)
+    assert_close(compiled, plain, NETWORK)

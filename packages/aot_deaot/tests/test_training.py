@@ -20,6 +20,7 @@ from aot_deaot.train.initial_weights import init_weights
 from aot_deaot.train.objective import PropagationCriterion
 from aot_deaot.train.rollout import roll_out
 from aot_deaot.train.trainer import PropagationModelWithLoss, PropagationTrainingRequest, initial_network, train
+from golden_cases import NETWORK, assert_close
 from mask_interchange import open_dataset
 from PIL import Image
 from program_kit.propagation import Job
@@ -137,7 +138,7 @@ def test_rolling_out_a_clip_is_propagating_it(family, videos):
         logits = roll_out(network, frames, numbers[:1])
     assert logits.shape == (1, FRAMES, 11, *SIZE)
     for t in range(1, FRAMES):
-        torch.testing.assert_close(logits[0, t], seen[t - 1], atol=1e-4, rtol=1e-4)
+        assert_close(logits[0, t], seen[t - 1], NETWORK)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -149,7 +150,7 @@ def test_clips_of_a_batch_do_not_disturb_each_other(family, videos):
         for index in range(2):
             part = slice(index, index + 1)
             alone = roll_out(network, batch.frames[part], batch.labels[part, 0])
-            torch.testing.assert_close(together[part], alone, atol=1e-4, rtol=1e-4)
+            assert_close(together[part], alone, NETWORK)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

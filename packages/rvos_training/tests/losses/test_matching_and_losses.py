@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from golden_cases import assert_close, rounding
 from hypothesis import given
 from hypothesis import strategies as st
 from random_predictions import CLIPS, FRAMES, QUERIES, Leaves, random_targets
@@ -34,7 +35,7 @@ def test_giou_is_torchvisions(seed):
     random = torch.Generator().manual_seed(seed)
     a, b = torch.rand(2, 5, 4, generator=random).mul(0.5).add(0.1).double()
     expected = generalized_box_iou(*(box_convert(boxes, "cxcywh", "xyxy") for boxes in (a, b))).diagonal()
-    torch.testing.assert_close(giou(a, b), expected, atol=2e-4, rtol=0)  # the epsilons
+    torch.testing.assert_close(giou(a, b), expected, atol=2e-4, rtol=0)  # 1e-6 of areas above 0.01, twice
 
 
 def test_boxes_without_area_have_a_finite_giou():
@@ -99,7 +100,7 @@ def test_masks_of_matched_queries_alone_give_the_gradient_of_all_masks(view):
         similarity=eager.similarity,
     )
     criterion(view)([predictions], targets).total.backward()
-    torch.testing.assert_close(lazy.masks.grad, eager.masks.grad)
+    assert_close(lazy.masks.grad, eager.masks.grad)
     trained = lazy.masks.grad.flatten(3).abs().sum((1, 3)) > 0
     assert trained.sum(1).tolist() == [1] * CLIPS
 
@@ -163,8 +164,8 @@ def test_what_sums_are_divided_by(count, expected):
         one = criterion(count=count)([Leaves().predictions], targets).terms
         undivided = criterion(count=lambda _: 1)([Leaves().predictions], targets).terms
     for name in ("label", "box", "giou", "focal", "dice"):
-        assert float(one[name]) == pytest.approx(float(undivided[name]) / expected)
-    assert float(one["similarity"]) == pytest.approx(float(undivided["similarity"]))
+        assert float(one[name]) == pytest.approx(float(undivided[name]) / expected, rel=rounding(1))
+    assert float(one["similarity"]) == pytest.approx(float(undivided["similarity"]), rel=rounding(1))
 
 
 def test_every_layer_is_matched_by_itself_and_named():
@@ -172,9 +173,9 @@ def test_every_layer_is_matched_by_itself_and_named():
     losses = criterion()(layers, targets)
     assert losses.queries.tolist() == [matcher()(layer, targets).tolist() for layer in layers]
     alone = [criterion()([layer], targets) for layer in layers]
-    assert float(losses.total) == pytest.approx(sum(float(one.total) for one in alone))
-    assert float(losses.terms["dice_1"]) == pytest.approx(float(alone[1].terms["dice"]))
-    assert float(losses.terms["dice"]) == pytest.approx(float(alone[2].terms["dice"]))
+    assert float(losses.total) == pytest.approx(sum(float(one.total) for one in alone), rel=rounding(1))
+    assert float(losses.terms["dice_1"]) == pytest.approx(float(alone[1].terms["dice"]), rel=rounding(1))
+    assert float(losses.terms["dice"]) == pytest.approx(float(alone[2].terms["dice"]), rel=rounding(1))
 
 
 def test_targets_must_belong_together():
@@ -197,4 +198,4 @@ def test_the_label_loss_by_hand():
     expected = (
         np.where(truth, -0.25 * (1 - p) ** 2 * np.log(p), -0.75 * p**2 * np.log(1 - p)).sum() / truth.size * QUERIES
     )
-    assert float(losses.terms["label"]) == pytest.approx(expected, rel=1e-5)
+    assert float(losses.terms["label"]) == pytest.approx(expected, rel=rounding(1))
