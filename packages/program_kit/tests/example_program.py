@@ -20,7 +20,7 @@ class Predictor:
         self.request = request
         print("a library's chatter on standard output")
 
-    def predict(self, video, report: ProgressCallback):
+    def predict(self, video, progress: ProgressCallback):
         from mask_interchange import MaskTrack, VideoMasks
 
         tracks = []
@@ -33,7 +33,7 @@ class Predictor:
             for i, frame in enumerate(video.frames()):
                 masks.append(frame.mean(axis=2) > 20 * len(expression.text.split()))
                 scores.append(masks[-1].mean())
-                report(i + 1, len(video))
+                progress(i + 1, len(video))
                 if expression.text == "wait":
                     time.sleep(60)
             tracks.append(MaskTrack.from_masks(expression, masks, scores=scores))

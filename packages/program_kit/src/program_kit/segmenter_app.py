@@ -66,7 +66,7 @@ class ModelRequest:
 class Predictor(Protocol):
     """A loaded model."""
 
-    def predict(self, video: "Video", report: ProgressCallback) -> "VideoMasks":
+    def predict(self, video: "Video", progress: ProgressCallback) -> "VideoMasks":
         """Masks of all the video's expressions in all its frames."""
         ...
 
@@ -189,9 +189,9 @@ def _create_run(program: SegmenterProgram, request: ModelRequest, source: "Datas
 
 
 def _with_expressions(predict: Process) -> Process:
-    def process(video: "Video", report: ProgressCallback) -> "VideoMasks":
+    def process(video: "Video", progress: ProgressCallback) -> "VideoMasks":
         if not video.expressions:
             raise DatasetError(f"video {video.id!r}: has no expressions; add one to the data set")
-        return predict(video, report)
+        return predict(video, progress)
 
     return process
