@@ -3,7 +3,7 @@
 import pytest
 import torch
 from golden_cases import NETWORK, assert_close, rounding
-from golden_cases.grounded.training_contract import TrainingContract, answered, batch
+from golden_cases.grounded.training_contract import TrainingContract, batch, predictions_of
 from mutr import MUTRPredictor, cli
 from mutr.train import trainer
 from mutr.train.configs import TRAIN_CONFIGS
@@ -19,8 +19,8 @@ class TestTraining(TrainingContract):
     def test_faithful_deals_frames_out_to_the_wrong_clips(self, model):
         """Both published mix-ups: frames before the exchange, answers behind it."""
         model.faithful = True
-        [*_, last] = answered(model, batch(2))
-        [*_, alone] = answered(model, batch(2, [0]))
+        [*_, last] = predictions_of(model, batch(2))
+        [*_, alone] = predictions_of(model, batch(2, [0]))
         assert (last.logits[0] - alone.logits[0]).abs().max() > rounding(alone.logits, NETWORK)
         assert torch.equal(last.logits[:, 0], last.logits[:, 2])  # two clips, three frames: A B A, B A B
         assert torch.equal(last.logits[0, 0], last.logits[1, 1])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from demo_weights.clips import RandomClips
 from demo_weights.errors import DemoWeightsError
-from demo_weights.shipping import LARGEST, StageFacts, best_course, card, results, write_half
+from demo_weights.shipping import LARGEST, StageFacts, best_stages, card, results, write_half
 from demo_weights.stages import EASY, STAGES, is_propagator
 from demo_weights.training import best_weights, package, split_of
 from demo_weights.variants import VARIANTS
@@ -66,9 +66,9 @@ def test_only_expressions_that_match(videos):
 
 
 def test_easy_expressions_name_a_colour_or_a_place():
-    sentences = [e for index in range(60) for e in plan_video("train", index)[1]]
-    easy = [e for e in sentences if re.search(EASY, e.text)]
-    assert len(easy) > len(sentences) / 3
+    expressions = [e for index in range(60) for e in plan_video("train", index)[1]]
+    easy = [e for e in expressions if re.search(EASY, e.text)]
+    assert len(easy) > len(expressions) / 3
     assert all(e.claims.keys() & {"colour", "side", "level"} for e in easy)
 
 
@@ -85,7 +85,7 @@ def test_configurations_fit_the_tokenizer(model):
     assert (config.text.vocab_size, config.text.tokenizer) == (size, DEMO)
 
 
-def test_every_word_is_one_token_and_every_sentence_is_accepted():
+def test_every_word_is_one_token_and_every_expression_is_accepted():
     encode = pretrained_encoder(DEMO)
     for word in vocabulary():
         assert len(encode(word)) == 3
@@ -130,7 +130,7 @@ def test_what_cannot_be_shipped(tmp_path, tensor, words):
 
 def test_weights_of_others_are_not_shipped(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "best.pth")
-    with pytest.raises(DemoWeightsError, match="expected weights that one of the programs wrote"):
+    with pytest.raises(DemoWeightsError, match="expected a weights file of one of the programs"):
         write_half(tmp_path / "best.pth", tmp_path / "demo.safetensors")
 
 
@@ -144,7 +144,7 @@ def test_the_last_stage_that_was_scored_counts(tmp_path):
 
 
 def test_the_stage_that_scored_best_is_shipped(tmp_path):
-    assert best_course("soc", tmp_path) == []
+    assert best_stages("soc", tmp_path) == []
     scores = {"small": 0.3, "frames": 0.5, "large": 0.4}
     for name, score in scores.items():
         folder = tmp_path / "soc" / name
@@ -152,7 +152,7 @@ def test_the_stage_that_scored_best_is_shipped(tmp_path):
         (folder / "best.safetensors").touch()
         entries = [{"event": "train", "step": 1, "seconds": 2}, {"event": "validation", "step": 1, "J&F": score}]
         (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    course = best_course("soc", tmp_path)
+    course = best_stages("soc", tmp_path)
     assert [(facts.stage.name, facts.best) for facts in course] == [("small", 0.3), ("frames", 0.5)]
 
 

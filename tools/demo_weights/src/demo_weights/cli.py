@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from program_kit.app import plain_app
+from program_kit.app import plain_app, user_errors
 
 app = plain_app(help="Train, score and ship the small weights of the programs.", no_args_is_help=True)
 
 ModelsArgument = Annotated[list[str] | None, typer.Argument(help="All of them by default.")]
-WorkOption = Annotated[Path, typer.Option(help="Folder for videos, trainings and runs; what is there is kept.")]
+WorkOption = Annotated[Path, typer.Option(help="Folder for videos, trainings and runs; keeps what it has.")]
 WORK = Path("work/demo_weights")
 RESULTS = Path("docs/demo_results.md")
 
@@ -22,10 +22,10 @@ def train(
     models: ModelsArgument = None,
     work: WorkOption = WORK,
     stages: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Only these stages.")] = None,
-    share: Annotated[float, typer.Option(min=0.0, help="Part of the samples to train on; less is faster.")] = 1.0,
+    share: Annotated[float, typer.Option(min=0.0, help="Fraction of the samples to train on; less is faster.")] = 1.0,
     device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
 ) -> None:
-    """Train models through all of their stages and ship their weights. The same command goes on where it stopped."""
+    """Train models through all of their stages and ship their weights. The same command resumes a stopped training."""
     with _errors():
         from demo_weights.training import train, write_data
 
@@ -88,9 +88,7 @@ def _stages(model: str, names: str) -> list[str]:
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """One line for what a user can mend."""
-    from mask_interchange import MaskInterchangeError
-    from program_kit.errors import ProgramKitError
+    """End with one line on user errors."""
     from rvos_evaluation.errors import EvaluationError
     from rvos_layers.errors import RVOSLayersError
     from rvos_synthetic import SyntheticError
@@ -98,23 +96,9 @@ def _errors() -> Iterator[None]:
 
     from demo_weights.errors import DemoWeightsError
 
-    mendable = (
-        DemoWeightsError,
-        TrainingError,
-        SyntheticError,
-        RVOSLayersError,
-        ProgramKitError,
-        MaskInterchangeError,
-        EvaluationError,
-    )
-    try:
+    errors = (DemoWeightsError, TrainingError, SyntheticError, RVOSLayersError, EvaluationError)
+    with user_errors("demo-weights", *errors, continues="the same command resumes"):
         yield
-    except (*mendable, OSError) as error:
-        typer.echo(f"demo-weights: error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt as interrupt:
-        typer.echo("demo-weights: interrupted; the same command goes on", err=True)
-        raise typer.Exit(130) from interrupt
 
 
 def main() -> None:

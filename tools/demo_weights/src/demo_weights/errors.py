@@ -2,4 +2,4 @@
 
 
 class DemoWeightsError(Exception):
-    """Something that a user can mend; the message says how."""
+    """User errors of this tool; the message says what to do."""

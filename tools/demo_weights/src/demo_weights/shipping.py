@@ -30,7 +30,7 @@ LARGEST_HALF = torch.finfo(torch.float16).max
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFacts:
-    """What a stage's log says of the weights that were kept.
+    """What a stage's log tells about its best weights.
 
     Attributes:
         stage: the stage.
@@ -60,7 +60,7 @@ def ship(model: str, data: Path, work: Path) -> Means:
     Raises:
         DemoWeightsError: nothing is trained yet, or the weights are too large.
     """
-    facts = best_course(model, work)
+    facts = best_stages(model, work)
     if not facts:
         raise DemoWeightsError(f"{work / model}: nothing is trained and scored yet; run `demo-weights train {model}`")
     target = shipped(model).path
@@ -70,7 +70,7 @@ def ship(model: str, data: Path, work: Path) -> Means:
     return means
 
 
-def best_course(model: str, work: Path) -> list[StageFacts]:
+def best_stages(model: str, work: Path) -> list[StageFacts]:
     """The stages that were trained and scored, up to the one whose weights scored best on the validation videos."""
     folders = {stage: work / model / stage.name for stage in STAGES[model]}
     facts = [StageFacts.read(stage, folder) for stage, folder in folders.items() if (folder / BEST).is_file()]
@@ -82,15 +82,15 @@ def write_half(source: Path, target: Path) -> None:
     """Write converted weights in half precision.
 
     Raises:
-        DemoWeightsError: the file is not of ours or would be too large, or a number is.
+        DemoWeightsError: the file is not one of this workspace, or it or a number in it is too large.
     """
     checkpoint = read_checkpoint(source)
     if checkpoint.origin is None:
-        raise DemoWeightsError(f"{source}: expected weights that one of the programs wrote, found others")
+        raise DemoWeightsError(f"{source}: expected a weights file of one of the programs, found another")
     state = {}
     for name, tensor in checkpoint.state.items():
         if tensor.is_floating_point() and not tensor.abs().max() <= LARGEST_HALF:
-            raise DemoWeightsError(f"{source}: {name} holds numbers that half precision cannot hold")
+            raise DemoWeightsError(f"{source}: {name} has numbers that half precision cannot hold")
         state[name] = tensor.half() if tensor.is_floating_point() else tensor
     size = sum(tensor.nbytes for tensor in state.values())
     if size > LARGEST:

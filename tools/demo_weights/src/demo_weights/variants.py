@@ -1,4 +1,4 @@
-"""Models of this tool that are one of several networks of a program; every other model is a program by itself."""
+"""Models of this tool that are one of several networks of a program; every other model is a program of its own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +32,6 @@ def variant(model: str) -> Variant:
 
 
 def shipped_variant(model: str) -> BundledWeights:
-    """Where a program keeps the weights of one of its networks."""
+    """The weights that a program ships for one of its networks."""
     network = VARIANTS[model]
     return import_module(f"{network.package}.bundled").BUNDLED[network.config]

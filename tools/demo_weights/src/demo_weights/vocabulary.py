@@ -20,9 +20,9 @@ def write_tokenizer(folder: Path, words: Sequence[str]) -> int:
         how many tokens there are.
     """
     tokenizer = ByteLevelBPETokenizer()
-    sentences = [f"{word} {word}" for word in sorted(words)]
+    lines = [f"{word} {word}" for word in sorted(words)]
     tokenizer.train_from_iterator(
-        sentences, vocab_size=MORE_THAN_ENOUGH, min_frequency=1, special_tokens=SPECIAL, show_progress=False
+        lines, vocab_size=MORE_THAN_ENOUGH, min_frequency=1, special_tokens=SPECIAL, show_progress=False
     )
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_model(str(folder))

@@ -1,4 +1,4 @@
-"""Cases of kind `inference`: a clip with several sentences, or several clips in one batch."""
+"""Cases of kind `inference`: a clip with several expressions, or several clips in one batch."""
 
 from collections.abc import Callable, Iterable
 
@@ -21,15 +21,15 @@ from golden_cases.grounded.loading import LoadedCase
 EXACT = 0.0
 PROBABILITY = rounding(1, NETWORK)
 SHOWN = 8  # channels kept of most intermediate maps; the manifest's notes describe all of this
-# What a model adds to the comparison of a sentence: (stage name, tensor) in the order of the data flow.
+# What a model adds to the comparison of an expression: (stage name, tensor) in the order of the data flow.
 OwnStages = Callable[[VideoFeatures, TextFeatures, DecodedQueries, GroundedOutputs], Iterable[tuple[str, Tensor]]]
 
 
 def compare_inference(loaded: LoadedCase, own_stages: OwnStages) -> StageReport:
-    """Run a case as published (a sentence at a time), and once more with all sentences together.
+    """Run a case as published, one expression at a time, and then with all expressions together.
 
     Returns:
-        the stages, not checked yet.
+        The stages, not checked yet.
     """
     report = StageReport(str(loaded.case))
     with torch.no_grad():
@@ -42,7 +42,7 @@ def compare_inference(loaded: LoadedCase, own_stages: OwnStages) -> StageReport:
 
 
 def _check_nothing_left_out(case: GoldenCase, report: StageReport) -> None:
-    """Fail when the case holds a result that was not compared, other than areas (of masks that are)."""
+    """Fail when a result of the case was not compared, except areas of masks that were."""
     compared = {stage for stage, *_ in report.rows}
     results = [name for prefix in ("out.", "mid.", "post.") for name in case.names(prefix)]
     left_out = [name for name in results if name not in compared and not name.endswith(".mask_area")]
@@ -55,10 +55,10 @@ def _compare_clip(loaded: LoadedCase, own_stages: OwnStages, report: StageReport
     video = model.encode_video(frames)
     _compare_video(case, model, frames, video, report)
     count = len(case.names("out.")) and sum(name.endswith(".pred_logits") for name in case.arrays)
-    sentences = [sentence(case, f"in.{i}.input_ids") for i in range(count)]
-    for i, tokens in enumerate(sentences):
-        _compare_sentence(loaded, own_stages, report, i, tokens, video)
-    text = model.encode_text(padded_tokens(sentences))
+    expressions = [token_ids(case, f"in.{i}.input_ids") for i in range(count)]
+    for i, tokens in enumerate(expressions):
+        _compare_expression(loaded, own_stages, report, i, tokens, video)
+    text = model.encode_text(padded_tokens(expressions))
     found = model.decode(video, text)
     masks = model.predict_masks(video, text, found)
     for i in range(count):
@@ -73,7 +73,7 @@ def _compare_video(
     report.add("mid.pos.1", _thin(video.grids[1].position[0], 0), case.arrays["mid.pos.1"])
 
 
-def _compare_sentence(
+def _compare_expression(
     loaded: LoadedCase, own_stages: OwnStages, report: StageReport, i: int, tokens: Tensor, video: VideoFeatures
 ) -> None:
     case, model = loaded.case, loaded.model
@@ -151,7 +151,7 @@ def _compare_batch(loaded: LoadedCase, report: StageReport) -> None:
     case, model = loaded.case, loaded.model
     count = len([name for name in case.names("in.") if name.endswith(".frames_u8")])
     video = model.encode_video(torch.cat([_clip(case, f"in.{i}.frames_u8") for i in range(count)]))
-    text = model.encode_text(padded_tokens([sentence(case, f"in.{i}.input_ids") for i in range(count)]))
+    text = model.encode_text(padded_tokens([token_ids(case, f"in.{i}.input_ids") for i in range(count)]))
     found, decoded = _found(model, video, text)
     masks = model.predict_masks(video, text, found)
     report.add("out.pred_logits", found.logits, case.arrays["out.pred_logits"])
@@ -180,15 +180,15 @@ def _clip(case: GoldenCase, name: str) -> Tensor:
     return normalise(torch.from_numpy(case.arrays[name]))[None]
 
 
-def sentence(case: GoldenCase, name: str) -> Tensor:
-    """Token ids int64[L] of one sentence."""
+def token_ids(case: GoldenCase, name: str) -> Tensor:
+    """Token ids int64[L] of one expression."""
     return torch.from_numpy(case.arrays[name]).reshape(-1)
 
 
-def padded_tokens(sentences: list[Tensor]) -> Tokens:
-    """Sentences as one batch."""
-    ids = torch.nn.utils.rnn.pad_sequence(sentences, batch_first=True, padding_value=PAD)
-    lengths = torch.tensor([len(sentence) for sentence in sentences])
+def padded_tokens(expressions: list[Tensor]) -> Tokens:
+    """Expressions as one batch."""
+    ids = torch.nn.utils.rnn.pad_sequence(expressions, batch_first=True, padding_value=PAD)
+    lengths = torch.tensor([len(ids) for ids in expressions])
     return Tokens(ids, torch.arange(ids.shape[1]) >= lengths[:, None])
 
 

@@ -1,4 +1,4 @@
-"""What holds for a whole predictor of this family: sharing, grouping and streaming must not change what it says."""
+"""What holds for a whole predictor of this family: sharing, grouping and streaming do not change its results."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from golden_cases import assert_same_track
 
 DATA = os.environ.get("RVOS_DATA", "")
-SENTENCES = ["a dog", "the brown dog that turns round at the end", "Grass"]
+EXPRESSIONS = ["a dog", "the brown dog that turns round at the end", "Grass"]
 Frames = list[np.ndarray]
 
 
@@ -37,7 +37,7 @@ class PredictorContract:
         for seed in range(20):
             torch.manual_seed(seed)
             torch.nn.init.normal_(network(made).masks.controller.last.weight, std=0.5)
-            if all(0.02 < track.stack().mean() < 0.98 for track in made.segment(frames, SENTENCES)):
+            if all(0.02 < track.stack().mean() < 0.98 for track in made.segment(frames, EXPRESSIONS)):
                 return made
         pytest.fail("no seed gives masks that are neither empty nor full")
 
@@ -50,20 +50,20 @@ class PredictorContract:
             frame[20 + t : 45 + t, 5 * t : 5 * t + 30] = (250, 200, 90)
         return list(clip)
 
-    def test_sentences_together_and_alone(self, predictor: ModelPredictor, frames: Frames) -> None:
-        together = predictor.segment(frames, SENTENCES)
+    def test_expressions_together_and_alone(self, predictor: ModelPredictor, frames: Frames) -> None:
+        together = predictor.segment(frames, EXPRESSIONS)
         assert all(0.01 < track.stack().mean() < 0.99 for track in together)
         for track in together:
             [alone] = predictor.segment(frames, [track.expression])
             assert_same_track(alone, track)
 
     @pytest.mark.parametrize("held", [1, 8, 1000])
-    def test_sentences_in_groups(
+    def test_expressions_in_groups(
         self, predictor: ModelPredictor, frames: Frames, held: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        expected = predictor.segment(frames, SENTENCES)
+        expected = predictor.segment(frames, EXPRESSIONS)
         monkeypatch.setattr(rvos_layers.inference.predictor, "PAIRS_HELD", held)
-        for one, other in zip(predictor.segment(iter(frames), SENTENCES), expected, strict=True):
+        for one, other in zip(predictor.segment(iter(frames), EXPRESSIONS), expected, strict=True):
             assert_same_track(one, other)
 
     def test_the_video_is_encoded_once_and_only_masks_of_chosen_queries_are_computed(
@@ -77,9 +77,9 @@ class PredictorContract:
             "predict_masks",
             lambda v, t, outputs: shapes.append(outputs.states.shape[:3]) or predict_masks(v, t, outputs),
         )
-        predictor.segment(frames, SENTENCES)
+        predictor.segment(frames, EXPRESSIONS)
         assert encoded == [(1, 4, 3, 64, 92)]
-        assert sum(sentences for sentences, _, _ in shapes) == len(SENTENCES)
+        assert sum(count for count, _, _ in shapes) == len(EXPRESSIONS)
         assert {shape[1:] for shape in shapes} == {(4, 1)}
 
     def test_the_command_knows_every_configuration(self) -> None:

@@ -1,4 +1,4 @@
-"""Cases of kind `preprocess` and `postprocess`: what happens before and behind the network."""
+"""Cases of kind `preprocess` and `postprocess`: what happens before and after the network."""
 
 import torch
 from rvos_layers.inference.config import ResizeRule
@@ -39,7 +39,7 @@ def compare_postprocessing(case: GoldenCase) -> StageReport:
         report.add(f"out.{i}.class_info", chosen.scores, expected["class_info"], PROBABILITY)
         report.add(f"out.{i}.key_frame", [chosen.key_frame], expected["key_frame"], EXACT)
         report.add(f"out.{i}.mask_logits", full_size_logits(masks, size), expected["mask_logits"])
-        drawn = [frame > THRESHOLD for frame in full_size_probabilities(masks, size)]
-        report.add(f"out.{i}.mask", drawn, expected["mask"], EXACT)
-        report.add(f"out.{i}.png", [mask * 255 for mask in drawn], expected["png"], EXACT)
+        binary = [frame > THRESHOLD for frame in full_size_probabilities(masks, size)]
+        report.add(f"out.{i}.mask", binary, expected["mask"], EXACT)
+        report.add(f"out.{i}.png", [mask * 255 for mask in binary], expected["png"], EXACT)
     return report

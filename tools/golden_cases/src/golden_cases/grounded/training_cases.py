@@ -17,37 +17,37 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from golden_cases import GRADIENT, GoldenCase, StageReport
-from golden_cases.grounded.inference_cases import EXACT, padded_tokens, sentence
+from golden_cases.grounded.inference_cases import EXACT, padded_tokens, token_ids
 from golden_cases.grounded.loading import LoadedCase
 
-MULTIPLE = 32  # of pixels, to which batches are padded
+MULTIPLE = 32  # height and width of a batch's frames are multiples of this many pixels
 TERMS = {"label": "loss_ce", "box": "loss_bbox", "giou": "loss_giou", "focal": "loss_mask", "dice": "loss_dice"}
-NO_GRADIENT = 1e-6  # of the whole gradient: below it stands what is zero but for rounding, as of the bias of keys
+NO_GRADIENT = 1e-6  # of the whole gradient's norm; smaller ones are zero but for rounding, as that of the keys' bias
 
 
 def compare_training(loaded: LoadedCase) -> StageReport:
     """Run a case forward and backward.
 
     Args:
-        loaded: the case and its model, which is changed.
+        loaded: the case and its model, which this changes.
 
     Returns:
-        the stages, not checked yet.
+        The stages, not checked yet.
     """
     case, model = loaded.case, without_dropout(loaded.model)
     model.faithful = True
     if case.manifest["config"]["options"]["freeze_text_encoder"]:
         model.text.roberta.requires_grad_(False)
-    batch, judge = batch_of(case), criterion(faithful=True)
+    batch, published = batch_of(case), criterion(faithful=True)
     video = model.encode_video(batch.frames, batch.padding_mask)
     layers = layer_predictions(model, video, model.encode_text(batch.tokens))
-    losses = judge(layers, batch.targets)
+    losses = published(layers, batch.targets)
     losses.total.backward()
 
     report = StageReport(str(case))
     report.add("out.padded_size", batch.frames.shape[-2:], case.arrays["out.padded_size"], EXACT)
     _compare_last_layer(case, layers[-1], report)
-    costs = torch.stack([judge.matcher.costs(layer, batch.targets) for layer in _last_first(layers)])
+    costs = torch.stack([published.matcher.costs(layer, batch.targets) for layer in _last_first(layers)])
     report.add("out.matching_cost", costs, case.arrays["out.matching_cost"])
     queries = torch.stack(_last_first(list(losses.queries)))
     report.add("out.matched_query", queries, case.arrays["out.matched_query"], EXACT)
@@ -57,7 +57,7 @@ def compare_training(loaded: LoadedCase) -> StageReport:
 
 
 def without_dropout(model: GroundedSegmenter) -> GroundedSegmenter:
-    """The model in training mode, but deterministic, as the cases were made."""
+    """The model in training mode without dropout, as for the cases."""
     for module in model.train().modules():
         match module:
             case nn.Dropout() | StochasticDepth():
@@ -70,7 +70,7 @@ def without_dropout(model: GroundedSegmenter) -> GroundedSegmenter:
 def batch_of(case: GoldenCase) -> Batch:
     """The clips of a case, padded as in training."""
     count = sum(name.endswith(".input_ids") for name in case.arrays)
-    tokens = padded_tokens([sentence(case, f"in.{i}.input_ids") for i in range(count)])
+    tokens = padded_tokens([token_ids(case, f"in.{i}.input_ids") for i in range(count)])
     return collate([_sample(case, f"in.{i}.") for i in range(count)], lambda _: tokens, MULTIPLE)
 
 

@@ -1,4 +1,4 @@
-"""What holds for the training of this family: from files to weights that inference takes, and the network's part."""
+"""What holds for the training of this family: from files to weights for inference, and the network's part."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ from golden_cases.grounded.training_cases import without_dropout
 
 TINY = ["--config", "tiny", "--short-side", "32", "--device", "cpu"]
 FRESH = ["--backbone-weights", "random", "--text-encoder", "random", "--workers", "0"]
-SENTENCES = torch.tensor([[0, 17, 40, 2, PAD, PAD], [0, 99, 5, 31, 7, 2]])
+TOKEN_IDS = torch.tensor([[0, 17, 40, 2, PAD, PAD], [0, 99, 5, 31, 7, 2]])
 
 
 class TrainingContract:
@@ -93,7 +93,7 @@ class TrainingContract:
         half.total.backward()
         assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
-    def test_masks_of_all_layers_are_drawn_on_features_made_once(
+    def test_mask_features_are_computed_once_for_all_layers(
         self, model: GroundedSegmenter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         decode, runs = CrossModalFPN.forward, []
@@ -101,7 +101,7 @@ class TrainingContract:
         losses(model, batch(2)).total.backward()
         assert len(runs) == 1
 
-    def test_training_and_inference_draw_the_same(self, model: GroundedSegmenter) -> None:
+    def test_training_and_inference_give_the_same_masks(self, model: GroundedSegmenter) -> None:
         given = batch(1)
         with torch.no_grad():
             video, text = model.encode_video(given.frames), model.encode_text(given.tokens)
@@ -111,10 +111,10 @@ class TrainingContract:
                 assert_close(model.masks.masks_from_features(features, video, found), expected, NETWORK)
 
     def test_clips_of_a_batch_keep_apart(self, model: GroundedSegmenter) -> None:
-        """Answers to two clips together are those to each alone, as long as none is padded."""
-        together = answered(model, batch(2))
+        """Predictions for two clips together are those for each alone, if none is padded."""
+        together = predictions_of(model, batch(2))
         for i in range(2):
-            for layer, alone in zip(together, answered(model, batch(2, [i])), strict=True):
+            for layer, alone in zip(together, predictions_of(model, batch(2, [i])), strict=True):
                 assert_close(layer.logits[i], alone.logits[0], NETWORK)
                 assert_close(layer.boxes[i], alone.boxes[0], NETWORK)
                 assert_close(layer.predict_all_masks()[i], alone.predict_all_masks()[0], NETWORK)
@@ -144,9 +144,9 @@ class TrainingContract:
         transform = self.factory.transform(config)
         assert isinstance(transform, Augmentation)
         assert transform.faithful == faithful
-        learner = self.factory.with_losses(model, faithful)
-        assert isinstance(learner, ReferringModelWithLoss)
-        assert learner.criterion.matcher.faithful == faithful
+        trained = self.factory.with_losses(model, faithful)
+        assert isinstance(trained, ReferringModelWithLoss)
+        assert trained.criterion.matcher.faithful == faithful
         self.factory.prepare(model, faithful)
         assert model.faithful == faithful
 
@@ -166,13 +166,13 @@ def invoke(command: typer.Typer, *arguments: object):
 
 
 def batch(clips: int, kept: list[int] | None = None) -> Batch:
-    """Some clips of three frames of noise, each with a sentence, and a square that is gone in the last frame."""
+    """Some clips of three frames of noise, each with an expression, and a square that is missing in the last frame."""
     kept = kept or list(range(clips))
     frames = torch.randn(clips, 3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     masks = torch.zeros(clips, 3, 64, 64, dtype=torch.bool)
     masks[:, :2, 16:40, 8:30] = True
     boxes = torch.tensor([0.3, 0.44, 0.34, 0.38]).expand(clips, 3, 4) * masks.any((2, 3))[..., None]
-    ids = SENTENCES[kept]
+    ids = TOKEN_IDS[kept]
     return Batch(
         frames=frames[kept],
         padding_mask=None,
@@ -187,8 +187,8 @@ def losses(model: GroundedSegmenter, given: Batch) -> Losses:
     return ReferringModelWithLoss(model, layer_predictions, criterion())(given)
 
 
-def answered(model: GroundedSegmenter, given: Batch) -> list[Predictions]:
-    """What all decoder layers say."""
+def predictions_of(model: GroundedSegmenter, given: Batch) -> list[Predictions]:
+    """Predictions of all decoder layers."""
     with torch.no_grad():
         video = model.encode_video(given.frames, given.padding_mask)
         return layer_predictions(model, video, model.encode_text(given.tokens))
