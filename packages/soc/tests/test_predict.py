@@ -160,6 +160,29 @@ def test_a_long_video_needs_one_chunk_at_a_time(soc, monkeypatch):
     assert sum(largest) == 40
 
 
+def test_a_string_is_one_expression(soc, frames):
+    [track] = soc.segment(frames[:2], "a dog")
+    assert (track.expression.id, track.expression.text) == ("0", "a dog")
+
+
+@pytest.mark.parametrize("path", ["clip.mp4", Path("frames")])
+def test_a_path_in_place_of_frames_is_refused(soc, path):
+    with pytest.raises(TypeError, match=rf"found the path {path}; open it with mask_interchange\.open_video"):
+        soc.segment(path, "a dog")
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_half_precision_is_close_and_ends_in_float32(frames, precision):
+    video, types = frames[:3], set()
+    full, half = (SOCPredictor.load(device="cpu", precision=name) for name in ("float32", precision))
+    half.model.controller.last.register_forward_hook(lambda _, __, output: types.add(output.dtype))
+    for one, other in zip(full.segment(video, SENTENCES), half.segment(video, SENTENCES), strict=True):
+        assert other.scores.dtype == np.float32
+        np.testing.assert_allclose(one.scores, other.scores, atol=0.02)
+        assert (one.stack() != other.stack()).mean() < 0.02
+    assert types == {getattr(torch, precision)}
+
+
 def test_too_long_a_sentence_is_named(soc, frames):
     with pytest.raises(TokenizerError, match=r"expression 'dog dog.* has \d+ tokens, .* at most 512"):
         soc.segment(frames, ["dog " * 300])

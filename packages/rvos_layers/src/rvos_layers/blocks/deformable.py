@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rvos_layers.blocks.attention import AttentionLayer, FeedForward
 from rvos_layers.blocks.config import DeformableConfig
-from rvos_layers.blocks.heads import refine
+from rvos_layers.blocks.heads import at_least_float32, refine
 
 Shapes = tuple[tuple[int, int], ...]
 
@@ -183,7 +183,7 @@ class DeformableTransformer(nn.Module):
     ) -> DecodedQueries:
         """Decode queries from encoder output `memory` [N, S, C]; other arguments as in `forward`."""
         x = memory.new_zeros(len(memory), *query_position.shape) if query_init is None else query_init
-        initial = self.reference_points(query_position).sigmoid().expand(len(memory), -1, -1)
+        initial = at_least_float32(self.reference_points(query_position)).sigmoid().expand(len(memory), -1, -1)
         reference, states, references = initial, [], []
         for layer, box_head in zip(self.decoder, box_heads, strict=True):
             ratios = pyramid.valid_ratios.repeat(1, 1, reference.shape[-1] // 2)  # (x, y) or (x, y, x, y)

@@ -5,12 +5,15 @@ reference centre, ReLU between them, one channel out. The centre is in pixels of
 The offset is not normalised.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
+
+from rvos_layers.blocks.heads import at_least_float32
 
 COORDINATES = 2  # relative x, relative y
 
@@ -53,7 +56,8 @@ class DynamicMaskHead:
         """Compute the masks of some queries.
 
         The first convolution is a sum over features, which all queries share, and over offsets. Features are therefore
-        never repeated for each query.
+        never repeated for each query. Under autocast only the part over features has half precision: offsets in pixels
+        need more.
 
         Args:
             features: [N, feature_channels, h, w].
@@ -66,17 +70,19 @@ class DynamicMaskHead:
         Returns:
             mask logits [N, Q, h, w].
         """
-        weights, biases = self.split(parameters)
+        weights, biases = self.split(at_least_float32(parameters))
         of_features, of_offsets = weights[0].split([self.feature_channels, COORDINATES], dim=3)
-        offsets = centres[..., None, None] - self.cell_centres(features)  # [N, Q, 2, h, w]
         if feature_conv is None:
             x = torch.einsum("nqof,nfhw->nqohw", of_features, features)
         else:
             x = _merged_convolution(features, of_features, feature_conv)
-        x += torch.einsum("nqoc,nqchw->nqohw", of_offsets, offsets)
-        x += biases[0][..., None, None]
-        for weight, bias in zip(weights[1:], biases[1:], strict=True):
-            x = torch.einsum("nqoi,nqihw->nqohw", weight, x.relu()) + bias[..., None, None]
+        with torch.autocast(x.device.type, enabled=False):
+            x = at_least_float32(x)
+            offsets = centres[..., None, None] - self.cell_centres(features.shape[2:], centres)  # [N, Q, 2, h, w]
+            x += torch.einsum("nqoc,nqchw->nqohw", of_offsets, offsets)
+            x += biases[0][..., None, None]
+            for weight, bias in zip(weights[1:], biases[1:], strict=True):
+                x = torch.einsum("nqoi,nqihw->nqohw", weight, x.relu()) + bias[..., None, None]
         return x.squeeze(2)
 
     def split(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -86,11 +92,16 @@ class DynamicMaskHead:
         weights = [part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes, strict=False)]
         return weights, list(parts[self.layers :])
 
-    def cell_centres(self, features: Tensor) -> Tensor:
-        """Centres (x, y) of the feature cells in pixels of the network input, [2, h, w]."""
+    def cell_centres(self, size: Sequence[int], like: Tensor) -> Tensor:
+        """Centres (x, y) of the feature cells in pixels of the network input, [2, h, w].
+
+        Args:
+            size: (h, w).
+            like: has the device and the type of the result.
+        """
         rows, columns = (
-            torch.arange(length, device=features.device, dtype=features.dtype) * self.stride + self.stride // 2
-            for length in features.shape[2:]
+            torch.arange(length, device=like.device, dtype=like.dtype) * self.stride + self.stride // 2
+            for length in size
         )
         return torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
 

@@ -110,6 +110,11 @@ def mask_controller(hidden_size: int, parameter_count: int) -> MLP:
     return controller
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """`x`, in float32 if it has half precision, which is too coarse for positions in a frame."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def inverse_sigmoid(x: Tensor) -> Tensor:
     """Logit of probabilities, which are kept `EPSILON` away from 0 and 1."""
     x = x.clamp(0, 1)
@@ -127,6 +132,7 @@ def refine(reference: Tensor, change: Tensor) -> Tensor:
     Returns:
         [..., 4] boxes in 0..1.
     """
+    reference, change = at_least_float32(reference), at_least_float32(change)
     known = reference.shape[-1]
     moved = change[..., :known] + inverse_sigmoid(reference)
     if known == 4:

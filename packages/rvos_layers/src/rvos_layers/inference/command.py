@@ -21,7 +21,7 @@ def model_app(
     *,
     configs: tuple[str, ...],
     short_side: int,
-    bundled: BundledWeights | None = None,
+    bundled: BundledWeights,
     predictor: "Callable[[], type[ModelPredictor]]",
 ) -> typer.Typer:
     """The command `<package>-infer`.
@@ -36,8 +36,15 @@ def model_app(
     """
 
     def load(request: ModelRequest) -> Predictor:
-        kind = predictor()
-        return kind.factory.load(request, kind)
+        return predictor().load(
+            request.weights.checkpoint,
+            seed=request.weights.seed,
+            config=request.config,
+            device=request.device,
+            tokenizer=request.tokenizer,
+            soft_masks=request.soft_masks,
+            short_side=request.short_side,
+        )
 
     def convert(source: Path, target: Path, config: str) -> None:
         predictor().factory.checkpoints.convert(source, target, config)
@@ -49,7 +56,7 @@ def model_app(
             about=about,
             configs=configs,
             short_side=short_side,
-            bundled=() if bundled is None else (bundled,),
+            bundled=(bundled,),
             tokenizer="auto",
             error=RVOSLayersError,
             load=load,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
-from program_kit.segmenter_app import ModelRequest
+from program_kit.options import Precision
 from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints
 from program_kit.torch.device import choose_device
 from program_kit.weights import BundledWeights, choose_network
@@ -29,7 +29,6 @@ class ModelConfig(Protocol):
 
 
 C = TypeVar("C", bound=ModelConfig)
-P = TypeVar("P", bound=VideoPredictor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,37 +43,16 @@ class ModelFactory(Generic[C]):
 
     checkpoints: ModelCheckpoints[C, nn.Module]
     resize: ResizeRule
-    bundled: BundledWeights | None = None
+    bundled: BundledWeights
 
     @property
     def configs(self) -> Mapping[str, C]:
         """The configurations by name, the default first."""
         return self.checkpoints.configs
 
-    def load(self, request: ModelRequest, kind: type[P]) -> P:
-        """Make a predictor.
-
-        Args:
-            request: configuration, weights, tokenizer and device.
-            kind: class of the predictor.
-
-        Raises:
-            CheckpointError: the file cannot be read safely, or is not of this model and configuration.
-            DeviceError: this machine does not have the device.
-            TokenizerError: the tokenizer cannot be read.
-        """
-        device = choose_device(request.device)
-        config = self.configs[request.config]
-        random = request.weights.checkpoint is None
-        tokenizer = self.tokenizer(request.tokenizer, config.text, random)
-        model = self.build_with_weights(request.config, request.weights.checkpoint, request.weights.seed)
-        model: Any = model.eval().to(device)  # a Segmenter
-        resize = self.resize_rule(request.config, request.short_side)
-        return kind(model, tokenizer, resize, device=device, soft_masks=request.soft_masks)
-
     def resize_rule(self, config: str, short_side: int | None = None) -> ResizeRule:
         """Frame size for a configuration; `short_side`, in pixels, replaces its short side."""
-        if short_side is None and self.bundled is not None and config == self.bundled.config:
+        if short_side is None and config == self.bundled.config:
             short_side = self.bundled.short_side
         return self.resize if short_side is None else replace(self.resize, short=short_side)
 
@@ -122,8 +100,9 @@ class ModelPredictor(VideoPredictor):
         *,
         seed: int | None = None,
         config: str | None = None,
-        tokenizer: str = AUTO,
         device: str = "auto",
+        precision: Precision = "float32",
+        tokenizer: str = AUTO,
         soft_masks: int | None = None,
         short_side: int | None = None,
     ) -> Self:
@@ -134,9 +113,10 @@ class ModelPredictor(VideoPredictor):
             seed: of random weights, for trials.
             config: name of a configuration in `factory.configs`; the first by default, that of the bundled weights for
                 these.
+            device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
+            precision: `float16` and `bfloat16` run the network under autocast; masks and scores are made in float32.
             tokenizer: folder or Hugging Face hub id of RoBERTa's tokenizer; `demo` for that of demo configurations;
                 `bytes` for one token a byte; `auto` for the configuration's, and for `bytes` with random weights.
-            device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
             soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
             short_side: of the frames for the network, in pixels; None for the model's own.
 
@@ -148,14 +128,15 @@ class ModelPredictor(VideoPredictor):
         """
         factory = cls.factory
         file = None if checkpoint is None else Path(checkpoint)
-        bundled = () if factory.bundled is None else (factory.bundled,)
-        network, weights = choose_network(list(factory.configs), bundled, config, file, seed)
-        request = ModelRequest(
-            config=network,
-            weights=weights,
-            tokenizer=tokenizer,
-            device=device,
+        name, weights = choose_network(tuple(factory.configs), (factory.bundled,), config, file, seed)
+        target = choose_device(device)
+        text_tokenizer = factory.tokenizer(tokenizer, factory.configs[name].text, weights.seed is not None)
+        model: Any = factory.checkpoints.network(name, weights)  # a Segmenter
+        return cls(
+            model.eval().requires_grad_(False).to(target),
+            text_tokenizer,
+            factory.resize_rule(name, short_side),
+            device=target,
             soft_masks=soft_masks,
-            short_side=short_side,
+            precision=precision,
         )
-        return factory.load(request, cls)

@@ -12,7 +12,10 @@ from typing import Protocol, TypeVar, cast
 import numpy as np
 import torch
 from mask_interchange import Expression, MaskTrack, Video, VideoMasks, soft_from_probabilities
+from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
+from program_kit.segment_arguments import as_expressions, check_frames
+from program_kit.torch.precision import autocast
 from torch import Tensor, nn
 
 from rvos_layers.blocks.heads import QueryOutputs
@@ -52,7 +55,7 @@ class Segmenter(Protocol[Outputs]):
 
 
 class VideoPredictor:
-    """Segments what expressions refer to.
+    """Segments what expressions refer to: `predict` takes a video, `segment` any frames.
 
     Args:
         model: in evaluation mode, on `device`.
@@ -60,6 +63,7 @@ class VideoPredictor:
         resize: size of the frames for the network.
         device: where the model is.
         soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
+        precision: `float16` and `bfloat16` run the network under autocast; masks and scores are always made in float32.
     """
 
     def __init__(
@@ -70,12 +74,14 @@ class VideoPredictor:
         *,
         device: torch.device | str = "cpu",
         soft_masks: int | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.resize = resize
-        self.device = device
+        self.device = torch.device(device)
         self.soft_masks = soft_masks
+        self._autocast = autocast(self.device, precision)
 
     def predict(self, video: Video, progress: ProgressCallback = lambda done, total: None) -> VideoMasks:
         """Masks of all expressions of a video in all its frames.
@@ -83,6 +89,11 @@ class VideoPredictor:
         Args:
             video: with at least one expression.
             progress: gets the units of work done, and all units.
+
+        Raises:
+            DatasetError: a frame is missing or unreadable.
+            ProgramKitError: the video has no expression, or one without text.
+            RVOSLayersError: the frames are too small for the network, or an expression is too long for it.
         """
         tracks = self.segment(video.frames(), video.expressions, progress)
         return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
@@ -90,32 +101,33 @@ class VideoPredictor:
     def segment(
         self,
         frames: Iterable[np.ndarray],
-        expressions: Sequence[Expression | str],
+        expressions: str | Expression | Sequence[str | Expression],
         progress: ProgressCallback = lambda done, total: None,
     ) -> list[MaskTrack]:
         """Masks of every expression in every frame; all frames are one clip.
 
         Args:
             frames: uint8[H, W, 3] RGB each, all of one size.
-            expressions: what to segment; the id of a plain string is its place in the list.
+            expressions: what to segment, one or several; the id of a plain string is its place in the sequence.
             progress: as in `predict`.
 
         Returns:
             one track for each expression, of masks [H, W].
 
         Raises:
+            TypeError: `frames` is the path of a video.
             RVOSLayersError: there is no frame, a frame has another shape or type, or an expression is too long.
+            ProgramKitError: there is no expression, or one without text.
         """
-        expressions = [
-            Expression(id=str(place), text=item) if isinstance(item, str) else item
-            for place, item in enumerate(expressions)
-        ]
+        check_frames(frames)
+        expressions = as_expressions(expressions)
         first, frames = _peek(frames)
         with torch.inference_mode():
             clip = make_clip(frames, self.resize).to(self.device)
             count = clip.shape[1]
             with report_progress(cast(nn.Module, self.model), count, len(expressions), progress):
-                video = self.model.encode_video(clip)
+                with self._autocast:
+                    video = self.model.encode_video(clip)
                 del clip
                 return [
                     track
@@ -130,14 +142,17 @@ class VideoPredictor:
     def _segment_chunk(
         self, video: VideoFeatures, expressions: Sequence[Expression], size: tuple[int, int]
     ) -> list[MaskTrack]:
-        text = self.model.encode_text(self.tokenizer([item.text or "" for item in expressions]).to(self.device))
-        outputs = self.model.decode(video, text)
-        chosen = [choose_query(logits) for logits in outputs.logits]
+        tokens = self.tokenizer([expression.text or "" for expression in expressions]).to(self.device)
+        with self._autocast:
+            text = self.model.encode_text(tokens)
+            outputs = self.model.decode(video, text)
+        chosen = [choose_query(logits.float()) for logits in outputs.logits]
         selected = outputs.select(torch.tensor([choice.query for choice in chosen], device=self.device))
-        masks = self.model.predict_masks(video, text, selected)[:, :, 0]  # [E, T, h, w]
+        with self._autocast:
+            masks = self.model.predict_masks(video, text, selected)[:, :, 0]  # [E, T, h, w]
         return [
             self._track(expression, choice.scores.cpu().numpy(), mask_logits, size)
-            for expression, choice, mask_logits in zip(expressions, chosen, masks, strict=True)
+            for expression, choice, mask_logits in zip(expressions, chosen, masks.float(), strict=True)
         ]
 
     def _track(

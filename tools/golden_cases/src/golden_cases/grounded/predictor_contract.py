@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import rvos_layers.inference.predictor
 import torch
 import typer
 from mask_interchange import MaskRun
+from program_kit.options import Precision
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from rvos_layers.inference.model_factory import ModelPredictor
 from typer.testing import CliRunner
@@ -81,6 +83,26 @@ class PredictorContract:
         assert encoded == [(1, 4, 3, 64, 92)]
         assert sum(count for count, _, _ in shapes) == len(EXPRESSIONS)
         assert {shape[1:] for shape in shapes} == {(4, 1)}
+
+    def test_a_string_is_one_expression(self, predictor: ModelPredictor, frames: Frames) -> None:
+        [track] = predictor.segment(frames, EXPRESSIONS[1])
+        assert (track.expression.id, track.expression.text) == ("0", EXPRESSIONS[1])
+
+    def test_a_path_in_place_of_frames_is_refused(self, predictor: ModelPredictor) -> None:
+        wrong: Any = Path("clip.mp4")
+        with pytest.raises(TypeError, match=r"found the path clip\.mp4; open it with mask_interchange\.open_video"):
+            predictor.segment(wrong, EXPRESSIONS)
+
+    @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+    def test_half_precision_is_close_and_ends_in_float32(self, frames: Frames, precision: Precision) -> None:
+        full, half = (self.kind.load(device="cpu", precision=name) for name in ("float32", precision))
+        types: set[torch.dtype] = set()
+        network(half).masks.controller.last.register_forward_hook(lambda _, __, output: types.add(output.dtype))
+        for one, other in zip(full.segment(frames, EXPRESSIONS), half.segment(frames, EXPRESSIONS), strict=True):
+            assert other.scores.dtype == np.float32
+            np.testing.assert_allclose(one.scores, other.scores, atol=0.02)
+            assert (one.stack() != other.stack()).mean() < 0.02
+        assert types == {getattr(torch, precision)}
 
     def test_the_command_knows_every_configuration(self) -> None:
         result = CliRunner().invoke(self.command, ["--help"])
