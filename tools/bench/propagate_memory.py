@@ -2,7 +2,7 @@
 
     uv run --package aot-deaot python tools/bench/propagate_memory.py [--family aot|deaot] [--frames 100,1000]
 
-A drawn video of 240 x 432 pixels, one object, a network of the published shape but for a small encoder, every fifth
+A synthetic video of 240 x 432 pixels, one object, a network of the published shape but for a small encoder, every fifth
 frame remembered. Each measurement runs in a process of its own and includes reading frames and encoding masks. The cap
 drops the oldest frame but the key frame; the published procedure never drops one. The cache of features is kept small,
 so that it is full in the shortest video already.
