@@ -65,7 +65,7 @@ def training_app(name: str, about: str, factory: TrainerFactory) -> typer.Typer:
         device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
         workers: Annotated[
             int | None,
-            typer.Option(min=0, help="Processes that read samples ahead; 4 by default, or the number of cores."),
+            typer.Option(min=0, help="Processes that read samples ahead; by default 4, or fewer on fewer cores."),
         ] = None,
         save_every: Annotated[int, typer.Option(min=1, metavar="STEPS", help="Steps between checkpoints.")] = 500,
     ) -> None:
