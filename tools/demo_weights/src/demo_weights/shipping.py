@@ -21,8 +21,8 @@ from demo_weights.variants import variant
 
 LARGEST = 4_000_000  # bytes that a package may ship
 SENTENCES = "expressions of the closed vocabulary of these videos; other words are accepted but unknown."
-MASKS = """the ground truth mask of every object on the frame that first shows it; in training, of every object on the first
-  frame of a clip."""
+MASKS = """the ground truth mask of every object on the frame that first shows it; in training, of every object on the
+  first frame of a clip."""
 DROPPING = "every rate a tenth in the last third of a stage, unless it was ended before"
 FALLING = "rates that fall from epoch to epoch"
 LARGEST_HALF = torch.finfo(torch.float16).max
@@ -197,7 +197,8 @@ def results(scores: dict[str, Means], gains: str) -> str:
 
 On {VIDEOS["test"]} test videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames. They were
 used for no choice. Each program ran with its shipped weights; how these were trained stands in a file beside them.
-AOT and DeAOT were given the ground truth mask of each object on the frame that first shows it, which counts as one of its 12.
+AOT and DeAOT were given the ground truth mask of each object on the frame that first shows it, which counts as one of
+its 12.
 
 | program | J&F | J | F |
 | --- | --- | --- | --- |
