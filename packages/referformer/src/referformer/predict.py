@@ -1,11 +1,4 @@
-"""From weights to masks: the model of a checkpoint, with its tokenizer and its size of frames.
-
-from referformer import ReferFormerPredictor
-
-predictor = ReferFormerPredictor.load("ytvos_video_swin_base_joint.pth", tokenizer="roberta-base")
-tracks = predictor.segment(frames, ["the brown dog", "a dog turning"])  # frames: uint8 [H, W, 3] RGB each
-tracks[0].mask(7)  # bool [H, W]
-"""
+"""ReferFormer as a predictor: from a checkpoint, or the bundled weights, to mask tracks."""
 
 from rvos_layers.inference.model_factory import ModelFactory, ModelPredictor
 
@@ -15,6 +8,11 @@ from referformer.preprocess import RESIZE
 
 
 class ReferFormerPredictor(ModelPredictor):
-    """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
+    """Segments what expressions refer to: `predict` takes a video, `segment` any frames.
+
+    predictor = ReferFormerPredictor.load()  # or load("ytvos_video_swin_base_joint.pth")
+    tracks = predictor.segment(frames, ["the brown dog", "a dog turning"])  # frames: uint8 [H, W, 3] RGB each
+    tracks[0].mask(7)  # bool [H, W] in frame 7
+    """
 
     factory = ModelFactory(checkpoints=CHECKPOINTS, resize=RESIZE, bundled=BUNDLED)

@@ -1,11 +1,4 @@
-"""From weights to masks: the model of a checkpoint, with its tokenizer and its size of frames.
-
-from soc import SOCPredictor
-
-predictor = SOCPredictor.load("joint_base.tar")
-tracks = predictor.segment(frames, ["the brown dog", "a dog turning"])  # frames: uint8 [H, W, 3] RGB each
-tracks[0].mask(7)  # bool [H, W]
-"""
+"""SOC as a predictor: from a checkpoint, or the bundled weights, to mask tracks."""
 
 from rvos_layers.inference.model_factory import ModelFactory, ModelPredictor
 
@@ -17,7 +10,12 @@ EXPRESSIONS_AT_ONCE = 8
 
 
 class SOCPredictor(ModelPredictor):
-    """Segments what sentences refer to; `predict` takes a video, `segment` any frames."""
+    """Segments what expressions refer to: `predict` takes a video, `segment` any frames.
+
+    predictor = SOCPredictor.load()  # or load("joint_base.tar")
+    tracks = predictor.segment(frames, ["the brown dog", "a dog turning"])  # frames: uint8 [H, W, 3] RGB each
+    tracks[0].mask(7)  # bool [H, W] in frame 7
+    """
 
     factory = ModelFactory(checkpoints=CHECKPOINTS, resize=RESIZE, bundled=BUNDLED)
 
