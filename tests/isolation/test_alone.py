@@ -12,9 +12,6 @@ import pytest
 from tests.members import MEMBERS, ROOT, extra_of, extras, module_files, own_name, settings
 
 LIGHT = {"mask_interchange", "program_kit", "fusion_core", "rvos_evaluation", "rvos_synthetic"}  # work without torch
-TRAINED = [
-    member for member in MEMBERS if f"{own_name(member)}-train" in settings(member)["project"].get("scripts", {})
-]
 
 IMPORT_ALL = """
 import importlib, sys
@@ -41,23 +38,24 @@ def run_alone(member: Path, options: list[str], *command: str) -> subprocess.Com
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)
 def test_package_works_alone(member):
+    """Plain first, then with its extras: uv has less to exchange than for one package after the other."""
     if not (member / "src" / member.name / "__init__.py").exists():
         pytest.skip(f"{own_name(member)} only builds another distribution")
-    result = run_alone(member, [], "python", "-c", IMPORT_ALL, "torch", *modules(member, with_extras=False))
+    plain = modules(member, with_extras=False)
+    result = run_alone(member, [], "python", "-c", IMPORT_ALL, "torch", *plain)
     assert result.returncode == 0, result.stderr
     assert not (member.name in LIGHT and result.stdout.split() == ["True"]), f"{member.name} must not import torch"
+    if f"{own_name(member)}-train" in settings(member)["project"].get("scripts", {}):
+        check_that_training_needs_its_extra(member)
+    if extras(member):
+        found = modules(member, with_extras=True)
+        assert set(found) > set(plain), "no module stands where its extra says"
+        result = run_alone(member, ["--all-extras"], "python", "-c", IMPORT_ALL, "torch", *found)
+        assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("member", [member for member in MEMBERS if extras(member)], ids=lambda path: path.name)
-def test_package_works_alone_with_its_extras(member):
-    found = modules(member, with_extras=True)
-    result = run_alone(member, ["--all-extras"], "python", "-c", IMPORT_ALL, "torch", *found)
-    assert result.returncode == 0, result.stderr
-    assert set(found) > set(modules(member, with_extras=False)), "no module stands where its extra says"
-
-
-@pytest.mark.parametrize("member", TRAINED, ids=lambda path: path.name)
-def test_a_training_command_without_its_extra_says_what_to_install(member):
+def check_that_training_needs_its_extra(member: Path) -> None:
+    """Without the extra, the command says in one line what to install."""
     name = own_name(member)
     result = run_alone(member, [], f"{name}-train", "--help")
     assert result.returncode == 2
