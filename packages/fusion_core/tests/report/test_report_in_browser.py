@@ -167,7 +167,7 @@ def test_mouse_chooses_tiles_nodes_and_frames(page):
     page.locator("#previous").click()
     expect(page.locator("#where")).to_contain_text("(5 of 6)")
     page.get_by_label("Sort by").select_option("order")
-    expect(page.locator("#entries .name").first).to_have_text("synthetic00 / 0")  # the list is laid out a moment later
+    expect(page.locator("#entries .name").first).to_have_text("world00 / 0")  # the list is laid out a moment later
     assert page.locator("svg .node.missing").get_attribute("data-run") == "b_aot"
 
 
@@ -179,7 +179,7 @@ def test_the_colour_lies_where_the_mask_is(page, world):
     for run in ("a", "final"):
         page.locator(f".tile[data-layer={run}]").click()
         found = np.reshape(page.evaluate(DIFFERENT, "#big"), (90, 160))
-        track = MaskRun.open(world.runs / run).read("synthetic00").tracks[0]
+        track = MaskRun.open(world.runs / run).read("world00").tracks[0]
         np.testing.assert_array_equal(found, track.mask(5))
 
 
@@ -241,7 +241,7 @@ def test_a_damaged_block_is_said_in_the_page(browser, report, tmp_path):
     damaged = tmp_path / "damaged.html"
     damaged.write_text(text[:at] + "AAAA" + text[at + 4 :])
     page = browser.new_page()
-    page.goto(damaged.as_uri() + "#synthetic00/0")
+    page.goto(damaged.as_uri() + "#world00/0")
     page.wait_for_selector("#failure:not([hidden])")
-    expect(page.locator("#failure")).to_contain_text("synthetic00 cannot be shown")
+    expect(page.locator("#failure")).to_contain_text("world00 cannot be shown")
     page.close()

@@ -309,7 +309,7 @@ async function choose(entry, frameName) {
     button.tabIndex = current ? 0 : -1;
     if (current) button.scrollIntoView({ block: "nearest" });
   }
-  $("sentence").textContent = entry.text ?? `${entry.name}, ${entry.expression}`;
+  $("expression").textContent = entry.text ?? `${entry.name}, ${entry.expression}`;
   try {
     const video = await videoOf(entry.video);
     if (state.entry !== entry) return;
