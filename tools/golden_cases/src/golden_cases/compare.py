@@ -47,7 +47,8 @@ def rounding(reference: npt.ArrayLike, layers: int = 1, epsilon: float = EPSILON
 
 def _values(given: npt.ArrayLike) -> np.ndarray:
     """An array or a torch tensor, also one that asks for gradients, as an array."""
-    return np.asarray(given.detach() if hasattr(given, "detach") else given)
+    detach = getattr(given, "detach", None)
+    return np.asarray(given if detach is None else detach())
 
 
 def assert_close(actual: npt.ArrayLike, expected: npt.ArrayLike, layers: int = 1, epsilon: float = EPSILON) -> None:

@@ -99,6 +99,8 @@ class PredictorContract:
         types: set[torch.dtype] = set()
         network(half).masks.controller.last.register_forward_hook(lambda _, __, output: types.add(output.dtype))
         for one, other in zip(full.segment(frames, EXPRESSIONS), half.segment(frames, EXPRESSIONS), strict=True):
+            assert one.scores is not None
+            assert other.scores is not None
             assert other.scores.dtype == np.float32
             np.testing.assert_allclose(one.scores, other.scores, atol=0.02)
             assert (one.stack() != other.stack()).mean() < 0.02
