@@ -21,7 +21,7 @@ def extra_command(command: str, module: str, *, package: str, extra: str, needs:
         if find_spec(needs) is None:
             print(
                 f"{command}: error: {needs} is not installed; run `uv run --package {package} --extra {extra} "
-                f"{command} ...`, or `pip install '{package}[{extra}]'`",
+                f"{command} ...`",
                 file=sys.stderr,
             )
             sys.exit(2)

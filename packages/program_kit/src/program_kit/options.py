@@ -23,11 +23,14 @@ VideoOption = Annotated[
     typer.Option("--video", metavar="PATH", help="One video file or folder of frames instead of a data set."),
 ]
 ExpressionOption = Annotated[
-    list[str] | None, typer.Option("--expression", "-e", metavar="TEXT", help="What to segment in --video; repeatable.")
+    list[str] | None,
+    typer.Option("--expression", "-e", metavar="TEXT", help="What to segment in a video of your own; repeatable."),
 ]
 ExpressionsOption = Annotated[
     Path | None,
-    typer.Option("--expressions", metavar="FILE", help="UTF-8 file with one expression a line, for --video."),
+    typer.Option(
+        "--expressions", metavar="FILE", help="UTF-8 file with one expression a line, for a video of your own."
+    ),
 ]
 VideosOption = Annotated[
     str | None,

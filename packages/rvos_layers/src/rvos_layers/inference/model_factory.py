@@ -130,8 +130,10 @@ class ModelPredictor(VideoPredictor):
         file = None if checkpoint is None else Path(checkpoint)
         name, weights = choose_network(tuple(factory.configs), (factory.bundled,), config, file, seed)
         target = choose_device(device)
+        model: Any = factory.checkpoints.network(
+            name, weights
+        )  # a Segmenter; a wrong file is found before any download
         text_tokenizer = factory.tokenizer(tokenizer, factory.configs[name].text, weights.seed is not None)
-        model: Any = factory.checkpoints.network(name, weights)  # a Segmenter
         return cls(
             model.eval().requires_grad_(False).to(target),
             text_tokenizer,
