@@ -1,4 +1,4 @@
-"""From frames and sentences to tracks."""
+"""From frames and expressions to tracks."""
 
 import numpy as np
 from golden_cases.grounded.predictor_contract import EXPRESSIONS, PredictorContract

@@ -1,4 +1,4 @@
-"""From frames and sentences to tracks."""
+"""From frames and expressions to tracks."""
 
 from golden_cases.grounded.predictor_contract import PredictorContract
 from referformer import ReferFormerPredictor, cli

@@ -117,7 +117,7 @@ def _tokens(case: GoldenCase, prefix: str) -> Tokens:
 
 
 def pack(sentences: list[Tokens]) -> Tokens:
-    """Single sentences as one batch."""
+    """Single expressions as one batch."""
     ids = [tokens.input_ids[0] for tokens in sentences]
     padding = [tokens.padding_mask[0] for tokens in sentences]
     return Tokens(pad_sequence(ids, True, PAD), pad_sequence(padding, True, True))

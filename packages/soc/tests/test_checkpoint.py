@@ -1,4 +1,4 @@
-"""Published checkpoints: both name layouts are read, everything else that is unexpected is refused by name."""
+"""Published checkpoints: both name layouts are read, everything unexpected is refused by name."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The weights that the package ships: really trained, used when nothing is asked for, small."""
+"""The bundled weights are trained, are the default, and are small."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def predictor():
 
 
 def overlaps(predictor) -> list[float]:
-    """Mean J of every sentence of some validation videos."""
+    """Mean J of every expression of some validation videos."""
     found = []
     for index in range(VIDEOS):
         video = render_video("valid", index)
@@ -33,7 +33,7 @@ def overlaps(predictor) -> list[float]:
     return found
 
 
-def test_they_segment_what_sentences_mean(predictor):
+def test_they_segment_what_expressions_mean(predictor):
     assert np.mean(overlaps(predictor)) > LEAST
 
 
@@ -42,7 +42,7 @@ def test_untrained_weights_do_not():
     assert np.mean(overlaps(untrained)) < LEAST / 2
 
 
-def test_any_sentence_is_accepted(predictor):
+def test_any_expression_is_accepted(predictor):
     frames = render_video("valid", 0, frames=2).frames
     tracks = predictor.segment(frames, ["the red star", "Ein Hund läuft, 犬が走る!"])
     assert all(np.isfinite(track.scores).all() for track in tracks)

@@ -87,8 +87,8 @@ def compare_run(case: GoldenCase, model: SOC, inputs: Inputs) -> StageReport:
         text = model.encode_text(inputs.tokens)
         aligned, sentence = model.alignment(video, text), model.alignment.sentence(video, text)
         fused = [model.queries.fuse_words(_asked(level, text), _repeated(text, video)) for level in video.levels]
-        found = model.decode(video, text)
-        mask_logits = model.predict_masks(video, text, found)
+        outputs = model.decode(video, text)
+        mask_logits = model.predict_masks(video, text, outputs)
     for level, stage in enumerate(maps):
         compare(f"backbone.{level}", four_channels(stage, 1))
     for level, grid in enumerate(video.grids[:4]):
@@ -108,9 +108,9 @@ def compare_run(case: GoldenCase, model: SOC, inputs: Inputs) -> StageReport:
     compare("inter_references", decoded["references"])
     compare("mask_features", every(torch.cat(seen["mask_features"]), 2, 1), "(b t) c h w -> (t b) c h w")
     compare("controller.0", every(torch.cat(seen["controller"]), 4, 2), "(b t) q p -> t b q p")
-    compare("pred_logit", found.clip_queries)
+    compare("pred_logit", outputs.clip_queries)
     compare("text_sentence_feature", sentence)
-    compare_outputs(compare, found.logits, found.boxes, mask_logits)
+    compare_outputs(compare, outputs.logits, outputs.boxes, mask_logits)
     compare.check_nothing_left_out()
     return report
 
@@ -145,7 +145,7 @@ def compare_answer(
 
 
 def _asked(level: Tensor, text) -> Tensor:
-    """A level once for each sentence, where sentences share the clip."""
+    """A level once for each expression, where expressions share the clip."""
     return level.repeat(len(text), 1, 1, 1) if len(level) % len(text) or len(text) == 1 else level
 
 
@@ -163,20 +163,20 @@ def _joined(parts) -> dict:
 
 
 def compare_together(case: GoldenCase, model: SOC, runs: list[Inputs]) -> StageReport:
-    """All expressions of a case in one pass, of which only the length of the sentences is padded."""
+    """All expressions of a case in one pass, in which only the length of the expressions is padded."""
     report = StageReport(f"{case}, all expressions at once")
     tokens = pack([run.tokens for run in runs])
     with torch.no_grad():
         video, text = model.encode_video(runs[0].frames), model.encode_text(tokens)
-        found = model.decode(video, text)
-        mask_logits = model.predict_masks(video, text, found)
-        kept = found.select(torch.tensor([choose_query(logits).query for logits in found.logits]))
+        outputs = model.decode(video, text)
+        mask_logits = model.predict_masks(video, text, outputs)
+        kept = outputs.select(torch.tensor([choose_query(logits).query for logits in outputs.logits]))
         only_kept = model.predict_masks(video, text, kept)
     for place, run in enumerate(runs):
         compare = Comparison(case, run, report)
         some = slice(place, place + 1)
-        compare_outputs(compare, found.logits[some], found.boxes[some], mask_logits[some])
-        query = choose_query(found.logits[place]).query
+        compare_outputs(compare, outputs.logits[some], outputs.boxes[some], mask_logits[some])
+        query = choose_query(outputs.logits[place]).query
         report.add(f"{run.outputs}kept query", only_kept[place, :, 0], mask_logits[place, :, query])
     return report
 

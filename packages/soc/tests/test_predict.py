@@ -1,4 +1,4 @@
-"""From frames and sentences to tracks: sharing, batching and streaming must not change what is said."""
+"""From frames and expressions to tracks: sharing, batching and streaming must not change the result."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 DATA = os.environ.get("RVOS_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="RVOS_DATA does not name the folder of test data")
-SENTENCES = ["a dog", "the brown dog that turns round at the end", "Grass"]
+EXPRESSIONS = ["a dog", "the brown dog that turns round at the end", "Grass"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,20 +56,20 @@ def agree(one, other) -> None:
     assert_same_track(one, other)
 
 
-def test_sentences_together_and_alone(soc, frames):
-    together = soc.segment(frames, SENTENCES)
-    assert [track.expression.text for track in together] == SENTENCES
-    for place, sentence in enumerate(SENTENCES):
-        [alone] = soc.segment(frames, [Expression(id=str(place), text=sentence)])
+def test_expressions_together_and_alone(soc, frames):
+    together = soc.segment(frames, EXPRESSIONS)
+    assert [track.expression.text for track in together] == EXPRESSIONS
+    for place, expression in enumerate(EXPRESSIONS):
+        [alone] = soc.segment(frames, [Expression(id=str(place), text=expression)])
         agree(alone, together[place])
 
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_chunk_sizes_change_nothing(soc, frames, size, monkeypatch):
-    expected = soc.segment(frames, SENTENCES)
+    expected = soc.segment(frames, EXPRESSIONS)
     monkeypatch.setattr(model, "PAIRS_AT_ONCE", size)
     monkeypatch.setattr(predict, "EXPRESSIONS_AT_ONCE", size)
-    for one, other in zip(soc.segment(iter(frames), SENTENCES), expected, strict=True):
+    for one, other in zip(soc.segment(iter(frames), EXPRESSIONS), expected, strict=True):
         agree(one, other)
 
 
@@ -80,7 +80,7 @@ def test_only_masks_of_chosen_queries_are_computed(soc, frames, monkeypatch):
         "predict_masks",
         lambda v, t, outputs: shapes.append(outputs.states.shape) or predict_masks(v, t, outputs),
     )
-    soc.segment(frames, SENTENCES)
+    soc.segment(frames, EXPRESSIONS)
     assert shapes == [(3, 6, 1, CONFIGS["tiny"].hidden_size)]
 
 
@@ -93,7 +93,7 @@ def test_heads_without_influence_are_not_run(soc, frames):
         "first class head": network.class_heads[0],
     }
     hooks = [m.register_forward_hook(lambda *_, name=name: ran.append(name)) for name, m in watched.items()]
-    soc.segment(frames[:2], SENTENCES[:1])
+    soc.segment(frames[:2], EXPRESSIONS[:1])
     for hook in hooks:
         hook.remove()
     assert set(ran) == {"first class head"}
@@ -103,24 +103,24 @@ def test_the_video_is_encoded_once(soc, frames, monkeypatch):
     calls = []
     encode = soc.model.encode_video
     monkeypatch.setattr(soc.model, "encode_video", lambda clip: calls.append(clip.shape) or encode(clip))
-    soc.segment(frames, SENTENCES * 3)
+    soc.segment(frames, EXPRESSIONS * 3)
     assert calls == [(1, 6, 3, 48, 68)]
 
 
 def test_the_output_is_that_of_the_first_decoder_layer(soc, frames):
     """A change of the last layer's heads must not show; one of the first layer's must."""
     network = soc.model
-    before = soc.segment(frames[:3], SENTENCES[:1])[0].scores
+    before = soc.segment(frames[:3], EXPRESSIONS[:1])[0].scores
     with torch.no_grad():
         network.class_heads[-1].bias += 1
-        np.testing.assert_array_equal(soc.segment(frames[:3], SENTENCES[:1])[0].scores, before)
+        np.testing.assert_array_equal(soc.segment(frames[:3], EXPRESSIONS[:1])[0].scores, before)
         network.class_heads[-1].bias -= 1
         network.class_heads[0].bias += 1
-        assert (soc.segment(frames[:3], SENTENCES[:1])[0].scores > before).all()
+        assert (soc.segment(frames[:3], EXPRESSIONS[:1])[0].scores > before).all()
         network.class_heads[0].bias -= 1
 
 
-def test_sentences_are_taken_as_they_are(soc):
+def test_expressions_are_not_changed(soc):
     lower, upper, blank = soc.tokenizer(["a dog", "A Dog", "a  dog"]).input_ids
     assert not torch.equal(lower, upper)
     assert not torch.equal(lower, blank)
@@ -128,7 +128,7 @@ def test_sentences_are_taken_as_they_are(soc):
 
 def test_soft_masks_say_the_same_as_masks(frames):
     made = SOCPredictor.load(seed=3, config="tiny", device="cpu", short_side=48, soft_masks=50)
-    [track] = made.segment(frames, SENTENCES[:1])
+    [track] = made.segment(frames, EXPRESSIONS[:1])
     assert track.soft.shape == (6, 35, 50)
     covered = soft_from_probabilities((mask.astype(np.float32) for mask in track.stack()), 50)
     certain = np.abs(track.soft.astype(int) - 128) > 20
@@ -137,13 +137,13 @@ def test_soft_masks_say_the_same_as_masks(frames):
 
 def test_progress_reaches_the_end(soc, frames):
     seen = []
-    soc.segment(frames, SENTENCES, lambda done, total: seen.append((done, total)))
+    soc.segment(frames, EXPRESSIONS, lambda done, total: seen.append((done, total)))
     assert len({total for _, total in seen}) == 1
     units = [done for done, _ in seen]
     assert units[0] == 0
     assert units == sorted(units)
     assert units[-1] == seen[0][1]
-    assert len(set(units)) > len(frames)  # it moves within the backbone and within the sentences
+    assert len(set(units)) > len(frames)  # it advances within the backbone and within the expressions
 
 
 def test_a_long_video_needs_one_chunk_at_a_time(soc, monkeypatch):
@@ -153,7 +153,7 @@ def test_a_long_video_needs_one_chunk_at_a_time(soc, monkeypatch):
     hook = transformer.register_forward_hook(lambda _, __, decoded: largest.append(len(decoded.initial_reference)))
     still = np.full((40, 50, 3), 90, np.uint8)
     small = SOCPredictor(soc.model, soc.tokenizer, ResizeRule(short=40))
-    [track] = small.segment((still for _ in range(40)), SENTENCES[:1])
+    [track] = small.segment((still for _ in range(40)), EXPRESSIONS[:1])
     hook.remove()
     assert len(track) == 40
     assert max(largest) <= queries.PAIRS_AT_ONCE
@@ -176,36 +176,36 @@ def test_half_precision_is_close_and_ends_in_float32(frames, precision):
     video, types = frames[:3], set()
     full, half = (SOCPredictor.load(device="cpu", precision=name) for name in ("float32", precision))
     half.model.controller.last.register_forward_hook(lambda _, __, output: types.add(output.dtype))
-    for one, other in zip(full.segment(video, SENTENCES), half.segment(video, SENTENCES), strict=True):
+    for one, other in zip(full.segment(video, EXPRESSIONS), half.segment(video, EXPRESSIONS), strict=True):
         assert other.scores.dtype == np.float32
         np.testing.assert_allclose(one.scores, other.scores, atol=0.02)
         assert (one.stack() != other.stack()).mean() < 0.02
     assert types == {getattr(torch, precision)}
 
 
-def test_too_long_a_sentence_is_named(soc, frames):
+def test_an_expression_that_is_too_long_is_named(soc, frames):
     with pytest.raises(TokenizerError, match=r"expression 'dog dog.* has \d+ tokens, .* at most 512"):
         soc.segment(frames, ["dog " * 300])
 
 
 def test_unfit_frames_are_named(soc, frames):
     with pytest.raises(RVOSLayersError, match="at least one frame"):
-        soc.segment([], SENTENCES)
+        soc.segment([], EXPRESSIONS)
     with pytest.raises(RVOSLayersError, match=r"frame 2: expected RGB uint8 .* found uint8 \[50, 70, 3\]"):
-        soc.segment([*frames[:2], frames[2][:, 1:]], SENTENCES)
+        soc.segment([*frames[:2], frames[2][:, 1:]], EXPRESSIONS)
     with pytest.raises(RVOSLayersError, match=r"frame 0: .* found float64"):
-        soc.segment([frames[0] / 255], SENTENCES)
+        soc.segment([frames[0] / 255], EXPRESSIONS)
 
 
 def test_small_frames_are_taken(soc):
     small = SOCPredictor(soc.model, soc.tokenizer, ResizeRule(short=17))
-    [track] = small.segment([np.zeros((17, 21, 3), np.uint8)], SENTENCES[:1])
+    [track] = small.segment([np.zeros((17, 21, 3), np.uint8)], EXPRESSIONS[:1])
     assert track.size == (17, 21)
 
 
-def test_random_weights_are_drawn_from_the_seed(frames):
+def test_random_weights_follow_from_the_seed(frames):
     first, again, other = (SOCPredictor.load(seed=s, config="tiny", device="cpu", short_side=40) for s in (5, 5, 6))
-    one, two, three = (p.segment(frames[:2], SENTENCES[:1])[0] for p in (first, again, other))
+    one, two, three = (p.segment(frames[:2], EXPRESSIONS[:1])[0] for p in (first, again, other))
     assert one == two
     assert not np.array_equal(one.scores, three.scores)
 

@@ -1,4 +1,4 @@
-"""The small weights that this package ships; demo.md says how they were made and what they score."""
+"""The bundled weights; demo.md tells how they were trained and what they score."""
 
 from pathlib import Path
 

@@ -106,7 +106,7 @@ def test_cell_centres_of_a_small_picture():
     assert half.tolist() == [[[[0.25, 0.5]], [[0.75, 0.5]]]]
 
 
-def test_centres_lend_boxes_their_place_only():
+def test_a_centre_gives_a_box_its_position_only():
     change = torch.tensor([[0.0, 0.0, 1.0, -1.0]])
     box = refine(torch.tensor([[0.25, 0.75]]), change)
     torch.testing.assert_close(box, torch.tensor([[0.25, 0.75, 0.7310586, 0.2689414]]))

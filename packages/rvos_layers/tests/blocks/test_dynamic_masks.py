@@ -1,4 +1,4 @@
-"""A query's own convolutions: joined with the convolution before them, or written out one by one."""
+"""A query's own convolutions: merged with the convolution before them, or applied one by one."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def test_against_plain_convolutions(given):
             assert_close(masks[n, q], expected, layers=3)
 
 
-def test_joined_with_the_convolution_that_makes_the_features(given):
+def test_merged_with_the_convolution_that_makes_the_features(given):
     _, parameters, centres = given
     torch.manual_seed(1)
     convolution = nn.Conv2d(9, 6, 3, padding=1)

@@ -12,13 +12,13 @@ CONFIG = FrameQueryConfig(hidden_size=16, num_heads=4, feedforward_dim=24, windo
 QUERIES = 3
 
 
-def listeners(window: int | None, frames: int, speaker: int, shifted: bool) -> set[int]:
-    """Frames whose queries change with those of `speaker` in one layer."""
+def listeners(window: int | None, frames: int, source: int, shifted: bool) -> set[int]:
+    """Frames whose queries change with those of `source` in one layer."""
     torch.manual_seed(0)
     layer = FrameEncoderLayer(FrameQueryConfig(hidden_size=16, num_heads=4, feedforward_dim=24, window=window)).eval()
     queries = torch.randn(1, frames, QUERIES, 16)
     changed = queries.clone()
-    changed[:, speaker] += 1
+    changed[:, source] += 1
     with torch.no_grad():
         difference = (layer(queries, shifted) - layer(changed, shifted)).abs().amax((0, 2, 3))
     return {t for t in range(frames) if difference[t] > 1e-6}
@@ -27,19 +27,19 @@ def listeners(window: int | None, frames: int, speaker: int, shifted: bool) -> s
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 13), st.data(), st.booleans())
 def test_frames_exchange_within_their_window(frames, data, shifted):
-    speaker = data.draw(st.integers(0, frames - 1))
+    source = data.draw(st.integers(0, frames - 1))
     start = 2 if shifted else 0
-    expected = {t for t in range(frames) if (t + start) // 4 == (speaker + start) // 4}
-    assert listeners(4, frames, speaker, shifted) == expected
+    expected = {t for t in range(frames) if (t + start) // 4 == (source + start) // 4}
+    assert listeners(4, frames, source, shifted) == expected
 
 
 def test_without_windows_all_frames_exchange():
     assert listeners(None, 7, 3, shifted=True) == set(range(7))
 
 
-@pytest.mark.parametrize(("shifts", "heard"), [(True, {0, 1, 2, 3, 4, 5, 6, 7}), (False, {0, 1, 2, 3})])
-def test_every_second_layer_shifts(shifts, heard):
-    """Frame 0 is heard beyond its window only where the layer between shifts."""
+@pytest.mark.parametrize(("shifts", "reached"), [(True, {0, 1, 2, 3, 4, 5, 6, 7}), (False, {0, 1, 2, 3})])
+def test_every_second_layer_shifts(shifts, reached):
+    """Frame 0 is reached from beyond its window only if the layer between shifts."""
     torch.manual_seed(0)
     transformer = FrameQueryTransformer(CONFIG, QUERIES).eval()
     queries = torch.randn(1, 12, QUERIES, 16)
@@ -47,7 +47,7 @@ def test_every_second_layer_shifts(shifts, heard):
     changed[:, 0] += 1
     with torch.no_grad():
         difference = transformer.encode(queries, shifts) - transformer.encode(changed, shifts)
-    assert {t for t in range(12) if difference[0, t].abs().max() > 1e-6} == heard
+    assert {t for t in range(12) if difference[0, t].abs().max() > 1e-6} == reached
 
 
 def test_clips_keep_apart():

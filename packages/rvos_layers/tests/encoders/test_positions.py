@@ -1,4 +1,4 @@
-"""Sine codes on small pictures, against the formula written out for one place at a time."""
+"""Sine encodings on small pictures, against the formula written out for one position at a time."""
 
 import math
 

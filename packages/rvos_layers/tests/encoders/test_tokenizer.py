@@ -112,7 +112,7 @@ def test_padding_does_not_reach_other_words():
     assert together.padding_mask[0].sum() == together.words.shape[1] - length
 
 
-def test_the_longest_sentence_is_read():
+def test_the_longest_expression_is_encoded():
     config = TextConfig(vocab_size=260, hidden_size=16, layers=1, num_heads=2, feedforward_dim=24, positions=12)
     encoder = TextEncoder(config, 8).eval()
     tokenizer = Tokenizer(encode_bytes, vocab_size=260, max_tokens=config.max_tokens)

@@ -1,4 +1,4 @@
-"""Text-independent work shared, sentences batched, frames in pieces: none of it may change a result."""
+"""Shared text-independent work, batches of expressions, chunks of frames: none of it may change a result."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from rvos_layers.grounded.segmenter import GroundedSegmenter
 from torch import nn
 
 TINY = GroundedConfig.named()["tiny"]
-SENTENCES = [[0, 17, 40, 2], [0, 99, 5, 31, 7, 64, 2], [0, 12, 2]]
+EXPRESSIONS = [[0, 17, 40, 2], [0, 99, 5, 31, 7, 64, 2], [0, 12, 2]]
 
 
 class Plain(GroundedSegmenter):
@@ -56,71 +56,71 @@ def clip() -> torch.Tensor:
     return torch.randn(1, 5, 3, 66, 90, generator=torch.Generator().manual_seed(1))
 
 
-def tokens(*sentences: list[int]) -> Tokens:
-    longest = max(map(len, sentences))
-    ids = torch.tensor([sentence + [PAD] * (longest - len(sentence)) for sentence in sentences])
+def tokens(*expressions: list[int]) -> Tokens:
+    longest = max(map(len, expressions))
+    ids = torch.tensor([expression + [PAD] * (longest - len(expression)) for expression in expressions])
     return Tokens(ids, ids == PAD)
 
 
-def answer(model: Plain, clip: torch.Tensor, asked: Tokens) -> tuple[GroundedOutputs, torch.Tensor]:
+def run(model: Plain, clip: torch.Tensor, asked: Tokens) -> tuple[GroundedOutputs, torch.Tensor]:
     with torch.no_grad():
         video, text = model.encode_video(clip), model.encode_text(asked)
-        found = model.decode(video, text)
-        return found, model.predict_masks(video, text, found)
+        outputs = model.decode(video, text)
+        return outputs, model.predict_masks(video, text, outputs)
 
 
-def test_sentences_together_equal_each_alone(model, clip):
-    found, masks = answer(model, clip, tokens(*SENTENCES))
-    for i, sentence in enumerate(SENTENCES):
-        alone, mask = answer(model, clip, tokens(sentence))
-        assert_close(found.logits[i], alone.logits[0], NETWORK)
-        assert_close(found.boxes[i], alone.boxes[0], NETWORK)
+def test_expressions_together_equal_each_alone(model, clip):
+    outputs, masks = run(model, clip, tokens(*EXPRESSIONS))
+    for i, expression in enumerate(EXPRESSIONS):
+        alone, mask = run(model, clip, tokens(expression))
+        assert_close(outputs.logits[i], alone.logits[0], NETWORK)
+        assert_close(outputs.boxes[i], alone.boxes[0], NETWORK)
         assert_close(masks[i], mask[0], NETWORK)
 
 
-def test_sentences_matter(model, clip):
-    """Control: the sentences above do not happen to have equal answers."""
-    found, masks = answer(model, clip, tokens(*SENTENCES))
-    assert (found.logits[0] - found.logits[1]).abs().max() > 1e-2
+def test_expressions_matter(model, clip):
+    """Control: the expressions above do not happen to have equal outputs."""
+    outputs, masks = run(model, clip, tokens(*EXPRESSIONS))
+    assert (outputs.logits[0] - outputs.logits[1]).abs().max() > 1e-2
     assert (masks[0] - masks[1]).abs().max() > 1e-2
 
 
-def test_clips_of_a_batch_keep_apart(model, clip):
+def test_clips_of_a_batch_stay_apart(model, clip):
     other = torch.randn(clip.shape, generator=torch.Generator().manual_seed(5))
-    found, masks = answer(model, torch.cat([clip, other]), tokens(*SENTENCES[:2]))
+    outputs, masks = run(model, torch.cat([clip, other]), tokens(*EXPRESSIONS[:2]))
     for i, frames in enumerate((clip, other)):
-        alone, mask = answer(model, frames, tokens(SENTENCES[i]))
-        assert_close(found.logits[i], alone.logits[0], NETWORK)
+        alone, mask = run(model, frames, tokens(EXPRESSIONS[i]))
+        assert_close(outputs.logits[i], alone.logits[0], NETWORK)
         assert_close(masks[i], mask[0], NETWORK)
 
 
-@pytest.mark.parametrize(("cells", "questions"), [(1, 1), (700, 3), (10**9, 10**9)])
-def test_work_in_pieces_equals_work_in_one(model, clip, cells, questions, monkeypatch):
-    expected, expected_masks = answer(model, clip, tokens(*SENTENCES))
+@pytest.mark.parametrize(("cells", "pairs"), [(1, 1), (700, 3), (10**9, 10**9)])
+def test_work_in_pieces_equals_work_in_one(model, clip, cells, pairs, monkeypatch):
+    expected, expected_masks = run(model, clip, tokens(*EXPRESSIONS))
     monkeypatch.setattr(grounded.masks, "CELLS_AT_ONCE", cells)
-    monkeypatch.setattr(grounded.queries, "PAIRS_AT_ONCE", questions)
-    found, masks = answer(model, clip, tokens(*SENTENCES))
-    assert_close(found.logits, expected.logits, NETWORK)
+    monkeypatch.setattr(grounded.queries, "PAIRS_AT_ONCE", pairs)
+    outputs, masks = run(model, clip, tokens(*EXPRESSIONS))
+    assert_close(outputs.logits, expected.logits, NETWORK)
     assert_close(masks, expected_masks, NETWORK)
 
 
-def test_masks_of_kept_queries_are_those_of_all(model, clip):
-    found, masks = answer(model, clip, tokens(*SENTENCES))
+def test_masks_of_selected_queries_are_those_of_all(model, clip):
+    outputs, masks = run(model, clip, tokens(*EXPRESSIONS))
     queries = torch.tensor([2, 0, 1])
     with torch.no_grad():
-        video, text = model.encode_video(clip), model.encode_text(tokens(*SENTENCES))
-        kept = model.predict_masks(video, text, found.select(queries))
+        video, text = model.encode_video(clip), model.encode_text(tokens(*EXPRESSIONS))
+        kept = model.predict_masks(video, text, outputs.select(queries))
     for i, query in enumerate(queries):
         assert_close(kept[i, :, 0], masks[i, :, query], NETWORK)
 
 
 def test_the_path_with_gradients_gives_the_same(model, clip):
-    expected, expected_masks = answer(model, clip, tokens(*SENTENCES[:2]))
-    video, text = model.encode_video(clip), model.encode_text(tokens(*SENTENCES[:2]))
-    found = model.decode(video, text)
-    masks = model.predict_masks(video, text, found)
-    assert_close(found.logits, expected.logits, NETWORK)
-    assert_close(found.boxes, expected.boxes, NETWORK)
+    expected, expected_masks = run(model, clip, tokens(*EXPRESSIONS[:2]))
+    video, text = model.encode_video(clip), model.encode_text(tokens(*EXPRESSIONS[:2]))
+    outputs = model.decode(video, text)
+    masks = model.predict_masks(video, text, outputs)
+    assert_close(outputs.logits, expected.logits, NETWORK)
+    assert_close(outputs.boxes, expected.boxes, NETWORK)
     assert_close(masks, expected_masks, NETWORK)
     masks.square().mean().backward()
     unused = {name for name, parameter in model.masks.named_parameters() if parameter.grad is None}
@@ -129,18 +129,18 @@ def test_the_path_with_gradients_gives_the_same(model, clip):
 
 
 def test_frames_talk_to_each_other(model, clip):
-    """The mask of one frame depends on the others, through the backbone and the pixel decoder."""
-    _, masks = answer(model, clip, tokens(SENTENCES[0]))
+    """The mask of one frame depends on the others, through the backbone and the cross-modal pyramid."""
+    _, masks = run(model, clip, tokens(EXPRESSIONS[0]))
     changed = clip.clone()
     changed[:, 4] = 0
-    _, others = answer(model, changed, tokens(SENTENCES[0]))
+    _, others = run(model, changed, tokens(EXPRESSIONS[0]))
     assert (masks[:, 0] - others[:, 0]).abs().max() > rounding(masks, NETWORK)
 
 
 def test_other_backbones_are_configurations(clip):
     model = network(replace(TINY, backbone=ResNetConfig(depths=(1, 1, 1, 1))))
-    found, masks = answer(model, clip[:, :2], tokens(*SENTENCES))
-    assert found.logits.shape == (3, 2, TINY.queries, 1)
+    outputs, masks = run(model, clip[:, :2], tokens(*EXPRESSIONS))
+    assert outputs.logits.shape == (3, 2, TINY.queries, 1)
     assert masks.shape == (3, 2, TINY.queries, 17, 23)
     assert masks.isfinite().all()
 
@@ -150,37 +150,37 @@ def test_small_frames_are_refused(model):
         model.encode_video(torch.zeros(1, 2, 3, 31, 40))
 
 
-def test_sentences_must_fit_the_clips(model, clip):
+def test_expressions_must_fit_the_clips(model, clip):
     video = model.encode_video(clip.repeat(2, 1, 1, 1, 1))
     with pytest.raises(ValueError, match="3 expressions cannot be paired with 2 clips"):
-        model.decode(video, model.encode_text(tokens(*SENTENCES)))
+        model.decode(video, model.encode_text(tokens(*EXPRESSIONS)))
 
 
 @given(st.integers(1, 5), st.integers(1, 6), st.booleans(), st.integers(1, 12))
-def test_pairs_of_frames_and_expressions(sentences, frames, clip_each, size):
-    clips = sentences if clip_each else 1
-    pairs = FrameTextPairs(torch.arange(sentences * frames), frames)
+def test_pairs_of_frames_and_expressions(expressions, frames, clip_each, size):
+    clips = expressions if clip_each else 1
+    pairs = FrameTextPairs(torch.arange(expressions * frames), frames)
     images = torch.arange(clips * frames)
     paired = [
         (int(n) // frames, int(i))
         for chunk in pairs.split(size)
         for n, i in zip(chunk.indices, chunk.of_frames(images), strict=True)
     ]
-    expected = [(e, (e if clip_each else 0) * frames + t) for e in range(sentences) for t in range(frames)]
+    expected = [(e, (e if clip_each else 0) * frames + t) for e in range(expressions) for t in range(frames)]
     assert paired == expected
 
 
 def test_the_output_layer_is_one_of_those_of_training(model, clip):
     """`decode` equals `decode_layers` at the output layer, for a model that does not change the queries."""
     with torch.no_grad():
-        video, text = model.encode_video(clip), model.encode_text(tokens(*SENTENCES))
-        found, layers = model.decode(video, text), model.decode_layers(video, text)
+        video, text = model.encode_video(clip), model.encode_text(tokens(*EXPRESSIONS))
+        outputs, layers = model.decode(video, text), model.decode_layers(video, text)
     assert len(layers) == TINY.transformer.decoder_layers
     for name in ("logits", "boxes", "states", "centres"):
-        assert torch.equal(getattr(found, name), getattr(layers[-1], name))
+        assert torch.equal(getattr(outputs, name), getattr(layers[-1], name))
 
 
-def test_heads_start_as_published():
+def test_heads_are_initialised_as_published():
     model = Plain(TINY)
     assert {round(head.bias.item(), 3) for head in model.class_heads} == {-4.595}
     for layer, head in enumerate(model.queries.box_heads):

@@ -1,4 +1,4 @@
-"""Which query is chosen, and how its masks grow to full size."""
+"""Which query is chosen, and how its masks get their full size."""
 
 import numpy as np
 import torch
