@@ -7,15 +7,16 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from mask_interchange.errors import RunBusyError, RunError
 
 TEMPORARY_PREFIX = ".writing-"
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading, at once: a pipe or a device in its place would make the reader wait for ever.
 
     Raises:

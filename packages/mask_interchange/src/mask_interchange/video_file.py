@@ -147,8 +147,8 @@ class VideoFile:
 
     def _pixels(self, frame: av.VideoFrame, i: int) -> NDArray[np.uint8]:
         self._check_size(_shown_size(frame), self.size, i)
-        pixels = frame.to_ndarray(format="rgb24")
-        return np.ascontiguousarray(_orientation(frame).applied(pixels), np.uint8)
+        pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        return np.ascontiguousarray(_orientation(frame).applied(pixels))
 
     def _decoded(self, seek_to: int | None = None) -> Iterator[av.VideoFrame]:
         """The decoder's frames from the start, or from a key frame at or before a time stamp."""
