@@ -125,14 +125,14 @@ class ModelPredictor(VideoPredictor):
             CheckpointError: the file cannot be read safely, or is not of this model and configuration.
             DeviceError: this machine does not have the device.
             TokenizerError: the tokenizer cannot be read.
+            ProgramKitError: no such precision.
         """
         factory = cls.factory
         file = None if checkpoint is None else Path(checkpoint)
         name, weights = choose_network(tuple(factory.configs), (factory.bundled,), config, file, seed)
         target = choose_device(device)
-        model: Any = factory.checkpoints.network(
-            name, weights
-        )  # a Segmenter; a wrong file is found before any download
+        # before the tokenizer, which may be downloaded: a wrong file shows at once
+        model: Any = factory.checkpoints.network(name, weights)
         text_tokenizer = factory.tokenizer(tokenizer, factory.configs[name].text, weights.seed is not None)
         return cls(
             model.eval().requires_grad_(False).to(target),
