@@ -10,7 +10,7 @@ from mutr.model import MUTR
 
 
 def published_table(config: MUTRConfig) -> list[Rule]:
-    """Where every published entry goes: ReferFormer's names and those of the two temporal modules."""
+    """Rules for every published entry: those of ReferFormer, and those of the two temporal modules."""
     return [
         *grounded_rules(config.backbone),
         Rename("MTA.layers.0.multihead_attn.{*}", "aggregation.attention.attention.{*}"),

@@ -1,4 +1,4 @@
-"""How large frames are for MUTR, however long the other side becomes.
+"""Frame sizes for MUTR; the long side has no limit.
 
 The published system ran MUTR twice: its soft masks and scores with short side 360, its binary masks with 432.
 """

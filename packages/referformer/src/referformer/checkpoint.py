@@ -9,7 +9,7 @@ from referformer.model import ReferFormer
 
 
 def published_table(config: ReferFormerConfig) -> list[Rule]:
-    """Where every published entry goes; ReferFormer has nothing that MUTR lacks."""
+    """Rules for every published entry; all are shared with MUTR."""
     return grounded_rules(config.backbone)
 
 

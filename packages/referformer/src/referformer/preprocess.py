@@ -1,4 +1,4 @@
-"""How large frames are for ReferFormer: short side 360, however long the other side becomes."""
+"""Frame size for ReferFormer: short side 360, no limit for the long side."""
 
 from rvos_layers.inference.config import ResizeRule
 

@@ -1,1 +1,1 @@
-"""What SOC, MUTR and ReferFormer have in common, written once; import from the modules of this package."""
+"""What SOC, MUTR and ReferFormer share; import from the modules of this package."""

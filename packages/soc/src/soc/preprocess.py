@@ -1,4 +1,4 @@
-"""How large frames are for SOC: short side 360, long side at most 640."""
+"""Frame size for SOC: short side 360, long side at most 640."""
 
 from rvos_layers.inference.config import ResizeRule
 
