@@ -5,11 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from mask_interchange import Expression, MaskTrack, VideoMasks
-
-settings.register_profile("untimed", deadline=None)  # machines are slow at times; that is no fault
-settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
