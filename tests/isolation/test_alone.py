@@ -62,4 +62,4 @@ def check_that_training_needs_its_extra(member: Path) -> None:
     assert result.stdout == ""
     [line] = result.stderr.splitlines()
     assert f"uv run --package {name} --extra train {name}-train" in line
-    assert f"pip install '{name}[train]'" in line
+    assert "pip install" not in line  # a package of this name on a public index is another one
