@@ -169,6 +169,8 @@ def test_a_string_is_one_expression(soc, frames):
 def test_a_path_in_place_of_frames_is_refused(soc, path):
     with pytest.raises(TypeError, match=rf"found the path {path}; open it with mask_interchange\.open_video"):
         soc.segment(path, "a dog")
+    with pytest.raises(TypeError, match=rf"found the path {path}; mask_interchange\.open_video"):
+        soc.predict(path)
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])

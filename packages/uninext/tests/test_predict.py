@@ -143,9 +143,11 @@ def test_one_text_is_one_expression(tiny: UNINEXTPredictor, video: Video) -> Non
 
 
 @pytest.mark.parametrize("path", ["clip.mp4", Path("clip.mp4")])
-def test_a_path_is_not_frames(tiny: UNINEXTPredictor, path: str | Path) -> None:
+def test_a_path_is_neither_frames_nor_a_video(tiny: UNINEXTPredictor, path: str | Path) -> None:
     with pytest.raises(TypeError, match=r"clip\.mp4.*open_video"):
         tiny.segment(path, "a dog")
+    with pytest.raises(TypeError, match=r"clip\.mp4.*open_video"):
+        tiny.predict(path)
 
 
 FRAME = np.zeros((90, 140, 3), np.uint8)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from program_kit.errors import InputError
 from program_kit.progress import ProgressCallback
+from program_kit.python_arguments import check_video
 
 
 class Frames(Protocol):
@@ -178,7 +179,7 @@ def propagate_tracks(
         InputError: masks of other frames or of another size, or a track without key frame.
         TypeError: a path in place of a video.
     """
-    _check_video(video)
+    check_video(video)
     growing: dict[tuple[int, bytes], _GrowingTrack] = {}
     for source in sources:
         _check_source(video, source)
@@ -220,7 +221,7 @@ def propagate_labels(
         InputError: the map is empty or of another size than the frames, or the frame is not in the video.
         TypeError: a path in place of a video.
     """
-    _check_video(video)
+    check_video(video)
     job = Job(key_frame, labels)
     job.check(video)
     growing: list[_GrowingTrack] = []
@@ -248,11 +249,6 @@ def _propagate(
 
 def _masks_of(video: Video, tracks: Sequence[MaskTrack]) -> VideoMasks:
     return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
-
-
-def _check_video(video: Video) -> None:
-    if isinstance(video, str | Path):
-        raise TypeError(f"expected a video, found the path {video}; mask_interchange.open_video opens it")
 
 
 def _check_source(video: Video, source: VideoMasks) -> None:

@@ -30,7 +30,7 @@ from mask_interchange.track import (
 )
 from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
-from program_kit.segment_arguments import as_expressions, check_frames
+from program_kit.python_arguments import as_expressions, check_frames, check_video
 from program_kit.torch.device import choose_device
 from program_kit.torch.precision import autocast
 from program_kit.weights import choose_network
@@ -134,11 +134,13 @@ class UNINEXTPredictor:
             progress: called after every frame with the number of frames that are done, and of all.
 
         Raises:
+            TypeError: `video` is a path.
             DatasetError: a frame is missing or unreadable.
             ProgramKitError: the video has no expression, or one without text.
             InputError: the frames are too small for the network.
             TokenizerError: the tokenizer is not the one that the network was trained with.
         """
+        check_video(video)
         expressions = as_expressions(video.expressions)
         tracks = self._segment(video.frames(), expressions, len(video.frame_names), progress)
         return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))

@@ -14,7 +14,7 @@ import torch
 from mask_interchange import Expression, MaskTrack, Video, VideoMasks, soft_from_probabilities
 from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
-from program_kit.segment_arguments import as_expressions, check_frames
+from program_kit.python_arguments import as_expressions, check_frames, check_video
 from program_kit.torch.precision import autocast
 from torch import Tensor, nn
 
@@ -91,10 +91,12 @@ class VideoPredictor:
             progress: gets the units of work done, and all units.
 
         Raises:
+            TypeError: `video` is a path.
             DatasetError: a frame is missing or unreadable.
             ProgramKitError: the video has no expression, or one without text.
             RVOSLayersError: the frames are too small for the network, or an expression is too long for it.
         """
+        check_video(video)
         tracks = self.segment(video.frames(), video.expressions, progress)
         return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
 

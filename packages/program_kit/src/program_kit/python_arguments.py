@@ -1,9 +1,10 @@
-"""Arguments of `segment(frames, expressions)`, the method that the Python predictors of all programs have."""
+"""Arguments of the methods that the Python classes of all programs have: videos, frames and expressions."""
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import numpy as np
+from mask_interchange.dataset import Video
 from mask_interchange.track import Expression
 
 from program_kit.errors import ProgramKitError
@@ -26,6 +27,16 @@ def as_expressions(expressions: str | Expression | Sequence[str | Expression]) -
         if expression.text is None:
             raise ProgramKitError(f"expression {expression.id!r}: expected a text, found none")
     return named
+
+
+def check_video(video: Video) -> None:
+    """Refuse the path of a video where an opened video is expected.
+
+    Raises:
+        TypeError: `video` is a path; says how to open it.
+    """
+    if isinstance(video, str | bytes | PathLike):
+        raise TypeError(f"expected a video, found the path {video!s}; mask_interchange.open_video opens it")
 
 
 def check_frames(frames: Iterable[np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""What users pass to `segment`: one text or several, frames and not their path."""
+"""What users pass to the Python classes: one text or several, videos and frames and not their path."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from mask_interchange.errors import MaskError
 from mask_interchange.track import Expression
 from program_kit.errors import ProgramKitError
-from program_kit.segment_arguments import as_expressions, check_frames
+from program_kit.python_arguments import as_expressions, check_frames, check_video
 
 DOG = Expression(id="7", text="the brown dog", group="1")
 
@@ -52,3 +52,9 @@ def test_a_path_in_place_of_frames_is_a_type_error_that_says_what_to_do(path) ->
 def test_frames_pass_without_being_read() -> None:
     check_frames([np.zeros((2, 2, 3), np.uint8)])
     check_frames(frame for frame in ())
+
+
+@pytest.mark.parametrize("path", ["clip.mp4", Path("frames")])
+def test_a_path_is_no_video(path):
+    with pytest.raises(TypeError, match=rf"found the path {path}; mask_interchange\.open_video opens it"):
+        check_video(path)
