@@ -2,6 +2,8 @@
 
 import os
 import socket
+import threading
+import time
 
 import pytest
 from fusion_core.errors import FusionCoreError
@@ -36,7 +38,8 @@ def started(stage):
     return [tuple(line.split()[1:]) for line in lines if line.startswith("started")]
 
 
-def test_a_cluster_that_is_not_there_is_named():
+def test_a_cluster_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # else an address that a killed cluster left would be tried
     assert not ray.is_initialized(), "runs before the cluster of the others is there"
     with pytest.raises(FusionCoreError, match="--address auto: no Ray cluster there"):
         RayExecutor("auto").__enter__()
@@ -78,14 +81,20 @@ def test_what_a_lost_machine_was_at_is_done_by_another(cluster, stage, undisturb
     raylet = str(third.all_processes["raylet"][0].process.pid)
     events = []
 
-    def lose_a_machine(event):
-        events.append(event.kind)
-        at_work = stage.log.exists() and raylet in {node for _, node in started(stage)}
-        if at_work and third in cluster.worker_nodes:
-            cluster.remove_node(third, allow_graceful=False)
+    def lose_the_machine_at_work():
+        """Not at an event of the run: the next one may be that the machine's work is done."""
+        while not (stage.log.exists() and raylet in {node for _, node in started(stage)}):
+            time.sleep(0.05)
+        cluster.remove_node(third, allow_graceful=False)
 
-    recipe = stage.recipe(a=("--pause", "2"), b=("--pause", "2"), p=("--pause", "2"))
-    summary = run_plan(make_plan(stage.context(recipe)), RayExecutor(device="cpu"), lose_a_machine)
+    recipe = stage.recipe(a=("--pause", "3"), b=("--pause", "3"), p=("--pause", "3"))
+    watcher = threading.Thread(target=lose_the_machine_at_work, daemon=True)
+    watcher.start()
+    summary = run_plan(
+        make_plan(stage.context(recipe)), RayExecutor(device="cpu"), lambda event: events.append(event.kind)
+    )
+    watcher.join(timeout=10)
+    assert not watcher.is_alive(), "the third machine never had work"
     assert summary.complete, summary
     assert "retried" in events
     assert stage.files() == undisturbed
