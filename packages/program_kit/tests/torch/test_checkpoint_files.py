@@ -143,6 +143,20 @@ def test_others_may_read_what_is_written(tmp_path):
     assert (tmp_path / "net.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_equal_weights_become_equal_bytes(tmp_path):
+    """The library writes metadata in an order that is another one in every process, or for every file."""
+    origin = Origin(model="soc", config="größe", source_sha256='a"\\\n\x01')
+    files = [tmp_path / f"{number}.safetensors" for number in range(8)]
+    for file in files:
+        write_checkpoint(file, STATE, origin)
+    assert len({file.read_bytes() for file in files}) == 1
+    with safe_open(files[0], framework="pt") as file:
+        assert file.metadata() == origin.metadata
+    header = files[0].read_bytes()
+    names = [header.index(f'"{name}"'.encode()) for name in sorted(origin.metadata)]
+    assert names == sorted(names)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path, origin = tmp_path / "net.safetensors", Origin(model="soc", config="tiny")
     write_checkpoint(path, STATE, origin)

@@ -1,6 +1,8 @@
 """The loop: stopping and resuming, accumulation, logs, what is kept. With a network of a few numbers."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -276,6 +278,19 @@ def test_a_damaged_checkpoint_is_named(make, tmp_path):
         make(tmp_path).run()
 
 
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_checkpoint_with_lost_bytes_is_not_believed(make, tmp_path, place):
+    make(tmp_path, config=replace(CONFIG, steps=2)).run()
+    path = tmp_path / "checkpoints" / "step-0000002.pt"
+    content = bytearray(path.read_bytes())
+    start = int(place * len(content))
+    assert any(content[start : start + 1000])
+    content[start : start + 1000] = bytes(1000)
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"step-0000002\.pt: not a readable checkpoint .*remove it to resume"):
+        make(tmp_path).run()
+
+
 def test_a_checkpoint_of_another_format_says_how_to_go_on(make, tmp_path):
     make(tmp_path, config=replace(CONFIG, steps=2)).run()
     path = tmp_path / "checkpoints" / "step-0000002.pt"
@@ -289,14 +304,49 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     state = TrainingState(settings={}, position=Position(step=1), parts={}, random=[random_state()])
     checkpoints.save(state)
 
-    def full_disk(content, path):
-        path.write_bytes(b"half")
+    def full_disk(content, file):
+        file.write(b"half")
         raise OSError("no space left")
 
     monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(TrainingError, match=r"step-0000002\.pt: cannot be written \(no space left\); make room"):
         checkpoints.save(replace(state, position=Position(step=2)))
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000001.pt"]
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+import torch
+from rvos_training.errors import TrainingError
+from rvos_training.loop.checkpoints import Checkpoints, Position, TrainingState
+from rvos_training.loop.training_log import TrainingLog
+
+what, folder = sys.argv[1], Path(sys.argv[2])
+state = TrainingState(settings={}, position=Position(step=1), parts={"a": torch.zeros(100_000)}, random=[])
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # bytes that any file may have: as if the disk were full
+try:
+    if what == "checkpoint":
+        Checkpoints(folder).save(state)
+    else:
+        with TrainingLog(folder, step=0, total=9**9, validated=0) as log:
+            for step in range(9**9):
+                log.step(step, 0, {"loss": 0.1})
+except TrainingError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "log"])
+def test_a_full_disk_is_said_with_the_path(tmp_path, what):
+    pytest.importorskip("resource")
+    command = [sys.executable, "-c", FULL_DISK, what, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    place = tmp_path / "step-0000001.pt" if what == "checkpoint" else tmp_path
+    assert done.stdout.startswith(f"{place}: cannot be written ([Errno 27] File too large"), done.stderr
+    assert "Traceback" not in done.stderr
+    if what == "checkpoint":
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_loss_that_is_not_finite_names_its_clip(make, tmp_path):

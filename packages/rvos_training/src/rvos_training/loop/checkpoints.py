@@ -1,20 +1,22 @@
 """What a training needs to resume, in one file, written whole or not at all.
 
 `<out>/checkpoints/step-<number>.pt`; only the latest few are kept. Files hold tensors and plain values: reading one
-never runs code.
+never runs code. `torch.save` writes a zip archive with a checksum of every tensor, which reading compares.
 """
 
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 from mask_interchange.files import replace_whole
 
 from rvos_training.errors import TrainingError
+from rvos_training.writing import explained
 
 FORMAT_VERSION = 2  # 1 had other names of settings
 STEPS = re.compile(r"step-(\d+)\.pt")
@@ -72,7 +74,11 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, state: TrainingState) -> Path:
-        """Write a checkpoint and remove the oldest ones."""
+        """Write a checkpoint and remove the oldest ones.
+
+        Raises:
+            TrainingError: it cannot be written; the checkpoints before it stay.
+        """
         path = self.folder / f"step-{state.position.step:07d}.pt"
         content = {
             "format_version": FORMAT_VERSION,
@@ -81,10 +87,11 @@ class Checkpoints:
             "parts": dict(state.parts),
             "random": state.random,
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        replace_whole(path, lambda partial: torch.save(content, partial))
-        for old in self._files()[: -self.keep]:
-            old.unlink()
+        with explained(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            replace_whole(path, partial(_write, content))
+            for old in self._files()[: -self.keep]:
+                old.unlink()
         return path
 
     def latest(self, settings: Mapping[str, Any]) -> TrainingState | None:
@@ -115,10 +122,18 @@ class Checkpoints:
         return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
 
 
+def _write(content: Mapping[str, Any], path: Path) -> None:
+    with path.open("xb") as file:  # given a path, torch would say of a full disk "unexpected pos 576 vs 534"
+        torch.save(content, file)
+
+
 def _read(path: Path) -> TrainingState:
     try:
+        with ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"{damaged} differs from its checksum")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # zipfile and torch raise many types for a file that is not what it should be
         raise TrainingError(
             f"{path}: not a readable checkpoint ({error}); remove it to resume from the one before"
         ) from error

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,7 +12,11 @@ from typing import Self
 from mask_interchange.files import write_whole
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue] - made by protobuf
+from tensorboardX.summary import scalar
+
+from rvos_training.writing import explained
 
 LINE_EVERY = 10.0  # seconds between two plain lines
 
@@ -27,11 +32,14 @@ class TrainingLog:
     """
 
     def __init__(self, folder: Path, *, step: int, total: int, validated: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file = folder / "log.jsonl"
-        self._cut(step, validated)
-        self._lines = self.file.open("a", encoding="utf-8")
-        self._curves = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self.file, curves = folder / "log.jsonl", folder / "tensorboard"
+        with explained(folder):
+            curves.mkdir(parents=True, exist_ok=True)
+            self._cut(step, validated)
+            self._lines = self.file.open("a", encoding="utf-8")
+            # tensorboardX's SummaryWriter writes in a thread, which dies unheard on a full disk
+            self._curves = EventsWriter(str(curves / "events"))
+            self._curve(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
         self._from, self._total = step, total
         self._said = 0.0
         self._bar = self._task = None
@@ -51,8 +59,10 @@ class TrainingLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lines.close()
-        self._curves.close()
+        with suppress(OSError):  # what could not be written has been said
+            self._lines.close()
+        with suppress(OSError):
+            self._curves.close()
         if self._bar is not None:
             self._bar.stop()
 
@@ -78,10 +88,16 @@ class TrainingLog:
             print(text, file=sys.stderr, flush=True)
 
     def _write(self, event: str, step: int, epoch: int, values: Mapping[str, float]) -> None:
-        self._lines.write(json.dumps({"event": event, "step": step, "epoch": epoch, **values}) + "\n")
-        self._lines.flush()
-        for name, value in values.items():
-            self._curves.add_scalar(f"{event}/{name}", value, step)
+        with explained(self.file.parent):
+            self._lines.write(json.dumps({"event": event, "step": step, "epoch": epoch, **values}) + "\n")
+            self._lines.flush()
+            for name, value in values.items():
+                self._curve(Event(step=step, summary=scalar(f"{event}/{name}", value)))
+
+    def _curve(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._curves.write_event(event)
+        self._curves.flush()
 
     def _cut(self, step: int, validated: int) -> None:
         """Keep only the lines up to the checkpoint."""

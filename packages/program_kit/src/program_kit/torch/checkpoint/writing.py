@@ -1,5 +1,6 @@
 """Write checkpoint files."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from program_kit.torch.checkpoint.reading import SUFFIX, Origin
 
 def write_checkpoint(path: Path, state: Mapping[str, Tensor], origin: Origin) -> None:
     """Write weights as safetensors, whole or not at all, with where they came from; makes the folder.
+
+    Equal weights of equal origin become equal bytes.
 
     Args:
         path: a name that ends in `.safetensors`; a file that is there is replaced.
@@ -30,6 +33,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Tensor], origin: Origin) ->
         temporary.touch()
         mode = temporary.stat().st_mode  # as for any new file of the user; safetensors lets nobody else read its files
         save_file(tensors, temporary, origin.metadata)
+        _order_metadata(temporary)
         temporary.chmod(mode)
 
     try:
@@ -37,6 +41,18 @@ def write_checkpoint(path: Path, state: Mapping[str, Tensor], origin: Origin) ->
         replace_whole(path, write)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be written ({error})") from error
+
+
+def _order_metadata(path: Path) -> None:
+    """Sort the metadata of a safetensors file, which the library writes in an order that changes with the process."""
+    with path.open("rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
+        assert len(ordered) == length  # the same entries in the same notation
+        file.seek(8)
+        file.write(ordered)
 
 
 def check_target(path: Path) -> None:
