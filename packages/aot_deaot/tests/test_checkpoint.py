@@ -85,7 +85,7 @@ def test_missing_unknown_and_misshapen_entries_are_listed():
 
 
 def test_the_config_that_fits_is_suggested(tmp_path):
-    with pytest.raises(CheckpointError, match=r"its names and shapes fit --config deaott$"):
+    with pytest.raises(CheckpointError, match=r"its names and shapes fit config deaott$"):
         CHECKPOINTS["deaot"].load(named_file("deaott", tmp_path / "net.pth"), "deaotl")
 
 

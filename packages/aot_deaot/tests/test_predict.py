@@ -95,7 +95,7 @@ def test_settings_follow_from_the_configuration():
         ({"config": "huge"}, WeightsError, "expected one of swinl_aotl"),
         ({"checkpoint": __file__}, CheckpointError, "not a checkpoint"),
         ({"seed": 0, "config": "tiny", "batch": 0}, ConfigError, "batch"),
-        ({"seed": 0, "config": "tiny", "device": "cuda:99"}, DeviceError, "--device cuda:99: "),
+        ({"seed": 0, "config": "tiny", "device": "cuda:99"}, DeviceError, "device cuda:99: "),
     ],
 )
 def test_what_cannot_be_loaded(arguments, error, message):

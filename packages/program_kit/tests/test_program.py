@@ -247,7 +247,7 @@ def test_weights_that_are_not_there_are_not_shipped(dataset, tmp_path, shipping)
 
 def test_shipped_weights_are_of_one_configuration(dataset, tmp_path, shipping):
     app, requests = shipping
-    for config, words in (("base", "ships weights of tiny only; give --checkpoint"), ("huge", "expected one of")):
+    for config, words in (("base", "ships weights of tiny only; give either"), ("huge", "expected one of")):
         command = ["--dataset", str(dataset), "--out", str(tmp_path / "run"), "--config", config]
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 2

@@ -235,7 +235,7 @@ def test_worker(dataset, tmp_path):
         (["--mask", "b", "--video", "a", "--dataset", "data", "--out", "x"], "give either --dataset ROOT or"),
         (["--masks", "b", "--dataset", "data", "--out", "x"], "b: "),
         (["--mask", "b", "--video", "data/JPEGImages/aa11", "--out", "x"], "b: no such image file"),
-        (["--masks", "a", "--out", "x", "--config", "huge"], "--config huge: expected one of base, tiny"),
+        (["--masks", "a", "--out", "x", "--config", "huge"], "config huge: expected one of base, tiny"),
         (["--masks", "a", "--out", "x", "--device", "gpu"], "--device gpu"),
         (["--masks", "a", "--out", "x", "--weights", "random"], "expected random:SEED"),
         (["--masks", "a", "--out", "x", "--checkpoint", "c"], "either --checkpoint PATH or --weights random:SEED"),

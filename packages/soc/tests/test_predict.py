@@ -213,11 +213,11 @@ def test_random_weights_follow_from_the_seed(frames):
 
 
 def test_weights_must_be_chosen():
-    with pytest.raises(WeightsError, match="ships weights of demo only; give --checkpoint"):
+    with pytest.raises(WeightsError, match="ships weights of demo only; give either"):
         SOCPredictor.load(config="tiny")
     with pytest.raises(WeightsError, match="give either --checkpoint"):
         SOCPredictor.load(__file__, seed=0)
-    with pytest.raises(DeviceError, match="--device cuda:99"):
+    with pytest.raises(DeviceError, match="device cuda:99"):
         SOCPredictor.load(seed=0, config="tiny", device="cuda:99")
 
 

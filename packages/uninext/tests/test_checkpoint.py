@@ -117,7 +117,7 @@ def test_the_other_backbone_is_refused(
     file: Path, case: GoldenCase, checkpoints: ModelCheckpoints, config_of: Callable[[dict], UninextConfig]
 ) -> None:
     (other,) = (config_of(c.manifest) for c in TINY if c is not case)
-    with pytest.raises(CheckpointError, match=r"its names and shapes fit --config .*golden"):
+    with pytest.raises(CheckpointError, match=r"its names and shapes fit config .*golden"):
         checkpoints.with_config("other", other).load(file, "other")
 
 

@@ -226,7 +226,7 @@ def open_video(path: Path | str, expressions: str | Sequence[str] = ()) -> Datas
         expressions: one text or several; they get the ids "0", "1", ...
 
     Raises:
-        DatasetError: there is nothing to read at `path`, or a sentence is blank.
+        DatasetError: there is nothing to read at `path`, or an expression is blank.
     """
     path = Path(path)
     texts = [expressions] if isinstance(expressions, str) else expressions
@@ -257,12 +257,12 @@ def open_video(path: Path | str, expressions: str | Sequence[str] = ()) -> Datas
 
 
 def read_expressions(path: Path | str) -> list[str]:
-    """Sentences of a UTF-8 text file, one a line.
+    """Expressions of a UTF-8 text file, one a line.
 
     Raises:
         DatasetError: the file cannot be read, is not UTF-8 (names the byte) or has a blank line.
     """
-    # Only line feeds end a line: splitlines also splits at characters that sentences contain, such as U+2028.
+    # Only line feeds end a line: splitlines also splits at characters that expressions contain, such as U+2028.
     lines = read_utf8(Path(path)).removesuffix("\n").split("\n")
     if lines == [""]:
         raise DatasetError(f"{path}: expected one expression a line, found an empty file")

@@ -62,7 +62,7 @@ def import_annotations(
             grey layout a file has the values 0 and 255, or 0 and 1. In the palette layout the labels 1 to 254 are
             expression ids unless `labels.json` says otherwise; a video of grey 0/255 images has the one object "1".
         key_frames: `key_frame.json`; by default the one beside `Annotations/`, if there is one.
-        dataset: gives the sentences, groups and order of expressions, and the frames that there must be.
+        dataset: gives the texts, groups and order of expressions, and the frames that there must be.
 
     Raises:
         DatasetError: an image is unreadable, in colours, or differs in size; frames differ between expressions or from

@@ -1,7 +1,7 @@
 """A run: the folder that one producer writes, one `.masks` file per video beside a manifest.
 
 runs/soc/run.json             who made it, of what, with which weights and settings
-runs/soc/videos/dog.masks     written whole or not at all; what is there is finished
+runs/soc/videos/dog.masks     written whole or not at all; a file means that the video is finished
 runs/soc/.lock                held while somebody writes
 """
 

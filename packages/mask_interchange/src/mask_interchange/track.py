@@ -71,7 +71,7 @@ class Expression:
 
     Attributes:
         id: the expression's name in its video, as in the data set.
-        text: the sentence, unchanged; None for masks without a sentence.
+        text: the expression, unchanged; None for masks without one.
         group: id of the object that it describes, when the data set gives one.
     """
 

@@ -9,6 +9,8 @@ from mask_interchange.files import file_sha256
 
 from program_kit.errors import WeightsError
 
+GIVE_WEIGHTS = "give either --checkpoint PATH or --weights random:SEED (in Python checkpoint=PATH or seed=SEED)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundledWeights:
@@ -85,7 +87,7 @@ def known_config(configs: Sequence[str], config: str) -> str:
         WeightsError: none has; names those that exist.
     """
     if config not in configs:
-        raise WeightsError(f"--config {config}: expected one of {', '.join(configs)}")
+        raise WeightsError(f"config {config}: expected one of {', '.join(configs)}")
     return config
 
 
@@ -118,11 +120,11 @@ def choose_network(
             if config in (None, weights.config, weights.stands_for):
                 return weights.config, WeightsChoice(checkpoint=weights.path, bundled=True)
         raise WeightsError(
-            f"--config {config}: this program ships weights of {', '.join(w.config for w in available)} only; "
-            "give --checkpoint PATH or --weights random:SEED"
+            f"config {config}: this program ships weights of {', '.join(w.config for w in available)} only; "
+            f"{GIVE_WEIGHTS}"
         )
     if (checkpoint is None) == (seed is None):
-        raise WeightsError("give either --checkpoint PATH or --weights random:SEED")
+        raise WeightsError(GIVE_WEIGHTS)
     if checkpoint is not None and not checkpoint.is_file():
-        raise WeightsError(f"--checkpoint {checkpoint}: no such file")
+        raise WeightsError(f"checkpoint {checkpoint}: no such file")
     return known, WeightsChoice(checkpoint=checkpoint, seed=seed)

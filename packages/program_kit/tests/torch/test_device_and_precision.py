@@ -15,21 +15,21 @@ def test_devices_that_are_there():
 @pytest.mark.parametrize(
     ("cuda", "count", "wanted", "message"),
     [
-        (None, 0, "cuda", "is built without CUDA; use --device cpu"),
-        ("12.8", 0, "cuda:0", "finds no GPU; use --device cpu, or see with nvidia-smi"),
-        ("12.8", 2, "cuda:2", "torch finds cuda:0, cuda:1; use one of these, or --device cpu"),
+        (None, 0, "cuda", "is built without CUDA; use device cpu"),
+        ("12.8", 0, "cuda:0", "finds no GPU; use device cpu, or see with nvidia-smi"),
+        ("12.8", 2, "cuda:2", "torch finds cuda:0, cuda:1; use one of these, or device cpu"),
     ],
 )
 def test_a_device_that_is_not_there(monkeypatch, cuda, count, wanted, message):
     monkeypatch.setattr(torch.version, "cuda", cuda)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    with pytest.raises(DeviceError, match=f"--device {wanted}: .*{message}"):
+    with pytest.raises(DeviceError, match=f"device {wanted}: .*{message}"):
         choose_device(wanted)
 
 
 @pytest.mark.parametrize("wanted", ["gpu", "cuda:x", "meta", ""])
 def test_no_device_at_all(wanted):
-    with pytest.raises(DeviceError, match=f"--device {wanted}: expected auto, cpu, cuda"):
+    with pytest.raises(DeviceError, match=f"device {wanted}: expected auto, cpu, cuda"):
         choose_device(wanted)
 
 

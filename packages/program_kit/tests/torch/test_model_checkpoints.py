@@ -99,7 +99,7 @@ def test_the_configuration_that_fits_is_named(published):
         CHECKPOINTS.load(published, "two")
     message = str(caught.value)
     assert "fc.weight: expected shape [2, 2], found [3, 3]" in message
-    assert message.endswith("\n  its names and shapes fit --config three")
+    assert message.endswith("\n  its names and shapes fit config three")
 
 
 def test_the_program_of_another_models_file_is_named(tmp_path):
@@ -111,7 +111,7 @@ def test_the_program_of_another_models_file_is_named(tmp_path):
 def test_a_saved_file_of_another_model_or_configuration_is_refused(tmp_path):
     path = tmp_path / "best.safetensors"
     CHECKPOINTS.save(path, CHECKPOINTS.random("two", seed=0), "two")
-    with pytest.raises(CheckpointError, match=r"for configuration 'two', not for 'three'; give --config two"):
+    with pytest.raises(CheckpointError, match=r"for configuration 'two', not for 'three'; give config two"):
         CHECKPOINTS.load(path, "three")
     other = ModelCheckpoints(model="large", configs=CHECKPOINTS.configs, build=Network, table=table)
     with pytest.raises(CheckpointError, match="is a checkpoint of small, expected one of large"):

@@ -1,4 +1,4 @@
-"""A recipe is carried out: what is missing is made, what is there is kept. In the order in which a run needs them:
+"""Runs a recipe: computes what is missing, keeps what is finished. In the order in which a run needs them:
 
 context        what a recipe is carried out on, and where
 provenance     what runs were made from, on disk

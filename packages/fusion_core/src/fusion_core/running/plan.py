@@ -78,7 +78,7 @@ def total_seconds(nodes: Iterable[NodePlan]) -> float | None:
 
 
 def make_plan(context: RunContext) -> Plan:
-    """Look at what is there; changes nothing. Reads frames, masks and weights, since hashes identify them.
+    """Look at the finished videos; changes nothing. Reads frames, masks and weights, since hashes identify them.
 
     Raises:
         RecipeError: no video has an expression.

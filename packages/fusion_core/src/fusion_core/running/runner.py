@@ -1,4 +1,4 @@
-"""Carries a plan out: what is missing is made, what is there is kept."""
+"""Runs a plan: computes what is missing, keeps what is finished."""
 
 import time
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Gives videos to workers until nothing is left to do.
 
-A video is ready for a job as soon as all runs that the job reads have it. A free slot goes on with the job whose model
+A video is ready for a job as soon as all runs that the job reads have it. A free slot takes the job whose model
 it has loaded. If that has no ready video, the slot takes the job with the most ready videos per worker.
 """
 

@@ -127,7 +127,7 @@ class ModelCheckpoints(Generic[C, N]):
             if origin.config != config:
                 raise CheckpointError(
                     f"{path}: was written for configuration {origin.config!r}, not for {config!r}; "
-                    f"give --config {origin.config}"
+                    f"give config {origin.config}"
                 )
             table = OUR_NAMES
         try:
@@ -139,7 +139,7 @@ class ModelCheckpoints(Generic[C, N]):
         """Which other configurations published weights fit, as a last line of the message."""
         others = [name for name in self.configs if name != config and checkpoint.origin is None]
         fitting = [name for name in others if self._fits(checkpoint, name)]
-        return f"\n  its names and shapes fit --config {' or '.join(fitting)}" if fitting else ""
+        return f"\n  its names and shapes fit config {' or '.join(fitting)}" if fitting else ""
 
     def _check_model(self, checkpoint: Checkpoint) -> None:
         for pattern, program in self.others.items():
