@@ -1,6 +1,8 @@
 """`fusion-core fuse` on runs on disk, as a user calls it."""
 
 import errno
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -75,9 +77,9 @@ def test_any_vote(runs):
     assert result.exit_code == 0, result.output
     assert "3 videos voted, 0 were voted before, 0 failed" in result.stdout
     members = [MaskRun.open(runs / name).read("v2") for name in "abc"]
-    votes = sum(member.track(id_).stack().astype(int) for member in members for id_ in "01")
+    votes = sum(member.track("1").stack().astype(int) for member in members)
     fused = MaskRun.open(runs / "mine")
-    assert np.array_equal(fused.read("v2").track("1").stack(), votes >= 3)
+    assert np.array_equal(fused.read("v2").track("1").stack(), votes >= 2)
     assert fused.videos() == ["v1", "v2", "v10"]
     settings = fused.manifest.settings
     assert [member["name"] for member in settings["members"]] == ["a", "b", "c"]
@@ -85,9 +87,49 @@ def test_any_vote(runs):
         "threshold": 3,
         "out_of": 6,
         "leftover": None,
-        "pairing": "consecutive",
+        "pairing": "auto",
         "leftover_takes_support": False,
     }
+
+
+@pytest.mark.parametrize("rule", [("--pairing", "consecutive"), ("--leftover", "2")])
+def test_neighbours_pool_where_that_is_asked_for(runs, rule):
+    assert vote(runs, *rule).exit_code == 0
+    members = [MaskRun.open(runs / name).read("v2") for name in "abc"]
+    votes = sum(member.track(id_).stack().astype(int) for member in members for id_ in "01")
+    fused = MaskRun.open(runs / "mine")
+    assert np.array_equal(fused.read("v2").track("1").stack(), votes >= 3)
+    assert fused.manifest.settings["pairing"] == "consecutive"
+
+
+@pytest.mark.parametrize("groups", [None, "12134"])
+def test_a_vote_of_equal_members_changes_nothing(tmp_path, groups):
+    """Neighbours of different objects, or labels without expressions, pooled by default in version 0.1.0."""
+    owner = np.random.default_rng(0).integers(0, 6, (2, *SIZE))
+    labels = groups or "12345"
+    tracks = tuple(
+        MaskTrack.from_masks(Expression(id=str(i), text=groups and f"object {label}", group=groups and label), mask)
+        for i, label in enumerate(labels)
+        for mask in [owner == int(label)]
+    )
+    masks = VideoMasks(video="v", size=SIZE, frame_names=("0", "1"), tracks=tracks)
+    for name in "ab":
+        start(tmp_path / name).write(masks)
+    assert vote(tmp_path, members="a,b", threshold=2).exit_code == 0
+    assert MaskRun.open(tmp_path / "mine").read("v") == masks
+
+
+def test_a_vote_of_real_labels_with_themselves_keeps_their_scores(tmp_path):
+    root = os.environ.get("RVOS_DATA")
+    if not root:
+        pytest.skip("RVOS_DATA is not set: no real masks here")
+    truth = Path(root) / "davis_mini" / "predictions_two_objects"
+    for name in "ab":
+        imported = CliRunner().invoke(app, ["import", "--annotations", str(truth), "--out", str(tmp_path / name)])
+        assert imported.exit_code == 0, imported.output
+    assert vote(tmp_path, members="a,b", threshold=2).exit_code == 0
+    scored = CliRunner().invoke(app, ["evaluate", str(tmp_path / "mine"), "--annotations", str(truth), "--json"])
+    assert json.loads(scored.stdout)["overall"]["J&F"] == 1
 
 
 def test_without_pairing_the_threshold_counts_members(runs):

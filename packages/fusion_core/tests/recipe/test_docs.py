@@ -22,7 +22,7 @@ def shown(tmp_path):
 def test_it_says_what_the_text_says(shown, tmp_path):
     assert (shown.name, shown.result) == ("mine", "voted")
     assert shown.node("older") == ExistingRun(name="older", path=tmp_path / "runs" / "older")
-    assert shown.node("both") == Vote(name="both", members=("soc", "theirs"), threshold=2, out_of=4, leftover="first")
+    assert shown.node("both") == Vote(name="both", members=("soc", "theirs"), threshold=2, out_of=4)
     assert shown.node("voted") == Vote(
         name="voted", members=("both_aot", "theirs", "older"), threshold=2, out_of=3, pairing=Pairing.NONE
     )

@@ -142,7 +142,7 @@ def test_votes_of_a_pair_are_counted_unless_told_otherwise(tmp_path):
             'pairing = "none"',
             'pairing = "nun"',
             'pairing = "nun"',
-            "expected one of consecutive, groups, none, agreement, found 'nun'",
+            "expected one of auto, consecutive, groups, none, agreement, found 'nun'",
         ),
         (
             'leftover = "first"',

@@ -30,7 +30,8 @@ def a_member(seed, ids=("0", "1", "2"), *, size=SIZE, frames=FRAMES, text="the d
 
 def a_vote(count=3, **changes):
     names = tuple("abcdef"[:count])
-    return Vote(**{"name": "v", "members": names, "threshold": count, "out_of": 2 * count, **changes})
+    rule = {"threshold": count, "out_of": 2 * count, "pairing": Pairing.CONSECUTIVE}
+    return Vote(**{"name": "v", "members": names, **rule, **changes})
 
 
 def sum_of(members, *expressions):

@@ -58,6 +58,22 @@ def test_groups_need_a_group_for_every_expression():
         pools(Pairing.GROUPS, [member(disk(0), disk(0), groups=["1", None])])
 
 
+def test_auto_pools_what_the_data_set_names_and_nothing_else():
+    masks = [disk(0)] * 5
+    assert pooled(pools(Pairing.AUTO, [member(*masks)])) == ([(0,), (1,), (2,), (3,), (4,)], [])
+    found = pools(Pairing.AUTO, [member(*masks, groups=["1", None, "2", "1", None])])
+    assert pooled(found) == ([(0, 3), (1,), (2,), (4,)], [])
+
+
+@pytest.mark.parametrize("pairing", [Pairing.AUTO, Pairing.GROUPS])
+def test_any_member_may_know_the_groups(pairing):
+    masks = [disk(0)] * 3
+    unknown, partly, known = member(*masks), member(*masks, groups=["x", None, None]), member(*masks, groups="xyx")
+    assert pooled(pools(pairing, [unknown, partly, known])) == ([(0, 2), (1,)], [])
+    with pytest.raises(PairingError, match=r"video dog: .* expression '1' means the objects 'y', 'z'"):
+        pools(pairing, [unknown, known, member(*masks, groups="xzx")])
+
+
 def test_none_lets_every_expression_vote_alone():
     assert pooled(pools(Pairing.NONE, [member(disk(0), disk(0), disk(0))])) == ([(0,), (1,), (2,)], [])
 

@@ -39,11 +39,14 @@ def fuse(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="With --members: the run to write.")] = None,
     pairing: Annotated[
-        Pairing,
+        Pairing | None,
         typer.Option(
-            help="Which expressions pool their votes: neighbours, those of one object, none, or neighbours that agree."
+            help="Which expressions pool their votes. `auto`: those of one object where the data set names objects, all"
+            " others vote alone; `groups`: those of one object; `none`: each votes alone; `agreement`: neighbours whose"
+            " masks agree; `consecutive`: neighbours in pairs, as published.",
+            show_default="auto; consecutive with --stage or --leftover",
         ),
-    ] = Pairing.CONSECUTIVE,
+    ] = None,
     faithful: Annotated[
         bool,
         typer.Option("--faithful", help="With --stage: repeat the published script's mistake in leftover expressions."),
@@ -57,19 +60,21 @@ def fuse(
     _check_options(stage, members, threshold, leftover, out, pairing, faithful)
     if stage is not None:
         published = [vote if faithful else vote.corrected() for vote in ICCV2023.stage(stage)]
-        votes = {runs / vote.name: replace(vote, pairing=pairing) for vote in published}
+        votes = {runs / vote.name: replace(vote, pairing=pairing or vote.pairing) for vote in published}
         members_of = {run: [runs / member for member in vote.members] for run, vote in votes.items()}
     else:
         assert members is not None  # checked above, like the next two
         assert threshold is not None
         assert out is not None
         paths = [Path(member) if len(Path(member).parts) > 1 else runs / member for member in members.split(",")]
+        rule = _leftover(leftover)
+        pairing = pairing or Pairing.default(rule)
         vote = Vote(
             name=out.name,
             members=tuple(path.name for path in paths),
             threshold=threshold,
-            out_of=len(paths) * (1 if pairing is Pairing.NONE else 2),
-            leftover=_leftover(leftover),
+            out_of=pairing.votes_cast(len(paths)),
+            leftover=rule,
             pairing=pairing,
         )
         votes, members_of = {out: vote}, {out: paths}
@@ -87,7 +92,7 @@ def _check_options(
     threshold: int | None,
     leftover: str | None,
     out: Path | None,
-    pairing: Pairing,
+    pairing: Pairing | None,
     faithful: bool,
 ) -> None:
     if (stage is None) == (members is None):
@@ -98,7 +103,7 @@ def _check_options(
         )
     if members is not None and (threshold is None or out is None):
         raise typer.BadParameter("--members needs --threshold and --out")
-    if faithful and (stage is None or pairing is not Pairing.CONSECUTIVE):
+    if faithful and (stage is None or pairing not in {None, Pairing.CONSECUTIVE}):
         raise typer.BadParameter(
             "--faithful repeats the published votes: it goes with --stage and --pairing consecutive"
         )

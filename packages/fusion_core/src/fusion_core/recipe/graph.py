@@ -24,12 +24,22 @@ OWN_WEIGHTS = "own"  # the program has weights of its own and is started without
 
 
 class Pairing(StrEnum):
-    """Which expressions of a video pool their votes; docs/recipe.md explains all four."""
+    """Which expressions of a video pool their votes; docs/recipe.md explains all five."""
 
+    AUTO = "auto"
     CONSECUTIVE = "consecutive"
     GROUPS = "groups"
     NONE = "none"
     AGREEMENT = "agreement"
+
+    @classmethod
+    def default(cls, leftover: object) -> "Pairing":
+        """The rule where none is chosen: `auto`; `consecutive` if there is a rule for what pairs leave over."""
+        return cls.AUTO if leftover is None else cls.CONSECUTIVE
+
+    def votes_cast(self, members: int) -> int:
+        """Votes out of which a threshold counts if nothing else is said: two a member, or one under `none`."""
+        return members * (1 if self is Pairing.NONE else 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +155,8 @@ class Vote:
             another number of votes needs the same share of them, rounded up.
         out_of: see `threshold`. The published rules count the votes of a pair, so it is twice the number of members.
         leftover: the mask of an expression without a partner, because their number is odd: `first` takes the first
-            member's own mask; a number is the votes needed out of one per member; None is the share above.
+            member's own mask; a number is the votes needed out of one per member; None is the share above. Only
+            `consecutive` and `agreement` leave an expression over.
         leftover_takes_support: with leftover `first`, take every pixel whose probability is above zero. The published
             script does so, because it takes probabilities for logits. See `Recipe.faithful`.
         pairing: which expressions pool their votes.
@@ -158,7 +169,7 @@ class Vote:
     out_of: int
     leftover: int | Literal["first"] | None = None
     leftover_takes_support: bool = False
-    pairing: Pairing = Pairing.CONSECUTIVE
+    pairing: Pairing = Pairing.AUTO
 
     def __post_init__(self) -> None:
         _check_name(self.kind, self.name)

@@ -43,6 +43,7 @@ ICCV2023 = Recipe(
             threshold=3,
             out_of=6,
             leftover="first",
+            pairing=Pairing.CONSECUTIVE,
         ),
         Vote(
             name="vit_convnext_soc",
@@ -50,6 +51,7 @@ ICCV2023 = Recipe(
             threshold=3,
             out_of=6,
             leftover="first",
+            pairing=Pairing.CONSECUTIVE,
             leftover_takes_support=True,
         ),
         # The published masks of MUTR are made with a short side of 432, its votes and key frames with 360.
@@ -61,6 +63,7 @@ ICCV2023 = Recipe(
             threshold=4,
             out_of=8,
             leftover=3,
+            pairing=Pairing.CONSECUTIVE,
         ),
         Vote(
             name="final",
@@ -68,6 +71,7 @@ ICCV2023 = Recipe(
             threshold=4,
             out_of=8,
             leftover=3,
+            pairing=Pairing.CONSECUTIVE,
         ),
     ),
     ablation=(

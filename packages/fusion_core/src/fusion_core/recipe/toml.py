@@ -263,13 +263,14 @@ def _propagate(table: _Table) -> Propagate:
 
 def _vote(table: _Table) -> Vote:
     members = table.names("members")
-    pairing = table.text("pairing", str(Pairing.CONSECUTIVE))
-    if pairing not in list(Pairing):
-        raise table.fault(f"expected one of {', '.join(Pairing)}, found {pairing!r:.80}", "pairing")
     leftover = table.take("leftover", "'first' or a number of votes", (str, int), None)
     if isinstance(leftover, str) and leftover != "first":
         raise table.fault(f"expected 'first' or a number of votes, found {leftover!r:.80}", "leftover")
-    cast = len(members) * (1 if pairing == Pairing.NONE else 2)
+    pairing = table.text("pairing", str(Pairing.default(leftover)))
+    if pairing not in list(Pairing):
+        raise table.fault(f"expected one of {', '.join(Pairing)}, found {pairing!r:.80}", "pairing")
+    pairing = Pairing(pairing)
+    cast = pairing.votes_cast(len(members))
     return Vote(
         name=table.name,
         members=members,
@@ -277,7 +278,7 @@ def _vote(table: _Table) -> Vote:
         out_of=table.take("out_of", "a number of votes", int, cast),
         leftover=leftover,
         leftover_takes_support=table.take("leftover_takes_support", "true or false", bool, False),
-        pairing=Pairing(pairing),
+        pairing=pairing,
     )
 
 
@@ -320,14 +321,14 @@ def _entries(one: Model | Node) -> dict[str, Any]:
         case Propagate():
             return _given({"model": one.model, "source": one.source, "options": one.options})
         case Vote():
-            cast = len(one.members) * (1 if one.pairing is Pairing.NONE else 2)
+            cast = one.pairing.votes_cast(len(one.members))
             entries = {
                 "members": one.members,
                 "threshold": one.threshold,
                 "out_of": one.out_of if one.out_of != cast else None,
                 "leftover": one.leftover,
                 "leftover_takes_support": one.leftover_takes_support or None,
-                "pairing": str(one.pairing) if one.pairing is not Pairing.CONSECUTIVE else None,
+                "pairing": str(one.pairing) if one.pairing is not Pairing.default(one.leftover) else None,
             }
             return _given(entries)
 

@@ -1,6 +1,6 @@
 """Which expressions of a video mean the same object and pool their votes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,15 +32,20 @@ def pools(pairing: Pairing, members: Sequence[VideoMasks]) -> tuple[Pool, ...]:
     Args:
         pairing: the rule.
         members: the same video as each member sees it, expressions in the same order.
+
+    Raises:
+        PairingError: members name different objects for an expression; or none names one, and the rule is `groups`.
     """
     count = len(members[0].tracks)
     match pairing:
+        case Pairing.AUTO:
+            return by_group([index if group is None else group for index, group in enumerate(known_groups(members))])
         case Pairing.CONSECUTIVE:
             return consecutive(count)
         case Pairing.GROUPS:
-            return by_group(members)
+            return by_group(_all_groups(members))
         case Pairing.NONE:
-            return tuple(Pool((index,)) for index in range(count))
+            return by_group(range(count))
         case Pairing.AGREEMENT:
             return walk(count, partial(same_object, members))
 
@@ -51,22 +56,41 @@ def consecutive(count: int) -> tuple[Pool, ...]:
     return pairs if count % 2 == 0 else (*pairs, Pool((count - 1,), leftover=True))
 
 
-def by_group(members: Sequence[VideoMasks]) -> tuple[Pool, ...]:
-    """All expressions of an object together, by the group that the data set gives them.
+def by_group(groups: Iterable[Hashable]) -> tuple[Pool, ...]:
+    """All expressions of a group together, given the group of each expression."""
+    pooled: dict[Hashable, list[int]] = {}
+    for index, group in enumerate(groups):
+        pooled.setdefault(group, []).append(index)
+    return tuple(Pool(tuple(indices)) for indices in pooled.values())
+
+
+def known_groups(members: Sequence[VideoMasks]) -> list[str | None]:
+    """The object of each expression, from any member whose data set gave it; None where none did.
 
     Raises:
-        PairingError: an expression has no group.
+        PairingError: two members name different objects.
     """
-    first = members[0]
-    groups: dict[str, list[int]] = {}
-    for index, track in enumerate(first.tracks):
-        if track.expression.group is None:
+    known = []
+    for same in zip(*(member.tracks for member in members), strict=True):
+        groups = {track.expression.group for track in same} - {None}
+        if len(groups) > 1:
             raise PairingError(
-                f"video {first.video}: expression {track.expression.id!r} has no group, so pairing 'groups' cannot"
-                " tell which object it means. Use data with obj_id, or pairing 'agreement'"
+                f"video {members[0].video}: members say that expression {same[0].expression.id!r} means the objects"
+                f" {', '.join(sorted(map(repr, groups)))}; members of a vote must come from the same data set"
             )
-        groups.setdefault(track.expression.group, []).append(index)
-    return tuple(Pool(tuple(indices)) for indices in groups.values())
+        known.append(groups.pop() if groups else None)
+    return known
+
+
+def _all_groups(members: Sequence[VideoMasks]) -> list[str]:
+    groups = known_groups(members)
+    if None in groups:
+        first = members[0]
+        raise PairingError(
+            f"video {first.video}: expression {first.expression_ids[groups.index(None)]!r} has no group, so pairing"
+            " 'groups' cannot tell which object it means. Use data with obj_id, or pairing 'auto' or 'agreement'"
+        )
+    return groups
 
 
 def walk(count: int, same: Callable[[int, int], bool]) -> tuple[Pool, ...]:
