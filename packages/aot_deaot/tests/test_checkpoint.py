@@ -11,7 +11,8 @@ from aot_deaot.errors import ConfigError
 from aot_deaot.network import PropagationNetwork
 from golden_cases import find_cases
 from program_kit.errors import CheckpointError
-from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.origin import Origin
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from program_kit.torch.checkpoint.table import Drop, convert, our_name
 
 from .published import network_config, published_state

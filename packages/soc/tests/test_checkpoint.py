@@ -7,7 +7,8 @@ import pytest
 import torch
 from golden_cases import find_cases
 from program_kit.errors import CheckpointError
-from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.origin import Origin
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from program_kit.torch.checkpoint.table import convert
 from soc import checkpoint
 from soc.checkpoint import published_table

@@ -7,8 +7,9 @@ import pytest
 import torch
 from golden_cases import GoldenCase, find_cases
 from program_kit.errors import CheckpointError
+from program_kit.origin import Origin
 from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints, Unallocated
-from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from program_kit.torch.checkpoint.table import Drop, convert
 from uninext.bundled import BUNDLED
 from uninext.checkpoint import CHECKPOINTS, published_table

@@ -9,7 +9,8 @@ from detectron2.config import get_cfg
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
 from golden_cases import NETWORK, rounding
 from program_kit.errors import CheckpointError, DeviceError
-from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.origin import Origin
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from program_kit.torch.checkpoint.writing import write_checkpoint
 from uninext.checkpoint import CHECKPOINTS
 from uninext.config import CONFIGS

@@ -16,7 +16,8 @@ from demo_weights.stages import EASY, STAGES, is_propagator
 from demo_weights.training import best_weights, package, split_of
 from demo_weights.variants import VARIANTS
 from demo_weights.vocabulary import write_tokenizer
-from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.origin import Origin
+from program_kit.torch.checkpoint.reading import read_checkpoint
 from program_kit.torch.checkpoint.writing import write_checkpoint
 from rvos_evaluation.evaluation import Means
 from rvos_layers.encoders.config import DEMO

@@ -3,13 +3,15 @@
 import argparse
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from program_kit.errors import CheckpointError
-from program_kit.torch.checkpoint.reading import Origin, read_checkpoint
+from program_kit.origin import Origin
+from program_kit.torch.checkpoint.reading import read_checkpoint, tensors_sha256
 from program_kit.torch.checkpoint.writing import write_checkpoint
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -76,13 +78,20 @@ def test_a_bare_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
     assert not Path("went-off").exists()
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 553433881\n"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("absent.tar", None, "no such checkpoint"),
         ("cut.tar", b"PK\x03\x04 and nothing more", "damaged"),
-        ("empty.tar", b"", "damaged"),
-        ("page.pth", b"<html>not found</html>", "damaged"),
+        ("empty.tar", b"", "is empty; download the file again"),
+        ("page.pth", b"<html>not found</html>", "is a web page, not a checkpoint: .*download the file again"),
+        ("page.safetensors", b"\xef\xbb\xbf\n <!DOCTYPE html>\n<title>Sign in</title>", "is a web page"),
+        ("page.pkl", b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "is a web page"),
+        ("pointer.pth", POINTER, "is a Git-LFS pointer.*git lfs pull"),
+        ("pointer.safetensors", POINTER, "is a Git-LFS pointer.*git lfs pull"),
         ("text.pth", b"not a checkpoint", "damaged"),
         ("noise.safetensors", b"\xff" * 100, "not a readable safetensors file"),
         ("short.safetensors", b"\x08" * 20, "not a readable safetensors file"),
@@ -103,6 +112,69 @@ def test_a_truncated_file(tmp_path, name, kept):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     with pytest.raises(CheckpointError, match=rf"{name}: (damaged|not a readable safetensors file)"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["net.pth", "own.safetensors"])
+def test_lost_bytes_are_noticed(tmp_path, name):
+    """Zeros are numbers like others; only a checksum tells that they were others before."""
+    path, state = tmp_path / name, {"a": torch.rand(2000) + 1}
+    if path.suffix == ".pth":
+        torch.save(state, path)
+    else:
+        write_checkpoint(path, state, Origin(model="soc", config="tiny"))
+    content = bytearray(path.read_bytes())
+    content[3000:4000] = bytes(1000)
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"checksum.*fetch it again"):
+        read_checkpoint(path)
+
+
+def rewritten(path: Path, compression: int = zipfile.ZIP_STORED, times: int = 1) -> None:
+    """Write a zip archive again, with entries of another kind, or with a directory that names each several times."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+        archive.filelist *= times
+
+
+def test_archives_that_torch_does_not_write(tmp_path):
+    path = tmp_path / "net.pth"
+    torch.save({"a": torch.zeros(1000)}, path)
+    rewritten(path)
+    assert same(read_checkpoint(path).state, {"a": torch.zeros(1000)})
+    rewritten(path, zipfile.ZIP_DEFLATED)  # torch would map the compressed bytes and take them for numbers
+    with pytest.raises(CheckpointError, match="its entries are compressed"):
+        read_checkpoint(path)
+    rewritten(path, times=100)
+    with pytest.raises(CheckpointError, match="its entries overlap"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1).expand(10**12),  # strides of zero: a few bytes that would become terabytes
+        torch.zeros(3).to_sparse(),
+        torch.quantize_per_tensor(torch.zeros(3), 0.1, 0, torch.quint8),
+        torch.zeros(3, dtype=torch.complex64),
+        torch.zeros(3).to(torch.float8_e4m3fn),
+        torch.zeros(3, device="meta"),
+    ],
+)
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_are_not_plain_numbers(tmp_path, tensor, legacy):
+    torch.save({"a": tensor, "b": torch.zeros(1)}, tmp_path / "net.pth", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(CheckpointError, match=r"net\.pth: (holds no weights.*other entries: a$|refused|damaged)"):
+        read_checkpoint(tmp_path / "net.pth")
+
+
+def test_eight_bit_floats_in_safetensors(tmp_path):
+    save_file({"a": torch.zeros(3).to(torch.float8_e4m3fn)}, tmp_path / "net.safetensors")
+    with pytest.raises(CheckpointError, match=r"holds no weights.*other entries: a$"):
+        read_checkpoint(tmp_path / "net.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +205,7 @@ def test_what_is_written_is_read_again_and_says_where_it_came_from(tmp_path):
     assert checkpoint.state["b"].dtype == torch.float16
     with safe_open(path, framework="pt") as file:
         expected = {"format": "rvos-fusion 1", "model": "soc", "config": "joint-base", "source_sha256": "ab"}
-        assert file.metadata() == expected
+        assert file.metadata() == {**expected, "tensors_sha256": tensors_sha256(path)}
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
@@ -151,7 +223,7 @@ def test_equal_weights_become_equal_bytes(tmp_path):
         write_checkpoint(file, STATE, origin)
     assert len({file.read_bytes() for file in files}) == 1
     with safe_open(files[0], framework="pt") as file:
-        assert file.metadata() == origin.metadata
+        assert file.metadata() == {**origin.metadata, "tensors_sha256": tensors_sha256(files[0])}
     header = files[0].read_bytes()
     names = [header.index(f'"{name}"'.encode()) for name in sorted(origin.metadata)]
     assert names == sorted(names)
@@ -182,6 +254,9 @@ def test_files_are_written_as_safetensors_only(tmp_path):
     [
         (None, None),
         ({"format": "pt"}, None),  # as transformers writes it
+        ({"model": "resnet"}, None),  # what others say of their files is not about this project
+        ({"model": "resnet", "config": "50"}, None),
+        ({"format": "pt", "model": "soc", "config": "demo", "source_sha256": "ab"}, None),
         (
             {"model": "soc", "config": "demo", "source_sha256": "ab"},
             Origin(model="soc", config="demo", source_sha256="ab"),

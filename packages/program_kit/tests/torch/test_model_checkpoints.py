@@ -1,6 +1,8 @@
 """The checkpoints of a model: strict loading, conversion, and messages that say which file or program fits."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from program_kit.errors import CheckpointError
 from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints, Unallocated
 from program_kit.torch.checkpoint.reading import read_checkpoint
 from program_kit.torch.checkpoint.table import Drop, Rename, Rule
+from safetensors.torch import save_file
 from torch import nn
 
 
@@ -43,6 +46,22 @@ def test_a_published_file_fills_the_network(published):
     network = CHECKPOINTS.load(published, "three")
     assert torch.equal(network.body.weight, read_checkpoint(published).state["fc.weight"])
     assert network.body.weight.requires_grad
+
+
+def test_a_published_file_may_say_anything_of_itself(published, tmp_path):
+    metadata = {"format": "pt", "model": "another", "config": "large"}
+    save_file(read_checkpoint(published).state, tmp_path / "net.safetensors", metadata)
+    network = CHECKPOINTS.load(tmp_path / "net.safetensors", "three")
+    assert torch.equal(network.body.weight, CHECKPOINTS.load(published, "three").body.weight)
+
+
+def test_mutated_files_of_every_kind_end_with_weights_or_one_error():
+    """The short form of tools/attacks/checkpoints.py."""
+    script = Path(__file__).parents[4] / "tools" / "attacks" / "checkpoints.py"
+    command = [sys.executable, script, "--number", "700", "--seed", "7"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tried 700: weights " in done.stdout
 
 
 def test_loading_neither_draws_random_numbers_nor_copies(published):

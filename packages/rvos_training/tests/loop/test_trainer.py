@@ -299,6 +299,14 @@ def test_a_checkpoint_of_another_format_says_how_to_go_on(make, tmp_path):
         make(tmp_path).run()
 
 
+@pytest.mark.parametrize("content", [{"format_version": 2}, {"format_version": 2, "settings": {}, "position": 3}])
+def test_a_file_in_the_place_of_a_checkpoint_is_refused(make, tmp_path, content):
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(content, tmp_path / "checkpoints" / "step-0000002.pt")
+    with pytest.raises(TrainingError, match=r"step-0000002\.pt: not a checkpoint of a training"):
+        make(tmp_path).run()
+
+
 def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path)
     state = TrainingState(settings={}, position=Position(step=1), parts={}, random=[random_state()])

@@ -143,9 +143,12 @@ def _read(path: Path) -> TrainingState:
             f"{path}: expected a checkpoint of format {FORMAT_VERSION}, found {version!r}; finish this training with "
             "the version that began it, or choose another --out"
         )
-    return TrainingState(
-        settings=content["settings"],
-        position=Position(**content["position"]),
-        parts=content["parts"],
-        random=content["random"],
-    )
+    try:
+        return TrainingState(
+            settings=content["settings"],
+            position=Position(**content["position"]),
+            parts=content["parts"],
+            random=content["random"],
+        )
+    except (KeyError, TypeError) as error:
+        raise TrainingError(f"{path}: not a checkpoint of a training ({error}); choose another --out") from error

@@ -53,7 +53,7 @@ def load_text_encoder(encoder: TextEncoder, source: str) -> None:
     """
     try:
         pretrained = RobertaModel.from_pretrained(source)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # transformers and safetensors raise many types for damaged files
         raise TrainingError(
             f"text encoder {source!r} cannot be loaded ({error}). Pass --text-encoder FOLDER with config.json and "
             "model.safetensors of roberta-base (https://huggingface.co/FacebookAI/roberta-base), a hub id while "

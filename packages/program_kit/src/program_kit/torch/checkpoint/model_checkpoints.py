@@ -10,7 +10,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from program_kit.errors import CheckpointError
-from program_kit.torch.checkpoint.reading import Checkpoint, Origin, read_checkpoint
+from program_kit.origin import Origin
+from program_kit.torch.checkpoint.reading import Checkpoint, read_checkpoint
 from program_kit.torch.checkpoint.table import OUR_NAMES, StateDict, Table, convert, fits, matches
 from program_kit.torch.checkpoint.writing import check_target, write_checkpoint
 from program_kit.weights import WeightsChoice

@@ -1,6 +1,7 @@
 """Read checkpoint files. Nothing in a file is ever executed."""
 
 import argparse
+import hashlib
 import pickle
 import re
 import zipfile
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +18,18 @@ from safetensors import safe_open
 from torch import Tensor
 
 from program_kit.errors import CheckpointError
+from program_kit.origin import SUFFIX, Origin
 from program_kit.torch.checkpoint.table import StateDict
 
-SUFFIX = ".safetensors"
-FORMAT = "rvos-fusion 1"
+CHECKSUM = "tensors_sha256"  # metadata of files that this project writes: of all bytes after the header
 WRAPPERS = ("model_state_dict", "model", "state_dict")  # where training scripts put the weights
 PARALLEL_PREFIX = "module."
 NAMES_SHOWN = 10
+HEAD = 512  # bytes at the beginning of a file, enough to know a page or a pointer
+WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|!--|html|head|body|script|\?xml)", re.IGNORECASE)
+GIT_LFS = b"version https://git-lfs.github.com/spec/"
+DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16,
+          torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}  # fmt: skip
 NUMPY_SCALAR = np.float64().__reduce__()[0]  # the function behind every pickled numpy scalar
 # Harmless types that training scripts leave beside the weights (arguments, the best loss); other code is refused.
 SAFE_TYPES: list[Any] = [
@@ -33,44 +39,6 @@ SAFE_TYPES: list[Any] = [
     np.dtypes.Float64DType,
     *((NUMPY_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # numpy 1 and 2
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """What a file that this project wrote says of itself.
-
-    Attributes:
-        model: name of the model.
-        config: name of its configuration.
-        source_sha256: SHA-256 of the file that it was made from; empty for weights that were trained here.
-    """
-
-    model: str
-    config: str
-    source_sha256: str = ""
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The metadata of a safetensors file, in the layout `FORMAT`."""
-        return {"format": FORMAT, "model": self.model, "config": self.config, "source_sha256": self.source_sha256}
-
-    @classmethod
-    def of(cls, metadata: Mapping[str, str], path: Path) -> Self | None:
-        """From the metadata of a safetensors file; None for a file that others wrote.
-
-        Files of version 0.1, the bundled `demo*.safetensors` among them, have other layouts: SOC, MUTR and ReferFormer
-        name no format, AOT and DeAOT (`aot-deaot 1`) call the model `family`, UNINEXT (`uninext`) does not name it.
-
-        Raises:
-            CheckpointError: a later version wrote it.
-        """
-        layout = metadata.get("format", "")
-        model = {"aot-deaot 1": metadata.get("family"), "uninext": "uninext"}.get(layout, metadata.get("model"))
-        if model is None or "config" not in metadata:
-            return None
-        if layout.startswith("rvos-fusion") and layout != FORMAT:
-            raise CheckpointError(f"{path}: expected format {FORMAT!r}, found {layout!r}; update this program")
-        return cls(model=model, config=metadata["config"], source_sha256=metadata.get("source_sha256", ""))
 
 
 @dataclass(frozen=True)
@@ -99,13 +67,46 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Wrappers (`{"model": {...}}`) and the prefix `module.` are taken off.
 
     Raises:
-        CheckpointError: the file is missing, damaged, holds no weights, or could run code.
+        CheckpointError: the file is missing, damaged, a web page or a pointer in its place, holds no weights, or could
+            run code.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
+    if (stranger := _stranger(path)) is not None:
+        raise CheckpointError(f"{path}: {stranger}")
     if path.suffix == SUFFIX:
         return _read_safetensors(path)
     return Checkpoint(path, _without_prefix(_unwrap(_read_pickle(path), path)))
+
+
+def tensors_sha256(path: Path) -> str:
+    """SHA-256 of all tensors of a safetensors file, in hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stranger(path: Path) -> str | None:
+    """What a download often leaves in place of a checkpoint, in words; None for any other file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if not head:
+        return "is empty; download the file again"
+    if WEB_PAGE.match(head):
+        return "is a web page, not a checkpoint: the site sent a page instead of the file; download the file again"
+    if head.startswith(GIT_LFS):
+        return (
+            "is a Git-LFS pointer, which stands for the checkpoint; run `git lfs pull` in its repository, or download "
+            "the file again from its page"
+        )
+    return None
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -113,17 +114,21 @@ def _read_safetensors(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             metadata = file.metadata() or {}
+        if CHECKSUM in metadata and metadata[CHECKSUM] != tensors_sha256(path):
+            raise ValueError("its tensors differ from their checksum")
     except Exception as error:  # the library and torch raise many types for a file that is not what it should be
         raise CheckpointError(
             f"{path}: not a readable safetensors file ({_first_line(error)}); fetch it again"
         ) from error
-    return Checkpoint(path, _without_prefix(state), Origin.of(metadata, path))
+    return Checkpoint(path, _without_prefix(_unwrap(state, path)), Origin.of(metadata, path))
 
 
 def _read_pickle(path: Path) -> Any:
     try:
+        if is_archive := zipfile.is_zipfile(path):
+            _check_archive(path)
         with torch.serialization.safe_globals(SAFE_TYPES):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except Exception as error:  # as above
         asked = re.search(r"GLOBAL (\S+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and (asked or _looks_whole(path)):
@@ -133,6 +138,22 @@ def _read_pickle(path: Path) -> Any:
                 "its origin, save its weights alone, as safetensors, where it was made"
             ) from error
         raise CheckpointError(f"{path}: damaged or not a checkpoint ({_first_line(error)}); fetch it again") from error
+
+
+def _check_archive(path: Path) -> None:
+    """Check the zip archive that `torch.save` writes against its checksums, which torch does not compare.
+
+    Raises:
+        ValueError, BadZipFile: it differs, or its entries are not stored as torch stores them.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):  # torch would map compressed bytes
+            raise ValueError("its entries are compressed, which torch.save never does")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError("its entries overlap")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} differs from its checksum")
 
 
 def _looks_whole(path: Path) -> bool:
@@ -159,9 +180,21 @@ def _fault(content: Any) -> str | None:
         return type(content).__name__
     if not content:
         return "an empty one"
-    others = [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    others = [str(name) for name, value in content.items() if not (isinstance(name, str) and _is_plain(value))]
     shown = others[:NAMES_SHOWN] + ["..."] * (len(others) > NAMES_SHOWN)
     return f"other entries: {', '.join(shown)}" if others else None
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a tensor of plain numbers that the file holds: no strides make more of them."""
+    return (
+        isinstance(value, Tensor)
+        and value.dtype in DTYPES
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_neg()
+        and value.nbytes <= value.untyped_storage().nbytes()
+    )
 
 
 def _without_prefix(state: StateDict) -> StateDict:

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from program_kit.errors import CheckpointError
-from program_kit.torch.checkpoint.reading import SUFFIX, Origin
+from program_kit.origin import SUFFIX, Origin
+from program_kit.torch.checkpoint.reading import CHECKSUM, tensors_sha256
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Tensor], origin: Origin) -> None:
@@ -32,8 +33,8 @@ def write_checkpoint(path: Path, state: Mapping[str, Tensor], origin: Origin) ->
     def write(temporary: Path) -> None:
         temporary.touch()
         mode = temporary.stat().st_mode  # as for any new file of the user; safetensors lets nobody else read its files
-        save_file(tensors, temporary, origin.metadata)
-        _order_metadata(temporary)
+        save_file(tensors, temporary, {**origin.metadata, CHECKSUM: "0" * 64})
+        _finish_metadata(temporary)
         temporary.chmod(mode)
 
     try:
@@ -43,16 +44,17 @@ def write_checkpoint(path: Path, state: Mapping[str, Tensor], origin: Origin) ->
         raise CheckpointError(f"{path}: cannot be written ({error})") from error
 
 
-def _order_metadata(path: Path) -> None:
-    """Sort the metadata of a safetensors file, which the library writes in an order that changes with the process."""
+def _finish_metadata(path: Path) -> None:
+    """Fill in the checksum, and sort the metadata, which the library writes in an order that changes."""
+    checksum = tensors_sha256(path)
     with path.open("rb+") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
-        assert len(ordered) == length  # the same entries in the same notation
+        header["__metadata__"] = dict(sorted({**header["__metadata__"], CHECKSUM: checksum}.items()))
+        finished = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
+        assert len(finished) == length  # the same entries in the same notation
         file.seek(8)
-        file.write(ordered)
+        file.write(finished)
 
 
 def check_target(path: Path) -> None:
