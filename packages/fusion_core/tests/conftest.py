@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fusion_core.cli import app
-from fusion_core.recipe.graph import AblationStep, Model, Pairing, Predict, Propagate, Recipe, Vote
+from fusion_core.recipe.graph import AblationStep, Model, Predict, Propagate, Recipe, Vote
 from fusion_core.recipe.toml import recipe_as_toml
 from fusion_core.running.context import DatasetSource, RunContext
 from fusion_core.running.plan import make_plan
@@ -21,18 +21,16 @@ from rvos_synthetic import render_video
 
 EVIL = "</script><script>document.title='broken'</script> \"quoted\" & 'single' <img src=x onerror=alert(1)>"
 
-PAIRS = Pairing.CONSECUTIVE
-
 RECIPE = Recipe(
     name="small",
     result="final",
     models=(Model(name="any", program=("any-infer",)),),
     nodes=(
         *(Predict(name=name, model="any") for name in ("a", "b", "c")),
-        Vote(name="first", members=("a", "b", "c"), threshold=3, out_of=6, leftover="first", pairing=PAIRS),
+        Vote(name="first", members=("a", "b", "c"), threshold=3, out_of=6, leftover="first"),
         *(Propagate(name=f"{source}_aot", model="any", source=source) for source in ("first", "a")),
         Propagate(name="b_aot", model="any", source="b"),
-        Vote(name="final", members=("first_aot", "a_aot", "b"), threshold=3, out_of=6, leftover=2, pairing=PAIRS),
+        Vote(name="final", members=("first_aot", "a_aot", "b"), threshold=3, out_of=6, leftover=2),
     ),
 )
 NOT_THERE = "b_aot"
@@ -186,10 +184,10 @@ class Stage:
             nodes=(
                 Predict(name="a", model="a"),
                 Predict(name="b", model="b"),
-                Vote(name="early", members=("a", "b"), threshold=2, out_of=4, leftover="first", pairing=PAIRS),
+                Vote(name="early", members=("a", "b"), threshold=2, out_of=4, leftover="first"),
                 Propagate(name="a_p", model="p", source="a"),
                 Propagate(name="early_p", model="p", source="early"),
-                Vote(name="late", members=("early_p", "a_p", "b"), threshold=3, out_of=6, leftover=2, pairing=PAIRS),
+                Vote(name="late", members=("early_p", "a_p", "b"), threshold=3, out_of=6, leftover=2),
             ),
             ablation=(
                 AblationStep(label="best", runs=("a", "b"), published={"a": 50.0}),

@@ -159,7 +159,7 @@ class Vote:
             `consecutive` and `agreement` leave an expression over.
         leftover_takes_support: with leftover `first`, take every pixel whose probability is above zero. The published
             script does so, because it takes probabilities for logits. See `Recipe.faithful`.
-        pairing: which expressions pool their votes.
+        pairing: which expressions pool their votes; by default see `Pairing.default`.
     """
 
     kind: ClassVar = "vote"
@@ -169,9 +169,10 @@ class Vote:
     out_of: int
     leftover: int | Literal["first"] | None = None
     leftover_takes_support: bool = False
-    pairing: Pairing = Pairing.AUTO
+    pairing: Pairing = None  # pyright: ignore[reportAssignmentType] - until __post_init__
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "pairing", self.pairing or Pairing.default(self.leftover))
         _check_name(self.kind, self.name)
         if not self.members:
             raise self._fault("members", "no members; a vote needs at least one run")
