@@ -13,7 +13,10 @@ SMOKE_ARGUMENTS = ["--config", "tiny", "--weights", "random:0"]
 
 @dataclass(frozen=True)
 class Program:
-    """A console script of a workspace member and the environment it runs in."""
+    """A console script of a workspace member and the environment it runs in.
+
+    `demos` are the configurations that its package ships weights for; none for a package that declares so.
+    """
 
     name: str
     member: Path
@@ -81,3 +84,10 @@ def programs(suffix: str) -> list[Program]:
             if re.search(f"{suffix}$", name)
         ]
     return found
+
+
+def assert_a_choice_is_asked_for(result: subprocess.CompletedProcess[str]) -> None:
+    """A call without weights ended by naming the options that choose them."""
+    assert result.returncode == 2, result.stderr
+    assert "--checkpoint" in result.stderr
+    assert "--weights" in result.stderr

@@ -510,3 +510,33 @@ def test_lock_is_advisory_and_ends_with_the_writer(dataset, tmp_path):
         assert infer(dataset, out).exit_code == 2
         assert MaskRun.open(out).read("a"), "readers do not care"
     assert infer(dataset, out).exit_code == 0
+
+
+def test_a_folder_may_be_the_checkpoint_where_the_program_says_so(dataset, tmp_path):
+    folder = tmp_path / "weights"
+    (folder / "text").mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"good weights")
+    (folder / "text" / "vocab.txt").write_bytes(b"words")
+    (folder / ".cache").write_bytes(b"not a part")
+    app = segmenter_app(replace(example.PROGRAM, checkpoint="folder", load=lambda request: example.Predictor(request)))
+    result = CliRunner().invoke(
+        app, ["--dataset", str(dataset), "--out", str(tmp_path / "run"), "--checkpoint", str(folder)]
+    )
+    assert result.exit_code == 0, result.stderr
+    hashes = {
+        name: hashlib.sha256(data).hexdigest() for name, data in [("model", b"good weights"), ("vocab", b"words")]
+    }
+    listed = f"{hashes['model']}  model.safetensors\n{hashes['vocab']}  text/vocab.txt\n"
+    assert MaskRun.open(tmp_path / "run").manifest.checkpoint_sha256 == hashlib.sha256(listed.encode()).hexdigest()
+
+    file = ["--checkpoint", str(folder / "model.safetensors")]
+    result = CliRunner().invoke(app, ["--dataset", str(dataset), "--out", str(tmp_path / "other"), *file])
+    assert result.exit_code == 2
+    assert "model.safetensors: no such folder" in result.stderr
+    assert "weights: no such file" in infer(dataset, tmp_path / "other", weights=("--checkpoint", folder)).stderr
+
+
+def test_a_program_that_takes_published_weights_as_they_are_converts_nothing(tmp_path):
+    app = segmenter_app(replace(example.PROGRAM, convert=None))
+    assert "checkpoint convert" not in CliRunner().invoke(app, ["--help"]).stdout
+    assert CliRunner().invoke(app, ["checkpoint", "convert", "a", "b"]).exit_code == 2

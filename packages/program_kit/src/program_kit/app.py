@@ -1,6 +1,6 @@
 """What every command line begins with: an application with plain help, and the user's errors in one line.
 
-Programs with weights also have `checkpoint convert`.
+Programs whose weights are published in other forms than theirs also have `checkpoint convert`.
 
 Exit codes: 0 done; 1 some videos failed, or the disk is full; 2 wrong use; 130 interrupted.
 """
@@ -68,13 +68,16 @@ class ProgramWithWeights(Protocol):
         ...
 
     @property
-    def convert(self) -> Callable[[Path, Path, str], None]:
-        """Write a published checkpoint (source) of a configuration as safetensors (target)."""
+    def convert(self) -> Callable[[Path, Path, str], None] | None:
+        """Write a published checkpoint (source) of a configuration as safetensors (target); None if none needs it."""
         ...
 
 
 def add_checkpoint_commands(app: typer.Typer, program: ProgramWithWeights, config_option: OptionInfo) -> None:
-    """Add the command `checkpoint convert` of a program."""
+    """Add the command `checkpoint convert` of a program that converts."""
+    convert_checkpoint = program.convert
+    if convert_checkpoint is None:
+        return
     checkpoint_app = plain_app(help="Checkpoint files.", no_args_is_help=True)
     app.add_typer(checkpoint_app, name="checkpoint")
 
@@ -86,4 +89,4 @@ def add_checkpoint_commands(app: typer.Typer, program: ProgramWithWeights, confi
     ) -> None:
         """Write a published checkpoint as safetensors with this program's names."""
         with user_errors(program.name, program.error):
-            program.convert(source, target, known_config(program.configs, config or program.configs[0]))
+            convert_checkpoint(source, target, known_config(program.configs, config or program.configs[0]))

@@ -37,7 +37,10 @@ VideosOption = Annotated[
     typer.Option("--videos", metavar="ID,ID|-", help="Only these videos; '-' reads ids from standard input (worker)."),
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="RUN", help="Run folder to write or to continue.")]
-CheckpointOption = Annotated[Path | None, typer.Option("--checkpoint", metavar="PATH", help="Weights file.")]
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", metavar="PATH", help="Weights: a file, or a folder if the program says so."),
+]
 WeightsOption = Annotated[
     str | None, typer.Option("--weights", metavar="random:SEED", help="Untrained weights, for trying things out.")
 ]

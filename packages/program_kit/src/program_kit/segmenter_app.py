@@ -32,7 +32,7 @@ from program_kit.options import (
 )
 from program_kit.progress import ProgressCallback
 from program_kit.run_loop import run_videos
-from program_kit.weights import BundledWeights, WeightsChoice, choose_network, parse_seed
+from program_kit.weights import BundledWeights, CheckpointKind, WeightsChoice, choose_network, parse_seed
 
 if TYPE_CHECKING:
     from mask_interchange.dataset import Dataset, Video
@@ -48,7 +48,7 @@ class ModelRequest:
 
     Attributes:
         config: one of the program's configurations.
-        weights: a checkpoint file or a seed.
+        weights: a checkpoint or a seed.
         tokenizer: folder or hub name of the text encoder's tokenizer.
         device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
         soft_masks: longer side in pixels of the probabilities to store, or None.
@@ -86,7 +86,9 @@ class SegmenterProgram:
         tokenizer: the tokenizer taken by default.
         error: base of its user errors, which are shown without a traceback.
         load: make the model. Heavy libraries are imported inside, so that `--help` stays quick.
-        convert: write a published checkpoint (source) of a configuration as safetensors (target).
+        convert: write a published checkpoint (source) of a configuration as safetensors (target); None for a program
+            that takes published weights as they are.
+        checkpoint: whether `--checkpoint` is a file or a folder.
     """
 
     name: str
@@ -96,7 +98,8 @@ class SegmenterProgram:
     tokenizer: str
     error: type[Exception]
     load: Callable[[ModelRequest], Predictor]
-    convert: Callable[[Path, Path, str], None]
+    convert: Callable[[Path, Path, str], None] | None = None
+    checkpoint: CheckpointKind = "file"
     config_options: tuple[str, ...] = ("--config",)
     short_side: int | None = None
     bundled: tuple[BundledWeights, ...] = ()
@@ -150,7 +153,9 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
             raise typer.BadParameter(f"--short-side: {program.name} chooses the size of frames by itself")
         limit_threads(threads)
         with user_errors(program.name, program.error):
-            network, chosen = choose_network(program.configs, bundled, config, checkpoint, parse_seed(weights))
+            network, chosen = choose_network(
+                program.configs, bundled, config, checkpoint, parse_seed(weights), program.checkpoint
+            )
             request = ModelRequest(
                 config=network,
                 weights=chosen,

@@ -1,15 +1,21 @@
-"""Which weights a program takes: a checkpoint file, random ones of a seed, or those bundled with it."""
+"""Which weights a program takes: a checkpoint, random ones of a seed, or those bundled with it.
 
+A checkpoint is a file, or for some programs a folder of files.
+"""
+
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mask_interchange.files import file_sha256
 
 from program_kit.errors import WeightsError
 
 GIVE_WEIGHTS = "give either --checkpoint PATH or --weights random:SEED (in Python checkpoint=PATH or seed=SEED)"
+CheckpointKind = Literal["file", "folder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +43,10 @@ class BundledWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsChoice:
-    """The weights to load: a file, or random ones of a seed. One of the two is None.
+    """The weights to load: a checkpoint, or random ones of a seed. One of the two is None.
 
     Attributes:
-        checkpoint: the file.
+        checkpoint: the file or folder.
         seed: of random weights.
         bundled: the file came with the program, because the user asked for none.
     """
@@ -55,8 +61,10 @@ class WeightsChoice:
         return {} if self.seed is None else {"weights": f"random:{self.seed}"}
 
     def sha256(self) -> str | None:
-        """SHA-256 of the file, None for random weights."""
-        return None if self.checkpoint is None else file_sha256(self.checkpoint)
+        """SHA-256 of the checkpoint (of a folder as `folder_sha256` has it), None for random weights."""
+        if self.checkpoint is None:
+            return None
+        return folder_sha256(self.checkpoint) if self.checkpoint.is_dir() else file_sha256(self.checkpoint)
 
     def __str__(self) -> str:
         if self.seed is not None:
@@ -64,6 +72,21 @@ class WeightsChoice:
         if self.bundled:
             return "demo (a small network trained on synthetic videos; --checkpoint PATH takes published ones)"
         return f"{self.checkpoint}"
+
+
+def folder_sha256(folder: Path) -> str:
+    """SHA-256 of the list that `sha256sum` prints of a folder's files, sorted by path; hidden ones are left out.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    paths = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    listed = "".join(f"{file_sha256(folder / path)}  {path}\n" for path in paths)
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def parse_seed(weights: str | None) -> int | None:
@@ -97,6 +120,7 @@ def choose_network(
     config: str | None = None,
     checkpoint: Path | None = None,
     seed: int | None = None,
+    kind: CheckpointKind = "file",
 ) -> tuple[str, WeightsChoice]:
     """The configuration and the weights to load; the one rule for command lines and for Python.
 
@@ -106,12 +130,13 @@ def choose_network(
         configs: names of the program's configurations, the default first.
         bundled: the weights that its package ships, the default first.
         config: the configuration asked for.
-        checkpoint: the weights file asked for.
+        checkpoint: the weights asked for.
         seed: of the random weights asked for.
+        kind: what a checkpoint of the program is.
 
     Raises:
-        WeightsError: there is no such configuration or file, both or neither of checkpoint and seed are given, or no
-            weights are bundled for the configuration.
+        WeightsError: there is no such configuration, file or folder, both or neither of checkpoint and seed are given,
+            or no weights are bundled for the configuration.
     """
     known = known_config(configs, config or configs[0])
     available = [weights for weights in bundled if weights.available]
@@ -125,6 +150,6 @@ def choose_network(
         )
     if (checkpoint is None) == (seed is None):
         raise WeightsError(GIVE_WEIGHTS)
-    if checkpoint is not None and not checkpoint.is_file():
-        raise WeightsError(f"checkpoint {checkpoint}: no such file")
+    if checkpoint is not None and not (checkpoint.is_file() if kind == "file" else checkpoint.is_dir()):
+        raise WeightsError(f"checkpoint {checkpoint}: no such {kind}")
     return known, WeightsChoice(checkpoint=checkpoint, seed=seed)
