@@ -138,3 +138,10 @@ def test_fits_looks_at_names_and_sizes_only(published):
     assert not fits({**published, "head.weight": torch.zeros(1)}, TABLE, network)
     del published["stem.bias"], published["copy.bias"]
     assert not fits(published, TABLE, network)
+
+
+def test_an_alias_of_another_size_asks_for_no_memory():
+    """Strides of zero let a few bytes stand for terabytes."""
+    state = {"stem.weight": torch.zeros(1).expand(10**13), "copy.weight": torch.zeros(2, dtype=torch.float16)}
+    with pytest.raises(CheckpointError, match=r"copy\.weight: must equal stem\.weight, but does not"):
+        convert(state, TABLE, Network(), "net.pth")

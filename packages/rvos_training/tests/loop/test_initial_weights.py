@@ -53,6 +53,20 @@ def test_another_backbone_is_refused(tmp_path):
         load_backbone(ResNet(ResNetConfig()), tmp_path / "swin.pth")
 
 
+def test_patches_of_another_shape_are_named(tmp_path):
+    state = as_published(VideoSwin(SWIN))
+    torch.save({"state_dict": state | {"backbone.patch_embed.proj.weight": torch.zeros(3)}}, tmp_path / "swin.pth")
+    with pytest.raises(CheckpointError, match=r"patch_embed\.proj\.weight: expected shape .* found \[3\]"):
+        load_backbone(VideoSwin(SWIN), tmp_path / "swin.pth")
+
+
+def test_a_damaged_text_encoder_is_named(tmp_path):
+    TextEncoder(TEXT, 32).roberta.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(TrainingError, match=r"text encoder .* cannot be loaded"):
+        load_text_encoder(TextEncoder(TEXT, 32), str(tmp_path))
+
+
 def test_a_text_encoder_from_a_folder(tmp_path):
     source, target = TextEncoder(TEXT, 32), TextEncoder(TEXT, 32)
     source.roberta.save_pretrained(tmp_path)

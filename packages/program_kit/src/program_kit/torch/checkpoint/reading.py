@@ -186,14 +186,13 @@ def _fault(content: Any) -> str | None:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is a tensor of plain numbers that the file holds: no strides make more of them."""
+    """Whether a value is a dense tensor of plain numbers."""
     return (
         isinstance(value, Tensor)
         and value.dtype in DTYPES
         and value.layout == torch.strided
         and value.device.type == "cpu"
         and not value.is_neg()
-        and value.nbytes <= value.untyped_storage().nbytes()
     )
 
 

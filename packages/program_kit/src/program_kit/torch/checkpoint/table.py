@@ -180,7 +180,9 @@ def _misfit(tensor: Tensor, expected: Tensor, rule: Rename) -> str | None:
 
 
 def _difference(tensor: Tensor, twin: Tensor | None, name: str) -> str | None:
-    return None if twin is not None and torch.equal(tensor, twin.to(tensor)) else f"must equal {name}, but does not"
+    if twin is not None and tensor.shape == twin.shape and torch.equal(tensor, twin.to(tensor)):
+        return None
+    return f"must equal {name}, but does not"
 
 
 def _shape(tensor: Tensor) -> str:
