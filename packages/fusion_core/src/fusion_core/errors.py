@@ -34,7 +34,3 @@ class MemberError(FusionCoreError):
 
 class ProgramError(FusionCoreError):
     """A program of a recipe that does not exist or cannot be started."""
-
-
-class ConversionError(FusionCoreError):
-    """An import that failed."""

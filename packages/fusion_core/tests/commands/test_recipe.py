@@ -135,4 +135,4 @@ def test_a_full_disk_is_told(stage, monkeypatch):
     monkeypatch.setattr("fusion_core.running.provenance.write_whole", full)
     result = call("run", stage)
     assert result.exit_code == 1
-    assert "the disk is full; make room, the same command continues" in result.stderr
+    assert "the disk is full: [Errno 28] No space left on device; make room" in result.stderr

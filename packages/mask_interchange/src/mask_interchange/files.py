@@ -1,12 +1,17 @@
-"""Files that are written whole or not at all, hashed, and folders that one process writes at a time."""
+"""Files and folders that are written whole or not at all, hashed files, and folders that one process writes at a time.
+
+What is being written stands in a folder `.writing-*` beside its target. The folder's lock ends with its process, so
+what a killed process left is known, and removed when the next one writes to the same place.
+"""
 
 import errno
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import IO
@@ -14,6 +19,7 @@ from typing import IO
 from mask_interchange.errors import RunBusyError, RunError
 
 TEMPORARY_PREFIX = ".writing-"
+_TEMPORARY_FOLDER = TEMPORARY_PREFIX + 16 * "[0-9a-f]"  # no folder of a user is called so
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -41,27 +47,105 @@ def file_sha256(path: Path) -> str:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put `data` at `path` in one step; see `replace_whole`."""
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "xb") as file:
-            file.write(data)
-
-    replace_whole(path, write)
+    replace_whole(path, lambda temporary: temporary.write_bytes(data))
 
 
 def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a temporary file beside `path`; flush it to the disk, then rename it to `path`."""
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp")
-    try:
+    """Let `write` make a file of the same name in a temporary folder; flush it to the disk, then rename it to `path`.
+
+    Raises:
+        OSError: names `path`; nothing is left behind.
+    """
+    with _naming(path), temporary_folder(path.parent) as folder:
+        temporary = folder / path.name
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_folder(path.parent)
+        _sync_folder(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Context manager that yields an empty folder to fill. At the end its content is moved to `path`.
+
+    Args:
+        path: an empty folder, or nothing; its parents are made.
+
+    Raises:
+        RunError: there is something at `path` already.
+        OSError: names `path`; on any error nothing is left behind.
+    """
+    remove_abandoned(path)
+    is_new = not path.exists()
+    if not is_new and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path}: expected a new or empty folder; delete it or give another one")
+    with _naming(path):
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary_folder(path) as folder:
+                content = folder / "content"
+                content.mkdir()
+                yield content
+                for part in sorted(content.iterdir(), key=Path.is_file):  # files describe folders: they come last
+                    os.replace(part, path / part.name)
+        except BaseException:
+            if is_new:
+                with suppress(OSError):
+                    path.rmdir()
+            raise
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Context manager that yields a new folder in `parent`; it is removed at the end with what is still in it.
+
+    Those that killed processes left in `parent` are removed first.
+    """
+    remove_abandoned(parent)
+    with ExitStack() as stack:
+        yield _locked_folder(parent, stack)
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the temporary folders in `parent` that no living process holds."""
+    for folder in parent.glob(_TEMPORARY_FOLDER):
+        with suppress(OSError, RunError), lock_folder(folder, shared=False):
+            shutil.rmtree(folder)
+
+
+def _locked_folder(parent: Path, stack: ExitStack) -> Path:
+    """A new temporary folder that nobody else takes for abandoned; the stack unlocks and removes it."""
+    while True:
+        folder = parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        folder.mkdir()
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            stack.enter_context(lock_folder(folder, shared=False))
+        except (RunBusyError, FileNotFoundError):  # somebody took it for abandoned before it was locked
+            continue
+        except RunError:  # no locks on this file system, so nobody takes it for abandoned either
+            return folder
+        if folder.exists():
+            return folder
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Make the system's errors about what is being written name the file or folder that the user asked for."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or TEMPORARY_PREFIX not in str(error.filename or TEMPORARY_PREFIX):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or the one that caused it, says that there is no room for what is written."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    return error is not None and is_disk_full(error.__cause__)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mask_interchange.dataset import Dataset
-from mask_interchange.errors import DatasetError, MaskError, MaskInterchangeError, RunError
-from mask_interchange.files import write_whole
+from mask_interchange.errors import DatasetError, MaskError, MaskInterchangeError
+from mask_interchange.files import new_folder, write_whole
 from mask_interchange.images import read_label_image
 from mask_interchange.json_files import read_json
 from mask_interchange.names import check_name, natural_key
@@ -256,14 +256,16 @@ def export_annotations(
     Raises:
         RunError: `folder` holds files already (old images beside new ones would be read as one set).
         MaskError: the palette layout cannot hold these masks; says where.
+        OSError: as `new_folder`; on any error nothing is written.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunError(f"{folder}: expected a new or empty folder; give another one")
-    folder.mkdir(parents=True, exist_ok=True)
+    with new_folder(Path(folder)) as unfinished:
+        _write_annotations(run, unfinished, layout, run.videos() if videos is None else videos)
+
+
+def _write_annotations(run: MaskRun, folder: Path, layout: Layout, videos: Iterable[str]) -> None:
     key_frames: dict[str, dict[str, object]] = {}
     labels: dict[str, dict[str, str]] = {}
-    for video in run.videos() if videos is None else videos:
+    for video in videos:
         masks = run.read(video)
         target = folder / "Annotations" / video
         if layout == "grey":

@@ -3,6 +3,7 @@
 runs/soc/run.json             who made it, of what, with which weights and settings
 runs/soc/videos/dog.masks     written whole or not at all; a file means that the video is finished
 runs/soc/.lock                held while somebody writes
+runs/soc/**/.writing-*        what is being written
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Self
 
 from mask_interchange.codec import SUFFIX, read_masks, write_masks
 from mask_interchange.errors import MaskFileError, RunBusyError, RunError
-from mask_interchange.files import TEMPORARY_PREFIX, lock_folder, write_whole
+from mask_interchange.files import TEMPORARY_PREFIX, lock_folder, remove_abandoned, write_whole
 from mask_interchange.names import check_name, is_name, natural_key
 from mask_interchange.track import VideoMasks
 
@@ -235,7 +236,9 @@ class MaskRun:
         with lock_folder(self.path, shared=shared):
             folder = self.path / "videos"
             folder.mkdir(exist_ok=True)
-            if not shared:  # nobody else can be in the middle of a file
+            for place in (self.path, folder):
+                remove_abandoned(place)
+            if not shared:  # nobody else can be in the middle of a file, whatever program it is
                 for leftover in self.path.rglob(f"{TEMPORARY_PREFIX}*.tmp"):
                     leftover.unlink()
             self._writing = True

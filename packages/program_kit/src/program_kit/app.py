@@ -12,6 +12,7 @@ from typing import Annotated, Protocol
 
 import typer
 from mask_interchange.errors import MaskInterchangeError
+from mask_interchange.files import is_disk_full
 from typer.models import OptionInfo
 
 from program_kit.errors import ProgramKitError
@@ -32,7 +33,7 @@ def plain_app(**settings: object) -> typer.Typer:
 def user_errors(
     name: str, *errors: type[Exception], continues: str = "finished videos are kept, the same command continues"
 ) -> Iterator[None]:
-    """End a program with one line and exit code 2 on user errors, with 130 on Ctrl-C.
+    """End a program with one line: exit code 2 on user errors, 1 if the disk is full, 130 on Ctrl-C.
 
     Args:
         name: of the program.
@@ -42,6 +43,12 @@ def user_errors(
     try:
         yield
     except (MaskInterchangeError, ProgramKitError, OSError, *errors) as error:
+        if is_disk_full(error):
+            what = f"{error.filename} ({error.strerror})" if isinstance(error, OSError) and error.filename else error
+            typer.echo(
+                f"{name}: error: the disk is full: {what}; make room, then give the same command again", err=True
+            )
+            raise typer.Exit(1) from error
         typer.echo(f"{name}: error: {error}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt as interrupt:

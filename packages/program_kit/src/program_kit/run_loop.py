@@ -3,7 +3,6 @@
 Results go to the run, messages to standard error; only a worker writes to standard output.
 """
 
-import errno
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import typer
 from mask_interchange.errors import DatasetError, MaskInterchangeError, RunError
+from mask_interchange.files import is_disk_full
 
 from program_kit.errors import ProgramKitError
 from program_kit.progress import ProgressCallback, VideoProgress, show_progress
@@ -144,7 +144,7 @@ class _Loop(Generic[R]):
             try:
                 self._run.write(masks)
             except OSError as error:
-                if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                if not is_disk_full(error):
                     raise
                 failures[video] = f"the disk is full: {self._run.path}; make room, the same command continues"
                 self._progress.failed(video, failures[video])

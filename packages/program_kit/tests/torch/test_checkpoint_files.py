@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from program_kit.app import user_errors
 from program_kit.errors import CheckpointError
 from program_kit.origin import Origin
 from program_kit.torch.checkpoint.reading import read_checkpoint, tensors_sha256
 from program_kit.torch.checkpoint.writing import write_checkpoint
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from typer import Exit
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([0.5]).half()}
 
@@ -241,6 +243,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_checkpoint(path, {"a": torch.ones(1)}, origin)
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_full_disk_ends_a_conversion_with_exit_code_1(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("program_kit.torch.checkpoint.writing.save_file", full)
+    with pytest.raises(Exit) as end, user_errors("soc-infer"):
+        write_checkpoint(tmp_path / "net.safetensors", STATE, Origin(model="soc", config="tiny"))
+    assert end.value.exit_code == 1
+    words = "the disk is full: " + str(tmp_path / "net.safetensors") + ": cannot be written (No space left on device)"
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_files_are_written_as_safetensors_only(tmp_path):

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mask_interchange.files import write_whole
+from mask_interchange.files import temporary_folder, write_whole
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -84,7 +84,7 @@ def videos_as_csv(evaluation: Evaluation) -> str:
 
 
 def write_files(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write scores.json, videos.csv, expressions.csv and frames.csv; returns their paths."""
+    """Write scores.json, videos.csv, expressions.csv and frames.csv, all or none; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "scores.json": as_json(evaluation),
@@ -92,8 +92,11 @@ def write_files(evaluation: Evaluation, folder: Path) -> list[Path]:
         "expressions.csv": targets_as_csv(evaluation),
         "frames.csv": frames_as_csv(evaluation),
     }
-    for name, text in texts.items():
-        write_whole(folder / name, text.encode())
+    with temporary_folder(folder) as unfinished:
+        for name, text in texts.items():
+            write_whole(unfinished / name, text.encode())
+        for name in texts:
+            (unfinished / name).replace(folder / name)
     return [folder / name for name in texts]
 
 

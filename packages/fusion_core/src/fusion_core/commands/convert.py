@@ -1,14 +1,11 @@
 """`fusion-core import` and `fusion-core export`: runs from and to formats of other tools."""
 
-import os
-import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fusion_core.errors import ConversionError
 from fusion_core.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -42,14 +39,13 @@ def import_masks(
     """Make a run from PNG masks or COCO JSON, whole or not at all."""
     from mask_interchange import MaskRun, open_dataset
     from mask_interchange.coco import import_coco
+    from mask_interchange.files import new_folder
     from mask_interchange.png_folders import import_annotations
 
     if (annotations is None) == (coco is None):
         raise typer.BadParameter("give either --annotations FOLDER or --coco FILE")
     if coco is not None and not (key_frames is None and dataset is None):
         raise typer.BadParameter("--key-frames and --dataset go with --annotations; a COCO file has all of that")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConversionError(f"{out}: expected a new or empty folder; delete it or give another one with --out")
     opened = open_dataset(dataset, split) if dataset else None
     if annotations is not None:
         source, videos = annotations, import_annotations(annotations, key_frames=key_frames, dataset=opened)
@@ -57,19 +53,13 @@ def import_masks(
         assert coco is not None
         source, videos = coco, import_coco(coco)
 
-    unfinished = out.parent / f".importing-{os.getpid()}-{out.name}"
-    try:
+    with new_folder(out) as unfinished:
         run = MaskRun.create(unfinished, _manifest(source, opened))
         with run.writing(), progress_bar("videos") as progress:
             number = 0
             for number, masks in enumerate(videos, start=1):
                 run.write(masks)
                 progress(number, None)
-        if out.exists():
-            out.rmdir()
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     typer.echo(f"{out}: {number} videos imported")
 
 

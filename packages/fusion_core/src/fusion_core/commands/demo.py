@@ -47,11 +47,12 @@ def demo(
 
 def _open_folder(out: Path, videos: int) -> None:
     """Make the folder of this demo. That of an earlier demo is emptied, unless that was the same."""
-    from mask_interchange.files import write_whole
+    from mask_interchange.files import remove_abandoned, write_whole
     from rvos_synthetic import EDITION
 
     asked = {"videos": videos, "edition": EDITION}
     marker = out / MARKER
+    remove_abandoned(out)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not marker.is_file())):
         raise typer.BadParameter(f"{out} holds files that are not of a demo; give a new or empty folder with --out")
     if marker.is_file() and json.loads(marker.read_bytes()) != asked:

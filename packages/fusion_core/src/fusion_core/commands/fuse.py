@@ -1,6 +1,5 @@
 """`fusion-core fuse`: the votes of the published recipe, or any other vote."""
 
-import errno
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -131,6 +130,7 @@ def _check_members(members_of: dict[Path, list[Path]]) -> None:
 def _vote(out: Path, vote: Vote, members: Sequence[Path]) -> int:
     """Make one fused run; returns how many videos failed."""
     from mask_interchange import MaskInterchangeError, MaskRun
+    from mask_interchange.files import is_disk_full
 
     from fusion_core.voting.fused_run import FusedRun
 
@@ -148,7 +148,7 @@ def _vote(out: Path, vote: Vote, members: Sequence[Path]) -> int:
                 typer.echo(f"failed: {error}", err=True)
                 failed += 1
             except OSError as error:
-                if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                if not is_disk_full(error):
                     raise
                 typer.echo(f"failed: the disk is full: {out}; make room, the same command continues", err=True)
                 raise typer.Exit(1) from error

@@ -1,6 +1,5 @@
 """`fusion-core recipe`, `fusion-core plan` and `fusion-core run`: a whole recipe."""
 
-import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -109,20 +108,14 @@ def run(
         raise typer.BadParameter("--address goes with --executor ray")
     source = DatasetSource(root=dataset, split=split)
     context = open_context(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, device)
-    try:
-        plan = make_plan(context)
-        with watching(plan, json_lines=json) as listener:
-            summary = run_plan(plan, _executor(executor, address, context, workers), listener)
-        results = None
-        if summary.complete:
-            with progress_bar("scores") as progress:
-                folder = out or runs.absolute().parent / "result"
-                results = write_results(context, folder, annotations or find_annotations(context), progress)
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        typer.echo("fusion-core: error: the disk is full; make room, the same command continues", err=True)
-        raise typer.Exit(1) from error
+    plan = make_plan(context)
+    with watching(plan, json_lines=json) as listener:
+        summary = run_plan(plan, _executor(executor, address, context, workers), listener)
+    results = None
+    if summary.complete:
+        with progress_bar("scores") as progress:
+            folder = out or runs.absolute().parent / "result"
+            results = write_results(context, folder, annotations or find_annotations(context), progress)
     if json:
         _print_json(summary, results)
     else:

@@ -38,6 +38,7 @@ def render(
     Give the data set or the video that the run was made from. Exit code 1: some videos failed; the rest are written.
     """
     from mask_interchange import MaskRun
+    from mask_interchange.files import new_folder
 
     from fusion_core.rendering.outputs import Wanted, write_coco, write_masks
 
@@ -46,16 +47,15 @@ def render(
     chosen = _chosen(opened, videos)
     if not (overlay or masks or rgba or coco):
         overlay = True
-    _check_empty(out)
-    out.mkdir(parents=True, exist_ok=True)
     wanted = Wanted(overlay=overlay, rgba=rgba, rate=Fraction(fps).limit_denominator(1001), font=font)
     failed = 0
-    for name in chosen if overlay or rgba else ():
-        failed += not _render_one(opened, source.videos.get(name), name, out, wanted)
-    if masks:
-        write_masks(opened, out, chosen)
-    if coco:
-        write_coco(opened, out, chosen)
+    with new_folder(out) as unfinished:
+        for name in chosen if overlay or rgba else ():
+            failed += not _render_one(opened, source.videos.get(name), name, unfinished, wanted)
+        if masks:
+            write_masks(opened, unfinished, chosen)
+        if coco:
+            write_coco(opened, unfinished, chosen)
     typer.echo(f"{out}: {len(chosen) - failed} videos, {failed} failed")
     if failed:
         raise typer.Exit(1)
@@ -68,13 +68,6 @@ def _chosen(run: "MaskRun", videos: str | None) -> list[str]:
     if unknown:
         raise typer.BadParameter(f"--videos: {run.path} has no masks of {unknown[0]!r}")
     return chosen
-
-
-def _check_empty(out: Path) -> None:
-    from fusion_core.rendering.outputs import RenderError
-
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RenderError(f"{out}: expected a new or empty folder; delete it or give another one with --out")
 
 
 def _render_one(run: "MaskRun", video: "Video | None", name: str, out: Path, wanted: "Wanted") -> bool:

@@ -99,17 +99,16 @@ def _run(context: "RunContext", workers: int | None) -> "Summary":
 
 def _render(summary: "Summary", out: Path, rate: Fraction, font: Path | None) -> None:
     """Write the result in all forms; they replace those of an earlier call."""
-    import os
     import shutil
 
     from mask_interchange import MaskRun
+    from mask_interchange.files import temporary_folder
 
     from fusion_core.rendering.outputs import Wanted, render_video, write_coco, write_masks
 
     result = MaskRun.open(summary.result)
-    unfinished = out / f".rendering-{os.getpid()}"
     wanted = Wanted(overlay=True, rgba=True, rate=rate, font=font)
-    try:
+    with temporary_folder(out) as unfinished:
         for video in summary.context.dataset.videos.values():
             with progress_bar("frames") as progress:
                 render_video(result, video, unfinished, wanted, progress)
@@ -120,8 +119,6 @@ def _render(summary: "Summary", out: Path, rate: Fraction, font: Path | None) ->
                 shutil.rmtree(out / name)
             (unfinished / name).replace(out / name)
             typer.echo(out / name)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _print_found(summary: "Summary") -> None:

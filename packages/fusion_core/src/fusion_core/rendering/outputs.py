@@ -1,6 +1,7 @@
 """Joins frames, masks and writers: all outputs of one video, in one pass over its frames."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from mask_interchange import MaskRun, Video, VideoMasks
 from mask_interchange.coco import export_coco
+from mask_interchange.files import new_folder
 from mask_interchange.png_folders import export_annotations
 from program_kit.progress import ProgressCallback
 
@@ -47,24 +49,26 @@ class Wanted:
 def render_video(
     run: MaskRun, video: Video, out: Path, wanted: Wanted, progress: ProgressCallback = lambda done, total: None
 ) -> None:
-    """Write `overlay/<video>.mp4` and `rgba/<video>/<expression>/<frame>.png` under `out`.
+    """Write `overlay/<video>.mp4` and `rgba/<video>/<expression>/<frame>.png` under `out`, whole or not at all.
 
     Raises:
+        OSError: they cannot be written.
         MemberError: the run's masks are of other frames.
         DatasetError: a frame cannot be read.
         FontError: no font has the letters of the expressions.
     """
     masks = matching(run.read(video.id), video, run.name)
     frames = _counted(video, progress)
-    if wanted.rgba:
-        frames = _with_cut_outs(frames, masks, out / "rgba" / video.id)
-    if not wanted.overlay:
-        for _ in frames:
-            pass
-        return
-    (out / "overlay").mkdir(parents=True, exist_ok=True)
-    shown = _overlaid(frames, masks, wanted.font)
-    write_video(out / "overlay" / f"{video.id}.mp4", shown, video.size, frame_times(video, wanted.rate))
+    with new_folder(out / "rgba" / video.id) if wanted.rgba else nullcontext() as cut_outs:
+        if cut_outs is not None:
+            frames = _with_cut_outs(frames, masks, cut_outs)
+        if not wanted.overlay:
+            for _ in frames:
+                pass
+            return
+        (out / "overlay").mkdir(parents=True, exist_ok=True)
+        shown = _overlaid(frames, masks, wanted.font)
+        write_video(out / "overlay" / f"{video.id}.mp4", shown, video.size, frame_times(video, wanted.rate))
 
 
 def write_masks(run: MaskRun, out: Path, videos: Iterable[str]) -> None:

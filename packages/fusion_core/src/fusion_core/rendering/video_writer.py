@@ -1,8 +1,8 @@
 """MP4 files with the size and timing of the video that they are made from."""
 
-import os
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from mask_interchange import Size, Video
+from mask_interchange.files import replace_whole
 
 CODEC = "libx264"
 OPTIONS = {"crf": "18", "preset": "veryfast", "bf": "0"}  # without B-frames packets are in the order of the frames
@@ -40,38 +41,40 @@ def write_video(path: Path, frames: Iterable[npt.NDArray[np.uint8]], size: Size,
         frames: as many as there are `times`.
         size: (H, W). Colours have half the resolution, as players expect, unless a side is odd.
         times: seconds, increasing from 0.
+
+    Raises:
+        OSError: the file cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    replace_whole(path, partial(_encode, frames, size, times))
+
+
+def _encode(frames: Iterable[npt.NDArray[np.uint8]], size: Size, times: Sequence[Fraction], path: Path) -> None:
     mean = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else Fraction(1)
     base = _time_base(times)
     even = size[0] % 2 == size[1] % 2 == 0
-    try:
-        with av.open(str(unfinished), "w", format="mp4", options={"movflags": "faststart"}) as container:
-            stream = container.add_stream(CODEC, rate=mean.limit_denominator(100_000), options=OPTIONS)
-            stream.height, stream.width = size
-            stream.pix_fmt = "yuv420p" if even else "yuv444p"
-            context = stream.codec_context
-            context.time_base = base
-            context.colorspace = context.color_primaries = context.color_trc = BT709
-            context.color_range = LIMITED_RANGE
-            ticks = [round(time / base) for time in times]
-            lasts = {now: later - now for now, later in pairwise([*ticks, ticks[-1] + round(1 / mean / base)])}
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream(CODEC, rate=mean.limit_denominator(100_000), options=OPTIONS)
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p" if even else "yuv444p"
+        context = stream.codec_context
+        context.time_base = base
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = LIMITED_RANGE
+        ticks = [round(time / base) for time in times]
+        lasts = {now: later - now for now, later in pairwise([*ticks, ticks[-1] + round(1 / mean / base)])}
 
-            def write(frame: av.VideoFrame | None) -> None:
-                for packet in stream.encode(frame):
-                    if packet.pts is not None:
-                        packet.duration = lasts[packet.pts]
-                    container.mux(packet)
+        def write(frame: av.VideoFrame | None) -> None:
+            for packet in stream.encode(frame):
+                if packet.pts is not None:
+                    packet.duration = lasts[packet.pts]
+                container.mux(packet)
 
-            for pixels, tick in zip(frames, ticks, strict=True):
-                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-                frame = frame.reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
-                frame.pts, frame.time_base = tick, base
-                write(frame)
-            write(None)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        for pixels, tick in zip(frames, ticks, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
+            frame.pts, frame.time_base = tick, base
+            write(frame)
+        write(None)
 
 
 def _time_base(times: Sequence[Fraction]) -> Fraction:

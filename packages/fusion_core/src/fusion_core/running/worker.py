@@ -3,7 +3,6 @@
 A program is spoken to by the worker protocol (docs/mask_format.md, section 7).
 """
 
-import errno
 import json
 import os
 import shlex
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mask_interchange import MaskInterchangeError, MaskRun
+from mask_interchange.files import is_disk_full
 from program_kit.progress import ProgressCallback
 
 from fusion_core.errors import FusionCoreError
@@ -118,7 +118,7 @@ class VoteWorker:
         except (FusionCoreError, MaskInterchangeError) as error:
             raise VideoError(str(error)) from error
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if is_disk_full(error):
                 path = self._fused_run.run.path
                 raise JobError(f"the disk is full: {path}; make room, the same command continues") from error
             raise

@@ -7,15 +7,14 @@ they are compressed already. One decoded mask is in memory at a time, besides th
 """
 
 import io
-import os
 import stat
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from mask_interchange import Dataset, MaskRun, MaskTrack, VideoMasks
+from mask_interchange.files import replace_whole
 from PIL import Image
 from program_kit.progress import ProgressCallback
 
@@ -45,6 +44,7 @@ def write_submission(
 
     Raises:
         SubmissionError: the run lacks something that the data set requires; the message lists it.
+        OSError: the file cannot be written; an old one is as it was.
     """
     videos = run.videos() if dataset is None else [name for name, video in dataset.videos.items() if video.expressions]
     missing = run.missing(videos)
@@ -55,12 +55,18 @@ def write_submission(
             else f"{run.path} has no videos"
         )
     count = 0
-    with _appears_when_complete(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for done, name in enumerate(videos, start=1):
-            for entry, png in _entries(run.read(name), dataset):
-                archive.writestr(entry, png)
-                count += 1
-            progress(done, len(videos))
+
+    def write(unfinished: Path) -> None:
+        nonlocal count
+        with zipfile.ZipFile(unfinished, "x", zipfile.ZIP_STORED) as archive:
+            for done, name in enumerate(videos, start=1):
+                for entry, png in _entries(run.read(name), dataset):
+                    archive.writestr(entry, png)
+                    count += 1
+                progress(done, len(videos))
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_whole(path, write)
     return count
 
 
@@ -96,23 +102,6 @@ def mask_png(mask: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).save(file, "PNG", compress_type=_RUN_LENGTH_STRATEGY)
     return file.getvalue()
-
-
-@contextmanager
-def _appears_when_complete(path: Path) -> Iterator[io.BufferedWriter]:
-    """Context manager that yields a file to write. It gets the name `path` at the end; on an error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(unfinished, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except BaseException:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise
 
 
 def _some(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from mask_interchange import MaskRun, RunError, RunManifest, natural_key
 from mask_interchange.codec import SUFFIX
-from mask_interchange.files import file_sha256
+from mask_interchange.files import file_sha256, write_whole
 
 from fusion_core.errors import MemberError, RecipeError
 from fusion_core.recipe.graph import Pairing, Vote
@@ -113,7 +113,7 @@ class FusedRun:
         fused, agreements = fuse_video(self.vote, [member.read(video) for member in self.members])
         self.run.write(fused)
         record = {"inputs": inputs, "standings": [asdict(one) for one in agreements]}
-        self._record_file(video).write_text(json.dumps(record))  # if a crash tears it, the video is voted again
+        write_whole(self._record_file(video), json.dumps(record).encode())
 
     def agreements(self) -> list[MemberAgreement]:
         """How each member agrees with the result, over all finished videos."""

@@ -1,6 +1,8 @@
 """Write checkpoint files."""
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,7 +35,10 @@ def write_checkpoint(path: Path, state: Mapping[str, Tensor], origin: Origin) ->
     def write(temporary: Path) -> None:
         temporary.touch()
         mode = temporary.stat().st_mode  # as for any new file of the user; safetensors lets nobody else read its files
-        save_file(tensors, temporary, {**origin.metadata, CHECKSUM: "0" * 64})
+        try:
+            save_file(tensors, temporary, {**origin.metadata, CHECKSUM: "0" * 64})
+        except SafetensorError as error:
+            raise _system_error(error) from error
         _finish_metadata(temporary)
         temporary.chmod(mode)
 
@@ -41,7 +46,13 @@ def write_checkpoint(path: Path, state: Mapping[str, Tensor], origin: Origin) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_whole(path, write)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be written ({error})") from error
+        raise CheckpointError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _system_error(error: SafetensorError) -> Exception:
+    """The system's error, which the library only quotes; its own where there is none."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else error
 
 
 def _finish_metadata(path: Path) -> None:
