@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from aot_deaot.config import SWIN_L, NetworkConfig, SwinShape
-from aot_deaot.frame_views import FeatureCache
 from aot_deaot.network import PropagationNetwork
 from aot_deaot.propagate import Propagator
 from aot_deaot.settings import corrected
+from program_kit.frame_reading import FeatureCache
 from program_kit.propagation import Job
 
 SIZE = (480, 854)
