@@ -425,4 +425,18 @@ def test_a_long_list_is_cut_in_the_text_only(tmp_path):
 
 def test_missing_files_exit_2(run, tmp_path):
     assert invoke("check-submission", tmp_path / "x.zip").exit_code == 2
-    assert invoke("submit", tmp_path / "nothing", "--out", tmp_path / "x.zip").exit_code == 2
+    assert invoke("submit", tmp_path / "nothing", "--out", tmp_path / "x.zip", "--partial").exit_code == 2
+
+
+def test_an_unfinished_run_is_written_only_if_asked_for(run, dataset, tmp_path):
+    (run.path / "videos" / f"{run.videos()[0]}.masks").unlink()
+    path = tmp_path / "x.zip"
+    for arguments in ((), ("--dataset", dataset.root), ("--dataset", dataset.root, "--partial")):
+        result = invoke("submit", run.path, "--out", path, *arguments)
+        assert result.exit_code == 2, result.output
+        assert not path.exists()
+    assert "--partial" in invoke("submit", run.path, "--out", path).output
+    result = invoke("submit", run.path, "--out", path, "--partial")
+    assert result.exit_code == 0, result.output
+    assert "was not checked" in result.stdout
+    assert check_submission(path).videos == 1

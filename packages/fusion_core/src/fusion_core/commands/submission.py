@@ -23,16 +23,23 @@ def submit(
     out: Annotated[Path, typer.Option(help="Zip file to write.")],
     dataset: DatasetOption = None,
     split: SplitOption = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Instead of a data set: write what the run has, finished or not.")
+    ] = False,
 ) -> None:
     """Write a run as a challenge submission: Annotations/<video>/<expression>/<frame>.png in a zip file."""
     from mask_interchange import MaskRun, open_dataset
 
     from fusion_core.submission.writer import write_submission
 
+    if (dataset is None) != partial:
+        raise typer.BadParameter(
+            "give --dataset ROOT, which says what a submission must hold, or --partial to write what the run has"
+        )
     with progress_bar("videos") as progress:
         opened = open_dataset(dataset, split) if dataset else None
         masks = write_submission(MaskRun.open(run), out, opened, progress)
-    note = "" if dataset else "; completeness was not checked, give --dataset for that"
+    note = "; whether the run is finished was not checked" if partial else ""
     typer.echo(f"wrote {masks} masks to {out}{note}")
 
 
