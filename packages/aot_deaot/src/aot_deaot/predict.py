@@ -19,7 +19,7 @@ from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
 from program_kit.propagation import propagate_labels, propagate_tracks
 from program_kit.torch.device import choose_device
-from program_kit.weights import choose_network
+from program_kit.weights import TakesWeights, choose_network
 
 from aot_deaot.bundled import BUNDLED
 from aot_deaot.checkpoint import CHECKPOINTS
@@ -71,7 +71,10 @@ class ModelPropagator(Propagator):
             DeviceError: this machine does not have the device.
         """
         file = None if checkpoint is None else Path(checkpoint)
-        name, weights = choose_network(tuple(CONFIGS[cls.family]), (BUNDLED[cls.family],), config, file, seed)
+        takes = TakesWeights(
+            name=f"{cls.family}-propagate", configs=tuple(CONFIGS[cls.family]), bundled=(BUNDLED[cls.family],)
+        )
+        name, weights = choose_network(takes, config, file, None if seed is None else f"random:{seed}")
         shape = named_config(cls.family, name)
         network = CHECKPOINTS[cls.family].network(name, weights)
         return cls(

@@ -32,7 +32,8 @@ class RunManifest:
     Attributes:
         producer: name of the program.
         producer_version: its version.
-        checkpoint_sha256: of the weights file, 64 lower-case hexadecimal digits; None when no file was used.
+        checkpoint_sha256: of the weights file, 64 lower-case hexadecimal digits; None when no file was used. Of several
+            files as docs/mask_format.md says.
         settings: everything else that changes the masks, as JSON values.
         dataset: name, split and fingerprint of what was processed; the last two may be None.
     """

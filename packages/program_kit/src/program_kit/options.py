@@ -42,7 +42,13 @@ CheckpointOption = Annotated[
     typer.Option("--checkpoint", metavar="PATH", help="Weights: a file, or a folder if the program says so."),
 ]
 WeightsOption = Annotated[
-    str | None, typer.Option("--weights", metavar="random:SEED", help="Untrained weights, for trying things out.")
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="KIND",
+        help="Instead of a checkpoint: a name of `fusion-core weights list`, hub:OWNER/NAME@COMMIT, bundled, or "
+        "random:SEED (untrained, for trying things out).",
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute.")]
 Precision = Literal["float32", "float16", "bfloat16"]  # see `program_kit.torch.precision`

@@ -44,7 +44,7 @@ from program_kit.propagation import (
     read_labels,
 )
 from program_kit.run_loop import run_videos
-from program_kit.weights import BundledWeights, CheckpointKind, WeightsChoice, choose_network, parse_seed
+from program_kit.weights import TakesWeights, WeightsChoice, choose_network
 
 Own = TypeVar("Own")  # a program's own options
 
@@ -55,7 +55,7 @@ class PropagatorRequest(Generic[Own]):
 
     Attributes:
         config: one of the program's configurations.
-        weights: a checkpoint or a seed.
+        weights: checkpoints, or a seed.
         device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
         options: the program's own.
     """
@@ -67,14 +67,12 @@ class PropagatorRequest(Generic[Own]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PropagatorProgram(Generic[Own]):
-    """A mask propagator.
+class PropagatorProgram(TakesWeights, Generic[Own]):
+    """A mask propagator. Its name, configurations and weights are described in `TakesWeights`.
 
     Attributes:
-        name: of its command.
         version: goes into manifests.
         about: one sentence for `--help`.
-        configs: names of its configurations, the default first.
         error: base of its user errors, which are shown without a traceback.
         options: a dataclass of the options that only this program has. Every field is
             `name: Annotated[type, typer.Option(...)] = default` and becomes an option of the command line.
@@ -82,23 +80,17 @@ class PropagatorProgram(Generic[Own]):
         load: make the propagator. Heavy libraries are imported inside, so that `--help` stays quick.
         convert: write a published checkpoint (source) of a configuration as safetensors (target); None for a program
             that takes published weights as they are.
-        checkpoint: whether `--checkpoint` is a file or a folder.
-        bundled: the weights that its package ships, the default first; used when the user asks for none.
         max_objects: the highest object id that a configuration's network takes, unless the user gives
             `--more-objects`; None for a program without such a limit.
     """
 
-    name: str
     version: str
     about: str
-    configs: tuple[str, ...]
     error: type[Exception]
     options: type[Own]
     settings: Callable[[PropagatorRequest[Own]], Mapping[str, Any]]
     load: Callable[[PropagatorRequest[Own]], Propagator]
     convert: Callable[[Path, Path, str], None] | None = None
-    checkpoint: CheckpointKind = "file"
-    bundled: tuple[BundledWeights, ...] = ()
     max_objects: Callable[[str], int] | None = None
 
 
@@ -147,9 +139,7 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
         _check_masks(masks or [], mask, video, out or [])
         limit_threads(threads)
         with user_errors(program.name, program.error):
-            network, chosen = choose_network(
-                program.configs, program.bundled, config, checkpoint, parse_seed(weights), program.checkpoint
-            )
+            network, chosen = choose_network(program, config, checkpoint, weights)
             request = PropagatorRequest(
                 config=network, weights=chosen, device=checked_device(device), options=program.options(**own)
             )

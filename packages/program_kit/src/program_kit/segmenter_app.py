@@ -32,7 +32,7 @@ from program_kit.options import (
 )
 from program_kit.progress import ProgressCallback
 from program_kit.run_loop import run_videos
-from program_kit.weights import BundledWeights, CheckpointKind, WeightsChoice, choose_network, parse_seed
+from program_kit.weights import TakesWeights, WeightsChoice, choose_network
 
 if TYPE_CHECKING:
     from mask_interchange.dataset import Dataset, Video
@@ -48,7 +48,7 @@ class ModelRequest:
 
     Attributes:
         config: one of the program's configurations.
-        weights: a checkpoint or a seed.
+        weights: checkpoints, or a seed.
         tokenizer: folder or hub name of the text encoder's tokenizer.
         device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
         soft_masks: longer side in pixels of the probabilities to store, or None.
@@ -72,37 +72,29 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegmenterProgram:
-    """A referring segmentation program.
+class SegmenterProgram(TakesWeights):
+    """A referring segmentation program. Its name, configurations and weights are described in `TakesWeights`.
 
     Attributes:
-        name: of its command.
         version: goes into manifests.
         about: one sentence for `--help`.
-        configs: names of its configurations, the default first.
         config_options: names of the option that chooses one.
         short_side: the default of the option `--short-side`; None if the program does not have it.
-        bundled: the weights that its package ships, the default first; used when the user asks for none.
         tokenizer: the tokenizer taken by default.
         error: base of its user errors, which are shown without a traceback.
         load: make the model. Heavy libraries are imported inside, so that `--help` stays quick.
         convert: write a published checkpoint (source) of a configuration as safetensors (target); None for a program
             that takes published weights as they are.
-        checkpoint: whether `--checkpoint` is a file or a folder.
     """
 
-    name: str
     version: str
     about: str
-    configs: tuple[str, ...]
     tokenizer: str
     error: type[Exception]
     load: Callable[[ModelRequest], Predictor]
     convert: Callable[[Path, Path, str], None] | None = None
-    checkpoint: CheckpointKind = "file"
     config_options: tuple[str, ...] = ("--config",)
     short_side: int | None = None
-    bundled: tuple[BundledWeights, ...] = ()
 
     def usual_short_side(self, config: str) -> int | None:
         """The default of the option `--short-side` for a configuration."""
@@ -153,9 +145,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
             raise typer.BadParameter(f"--short-side: {program.name} chooses the size of frames by itself")
         limit_threads(threads)
         with user_errors(program.name, program.error):
-            network, chosen = choose_network(
-                program.configs, bundled, config, checkpoint, parse_seed(weights), program.checkpoint
-            )
+            network, chosen = choose_network(program, config, checkpoint, weights)
             request = ModelRequest(
                 config=network,
                 weights=chosen,

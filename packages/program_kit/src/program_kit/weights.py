@@ -1,21 +1,21 @@
-"""Which weights a program takes: a checkpoint, random ones of a seed, or those bundled with it.
+"""Which weights a program takes: files, published ones by name, random ones of a seed, or those bundled with it."""
 
-A checkpoint is a file, or for some programs a folder of files.
-"""
-
-import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mask_interchange.files import file_sha256
-
 from program_kit.errors import WeightsError
+from program_kit.weights_folder import cached_sha256, combined_sha256, folder_of, stored, weights_files
+from program_kit.weights_table import HubSource, needs_of, published
 
-GIVE_WEIGHTS = "give either --checkpoint PATH or --weights random:SEED (in Python checkpoint=PATH or seed=SEED)"
 CheckpointKind = Literal["file", "folder"]
+BUNDLED = "bundled"
+GIVE_WEIGHTS = (
+    "give either --checkpoint PATH or --weights random:SEED, bundled, NAME or hub:OWNER/NAME@COMMIT "
+    "(in Python checkpoint=PATH or seed=SEED)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,60 +42,87 @@ class BundledWeights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsChoice:
-    """The weights to load: a checkpoint, or random ones of a seed. One of the two is None.
+class TakesWeights:
+    """What the rule for weights must know of a program.
 
     Attributes:
-        checkpoint: the file or folder.
-        seed: of random weights.
-        bundled: the file came with the program, because the user asked for none.
+        name: of its command; the table of published weights lists what its configurations take by this name.
+        configs: names of its configurations, the default first.
+        bundled: the weights that its package ships, the default first; used when the user asks for none.
+        checkpoint: whether the weights of a network are a file, or a folder with its configuration.
+        networks: names of the networks that it loads. A checkpoint for several is a folder that holds a folder of each
+            name.
+        own_weights: the program brings weights in a way of its own, and needs no option.
     """
 
-    checkpoint: Path | None = None
+    name: str
+    configs: tuple[str, ...]
+    bundled: tuple[BundledWeights, ...] = ()
+    checkpoint: CheckpointKind = "file"
+    networks: tuple[str, ...] = ("model",)
+    own_weights: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsChoice:
+    """The weights to load: files, or random ones of a seed; neither for a program that brings its own.
+
+    Attributes:
+        paths: a file or folder for each network of the program.
+        seed: of random weights.
+        bundled: the file came with the program.
+    """
+
+    paths: Mapping[str, Path] = field(default_factory=dict)
     seed: int | None = None
     bundled: bool = False
 
     @property
-    def settings(self) -> dict[str, str]:
+    def checkpoint(self) -> Path | None:
+        """The file or folder of a program with one network; None without one."""
+        if not self.paths:
+            return None
+        (path,) = self.paths.values()
+        return path
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of every file by its name, or by `network/name` for several networks."""
+        prefixes = [""] if len(self.paths) == 1 else [f"{network}/" for network in self.paths]
+        return {
+            prefix + name: cached_sha256(file)
+            for prefix, path in zip(prefixes, self.paths.values(), strict=True)
+            for name, file in weights_files(path).items()
+        }
+
+    @property
+    def settings(self) -> dict[str, object]:
         """What a manifest's settings say of them, beside its `checkpoint_sha256`."""
-        return {} if self.seed is None else {"weights": f"random:{self.seed}"}
+        if self.seed is not None:
+            return {"weights": f"random:{self.seed}"}
+        hashes = self.hashes
+        return {"weights_files": hashes} if len(hashes) > 1 else {}
 
     def sha256(self) -> str | None:
-        """SHA-256 of the checkpoint (of a folder as `folder_sha256` has it), None for random weights."""
-        if self.checkpoint is None:
-            return None
-        return folder_sha256(self.checkpoint) if self.checkpoint.is_dir() else file_sha256(self.checkpoint)
+        """One SHA-256 for all files (see `combined_sha256`), None without files."""
+        hashes = self.hashes
+        return combined_sha256(hashes) if hashes else None
 
     def __str__(self) -> str:
         if self.seed is not None:
             return f"random, seed {self.seed} (untrained: masks mean nothing)"
         if self.bundled:
             return "demo (a small network trained on synthetic videos; --checkpoint PATH takes published ones)"
-        return f"{self.checkpoint}"
+        return ", ".join(map(str, self.paths.values())) or "the program's own"
 
 
-def folder_sha256(folder: Path) -> str:
-    """SHA-256 of the list that `sha256sum` prints of a folder's files, sorted by path; hidden ones are left out.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    paths = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    listed = "".join(f"{file_sha256(folder / path)}  {path}\n" for path in paths)
-    return hashlib.sha256(listed.encode()).hexdigest()
-
-
-def parse_seed(weights: str | None) -> int | None:
-    """The seed of the option `--weights random:SEED`; None if the option is not given.
+def parse_seed(weights: str) -> int | None:
+    """The seed of `random:SEED`; None if `weights` is of another kind.
 
     Raises:
-        WeightsError: it has another form.
+        WeightsError: it is `random` without a sound seed.
     """
-    if weights is None:
+    if not re.match(r"random(:|$)", weights):
         return None
     match = re.fullmatch(r"random:([0-9]{1,9})", weights)
     if not match:
@@ -115,41 +142,130 @@ def known_config(configs: Sequence[str], config: str) -> str:
 
 
 def choose_network(
-    configs: Sequence[str],
-    bundled: Sequence[BundledWeights],
-    config: str | None = None,
-    checkpoint: Path | None = None,
-    seed: int | None = None,
-    kind: CheckpointKind = "file",
+    program: TakesWeights, config: str | None = None, checkpoint: Path | None = None, weights: str | None = None
 ) -> tuple[str, WeightsChoice]:
     """The configuration and the weights to load; the one rule for command lines and for Python.
 
-    Without checkpoint and seed, a program takes its bundled weights, and the configuration follows from them.
+    Without checkpoint and weights, a program takes the published weights that are in the user's folder, else those
+    bundled with it; and the configuration follows from them.
 
     Args:
-        configs: names of the program's configurations, the default first.
-        bundled: the weights that its package ships, the default first.
+        program: what it takes.
         config: the configuration asked for.
-        checkpoint: the weights asked for.
-        seed: of the random weights asked for.
-        kind: what a checkpoint of the program is.
+        checkpoint: the weights file or folder asked for.
+        weights: `random:SEED`, `bundled`, or published weights: a name of the table or `hub:OWNER/NAME@COMMIT`, several
+            with commas between them for a program with several networks.
 
     Raises:
-        WeightsError: there is no such configuration, file or folder, both or neither of checkpoint and seed are given,
-            or no weights are bundled for the configuration.
+        WeightsError: there is no such configuration, file or name, checkpoint and weights are both given, published
+            weights are not in the user's folder, or no weights are bundled for the configuration.
     """
-    known = known_config(configs, config or configs[0])
-    available = [weights for weights in bundled if weights.available]
-    if checkpoint is None and seed is None and available:
-        for weights in available:
-            if config in (None, weights.config, weights.stands_for):
-                return weights.config, WeightsChoice(checkpoint=weights.path, bundled=True)
-        raise WeightsError(
-            f"config {config}: this program ships weights of {', '.join(w.config for w in available)} only; "
-            f"{GIVE_WEIGHTS}"
-        )
-    if (checkpoint is None) == (seed is None):
+    if config is not None:
+        known_config(program.configs, config)
+    usual = config or program.configs[0]
+    if checkpoint is not None and weights is not None:
         raise WeightsError(GIVE_WEIGHTS)
-    if checkpoint is not None and not (checkpoint.is_file() if kind == "file" else checkpoint.is_dir()):
-        raise WeightsError(f"checkpoint {checkpoint}: no such {kind}")
-    return known, WeightsChoice(checkpoint=checkpoint, seed=seed)
+    if checkpoint is not None:
+        return usual, WeightsChoice(paths=_given(program, checkpoint))
+    if weights is None:
+        return _usual(program, config)
+    if weights == BUNDLED:
+        return _bundled(program, config)
+    if (seed := parse_seed(weights)) is not None:
+        return usual, WeightsChoice(seed=seed)
+    return _named(program, config, weights.split(","))
+
+
+def _usual(program: TakesWeights, config: str | None) -> tuple[str, WeightsChoice]:
+    """What a program takes without a choice."""
+    if program.own_weights:
+        return config or program.configs[0], WeightsChoice()
+    needs = needs_of(program.name)
+    for name in program.configs if config is None else [config]:
+        if name in needs and all(stored(weights) for weights in needs[name].weights.values()):
+            return name, _placed(program, named_weights(list(needs[name].weights.values())))
+    if any(weights.available for weights in program.bundled):
+        return _bundled(program, config)
+    wanted = needs.get(config or program.configs[0])
+    fetch = (
+        f"`fusion-core weights fetch {' '.join(wanted.weights.values())}` fetches published ones; " if wanted else ""
+    )
+    raise WeightsError(fetch + GIVE_WEIGHTS)
+
+
+def _bundled(program: TakesWeights, config: str | None) -> tuple[str, WeightsChoice]:
+    available = [weights for weights in program.bundled if weights.available]
+    for weights in available:
+        if config in (None, weights.config, weights.stands_for):
+            return weights.config, WeightsChoice(paths=_given(program, weights.path), bundled=True)
+    if not available:
+        raise WeightsError(f"--weights {BUNDLED}: {program.name} ships no weights; {GIVE_WEIGHTS}")
+    raise WeightsError(
+        f"config {config}: this program ships weights of {', '.join(w.config for w in available)} only; {GIVE_WEIGHTS}"
+    )
+
+
+def _given(program: TakesWeights, checkpoint: Path) -> Mapping[str, Path]:
+    """The weights at a path."""
+    if len(program.networks) == 1:
+        return _placed(program, [checkpoint]).paths
+    if not checkpoint.is_dir():
+        raise WeightsError(
+            f"checkpoint {checkpoint}: no such folder; {program.name} expects one that holds "
+            f"{' and '.join(program.networks)}"
+        )
+    return _placed(program, [checkpoint / network for network in program.networks]).paths
+
+
+def _named(program: TakesWeights, config: str | None, names: Sequence[str]) -> tuple[str, WeightsChoice]:
+    """Published weights by their names; the configuration follows from names of the table."""
+    if any(name.startswith("hub:") for name in names):
+        if len(names) != len(program.networks):
+            raise WeightsError(
+                f"--weights {','.join(names)}: {program.name} loads {' and '.join(program.networks)}; give "
+                f"{len(program.networks)} with commas between them, in this order"
+            )
+        return config or program.configs[0], _placed(program, named_weights(names))
+    for name in names:
+        published(name)
+    needs = {name: list(needs.weights.values()) for name, needs in needs_of(program.name).items()}
+    for name in program.configs if config is None else [config]:
+        if sorted(needs.get(name, ())) == sorted(names):
+            return name, _placed(program, named_weights(needs[name]))
+    known = "; ".join(f"{','.join(weights)} for config {name}" for name, weights in needs.items())
+    raise WeightsError(
+        f"--weights {','.join(names)}: not the weights of {program.name}{f', config {config}' if config else ''}; "
+        f"it takes {known or 'no published weights'}"
+    )
+
+
+def named_weights(names: Sequence[str]) -> list[Path]:
+    """Files or folders of published weights in the user's folder.
+
+    Args:
+        names: of the table, or `hub:OWNER/NAME@COMMIT`.
+
+    Raises:
+        WeightsError: there is no such name, or they are not there; says how to fetch them.
+    """
+    found = []
+    for name in names:
+        source = str(HubSource.parse(name)) if name.startswith("hub:") else published(name).name
+        path = stored(source)
+        if path is None:
+            raise WeightsError(
+                f"weights {name}: not in {folder_of(source)}; `fusion-core weights fetch {name}` fetches them, "
+                f"and `fusion-core weights add {name} PATH` takes files that are elsewhere on this machine"
+            )
+        found.append(path)
+    return found
+
+
+def _placed(program: TakesWeights, paths: Sequence[Path]) -> WeightsChoice:
+    """A path for each network, of the kind that the program reads."""
+    for path in paths:
+        if not (path.is_file() if program.checkpoint == "file" else path.is_dir()):
+            raise WeightsError(
+                f"checkpoint {path}: no such {program.checkpoint}; {program.name} reads a {program.checkpoint}"
+            )
+    return WeightsChoice(paths=dict(zip(program.networks, paths, strict=True)))

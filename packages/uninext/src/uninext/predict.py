@@ -33,7 +33,7 @@ from program_kit.progress import ProgressCallback
 from program_kit.python_arguments import as_expressions, check_frames, check_video
 from program_kit.torch.device import choose_device
 from program_kit.torch.precision import autocast
-from program_kit.weights import choose_network
+from program_kit.weights import TakesWeights, choose_network
 from rvos_layers.encoders.tokenizer import AUTO, Tokenizer
 from torch import Tensor
 from torch.nn import functional
@@ -111,7 +111,8 @@ class UNINEXTPredictor:
             TokenizerError: the tokenizer cannot be read.
         """
         file = None if checkpoint is None else Path(checkpoint)
-        name, weights = choose_network(tuple(CONFIGS), tuple(BUNDLED.values()), config, file, seed)
+        takes = TakesWeights(name="uninext-infer", configs=tuple(CONFIGS), bundled=tuple(BUNDLED.values()))
+        name, weights = choose_network(takes, config, file, None if seed is None else f"random:{seed}")
         shape = named_config(name)
         return cls(
             CHECKPOINTS.network(name, weights).eval().requires_grad_(False).to(choose_device(device)),

@@ -10,7 +10,7 @@ import torch
 from program_kit.options import Precision
 from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints
 from program_kit.torch.device import choose_device
-from program_kit.weights import BundledWeights, choose_network
+from program_kit.weights import BundledWeights, TakesWeights, choose_network
 from torch import nn
 
 from rvos_layers.encoders.config import TextConfig
@@ -49,6 +49,12 @@ class ModelFactory(Generic[C]):
     def configs(self) -> Mapping[str, C]:
         """The configurations by name, the default first."""
         return self.checkpoints.configs
+
+    @property
+    def takes(self) -> TakesWeights:
+        """Which weights it takes."""
+        name = f"{self.checkpoints.model}-infer"
+        return TakesWeights(name=name, configs=tuple(self.configs), bundled=(self.bundled,))
 
     def resize_rule(self, config: str, short_side: int | None = None) -> ResizeRule:
         """Frame size for a configuration; `short_side`, in pixels, replaces its short side."""
@@ -129,7 +135,7 @@ class ModelPredictor(VideoPredictor):
         """
         factory = cls.factory
         file = None if checkpoint is None else Path(checkpoint)
-        name, weights = choose_network(tuple(factory.configs), (factory.bundled,), config, file, seed)
+        name, weights = choose_network(factory.takes, config, file, None if seed is None else f"random:{seed}")
         target = choose_device(device)
         # before the tokenizer, which may be downloaded: a wrong file shows at once
         model: Any = factory.checkpoints.network(name, weights)
