@@ -3,6 +3,7 @@
 import struct
 import tracemalloc
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import msgpack
@@ -18,6 +19,7 @@ from mask_interchange import (
     VideoMasks,
     codec,
     decode_video,
+    empty_mask,
     encode_video,
     read_masks,
     write_masks,
@@ -160,7 +162,7 @@ def changed(masks: VideoMasks, path: str, value: object) -> bytes:
         ("tracks.0.key_frame", -1, "tracks[0].key_frame", "from 0 to 3"),
         ("tracks.0.scores", b"\0" * 12, "tracks[0].scores", "16 bytes, found 12"),
         ("tracks.0.scores", b"\0\0\xc0\x7f" * 4, "tracks[0]", "finite numbers, found nan at 0"),
-        ("tracks.0.masks.lengths", b"\xff" * 16, "tracks[0].masks.zlib", "at most 536870912 bytes"),
+        ("tracks.0.masks.lengths", b"\xff" * 16, "tracks[0].masks.lengths", "at most 132 bytes for a mask of 9x13"),
         ("tracks.0.masks.zlib", b"junk", "tracks[0].masks.zlib", "zlib stream"),
         ("tracks.0.soft.height", 10, "tracks[0].soft.height", "from 1 to 9"),
         ("tracks.0.soft.height", 2, "tracks[0].soft.zlib", "stream of 40 bytes"),
@@ -197,13 +199,84 @@ def test_headers(tmp_path, header, field):
 
 
 def peak_memory(data: bytes) -> int:
+    """Bytes that decoding takes at most, the file itself among them."""
     tracemalloc.start()
     try:
-        with pytest.raises(MaskFileError):
-            decode_video(data)
+        with suppress(MaskFileError):
+            decode_video(bytes(bytearray(data)))
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def track_of(strings: list[bytes], name: str = "0", soft: dict[str, object] | None = None) -> dict[str, object]:
+    lengths = np.array([len(counts) for counts in strings], "<u4").tobytes()
+    return {
+        "id": name,
+        "text": None,
+        "group": None,
+        "masks": {"lengths": lengths, "zlib": zlib.compress(b"".join(strings), 9)},
+        "scores": None,
+        "key_frame": None,
+        "support": None,
+        "soft": soft,
+    }
+
+
+def file_of(size: tuple[int, int], tracks: list[dict[str, object]], frames: int) -> bytes:
+    names = [f"{i:x}" for i in range(frames)]
+    tree = {"video": "v", "height": size[0], "width": size[1], "frames": names, "tracks": tracks}
+    return with_payload(msgpack.packb(tree))
+
+
+def stripes(pixels: int) -> bytes:
+    """The string of a mask that changes at every pixel: it packs a thousandfold."""
+    return b"011" + b"0" * (pixels - 2)
+
+
+def demanding_files():
+    """Small files that make a reader hold much: (name, file, bytes declared after decompression, longest string)."""
+    hd, empty = (720, 1280), empty_mask((720, 1280))
+    striped = stripes(hd[0] * hd[1])
+    yield "masks", file_of(hd, [track_of([striped] * 24)], 24), 24 * len(striped), len(striped)
+    yield "one mask", file_of((2**10, 2**11), [track_of([stripes(2**21)])], 1), 2**21 + 1, 2**21 + 1
+    soft = {"height": 720, "width": 1280, "zlib": zlib.compress(bytes(60 * 720 * 1280), 9)}
+    yield "soft masks", file_of(hd, [track_of([empty] * 60, soft=soft)], 60), 60 * (720 * 1280 + len(empty)), len(empty)
+    dot = empty_mask((1, 1))
+    yield "frames", file_of((1, 1), [], 2**16), 0, 0
+    yield "tracks", file_of((1, 1), [track_of([dot], str(i)) for i in range(2**12)], 1), 2**12, 1
+    yield "empty masks", file_of((1, 1), [track_of([dot] * 2**15, str(i)) for i in range(8)], 2**15), 2**18, 1
+    arrays = b"\xdd" + struct.pack(">I", 2**18)
+    yield "empty arrays", with_payload(arrays + b"\x90" * 2**18), 0, 0
+    yield "arrays of arrays", with_payload(b"\xdd\0\0\0\x08" + (arrays + b"\x90" * 2**18) * 8), 0, 0
+    maps = b"".join(b"\xa2" + f"{i:02}".encode() + b"\x80" for i in range(8))
+    nested = b"\xdd" + struct.pack(">I", 2**18) + (b"\x88" + maps) * 2**18
+    yield "maps", with_payload(b"\x81\xa6tracks" + nested), 0, 0
+
+
+@pytest.mark.parametrize(("data", "declared", "longest"), [pytest.param(*rest, id=i) for i, *rest in demanding_files()])
+def test_memory_is_bounded(data, declared, longest):
+    """The bound of section 5 of docs/mask_format.md; a fourth of its constant, because these files are small."""
+    assert peak_memory(data) < 18 * len(data) + 2.25 * declared + 48 * longest + 2**24
+
+
+def test_more_frames_and_tracks_than_a_file_holds(masks, monkeypatch):
+    for name, field in (("MAX_FRAMES", "frames"), ("MAX_TRACKS", "tracks")):
+        data = encode_video(masks)
+        monkeypatch.setattr(codec, name, 1)
+        with pytest.raises(MaskFileError, match=f"video 'dog': {field}: expected at most 1 in a file"):
+            encode_video(masks)
+        with pytest.raises(MaskFileError, match=r"max_array_len|more than 5 maps"):
+            decode_video(data)
+        monkeypatch.undo()
+
+
+def test_a_zlib_stream_must_end_where_it_should(masks):
+    tree = msgpack.unpackb(encode_video(masks)[24:])
+    packed = tree["tracks"][0]["masks"]["zlib"]
+    for odd in (packed[:-1], packed[:-5], b"", packed + b"x", packed + b"x" * 2**17):
+        with pytest.raises(MaskFileError, match=r"tracks\[0\].masks.zlib: expected a zlib stream"):
+            decode_video(changed(masks, "tracks.0.masks.zlib", odd))
 
 
 def test_declared_sizes_are_not_allocated(masks):
@@ -224,7 +297,7 @@ def test_declared_sizes_are_not_allocated(masks):
 
 def test_a_budget_for_the_whole_file(masks, monkeypatch):
     monkeypatch.setattr(codec, "MAX_UNPACKED", 100)
-    with pytest.raises(MaskFileError, match="at most 100 bytes of masks in a file"):
+    with pytest.raises(MaskFileError, match=r"video 'dog': bytes of masks: expected at most 100 in a file"):
         encode_video(masks)
     monkeypatch.undo()
     data = encode_video(masks)

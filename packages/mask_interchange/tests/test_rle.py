@@ -18,6 +18,7 @@ from mask_interchange import (
     rle,
     runs_to_counts,
 )
+from mask_interchange.rle import check_masks, longest_string
 from pycocotools import mask as coco
 
 masks = st.tuples(st.integers(1, 30), st.integers(1, 30)).flatmap(lambda size: arrays(bool, size))
@@ -92,8 +93,8 @@ def test_any_string_of_the_alphabet(counts, width):
 @pytest.mark.parametrize(
     ("counts", "reason"),
     [
-        (b"", "1 to 8388608 bytes, found 0"),
-        (b"0" * (2**23 + 1), "found 8388609"),
+        (b"", "1 to 16 bytes, found 0"),
+        (b"0" * 17, "1 to 16 bytes, found 17"),
         (b"4 ", "found byte 32"),
         (b"4p", "found byte 112"),
         (b"4\xff", "found byte 255"),
@@ -101,18 +102,37 @@ def test_any_string_of_the_alphabet(counts, width):
         (b"4P", "cut off"),
         (b"PPPPPPP0", "at most 6 characters, found one of 8"),
         (b"T000", "shortest form"),
-        (b"4002", "empty run after the first"),
+        (b"<002", "empty run after the first"),
         (b"4", "found 4 pixels in all"),
         (b"43O", "negative"),
     ],
 )
 def test_reasons(counts, reason):
-    good = encode_mask(np.ones((2, 3), bool))
-    with pytest.raises(MaskError, match=reason) as caught:
-        decode_runs([good, counts, good], (2, 3))
-    assert "mask 1" in str(caught.value)
+    size = (1, 14)
+    good = encode_mask(np.ones(size, bool))
+    for read in (decode_runs, check_masks):
+        with pytest.raises(MaskError, match=reason) as caught:
+            read([good, counts, good], size)
+        assert "mask 1" in str(caught.value)
     with pytest.raises(MaskError):
-        check_counts(counts, (2, 3))
+        check_counts(counts, size)
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 90))))
+def test_no_mask_has_more_than_the_longest_string(mask):
+    assert len(encode_mask(mask)) <= longest_string(mask.shape)
+
+
+@pytest.mark.parametrize("long", [16, 512, 16384])
+def test_runs_at_a_step_of_their_spelling_fit_the_longest_string(long):
+    """Each pair of runs, long and 1, after a pair of 1 and 1, takes as many further characters as can be."""
+    lengths = [1, 1, 1, long, 1, 1] * 20
+    assert len(runs_to_counts(np.array(lengths))) <= longest_string((1, sum(lengths)))
+
+
+def test_strings_beyond_any_mask_are_refused_without_a_size():
+    with pytest.raises(MaskError, match="1 to 8388608 bytes, found 8388609"):
+        decode_runs([b"0" * (2**23 + 1)])
 
 
 def test_reason_names_the_mask_beyond_the_first_block(monkeypatch):

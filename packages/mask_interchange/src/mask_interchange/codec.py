@@ -1,7 +1,8 @@
 """The `.masks` file: all masks of one video. `docs/mask_format.md` is the definition; this is one reader and writer.
 
-A fixed header, then a msgpack map. Nothing in a file is believed before it is checked, and memory grows with the bytes
-that are really there, never with a number that a file declares.
+A fixed header, then a msgpack map. Nothing in a file is believed before it is checked. Memory grows with the bytes that
+are really there, never with a number that a file declares, and what a file may hold is bounded by the video's size
+(section 5 of the definition).
 """
 
 import os
@@ -9,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,13 +20,15 @@ from numpy.typing import NDArray
 
 from mask_interchange.errors import MaskFileError, MaskInterchangeError
 from mask_interchange.files import open_regular, write_whole
-from mask_interchange.rle import MAX_PIXELS, MAX_SIDE, Size
+from mask_interchange.rle import MAX_PIXELS, MAX_SIDE, Size, longest_string
 from mask_interchange.track import Expression, MaskTrack, VideoMasks
 
 MAGIC = b"\x89RVMASK\n"
 VERSION = 1
 MAX_PAYLOAD = 2**30
 MAX_UNPACKED = 2**29  # bytes of all masks and soft masks of a file after decompression
+MAX_FRAMES = 2**18  # three hours
+MAX_TRACKS = 2**14
 SUFFIX = ".masks"
 
 V = TypeVar("V")
@@ -34,14 +38,23 @@ _VIDEO_KEYS = ("video", "height", "width", "frames", "tracks")
 _TRACK_KEYS = ("id", "text", "group", "masks", "scores", "key_frame", "support", "soft")
 _MASKS_KEYS = ("lengths", "zlib")
 _SOFT_KEYS = ("height", "width", "zlib")
+_PIECE = 2**16  # bytes that are decompressed at a time
 _FAST = 1  # zlib level: run-length strings are dense already; the default took 2.6 times as long for 5 % less
 
 
 def encode_video(masks: VideoMasks) -> bytes:
-    """The bytes of a `.masks` file."""
-    unpacked = sum(map(_unpacked_size, masks.tracks))
-    if unpacked > MAX_UNPACKED:
-        raise MaskFileError("<memory>", "tracks", f"at most {MAX_UNPACKED} bytes of masks in a file", f"{unpacked}")
+    """The bytes of a `.masks` file.
+
+    Raises:
+        MaskFileError: the masks are more than a file can hold.
+    """
+    for field, found, most in (
+        ("frames", len(masks.frame_names), MAX_FRAMES),
+        ("tracks", len(masks.tracks), MAX_TRACKS),
+        ("bytes of masks", sum(map(_unpacked_size, masks.tracks)), MAX_UNPACKED),
+    ):
+        if found > most:
+            raise MaskFileError(f"video {masks.video!r}", field, f"at most {most} in a file", str(found))
     pack_masks = cache(_pack_masks)  # fused tracks of one object share their masks
     payload = msgpack.Packer().pack(
         {
@@ -103,10 +116,31 @@ def decode_video(data: bytes, path: Path | str = "<memory>") -> VideoMasks:
             path, "payload", f"CRC-32 {expected:08x} (the file is damaged; make it again)", f"{found:08x}"
         )
     try:
-        tree = msgpack.unpackb(payload, max_ext_len=0, max_map_len=len(_TRACK_KEYS), strict_map_key=True)
+        tree = msgpack.unpackb(
+            payload,
+            max_ext_len=0,
+            max_map_len=len(_TRACK_KEYS),
+            max_array_len=MAX_FRAMES,
+            strict_map_key=True,
+            # One byte can be an empty array, which takes 64 bytes of memory.
+            list_hook=_counted(4, "arrays"),  # two, and some in a wrong place, which a later message names
+            object_hook=_counted(1 + 4 * MAX_TRACKS, "maps"),
+        )
     except (ValueError, RecursionError, msgpack.UnpackException) as error:
         raise MaskFileError(path, "payload", "one msgpack map", f"{type(error).__name__}: {error}") from error
     return _unpack_video(_Fields(path, "", tree, _VIDEO_KEYS))
+
+
+def _counted(most: int, what: str) -> Callable[[V], V]:
+    """A function that lets `most` values through."""
+    numbers = count(1)
+
+    def let_through(value: V) -> V:
+        if next(numbers) > most:
+            raise ValueError(f"more than {most} {what}")
+        return value
+
+    return let_through
 
 
 def _check_header(header: bytes, size: int, path: Path | str) -> None:
@@ -133,10 +167,12 @@ def _unpack_video(fields: "_Fields") -> VideoMasks:
     if size[0] * size[1] > MAX_PIXELS:
         raise fields.fault("width", f"at most {MAX_PIXELS} pixels in all", f"{size[0]} x {size[1]}")
     frame_names = fields.texts("frames")
+    if (n_tracks := len(fields.typed("tracks", list))) > MAX_TRACKS:
+        raise fields.fault("tracks", f"at most {MAX_TRACKS}", str(n_tracks))
     budget = _Budget(MAX_UNPACKED)
     tracks = tuple(
         _unpack_track(fields.inner_at("tracks", i, _TRACK_KEYS), len(frame_names), size, budget)
-        for i in range(len(fields.typed("tracks", list)))
+        for i in range(n_tracks)
     )
     return fields.made(VideoMasks, video=fields.text("video"), size=size, frame_names=frame_names, tracks=tracks)
 
@@ -152,24 +188,32 @@ def _unpack_track(fields: "_Fields", n_frames: int, size: Size, budget: "_Budget
         MaskTrack,
         expression=expression,
         size=size,
-        masks=_unpack_masks(fields.inner("masks", _MASKS_KEYS), n_frames, budget),
+        masks=_unpack_masks(fields.inner("masks", _MASKS_KEYS), n_frames, size, budget),
         scores=fields.maybe("scores", lambda key: fields.numbers(key, n_frames, "<f4")),
         key_frame=fields.maybe("key_frame", lambda key: fields.integer(key, 0, n_frames - 1)),
-        support=fields.maybe("support", lambda key: _unpack_masks(fields.inner(key, _MASKS_KEYS), n_frames, budget)),
+        support=fields.maybe(
+            "support", lambda key: _unpack_masks(fields.inner(key, _MASKS_KEYS), n_frames, size, budget)
+        ),
         soft=fields.maybe("soft", lambda key: _unpack_soft(fields.inner(key, _SOFT_KEYS), n_frames, size, budget)),
     )
 
 
-def _unpack_masks(fields: "_Fields", n_frames: int, budget: "_Budget") -> tuple[bytes, ...]:
-    ends = np.cumsum(fields.numbers("lengths", n_frames, "<u4"), dtype=np.int64).tolist()
-    joined = fields.unpacked("zlib", ends[-1] if ends else 0, budget)
-    return tuple(joined[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))
+def _unpack_masks(fields: "_Fields", n_frames: int, size: Size, budget: "_Budget") -> tuple[bytes, ...]:
+    lengths = fields.numbers("lengths", n_frames, "<u4")
+    if (longest := int(lengths.max(initial=0))) > longest_string(size):
+        most = f"at most {longest_string(size)} bytes for a mask of {size[0]}x{size[1]} pixels"
+        raise fields.fault("lengths", most, str(longest))
+    ends = np.cumsum(lengths, dtype=np.int64).tolist()
+    joined = memoryview(fields.unpacked("zlib", ends[-1] if ends else 0, budget))
+    return tuple(bytes(joined[a:b]) for a, b in pairwise([0, *ends]))
 
 
 def _unpack_soft(fields: "_Fields", n_frames: int, size: Size, budget: "_Budget") -> NDArray[np.uint8]:
     height, width = fields.integer("height", 1, size[0]), fields.integer("width", 1, size[1])
     raw = fields.unpacked("zlib", n_frames * height * width, budget)
-    return np.frombuffer(raw, np.uint8).reshape(n_frames, height, width)
+    soft = np.frombuffer(raw, np.uint8).reshape(n_frames, height, width)
+    soft.setflags(write=False)  # so that the track takes it without a copy
+    return soft
 
 
 class _Fields:
@@ -223,17 +267,27 @@ class _Fields:
     def maybe(self, key: str, read: Callable[[str], V]) -> V | None:
         return None if self._tree[key] is None else read(key)
 
-    def unpacked(self, key: str, size: int, budget: "_Budget") -> bytes:
+    def unpacked(self, key: str, size: int, budget: "_Budget") -> bytearray:
         """`size` bytes out of a zlib stream; a longer one is noticed without unpacking it."""
         if not budget.take(size):
             raise self.fault(key, f"at most {MAX_UNPACKED} bytes after decompression in a file", f"{size} more")
+        packed = memoryview(self.typed(key, bytes))
         stream = zlib.decompressobj()
+        raw = bytearray()  # grows with what is there; zlib's own buffers would take the result twice
         try:
-            raw = stream.decompress(self.typed(key, bytes), size + 1)
+            while not stream.eof and len(raw) <= size:
+                piece = stream.unconsumed_tail
+                if not piece:
+                    piece, packed = packed[:_PIECE], packed[_PIECE:]
+                more = stream.decompress(piece, min(_PIECE, size + 1 - len(raw)))
+                if not piece and not more:
+                    break
+                raw += more
         except zlib.error as error:
             raise self.fault(key, f"a zlib stream of {size} bytes", str(error)) from error
-        if len(raw) != size or not stream.eof or stream.unused_data:
-            found = f"{len(raw)} bytes{'' if stream.eof else ' and no end'}, {len(stream.unused_data)} behind the end"
+        behind = len(stream.unused_data) + len(packed)
+        if len(raw) != size or not stream.eof or behind:
+            found = f"{len(raw)} bytes{'' if stream.eof else ' and no end'}, {behind} behind the end"
             raise self.fault(key, f"a zlib stream of {size} bytes", found)
         return raw
 
@@ -280,7 +334,8 @@ def read_masks(path: Path | str) -> VideoMasks:
             size = os.fstat(file.fileno()).st_size
             header = file.read(_HEADER.size)
             _check_header(header, size, path)
-            data = header + file.read(size - len(header))
+            file.seek(0)
+            data = file.read(size)
     except OSError as error:
         raise MaskFileError(path, "file", "a readable file", error.strerror or str(error)) from error
     return decode_video(data, path)

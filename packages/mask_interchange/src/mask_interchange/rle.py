@@ -20,7 +20,7 @@ from pycocotools import mask as coco
 from mask_interchange.errors import MaskError
 
 MAX_SIDE = 32_768
-MAX_PIXELS = 2**27  # one 16K frame (15360 x 8640)
+MAX_PIXELS = 2**26  # 8192 x 8192, twice an 8K frame
 MAX_MASK_BYTES = 2**23  # of one string: a mask that changes at every pixel of a 4K frame
 _MAX_GROUPS = 6  # 30 bits: more than any difference of two run lengths needs
 _BLOCK = 2**18  # bytes of strings decoded at once
@@ -69,16 +69,39 @@ def decode_runs(masks: Sequence[bytes], size: Size | None = None) -> RunLengths:
             characters than it needs or beyond 30 bits, or whose runs do not fill `size` or are empty after the first.
     """
     lengths, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for runs in _decoded_blocks(masks, size):
+        lengths.append(runs.lengths)
+        counts.append(np.diff(runs.starts))
+    return RunLengths(np.concatenate(lengths), np.concatenate(([0], np.cumsum(np.concatenate(counts)))))
+
+
+def check_masks(masks: Sequence[bytes], size: Size) -> None:
+    """Raise the MaskErrors of `decode_runs`, without keeping the run lengths: they take many times the strings."""
+    for _ in _decoded_blocks(masks, size):
+        pass
+
+
+def longest_string(size: Size) -> int:
+    """Bytes of the longest string that a mask of `size` can have.
+
+    There are at most H W + 1 runs, a character each. Further characters of a number are at most one for every 16 pixels
+    of the two runs that it compares, so all of them are at most an eighth of the pixels.
+    """
+    pixels = size[0] * size[1]
+    return min(MAX_MASK_BYTES, pixels + pixels // 8 + 1)
+
+
+def _decoded_blocks(masks: Sequence[bytes], size: Size | None) -> Iterator[RunLengths]:
+    most = MAX_MASK_BYTES if size is None else longest_string(size)
     for first, block in _blocks(masks):
         try:
+            _check_lengths(block, most)
             runs = _decode_block(block)
             if size is not None:
                 _check_fill(runs, size)
         except _MaskFault as fault:
             raise MaskError(f"mask {first + fault.mask}: {fault.reason}") from None
-        lengths.append(runs.lengths)
-        counts.append(np.diff(runs.starts))
-    return RunLengths(np.concatenate(lengths), np.concatenate(([0], np.cumsum(np.concatenate(counts)))))
+        yield runs
 
 
 def check_runs(runs: RunLengths, size: Size) -> RunLengths:
@@ -101,7 +124,6 @@ def _blocks(masks: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
 
 
 def _decode_block(masks: Sequence[bytes]) -> RunLengths:
-    _check_lengths(masks)
     ends = np.cumsum([len(counts) for counts in masks])
     groups = np.frombuffer(b"".join(masks), np.uint8) - np.uint8(48)  # wraps below 48, so one comparison is enough
     _check_characters(groups, ends)
@@ -146,10 +168,10 @@ def _check_fill(runs: RunLengths, size: Size) -> None:
     raise _MaskFault(t, f"expected run lengths that fill {size[0]}x{size[1]} = {pixels} pixels, found {found}")
 
 
-def _check_lengths(masks: Sequence[bytes]) -> None:
+def _check_lengths(masks: Sequence[bytes], most: int) -> None:
     for t, counts in enumerate(masks):
-        if not 0 < len(counts) <= MAX_MASK_BYTES:
-            raise _MaskFault(t, f"expected a run-length string of 1 to {MAX_MASK_BYTES} bytes, found {len(counts)}")
+        if not 0 < len(counts) <= most:
+            raise _MaskFault(t, f"expected a run-length string of 1 to {most} bytes, found {len(counts)}")
 
 
 def _check_characters(groups: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:

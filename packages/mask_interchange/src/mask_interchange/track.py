@@ -15,8 +15,10 @@ from mask_interchange.names import check_name
 from mask_interchange.rle import (
     RunLengths,
     Size,
+    check_masks,
     check_runs,
     check_size,
+    counts_to_runs,
     decode_runs,
     encode_mask,
     encode_runs,
@@ -111,8 +113,7 @@ class MaskTrack:
             is p is not numerically zero. Only producers that store probabilities (UNINEXT) write it; it exists to
             reproduce the published vote on an unpaired expression, which takes the sigmoid of a probability.
         soft: uint8 [T, h, w], probabilities times 255 rounded, at a reduced size with h <= H and w <= W, for soft
-            voting and heat maps.
-        runs: the decoded run lengths of `masks`, for work that need not see pixels. Derived.
+            voting and heat maps. A read-only array is taken as it is, any other is copied.
         encoded_from: run lengths that `masks` are known to encode (`from_runs`, `runs` of a track with the same masks),
             so that they are not decoded again.
 
@@ -127,7 +128,7 @@ class MaskTrack:
     key_frame: int | None = None
     support: tuple[bytes, ...] | None = None
     soft: NDArray[np.uint8] | None = None
-    runs: RunLengths = field(init=False, repr=False)
+    _runs: RunLengths | None = field(init=False, repr=False)
     encoded_from: InitVar[RunLengths | None] = None
 
     def __post_init__(self, encoded_from: RunLengths | None):
@@ -136,8 +137,9 @@ class MaskTrack:
             object.__setattr__(self, "masks", tuple(self.masks))
             if not self.masks:
                 raise MaskError("expected at least one frame, found none")
-            runs = _checked_runs("masks", self.masks, self.size) if encoded_from is None else encoded_from
-            object.__setattr__(self, "runs", runs)
+            if encoded_from is None:
+                _check_masks("masks", self.masks, self.size)
+            object.__setattr__(self, "_runs", encoded_from)
             self._check_scores()
             self._check_support()
             self._check_soft()
@@ -162,7 +164,7 @@ class MaskTrack:
         object.__setattr__(self, "support", tuple(self.support))
         if len(self.support) != len(self):
             raise MaskError(f"support: expected {len(self)} masks, found {len(self.support)}")
-        _checked_runs("support", self.support, self.size)
+        _check_masks("support", self.support, self.size)
 
     def _check_soft(self) -> None:
         if self.soft is None:
@@ -174,7 +176,7 @@ class MaskTrack:
                 f"soft: expected uint8 [{len(self)}, 1..{self.size[0]}, 1..{self.size[1]}], "
                 f"found {soft.dtype} {list(soft.shape)}"
             )
-        object.__setattr__(self, "soft", _frozen(soft.copy()))
+        object.__setattr__(self, "soft", _frozen(soft.copy()) if soft.flags.writeable else soft)
 
     @classmethod
     def from_masks(
@@ -243,6 +245,17 @@ class MaskTrack:
     def __len__(self) -> int:
         return len(self.masks)
 
+    @property
+    def runs(self) -> RunLengths:
+        """The run lengths of `masks`, for work that need not see pixels; decoded once, when first asked for.
+
+        They take 8 bytes a run, many times what the strings take.
+        """
+        if self._runs is None:
+            object.__setattr__(self, "_runs", decode_runs(self.masks))
+        assert self._runs is not None
+        return self._runs
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MaskTrack):
             return NotImplemented
@@ -258,7 +271,7 @@ class MaskTrack:
 
     def mask(self, i: int) -> NDArray[np.bool_]:
         """The mask bool [H, W] of frame `i`."""
-        return paint(self.runs.frame(i), self.size)
+        return paint(counts_to_runs(self.masks[i]) if self._runs is None else self._runs.frame(i), self.size)
 
     def stack(self) -> NDArray[np.bool_]:
         """All masks as bool [T, H, W]: a byte per pixel of the whole video, so only for short ones."""
@@ -336,9 +349,9 @@ def check_unique(kind: str, names: tuple[str, ...]) -> None:
         seen[name.casefold()] = name
 
 
-def _checked_runs(name: str, masks: tuple[bytes, ...], size: Size) -> RunLengths:
+def _check_masks(name: str, masks: tuple[bytes, ...], size: Size) -> None:
     try:
-        return decode_runs(masks, size)
+        check_masks(masks, size)
     except MaskError as error:
         raise MaskError(f"{name}: {error}") from error
 
