@@ -18,7 +18,7 @@ from mask_interchange import (
     rle,
     runs_to_counts,
 )
-from mask_interchange.rle import check_masks, longest_string
+from mask_interchange.rle import check_masks, encode_labels, longest_string
 from pycocotools import mask as coco
 
 masks = st.tuples(st.integers(1, 30), st.integers(1, 30)).flatmap(lambda size: arrays(bool, size))
@@ -65,8 +65,13 @@ def test_many_masks_at_once(frames, block):
 
 @given(st.lists(st.integers(1, 2**26), min_size=1, max_size=50))
 def test_long_runs(lengths):
+    assert counts_to_runs(runs_to_counts(np.array(lengths))).tolist() == lengths
+
+
+@given(st.lists(st.integers(1, 2**23), min_size=1, max_size=50))
+def test_long_runs_are_spelled_as_pycocotools_does(lengths):
+    """Not beyond 2**23: pycocotools writes a byte too far where every number takes six characters."""
     counts = runs_to_counts(np.array(lengths))
-    assert counts_to_runs(counts).tolist() == lengths
     as_coco = coco.frPyObjects([{"size": [1, sum(lengths)], "counts": lengths}], 1, sum(lengths))[0]["counts"]
     assert counts == as_coco
 
@@ -146,6 +151,19 @@ def test_reason_names_the_mask_beyond_the_first_block(monkeypatch):
 def test_sizes(size):
     with pytest.raises(MaskError, match="height, width"):
         check_counts(b"4", size)
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 255)))
+def test_labels_are_encoded_as_their_masks(labels):
+    expected = {label: encode_mask(labels == label) for label in np.unique(labels).tolist() if label}
+    assert encode_labels(labels) == expected
+
+
+def test_labels_that_are_noise(monkeypatch):
+    monkeypatch.setattr(rle, "MAX_MASK_BYTES", 5)
+    encode_labels(np.array([[0, 1, 0, 1, 0, 1]], np.uint8))
+    with pytest.raises(MaskError, match="at most 5 times down the columns, found 6"):
+        encode_labels(np.array([[0, 1, 0, 1, 0, 1, 0]], np.uint8))
 
 
 def test_empty_mask():
