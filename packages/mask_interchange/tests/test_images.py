@@ -1,11 +1,12 @@
 """Label images: ids, or a picture of two colours, by what the palette shows."""
 
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
-from mask_interchange import DatasetError
-from mask_interchange.images import read_label_image
+from mask_interchange import DatasetError, import_annotations
+from mask_interchange.images import read_label_image, read_rgb
 from PIL import Image
 
 BLACK, WHITE, RED, GREEN = (0, 0, 0), (255, 255, 255), (128, 0, 0), (0, 128, 0)
@@ -55,3 +56,30 @@ def test_a_damaged_png_is_an_error_of_its_file(tmp_path):
     (tmp_path / "a.png").write_bytes(whole[:at] + empty_profile + whole[at:])
     with pytest.raises(DatasetError, match=r"a\.png: unreadable image"):
         read_label_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "LA", "1"])
+def test_frames_of_several_strips(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr("mask_interchange.images._STRIP", 14)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)).convert(mode)
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_a_large_picture_with_many_labels_takes_a_few_bytes_a_pixel(tmp_path, mode):
+    """A packed picture of 20 KB; the arrays that import made took 10 bytes a pixel for each of its labels, in turn."""
+    labels = np.repeat(np.arange(2048) % 254 + 1, 2048).reshape(2048, 2048).T.astype(np.uint8)
+    image = Image.fromarray(labels)
+    if mode == "P":
+        image.putpalette(bytes([0, 0, 0, *(i for label in range(1, 256) for i in (label, 0, 9))]))
+    (tmp_path / "v").mkdir()
+    image.save(tmp_path / "v" / "0.png")
+    tracemalloc.start()
+    try:
+        (video,) = import_annotations(tmp_path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(video.tracks) == 254
+    assert peak < 4 * labels.size

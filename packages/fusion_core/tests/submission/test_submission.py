@@ -331,8 +331,23 @@ def test_what_is_no_zip_file_is_said(tmp_path, data):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(SubmissionError, match="no such file"):
+    with pytest.raises(SubmissionError, match="No such file"):
         check_submission(tmp_path / "x.zip")
+
+
+def test_numbers_of_any_length_in_names(dataset, tmp_path):
+    """They are sorted as numbers; Python itself makes none of more than 4,300 digits."""
+    long = f"Annotations/dog/0/{'9' * 5000}.png"
+    report = check_submission(zipped(tmp_path / "x.zip", sound() | {long: PNG}), dataset)
+    assert {finding.kind for finding in report.faults} == {Kind.EXTRA_FRAME}
+
+
+def test_a_mask_whose_colour_profile_is_empty_is_unreadable(tmp_path):
+    """PIL raises IndexError for it."""
+    at = PNG.index(b"IEND") - 4
+    profile = b"\0\0\0\0iCCP" + zlib.crc32(b"iCCP").to_bytes(4, "big")
+    report = check_submission(zipped(tmp_path / "x.zip", {DOG: PNG[:at] + profile + PNG[at:]}))
+    assert faults(report) == {(Kind.UNREADABLE, DOG)}
 
 
 def test_an_enormous_table_of_contents_is_not_read(tmp_path):

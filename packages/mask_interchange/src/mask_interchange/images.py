@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from mask_interchange.rle import Size, check_size
 
 # Modes that PIL turns into 8-bit RGB without losing the image; it would clip 16-bit and float pixels.
 _COLOUR_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
+_STRIP = 2**18  # pixels of an image that are copied at a time
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
 
@@ -22,7 +24,10 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     with open_image(path) as image:
         if image.mode not in _COLOUR_MODES:
             raise DatasetError(f"{path}: expected an image of 8 bits a channel, found mode {image.mode}; convert it")
-        return np.array(image.convert("RGB"))
+        pixels = np.empty((image.height, image.width, 3), np.uint8)
+        for rows, part in _strips(image):
+            pixels[rows] = part.convert("RGB")
+        return pixels
 
 
 def read_label_image(path: Path) -> tuple[NDArray[np.uint8], bool]:
@@ -40,7 +45,9 @@ def read_label_image(path: Path) -> tuple[NDArray[np.uint8], bool]:
             raise DatasetError(
                 f"{path}: expected an 8-bit grey or palette image of object labels, found mode {image.mode}"
             )
-        values = np.asarray(image).astype(np.uint8)
+        values = np.empty((image.height, image.width), np.uint8)
+        for rows, part in _strips(image):
+            values[rows] = part
         if image.mode != "P":
             return values, False
         colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
@@ -67,18 +74,36 @@ def read_size(path: Path) -> Size:
         return image.height, image.width
 
 
+def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """Pieces of some rows; they bound the copies that PIL makes to convert an image or to hand over its pixels."""
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+
+
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
     """An image file of bounded size; what goes wrong inside the block is a DatasetError about `path`."""
     try:
-        with open_regular(path) as file, Image.open(file, formats=("JPEG", "PNG")) as image:
-            check_size((image.height, image.width))
+        with open_regular(path) as file, decode_image(file, path) as image:
             yield image
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such image file") from error
+    except OSError as error:
+        raise DatasetError(f"{path}: unreadable image: {error.strerror}; restore the file") from error
+
+
+@contextmanager
+def decode_image(file: BinaryIO, name: object, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Iterator[Image.Image]:
+    """An open image file of bounded size; what goes wrong inside the block is a DatasetError about `name`."""
+    try:
+        with Image.open(file, formats=formats) as image:
+            check_size((image.height, image.width))
+            yield image
     except UnidentifiedImageError as error:
-        raise DatasetError(f"{path}: not a JPEG or PNG image; restore the file") from error
+        raise DatasetError(f"{name}: not a {' or '.join(formats)} image; restore the file") from error
     except MaskInterchangeError as error:
-        raise error if isinstance(error, DatasetError) else DatasetError(f"{path}: {error}") from error
+        raise error if isinstance(error, DatasetError) else DatasetError(f"{name}: {error}") from error
     except Exception as error:  # PIL raises many types for a damaged file, IndexError and struct.error among them
-        raise DatasetError(f"{path}: unreadable image: {error}; restore the file") from error
+        raise DatasetError(f"{name}: unreadable image: {error}; restore the file") from error

@@ -54,5 +54,11 @@ def _problem(value: str) -> str | None:
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which `frame2` comes before `frame10`."""
-    parts = re.split(r"([0-9]+)", name)
-    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part)
+    parts = filter(None, re.split(r"([0-9]+)", name))
+    return tuple(_number_key(part) if part.isascii() and part.isdecimal() else (1, 0, part) for part in parts)
+
+
+def _number_key(digits: str) -> tuple[int, int, str]:
+    """Sorts as the number does, without making one: Python refuses numbers of more than 4,300 digits."""
+    significant = digits.lstrip("0")
+    return 0, len(significant), significant + digits

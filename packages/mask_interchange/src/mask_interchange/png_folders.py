@@ -26,7 +26,7 @@ from mask_interchange.files import new_folder, write_whole
 from mask_interchange.images import read_label_image
 from mask_interchange.json_files import read_json
 from mask_interchange.names import check_name, natural_key
-from mask_interchange.rle import Size, empty_mask, encode_mask
+from mask_interchange.rle import Size, empty_mask, encode_labels
 from mask_interchange.run import MaskRun
 from mask_interchange.track import Expression, MaskTrack, VideoMasks
 
@@ -157,10 +157,10 @@ def _read_grey(folders: Sequence[Path], video: Path) -> _Read:
         for image in images:
             values, _ = read_label_image(image)
             size = _same_size(size, values, image)
-            top = int(values.max())
-            if top not in (0, 1, 255) or np.any((values != 0) & (values != top)):
+            found = encode_labels(values)
+            if found.keys() not in (set(), {1}, {255}):
                 raise DatasetError(f"{image}: expected the values 0 and 255 only, found others; threshold it first")
-            encoded.append(encode_mask(values != 0))
+            encoded.append(next(iter(found.values()), empty_mask(size)))
         masks[check_name("expression", folder.name)] = tuple(encoded)
     assert size is not None
     return _Read(size, names, masks)
@@ -174,9 +174,8 @@ def _read_palette(images: Sequence[Path], names: Mapping[str, str] | None) -> _R
         values, has_palette = read_label_image(image)
         coloured |= has_palette
         size = _same_size(size, values, image)
-        for label in np.flatnonzero(np.bincount(values.ravel())).tolist():
-            if label != 0:
-                found.setdefault(label, {})[t] = encode_mask(values == label)
+        for label, counts in encode_labels(values).items():
+            found.setdefault(label, {})[t] = counts
     assert size is not None
     if 255 in found:
         if coloured or len(found) > 1:

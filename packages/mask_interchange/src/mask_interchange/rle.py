@@ -287,6 +287,30 @@ def encode_mask(mask: NDArray[np.bool_]) -> bytes:
     return counts
 
 
+def encode_labels(labels: NDArray[np.uint8]) -> dict[int, bytes]:
+    """Compressed counts of every label of an image [H, W] except 0, in one pass over its pixels.
+
+    Raises:
+        MaskError: the labels change so often that they cannot be masks.
+    """
+    height, width = check_size(labels.shape)
+    column_by_column = labels.ravel(order="F")
+    changes = column_by_column[1:] != column_by_column[:-1]
+    if (found := np.count_nonzero(changes)) > MAX_MASK_BYTES:
+        raise MaskError(f"expected labels that change at most {MAX_MASK_BYTES} times down the columns, found {found}")
+    edges = np.concatenate(([0], np.flatnonzero(changes) + 1, [height * width]))
+    stretches = np.stack([edges[:-1], edges[1:]], axis=1)  # first pixel and the one after the last
+    label = column_by_column[edges[:-1]]
+    by_label = np.argsort(label, kind="stable")
+    present, first = np.unique(label[by_label], return_index=True)
+    encoded = {}
+    for value, of_label in zip(present.tolist(), np.split(by_label, first[1:]), strict=True):
+        if value != 0:
+            runs = np.diff(stretches[of_label].ravel(), prepend=0, append=height * width)
+            encoded[value] = runs_to_counts(runs if runs[-1] else runs[:-1])
+    return encoded
+
+
 def decode_mask(counts: bytes, size: Size) -> NDArray[np.bool_]:
     """The mask bool [H, W] of a compressed counts string, which is checked first."""
     return paint(decode_runs([counts], check_size(size)).lengths, size)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mask_interchange import Dataset, DatasetError, natural_key
+from mask_interchange.files import open_regular
 from program_kit.progress import ProgressCallback
 from rvos_evaluation.threads import in_threads
 
@@ -13,7 +14,6 @@ from fusion_core.errors import SubmissionError
 from fusion_core.submission.archive import (
     MAX_DIRECTORY,
     MAX_TOTAL,
-    READ_ERRORS,
     MaskImage,
     MaskKey,
     directory_size,
@@ -34,22 +34,26 @@ def check_submission(
         progress: called with masks checked and in all.
 
     Raises:
-        SubmissionError: there is no such file.
+        SubmissionError: the file cannot be read.
         DatasetError: the data set itself has a fault.
     """
-    if not path.is_file():
-        raise SubmissionError(f"{path}: no such file")
     result = SubmissionCheck(complete=dataset is not None)
     try:
-        with open(path, "rb") as file:
-            if (size := directory_size(file)) > MAX_DIRECTORY:
-                detail = f"its table of contents has {size} bytes, more than {MAX_DIRECTORY}"
-                result.findings = [Finding(kind=Kind.TOO_LARGE, where=path.name, detail=detail)]
-                return result
-            with zipfile.ZipFile(file) as archive:
+        file = open_regular(path)
+    except OSError as error:
+        raise SubmissionError(f"{path}: cannot be read: {error.strerror}") from error
+    with file:
+        if (size := directory_size(file)) > MAX_DIRECTORY:
+            detail = f"its table of contents has {size} bytes, more than {MAX_DIRECTORY}"
+            result.findings = [Finding(kind=Kind.TOO_LARGE, where=path.name, detail=detail)]
+            return result
+        try:
+            archive = zipfile.ZipFile(file)
+        except Exception as error:  # zipfile raises many types for a damaged file
+            result.findings.append(Finding(kind=Kind.NOT_A_ZIP, where=path.name, detail=str(error)))
+        else:
+            with archive:
                 _check_archive(archive, path.name, dataset, progress, result)
-    except READ_ERRORS as error:
-        result.findings.append(Finding(kind=Kind.NOT_A_ZIP, where=path.name, detail=str(error)))
     order = list(Kind)
     result.findings.sort(key=lambda finding: order.index(finding.kind))
     return result
