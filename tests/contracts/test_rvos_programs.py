@@ -249,7 +249,7 @@ def test_worker_protocol(program, dataset, tmp_path):
     result = infer(program, dataset, tmp_path / "run", "--videos", "-", stdin="bb22\naa11\nnowhere\n")
     events = [json.loads(line) for line in result.stdout.splitlines()]
     ended = {event["video"]: event for event in events if event["event"] in ("done", "failed")}
-    assert {event["event"] for event in events} <= {"started", "progress", "done", "failed"}
+    assert {event["event"] for event in events} <= {"started", "progress", "alive", "done", "failed"}
     assert next(event["video"] for event in events if event["event"] == "started") == "bb22"
     assert ended["bb22"]["event"] == "done"
     assert ended["aa11"]["event"] == "failed"

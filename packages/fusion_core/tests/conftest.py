@@ -216,6 +216,10 @@ class Stage:
         summary = run_plan(make_plan(self.context(recipe)), listener=events.append, **options)
         return summary, [(event.kind, event.job, event.video) for event in events]
 
+    def redraw(self, video):
+        """Other frames for a video."""
+        write_video(self.root, video, seed=77)
+
     def computed(self):
         """How often programs computed what, since the last call."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []

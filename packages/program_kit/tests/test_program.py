@@ -363,7 +363,7 @@ def test_full_disk_stops_with_a_clear_message(dataset, tmp_path, monkeypatch):
 
     def full(descriptor: int) -> None:
         calls.append(descriptor)
-        if len(calls) > 4:  # manifest and first video, each with its folder, still fit
+        if len(calls) > 6:  # manifest, record and masks of the first video, each with its folder, still fit
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
@@ -383,7 +383,7 @@ def test_worker(dataset, tmp_path):
     result = infer(dataset, tmp_path / "run", "--videos", "-", stdin="c\n\na\r\nnowhere\n../a\nb\n")
     assert result.exit_code == 1
     events = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [(e["event"], e["video"]) for e in events if e["event"] != "progress"] == [
+    assert [(e["event"], e["video"]) for e in events if e["event"] not in ("progress", "alive")] == [
         ("started", "c"),
         ("done", "c"),
         ("started", "a"),
@@ -400,6 +400,54 @@ def test_worker(dataset, tmp_path):
     assert "'00000' is missing" in next(e["error"] for e in events if e["event"] == "failed")
     assert "chatter" in result.stderr
     assert MaskRun.open(tmp_path / "run").videos() == ["b", "c"]
+
+
+def repaint(dataset: Path, video: str) -> None:
+    """Other frames for a video, under the names of the old ones."""
+    for frame in (dataset / "JPEGImages" / video).iterdir():
+        Image.fromarray(np.full((8, 12, 3), 250, np.uint8)).save(frame)
+
+
+def test_a_video_whose_frames_have_changed_is_made_again(dataset, tmp_path):
+    assert infer(dataset, tmp_path / "run").exit_code == 0
+    before = {video: (tmp_path / "run" / "videos" / f"{video}.masks").read_bytes() for video in "abc"}
+    repaint(dataset, "b")
+    result = infer(dataset, tmp_path / "run")
+    assert result.exit_code == 0
+    assert "1 videos are made again: their frames or source masks have changed" in result.stderr
+    assert "2 videos are finished already, 1 to do" in result.stderr
+    after = {video: (tmp_path / "run" / "videos" / f"{video}.masks").read_bytes() for video in "abc"}
+    assert [video for video in "abc" if after[video] != before[video]] == ["b"]
+    repaint(dataset, "c")
+    worker = infer(dataset, tmp_path / "run", "--videos", "-", stdin="c\nb\n")
+    assert [json.loads(line)["video"] for line in worker.stdout.splitlines() if "progress" in line] == ["c"] * 4
+
+
+def test_masks_that_an_orphan_left_are_made_again(dataset, tmp_path):
+    """As by a worker of a killed runner: whole, newer than the frames, and of other ones."""
+    assert infer(dataset, tmp_path / "run").exit_code == 0
+    good = (tmp_path / "run" / "videos" / "b.masks").read_bytes()
+    repaint(dataset, "b")
+    assert infer(dataset, tmp_path / "run").exit_code == 0
+    changed = (tmp_path / "run" / "videos" / "b.masks").read_bytes()
+    (tmp_path / "run" / "videos" / "b.masks").write_bytes(good)
+    assert infer(dataset, tmp_path / "run").exit_code == 0
+    assert (tmp_path / "run" / "videos" / "b.masks").read_bytes() == changed
+
+
+def test_frames_that_change_while_they_are_processed_fail_the_video(dataset, tmp_path):
+    class Slow:
+        def predict(self, video, progress):
+            masks = example.Predictor(None).predict(video, progress)
+            repaint(dataset, "b") if video.id == "b" else None
+            return masks
+
+    app = segmenter_app(replace(example.PROGRAM, load=lambda request: Slow()))
+    command = ["--dataset", str(dataset), "--out", str(tmp_path / "run"), "--weights", "random:0"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert "video 'b': its frames or source masks changed while it was processed" in result.stderr
+    assert MaskRun.open(tmp_path / "run").videos() == ["a", "c"]
 
 
 def start(dataset: Path, out: Path, *arguments: object) -> subprocess.Popen:
@@ -436,6 +484,30 @@ def test_interrupted_worker_and_a_second_writer(dataset, tmp_path):
     assert "Traceback" not in errors
     assert "interrupted" in errors
     assert sorted(p.name for p in (out / "videos").iterdir()) == ["a.masks", "b.masks"]
+
+
+@pytest.mark.parametrize("sentence", ["wait", "a thing"])
+def test_a_worker_that_nobody_hears_ends_and_writes_nothing(dataset, tmp_path, sentence):
+    """Its runner was killed: in the middle of a long computation it notices too, though nothing is there to be told."""
+    edit(dataset, lambda videos: videos["b"]["expressions"]["1"].update(exp=sentence))
+    out = tmp_path / "run"
+    worker = start(dataset, out, "--videos", "-")
+    try:
+        if sentence == "wait":
+            worker.stdin.write("b\n")
+            worker.stdin.flush()
+            wait_for(worker, "progress")
+            wait_for(worker, "alive")
+            worker.stdout.close()
+        else:
+            worker.stdout.close()
+            worker.stdin.write("b\n")
+            worker.stdin.flush()
+        assert worker.wait(timeout=60) == 1
+        assert "nobody reads the events any more" in worker.stderr.read()
+    finally:
+        worker.kill()
+    assert MaskRun.open(out).videos() == []
 
 
 def test_killed_while_writing(dataset, tmp_path):
@@ -481,6 +553,7 @@ def test_bars_on_a_terminal(dataset, tmp_path, monkeypatch):
 
     from mask_interchange import open_dataset
     from mask_interchange.run import RunManifest
+    from program_kit.outputs import OutputRuns
     from program_kit.run_loop import run_videos
     from program_kit.segmenter_app import ModelRequest
 
@@ -490,7 +563,12 @@ def test_bars_on_a_terminal(dataset, tmp_path, monkeypatch):
     request = ModelRequest(config="base", weights=WeightsChoice(seed=0), tokenizer="t", device="cpu")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    assert run_videos(run, data, lambda: example.load(request).predict, error=example.ExampleError) == 1
+    predictor = example.load(request)
+
+    def process(video, progress):
+        return (predictor.predict(video, progress),)
+
+    assert run_videos(OutputRuns([run]), data, lambda: process, error=example.ExampleError) == 1
     assert "videos" in terminal.getvalue()
     assert "3/3" in terminal.getvalue()
     assert "failed: a: cannot do that" in terminal.getvalue()

@@ -4,13 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mask_interchange import Expression, MaskRun, MaskTrack, RunBusyError, RunManifest, VideoMasks, open_video
+from mask_interchange import Expression, MaskTrack, VideoMasks, open_video
 from PIL import Image
 from program_kit.errors import InputError
 from program_kit.propagation import (
     Job,
-    OutputRuns,
-    PropagatedVideo,
     propagate_labels,
     propagate_tracks,
     read_labels,
@@ -208,32 +206,3 @@ def test_label_maps_that_cannot_be_read(tmp_path):
         read_labels(tmp_path / "mask.png", 10)
     with pytest.raises(InputError, match="no such image file"):
         read_labels(tmp_path / "absent.png", 10)
-
-
-@pytest.fixture
-def runs(tmp_path):
-    dataset = {"name": "d", "split": None, "fingerprint": "f"}
-    manifest = RunManifest(producer="p", producer_version="1", dataset=dataset)
-    return [MaskRun.create(tmp_path / name, manifest) for name in ("a", "b")]
-
-
-def test_output_runs_are_finished_together(video, runs):
-    outputs = OutputRuns(runs)
-    first, second = source(video), source(video, (0, 3))
-    runs[0].write(first)
-    assert not outputs.has("clip")
-    assert outputs.missing(["clip", "other"]) == ["clip", "other"]
-    with outputs.writing():
-        outputs.write(PropagatedVideo((second, second)))
-        with pytest.raises(RunBusyError), runs[1].writing():
-            pass
-    assert outputs.has("clip")
-    assert runs[0].read("clip") == first  # what was finished is left as it is
-    assert runs[1].read("clip") == second
-
-
-def test_locks_are_released_when_one_run_is_busy(runs):
-    with runs[1].writing(), pytest.raises(RunBusyError):
-        OutputRuns(runs).writing()
-    with runs[0].writing():
-        pass

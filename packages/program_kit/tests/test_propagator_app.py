@@ -100,6 +100,17 @@ def test_a_run_is_made_and_continued(dataset, tmp_path):
     assert {path.name for path in before if path.stat().st_mtime_ns != before[path]} == {"aa11.masks"}
 
 
+def test_masks_of_a_source_that_has_changed_are_made_again(dataset, tmp_path):
+    source, out = write_run(dataset, tmp_path / "source"), tmp_path / "out"
+    command = ["--dataset", dataset, "--masks", source, "--out", out]
+    assert call(*command).exit_code == 0
+    before = {path.name: path.read_bytes() for path in out.rglob("*.masks")}
+    write_run(dataset, source, key_frames=(3, 0), videos=["bb22"])
+    again = call(*command)
+    assert "1 videos are made again" in again.stderr
+    assert {name for name in before if (out / "videos" / name).read_bytes() != before[name]} == {"bb22.masks"}
+
+
 def test_several_runs_equal_one_at_a_time(dataset, tmp_path):
     first, second = write_run(dataset, tmp_path / "first"), write_run(dataset, tmp_path / "second", (3, 0))
     both = ["--masks", first, "--out", tmp_path / "x", "--masks", second, "--out", tmp_path / "y"]

@@ -184,10 +184,10 @@ def test_a_member_made_again_starts_the_vote_again(runs):
 def test_an_interrupted_vote_goes_on(runs, monkeypatch):
     with monkeypatch.context() as patch:
 
-        def interrupted(self, masks, write=MaskRun.write):
+        def interrupted(self, masks, made_of, write=MaskRun.write):
             if masks.video == "v10":
                 raise KeyboardInterrupt
-            write(self, masks)
+            write(self, masks, made_of)
 
         patch.setattr(MaskRun, "write", interrupted)
         result = vote(runs)
@@ -250,10 +250,10 @@ def test_a_member_of_other_frames_is_named_and_the_rest_done(runs):
 def test_a_full_disk_ends_the_vote_and_the_same_call_goes_on(runs, monkeypatch):
     with monkeypatch.context() as patch:
 
-        def full(self, masks, write=MaskRun.write):
+        def full(self, masks, made_of, write=MaskRun.write):
             if masks.video == "v2":
                 raise OSError(errno.ENOSPC, "No space left on device")
-            write(self, masks)
+            write(self, masks, made_of)
 
         patch.setattr(MaskRun, "write", full)
         result = vote(runs)

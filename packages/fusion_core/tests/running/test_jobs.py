@@ -1,5 +1,6 @@
 """Which videos a job makes again, and which runs it leaves alone."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from fusion_core.recipe.weights import with_weights
 from fusion_core.running import jobs
 from fusion_core.running.environments import Program, WorkspacePackage, find_program
 from fusion_core.running.plan import make_plan
-from fusion_core.running.provenance import ProvenanceStore
+from fusion_core.running.runner import run_plan
 from mask_interchange import MaskRun, MaskTrack
 
 PROGRAMS = ("a", "b", "a_p+early_p")
@@ -135,7 +136,7 @@ def test_the_published_mistake_has_no_effect_unless_the_recipe_is_faithful(stage
 
 
 def test_the_records_may_be_lost(stage):
-    """Then runs are taken as they are."""
+    """Those of whole runs; what each video was made from stands in its run."""
     stage.carry_out()
     stage.computed()
     for path in sorted((stage.runs / ".recipe").rglob("*"), reverse=True):
@@ -146,8 +147,7 @@ def test_the_records_may_be_lost(stage):
 
 def test_a_damaged_record_only_costs_work(stage, undisturbed):
     stage.carry_out()
-    store = ProvenanceStore(stage.runs)
-    (store.root / "b" / "videos" / "v1.json").write_bytes(b"{")
+    (stage.runs / "b" / "records" / "v1.json").write_bytes(b"{")
     (stage.runs / "late" / "votes" / "v1.json").write_bytes(b"\xff")
     assert stage.carry_out()[0].complete
     assert stage.files() == undisturbed
@@ -214,14 +214,55 @@ def test_an_existing_run_is_a_member(stage, tmp_path):
         stage.carry_out(replace(recipe, nodes=missing))
 
 
-def test_a_member_of_another_size_is_named(stage):
+def test_masks_that_nobody_recorded_are_made_again(stage, undisturbed):
+    """What counts is written with its record: a file that appears without one may hold anything."""
     stage.carry_out()
     stage.computed()
     run = MaskRun.open(stage.runs / "b")
+    run.write(replace(run.read("v1"), video="v2"))
+    assert stage.carry_out()[0].complete
+    assert stage.computed() == {"b v2": 1}
+    assert stage.files() == undisturbed
+
+
+def test_a_run_made_by_hand_without_records_is_left_alone(stage):
+    stage.carry_out(stage.alone())
+    shutil.rmtree(stage.runs / ".recipe")
+    shutil.rmtree(stage.runs / "a" / "records")
+    before = stage.files()
+    summary, _ = stage.carry_out()
+    assert "nothing records what its masks of v1, v2, v3 were made from" in summary.given_up["a"]
+    assert "name it in a recipe of your own as an existing run" in summary.given_up["a"]
+    assert {name: stage.files()[name] for name in before} == before
+
+
+def test_frames_that_change_while_a_video_is_made_are_noticed(stage):
+    frame = stage.root / "JPEGImages" / "v1" / "00001.png"
+    events = []
+
+    def change(event):
+        events.append(event)
+        if event.kind == "progress" and event.job == "a" and event.video == "v1":
+            frame.write_bytes((stage.root / "JPEGImages" / "v3" / "00001.png").read_bytes())
+
+    summary = run_plan(make_plan(stage.context(stage.alone("--pause", "0.5"))), listener=change)
+    (failure,) = summary.failures
+    assert (failure.video, failure.error) == (
+        "v1",
+        "its frames or source masks have changed since this command began; the same command makes it again",
+    )
+    assert stage.carry_out(stage.alone("--pause", "0.5"))[0].complete
+
+
+def test_a_member_of_another_size_is_named(stage, tmp_path):
+    recipe = stage.recipe()
+    stage.carry_out(recipe)
+    run = MaskRun.open((stage.runs / "b").rename(tmp_path / "elsewhere"))
     video = run.read("v2")
     tracks = tuple(MaskTrack.from_masks(t.expression, np.zeros((2, 5, 7), bool), scores=t.scores) for t in video.tracks)
     run.write(replace(video, size=(5, 7), tracks=tracks))
-    summary, _ = stage.carry_out()
+    nodes = tuple(ExistingRun(name="b", path=run.path) if node.name == "b" else node for node in recipe.nodes)
+    summary, _ = stage.carry_out(replace(recipe, nodes=nodes))
     (failure, *_) = summary.failures
     assert (failure.job, failure.video) == ("early", "v2")
     assert "member b: size 5x7, but 8x12 in member a" in failure.error

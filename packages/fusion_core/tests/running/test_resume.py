@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import pytest
+from fusion_core.running.plan import make_plan
 
 COMMAND = [sys.executable, "-c", "from fusion_core.cli import main; main()", "run", "--json"]
 
@@ -80,3 +82,29 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_worker(stage, comman
     stage.write_recipe()
     finish(command)
     assert stage.files() == undisturbed
+
+
+@pytest.mark.parametrize("run", ["a", "a_p"])
+def test_an_orphan_that_writes_old_masks_after_its_runner_was_killed(stage, command, tmp_path, run, monkeypatch):
+    """The worker outlives its runner with the frames in memory; then these change, and the same command is given."""
+    monkeypatch.setenv("ACTING_HOLD", "3")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        event = json.loads(line)
+        if (event["event"], event.get("video")) == ("progress", "v1") and run in event["runs"]:
+            break
+    while f"{run} v1" not in stage.log.read_text().replace("+early_p", ""):
+        time.sleep(0.05)
+    time.sleep(0.5)  # it has read the frames, and waits before it writes
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    stage.redraw("v1")
+    monkeypatch.setenv("ACTING_HOLD", "0")
+    events = finish(command)
+    undisturbed = type(stage)(tmp_path / "undisturbed")
+    undisturbed.redraw("v1")
+    assert undisturbed.carry_out()[0].complete
+    assert stage.files() == undisturbed.files()
+    assert make_plan(stage.context()).missing == 0
+    assert any("waiting for another process" in (event.get("error") or "") for event in events)

@@ -12,6 +12,7 @@ from mask_interchange.errors import (
     RunBusyError,
     RunError,
 )
+from mask_interchange.made_of import MadeOf
 from mask_interchange.names import check_name, natural_key
 from mask_interchange.png_folders import export_annotations, import_annotations, read_key_frames
 from mask_interchange.rle import (
@@ -43,6 +44,7 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "Expression",
+    "MadeOf",
     "MaskError",
     "MaskFileError",
     "MaskInterchangeError",

@@ -2,6 +2,7 @@
 
 runs/soc/run.json             who made it, of what, with which weights and settings
 runs/soc/videos/dog.masks     written whole or not at all; a file means that the video is finished
+runs/soc/records/dog.json     what these masks were made from; written by whoever writes them
 runs/soc/.lock                held while somebody writes
 runs/soc/**/.writing-*        what is being written
 """
@@ -11,12 +12,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from mask_interchange.codec import SUFFIX, read_masks, write_masks
+from mask_interchange.codec import SUFFIX, encode_video, read_masks
 from mask_interchange.errors import MaskFileError, RunBusyError, RunError
-from mask_interchange.files import TEMPORARY_PREFIX, lock_folder, remove_abandoned, write_whole
+from mask_interchange.files import TEMPORARY_PREFIX, file_sha256, lock_folder, remove_abandoned, write_whole
+from mask_interchange.made_of import MadeOf, read_record, write_record
 from mask_interchange.names import check_name, is_name, natural_key
 from mask_interchange.track import VideoMasks
 
@@ -64,6 +67,11 @@ class RunManifest:
         """The text of `run.json`."""
         # ASCII: a path from a file system may hold what UTF-8 cannot.
         return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the text of `run.json`, in hexadecimal."""
+        return sha256(self.to_json().encode()).hexdigest()
 
     @classmethod
     def from_json(cls, text: bytes, path: Path | str) -> Self:
@@ -212,8 +220,23 @@ class MaskRun:
             raise MaskFileError(path, "video", f"{video!r}, as the file is called", repr(masks.video))
         return masks
 
-    def write(self, masks: VideoMasks) -> None:
+    def sha256(self, video: str) -> str | None:
+        """SHA-256 of a video's file, in hexadecimal; None if the video is not finished."""
+        try:
+            return file_sha256(self._file(video))
+        except FileNotFoundError:
+            return None
+
+    def made_of(self, video: str) -> MadeOf | None:
+        """What the masks of a video were made from; None if they are not there, or nobody has recorded it."""
+        return read_record(self._record(video), self._file(video))
+
+    def write(self, masks: VideoMasks, made_of: MadeOf | None = None) -> None:
         """Write a video's masks, whole or not at all. Outside `writing` the run is locked for this one call.
+
+        Args:
+            masks: of one video.
+            made_of: what they were made from, if that is known; it counts for these very masks and no others.
 
         Raises:
             RunBusyError: another process writes the run.
@@ -221,8 +244,19 @@ class MaskRun:
         """
         if not self._writing:
             with self.writing():
-                return self.write(masks)
-        write_masks(self._file(masks.video), masks)
+                return self.write(masks, made_of)
+        data = encode_video(masks)
+        if made_of is not None:
+            write_record(self._record(masks.video), sha256(data).hexdigest(), made_of)
+        write_whole(self._file(masks.video), data)
+
+    def record(self, video: str, made_of: MadeOf) -> None:
+        """Record what a finished video was made from, for a program that does not do so itself.
+
+        Raises:
+            OSError: the masks are not there, or as the system gives it.
+        """
+        write_record(self._record(video), file_sha256(self._file(video)), made_of)
 
     @contextmanager
     def writing(self, *, shared: bool = False) -> Iterator[Self]:
@@ -237,7 +271,7 @@ class MaskRun:
         with lock_folder(self.path, shared=shared):
             folder = self.path / "videos"
             folder.mkdir(exist_ok=True)
-            for place in (self.path, folder):
+            for place in (self.path, folder, self.path / "records"):
                 remove_abandoned(place)
             if not shared:  # nobody else can be in the middle of a file, whatever program it is
                 for leftover in self.path.rglob(f"{TEMPORARY_PREFIX}*.tmp"):
@@ -250,6 +284,9 @@ class MaskRun:
 
     def _file(self, video: str) -> Path:
         return self.path / "videos" / (check_name("video", video) + SUFFIX)
+
+    def _record(self, video: str) -> Path:
+        return self.path / "records" / (check_name("video", video) + ".json")
 
 
 def _read_manifest(path: Path) -> RunManifest | None:

@@ -27,6 +27,10 @@ class VideoProgress(Protocol):
         """Some units of work on a video are done, of so many."""
         ...
 
+    def computed(self, video: str) -> None:
+        """The masks of a video are about to be written."""
+        ...
+
     def done(self, video: str) -> None:
         """A video is finished."""
         ...
@@ -55,6 +59,9 @@ class ProgressLines:
             self._last_line = time.monotonic()
             self._say(f"{video}: {done} of {total}")
 
+    def computed(self, video: str) -> None:
+        """Nothing: it is done in a moment."""
+
     def done(self, video: str) -> None:
         """Write how long the video took."""
         self._say(f"{video}: done in {time.monotonic() - self._since:.1f} s")
@@ -82,6 +89,9 @@ class ProgressBars:
     def advanced(self, video: str, done: int, total: int) -> None:
         """Move the current video's bar."""
         self._progress.update(self._current, completed=done, total=total)
+
+    def computed(self, video: str) -> None:
+        """Nothing: it is done in a moment."""
 
     def done(self, video: str) -> None:
         """Move the bar over the videos."""

@@ -4,8 +4,7 @@ A propagator offers `Propagator.propagate`. What stands here needs no network: t
 of an id map become jobs, and the frames that come back become tracks.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +14,6 @@ from mask_interchange.dataset import Video
 from mask_interchange.errors import DatasetError
 from mask_interchange.images import read_label_image
 from mask_interchange.rle import encode_mask
-from mask_interchange.run import MaskRun
 from mask_interchange.track import Expression, MaskTrack, VideoMasks, soft_from_probabilities
 from numpy.typing import NDArray
 
@@ -302,56 +300,6 @@ def read_labels(path: Path, max_objects: int | None = None) -> NDArray[np.uint8]
             f"{max_objects} objects side by side"
         )
     return labels
-
-
-@dataclass(frozen=True, slots=True)
-class PropagatedVideo:
-    """One video's masks for every output run, in the order of the source runs."""
-
-    masks: tuple[VideoMasks, ...]
-
-    @property
-    def video(self) -> str:
-        """The video's id."""
-        return self.masks[0].video
-
-    @property
-    def frame_names(self) -> tuple[str, ...]:
-        """The video's frames."""
-        return self.masks[0].frame_names
-
-
-class OutputRuns:
-    """Several runs that are written together; a video is finished when every one of them has it."""
-
-    def __init__(self, runs: Sequence[MaskRun]):
-        self.runs = runs
-
-    @property
-    def path(self) -> Path:
-        """Of the first run, for messages."""
-        return self.runs[0].path
-
-    def has(self, video: str) -> bool:
-        """Whether every run has the video."""
-        return all(run.has(video) for run in self.runs)
-
-    def missing(self, videos: Iterable[str]) -> list[str]:
-        """Those of `videos` that some run lacks."""
-        return [video for video in videos if not self.has(video)]
-
-    def write(self, result: PropagatedVideo, /) -> None:
-        """Write each run's masks; a run that has the video already is left as it is."""
-        for run, masks in zip(self.runs, result.masks, strict=True):
-            if not run.has(masks.video):
-                run.write(masks)
-
-    def writing(self, *, shared: bool = False) -> AbstractContextManager[object]:
-        """Hold the locks of all runs."""
-        with ExitStack() as locks:
-            for run in self.runs:
-                locks.enter_context(run.writing(shared=shared))
-            return locks.pop_all()
 
 
 def _pixels(size: Sequence[int]) -> str:

@@ -34,16 +34,15 @@ from program_kit.options import (
     limit_threads,
     open_source,
 )
+from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback
 from program_kit.propagation import (
-    OutputRuns,
-    PropagatedVideo,
     Propagator,
     propagate_labels,
     propagate_tracks,
     read_labels,
 )
-from program_kit.run_loop import run_videos
+from program_kit.run_loop import Process, run_videos
 from program_kit.weights import TakesWeights, WeightsChoice, choose_network
 
 Own = TypeVar("Own")  # a program's own options
@@ -210,16 +209,16 @@ class _Work:
             _check_dataset(run, data)
         outputs = [self._output_of(run, data, path) for run, path in zip(sources, out, strict=True)]
 
-        def load() -> Callable[[Video, ProgressCallback], PropagatedVideo]:
+        def load() -> Process:
             propagator = self.program.load(self.request)
 
-            def process(video: Video, progress: ProgressCallback) -> PropagatedVideo:
+            def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
                 masks = [run.read(video.id) for run in sources]
-                return PropagatedVideo(propagate_tracks(propagator, video, masks, progress, self.soft_masks))
+                return propagate_tracks(propagator, video, masks, progress, self.soft_masks)
 
             return process
 
-        return run_videos(OutputRuns(outputs), data, load, self.videos, self.program.error)
+        return run_videos(OutputRuns(outputs, sources), data, load, self.videos, self.program.error)
 
     def propagate_mask(self, data: Dataset, mask: Path, frame: int, more_objects: bool, out: Path) -> int:
         """Propagate the objects of a PNG through one video; returns the exit code."""
@@ -228,17 +227,20 @@ class _Work:
         source = {"mask_sha256": sha256(labels.tobytes()).hexdigest(), "size": list(labels.shape), "frame": frame}
         run = self._create_run(data, out, source)
 
-        def load() -> Callable[[Video, ProgressCallback], VideoMasks]:
+        def load() -> Process:
             propagator = self.program.load(self.request)
-            return lambda video, progress: propagate_labels(propagator, video, labels, frame, progress, self.soft_masks)
 
-        return run_videos(run, data, load, self.videos, self.program.error)
+            def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
+                return (propagate_labels(propagator, video, labels, frame, progress, self.soft_masks),)
+
+            return process
+
+        return run_videos(OutputRuns([run]), data, load, self.videos, self.program.error)
 
     def _output_of(self, source: MaskRun, data: Dataset, path: Path) -> MaskRun:
         if path.resolve() == source.path.resolve():
             raise InputError(f"--out {path} is the run that --masks reads; give another folder")
-        manifest = sha256(source.manifest.to_json().encode()).hexdigest()
-        return self._create_run(data, path, {"run": source.name, "manifest_sha256": manifest})
+        return self._create_run(data, path, {"run": source.name, "manifest_sha256": source.manifest.sha256})
 
     def _create_run(self, data: Dataset, path: Path, source: Mapping[str, Any]) -> MaskRun:
         """The output run; its manifest says everything that changes masks."""

@@ -5,78 +5,38 @@ Results go to the run, messages to standard error; only a worker writes to stand
 
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from dataclasses import dataclass
 
 import typer
+from mask_interchange.dataset import Dataset, Video
 from mask_interchange.errors import DatasetError, MaskInterchangeError, RunError
 from mask_interchange.files import is_disk_full
+from mask_interchange.made_of import MadeOf
+from mask_interchange.track import VideoMasks
 
 from program_kit.errors import ProgramKitError
+from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback, VideoProgress, show_progress
 from program_kit.worker_protocol import WorkerEvents, worker_streams
 
-if TYPE_CHECKING:
-    from mask_interchange.dataset import Dataset, Video
-
-
-class VideoResult(Protocol):
-    """What a program makes of one video; `VideoMasks`, or several of them where it writes several runs at once."""
-
-    @property
-    def video(self) -> str:
-        """The video's id."""
-        ...
-
-    @property
-    def frame_names(self) -> tuple[str, ...]:
-        """The video's frames."""
-        ...
-
-
-R = TypeVar("R", bound=VideoResult)
-R_in = TypeVar("R_in", bound=VideoResult, contravariant=True)
-
-
-class MaskSink(Protocol[R_in]):
-    """Where results go: a `MaskRun`, or several that are written together."""
-
-    @property
-    def path(self) -> Path:
-        """For messages."""
-        ...
-
-    def has(self, video: str) -> bool:
-        """Whether the video is finished."""
-        ...
-
-    def missing(self, videos: Iterable[str]) -> list[str]:
-        """Those of `videos` that are not finished."""
-        ...
-
-    def write(self, masks: R_in, /) -> None:
-        """Write a video's result, whole or not at all."""
-        ...
-
-    def writing(self, *, shared: bool = False) -> AbstractContextManager[object]:
-        """Hold the lock while writing."""
-        ...
+Process = Callable[[Video, ProgressCallback], Sequence[VideoMasks]]
+"""Makes the masks of one video, for each of the runs that are written."""
 
 
 def run_videos(
-    run: MaskSink[R],
-    dataset: "Dataset",
-    load: Callable[[], Callable[["Video", ProgressCallback], R]],
+    outputs: OutputRuns,
+    dataset: Dataset,
+    load: Callable[[], Process],
     videos: str | None = None,
     error: type[Exception] = MaskInterchangeError,
 ) -> int:
-    """Process every video that the run does not have yet, and write each as soon as it is done.
+    """Process every video that the runs do not have yet, and write each as soon as it is done.
 
-    A video that fails is reported and the others are done. A full disk ends the work.
+    A video is made again if its frames or source masks are no longer those that its masks were made from. A video that
+    fails is reported and the others are done. A full disk ends the work.
 
     Args:
-        run: where to write.
+        outputs: where to write.
         dataset: where the videos are.
         load: makes the function that processes one video; called once, when there is a first video to process.
         videos: the option `--videos`: None for all, ids separated by commas, or `-` to read ids from standard input
@@ -92,16 +52,18 @@ def run_videos(
         Exception: whatever `load` raises.
     """
     if videos == "-":
-        with run.writing(shared=True), worker_streams() as (ids, events):
-            return _Loop(run, dataset, load, error, WorkerEvents(events)).go(ids)
+        with outputs.writing(shared=True), worker_streams() as (ids, events):
+            return _Loop(outputs, dataset, load, error, WorkerEvents(events)).go(ids)
     chosen = list(dataset.videos) if videos is None else _chosen(dataset, videos.split(","))
-    with run.writing():
-        missing = run.missing(chosen)
+    with outputs.writing():
+        missing = [video for video in chosen if not _is_done(outputs, dataset, video)]
+        if outdated := sum(map(outputs.begun, missing)):
+            typer.echo(f"{outdated} videos are made again: their frames or source masks have changed", err=True)
         with show_progress(len(missing), len(chosen) - len(missing)) as progress:
-            return _Loop(run, dataset, load, error, progress).go(missing)
+            return _Loop(outputs, dataset, load, error, progress).go(missing)
 
 
-def _chosen(dataset: "Dataset", ids: Sequence[str]) -> list[str]:
+def _chosen(dataset: Dataset, ids: Sequence[str]) -> list[str]:
     unknown = [video for video in ids if video not in dataset.videos]
     if unknown:
         known = ", ".join(list(dataset.videos)[:20])
@@ -109,62 +71,99 @@ def _chosen(dataset: "Dataset", ids: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-class _Loop(Generic[R]):
+def _is_done(outputs: OutputRuns, dataset: Dataset, video: str) -> bool:
+    try:
+        return outputs.have(dataset.videos[video])
+    except DatasetError:
+        return False  # the same error is raised again, and reported, where the video is processed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """A video to process, and what its masks will be made from."""
+
+    video: Video
+    made_of: Sequence[MadeOf]
+
+
+class _Loop:
     """Processes one video after another."""
 
     def __init__(
         self,
-        run: MaskSink[R],
-        dataset: "Dataset",
-        load: Callable[[], Callable[["Video", ProgressCallback], R]],
+        outputs: OutputRuns,
+        dataset: Dataset,
+        load: Callable[[], Process],
         error: type[Exception],
         progress: VideoProgress,
     ):
-        self._run = run
+        self._outputs = outputs
         self._dataset = dataset
         self._load = load
         self._expected = (MaskInterchangeError, ProgramKitError, error)
-        self._process: Callable[[Video, ProgressCallback], R] | None = None
+        self._process: Process | None = None
         self._progress = progress
+        self._failures: dict[str, str] = {}
 
     def go(self, videos: Iterable[str]) -> int:
-        failures: dict[str, str] = {}
         for video in videos:
             self._progress.started(video)
-            if video in self._dataset.videos and self._run.has(video):
-                self._progress.done(video)
-                continue
-            self._process = self._process or self._load()
             try:
-                masks = self._masks(video, self._process)
+                work = self._work(video)
             except Exception as error:  # one broken video must not stop the rest
-                failures[video] = self._explained(error)
-                self._progress.failed(video, failures[video])
+                self._fail(video, self._explained(error))
                 continue
-            try:
-                self._run.write(masks)
-            except OSError as error:
-                if not is_disk_full(error):
-                    raise
-                failures[video] = f"the disk is full: {self._run.path}; make room, the same command continues"
-                self._progress.failed(video, failures[video])
-                break
+            if work is not None:
+                self._process = self._process or self._load()
+                try:
+                    self._carry_out(work, self._process)
+                except Exception as error:
+                    if is_disk_full(error):
+                        self._fail(
+                            video, f"the disk is full: {self._outputs.path}; make room, the same command continues"
+                        )
+                        break
+                    self._fail(video, self._explained(error))
+                    continue
             self._progress.done(video)
-        for video, error in failures.items():
+        for video, error in self._failures.items():
             typer.echo(f"failed: {video}: {error}", err=True)
-        return 1 if failures else 0
+        return 1 if self._failures else 0
 
-    def _masks(self, video: str, process: Callable[["Video", ProgressCallback], R]) -> R:
+    def _work(self, video: str) -> _Work | None:
+        """What there is to do for a video; None if it is done."""
         if video not in self._dataset.videos:
             raise DatasetError(f"{self._dataset.name} has no video {video!r}")
         source = self._dataset.videos[video]
+        if self._outputs.have(source):
+            return None
         if faults := source.check():
             more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
             raise DatasetError(faults[0] + more)
-        masks = process(source, lambda done, total: self._progress.advanced(video, done, total))
-        if (masks.video, masks.frame_names) != (source.id, source.frame_names):
-            raise RunError(f"the program answered video {source.id!r} with masks of other frames; this is its mistake")
-        return masks
+        return _Work(video=source, made_of=self._outputs.made_of(source))
+
+    def _carry_out(self, work: _Work, process: Process) -> None:
+        """Make the masks of a video and write them."""
+        video = work.video
+        masks = process(video, lambda done, total: self._progress.advanced(video.id, done, total))
+        if any((found.video, found.frame_names) != (video.id, video.frame_names) for found in masks):
+            raise RunError(f"the program answered video {video.id!r} with masks of other frames; this is its mistake")
+        if self._outputs.made_of(video) != work.made_of:
+            raise DatasetError(
+                f"video {video.id!r}: its frames or source masks changed while it was processed; the same command makes"
+                " it again"
+            )
+        self._progress.computed(video.id)
+        try:
+            self._outputs.write(masks, work.made_of)
+        except OSError as error:
+            if is_disk_full(error):
+                raise
+            raise RunError(f"{self._outputs.path}: video {video.id!r} cannot be written: {error.strerror}") from error
+
+    def _fail(self, video: str, error: str) -> None:
+        self._failures[video] = error
+        self._progress.failed(video, error)
 
     def _explained(self, error: Exception) -> str:
         """An error's message; with the traceback when nobody expected it."""

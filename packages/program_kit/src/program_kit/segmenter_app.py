@@ -3,7 +3,7 @@
 A program describes itself in a `SegmenterProgram` and gets its command line from `segmenter_app`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -30,16 +30,15 @@ from program_kit.options import (
     limit_threads,
     open_source,
 )
+from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback
-from program_kit.run_loop import run_videos
+from program_kit.run_loop import Process, run_videos
 from program_kit.weights import TakesWeights, WeightsChoice, choose_network
 
 if TYPE_CHECKING:
     from mask_interchange.dataset import Dataset, Video
     from mask_interchange.run import MaskRun
     from mask_interchange.track import VideoMasks
-
-Process = Callable[["Video", ProgressCallback], "VideoMasks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +158,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
                 raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE, with --video")
             typer.echo(f"{program.name}: weights: {request.weights}", err=True)
             run = _create_run(program, request, source, out)
-            code = run_videos(
-                run, source, lambda: _with_expressions(program.load(request).predict), videos, program.error
-            )
+            code = run_videos(OutputRuns([run]), source, lambda: _process(program.load(request)), videos, program.error)
         raise typer.Exit(code)
 
     return app
@@ -183,10 +180,10 @@ def _create_run(program: SegmenterProgram, request: ModelRequest, source: "Datas
     return MaskRun.create(out, manifest)
 
 
-def _with_expressions(predict: Process) -> Process:
-    def process(video: "Video", progress: ProgressCallback) -> "VideoMasks":
+def _process(predictor: Predictor) -> Process:
+    def process(video: "Video", progress: ProgressCallback) -> "Sequence[VideoMasks]":
         if not video.expressions:
             raise DatasetError(f"video {video.id!r}: has no expressions; add one to the data set")
-        return predict(video, progress)
+        return (predictor.predict(video, progress),)
 
     return process

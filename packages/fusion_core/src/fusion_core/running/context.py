@@ -102,10 +102,17 @@ class RunContext:
         return self.run(run) / "videos" / (video + SUFFIX)
 
     def frames_sha256(self, video: str) -> str | None:
-        """SHA-256 of a video's frames; None if they cannot be read: the program will say why."""
+        """SHA-256 of a video's frames as this command found them; None if they cannot be read: the program says why."""
         if video not in self._frames:
-            try:
-                self._frames[video] = self.dataset.videos[video].fingerprint()
-            except DatasetError:
-                self._frames[video] = None
+            self._frames[video] = self._frames_sha256_now(video)
         return self._frames[video]
+
+    def frames_changed(self, video: str) -> bool:
+        """Whether a video's frames are no longer those that this command found."""
+        return self._frames_sha256_now(video) != self.frames_sha256(video)
+
+    def _frames_sha256_now(self, video: str) -> str | None:
+        try:
+            return self.dataset.videos[video].fingerprint()
+        except DatasetError:
+            return None

@@ -3,25 +3,25 @@
 A job writes one run, or several that share their work. It knows of every video whether it is done already.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from mask_interchange import MaskRun, RunBusyError
+from mask_interchange import MadeOf, MaskRun, RunBusyError
 from mask_interchange.files import file_sha256
 
 from fusion_core.errors import MemberError, ProgramError
 from fusion_core.recipe.graph import OWN_WEIGHTS, Model, Options, Predict, Propagate, Vote, option_arguments
 from fusion_core.running.context import RunContext
 from fusion_core.running.environments import StatusCallback, find_program
-from fusion_core.running.provenance import Hashes
 from fusion_core.running.worker import ProgramTask, Task, VoteTask
-from fusion_core.voting.fused_run import FusedRun, fingerprint, sha256_if_there
+from fusion_core.voting.fused_run import FusedRun
 
+WRITERS_PATIENCE = 60.0  # seconds that workers whose runner was killed get to end; they notice within seconds
 _VOTE_MEMORY = 0.5  # GiB
 
 
@@ -77,27 +77,47 @@ class Job(ABC):
         """
         return next((why for run in self.runs if (why := self._outdated(run))), None)
 
-    def start(self) -> str | None:
+    def start(self, status: StatusCallback) -> str | None:
         """Remove outdated runs, and record what the runs are made from, from now on; returns as `outdated`.
+
+        Args:
+            status: called with what is waited for, in words.
 
         Raises:
             MemberError, RunError: a run with different settings exists that the runner has not made.
-            RunBusyError: another process writes an outdated run.
+            RunBusyError: another process writes one of the runs, and does not end soon.
         """
+        for run in filter(self._exists, self.runs):
+            self._wait_for_writers(run, status)
         why = self.outdated()
         for run in self.runs:
             if self._outdated(run):
                 self.context.provenance.remove(run)
-            self._remove_unfinished_files(run)
             if not self._exists(run) or self.context.provenance.of_run(run) is None:
                 self.context.provenance.begin(run, self.settings(run))
         return why
+
+    def _wait_for_writers(self, run: str, status: StatusCallback) -> None:
+        """Wait until workers whose runner was killed have ended; then remove what they left unfinished."""
+        deadline = time.monotonic() + WRITERS_PATIENCE
+        told = False
+        while True:
+            try:
+                with MaskRun.open(self.context.run(run)).writing():
+                    return
+            except RunBusyError:
+                if time.monotonic() > deadline:
+                    raise
+                if not told:
+                    status(f"waiting for another process that writes {self.context.run(run)}")
+                told = True
+                time.sleep(0.2)
 
     def _outdated(self, run: str) -> str | None:
         why = self.difference(run) if self._exists(run) else None
         if why and not self._may_remove(run):
             raise MemberError(
-                f"{self.context.run(run)}: the existing run, which this command has not made, has different settings:"
+                f"{self.context.run(run)}: the existing run, which this command has not made, cannot be continued:"
                 f" {why}. Move it away, or name it in a recipe of your own as an existing run"
             )
         return why
@@ -108,12 +128,6 @@ class Job(ABC):
     def _may_remove(self, run: str) -> bool:
         provenance = self.context.provenance.of_run(run)
         return provenance is not None and provenance.made_here
-
-    def _remove_unfinished_files(self, run: str) -> None:
-        """Remove what a killed worker left of a file, unless another worker still writes the run."""
-        if self._exists(run):
-            with suppress(RunBusyError), MaskRun.open(self.context.run(run)).writing():
-                pass
 
     @abstractmethod
     def settings(self, run: str) -> Mapping[str, Any]:
@@ -129,11 +143,11 @@ class Job(ABC):
 
     @abstractmethod
     def begin(self, video: str) -> None:
-        """Prepare for a video: remove outdated masks, and record first what the new ones are made from."""
+        """Prepare for a video: remove outdated masks."""
 
     @abstractmethod
-    def accept(self, video: str) -> None:
-        """Accept the masks of a video that is done."""
+    def fault(self, video: str) -> str | None:
+        """What is wrong with the masks of a video that a worker says is done; None if nothing is."""
 
     @abstractmethod
     def task(self, status: StatusCallback) -> Task:
@@ -187,13 +201,13 @@ class ProgramJob(Job):
 
     def _sources(self, run: str) -> dict[str, str]:
         inputs = self.nodes[run].inputs
-        return {name: fingerprint(MaskRun.open(self.context.run(name)).manifest) for name in inputs}
+        return {name: self._open(name).manifest.sha256 for name in inputs}
 
     def difference(self, run: str) -> str | None:
         """By the record of the run, or by its manifest if this command did not begin it."""
         provenance = self.context.provenance.of_run(run)
         if provenance is None:
-            return self._difference_from_manifest(run)
+            return self._difference_from_manifest(run) or self._unrecorded(run)
         now = self.settings(run)
         for name, sha256 in now["sources"].items():
             if provenance.settings.get("sources", {}).get(name) != sha256:
@@ -202,7 +216,7 @@ class ProgramJob(Job):
 
     def _difference_from_manifest(self, run: str) -> str | None:
         """Compares what a manifest says: data set, weights, options and source."""
-        manifest, now = MaskRun.open(self.context.run(run)).manifest, self.settings(run)
+        manifest, now = self._open(run).manifest, self.settings(run)
         there: dict[str, Any] = {"dataset": manifest.dataset["fingerprint"]}
         expected: dict[str, Any] = {"dataset": self.context.dataset.fingerprint}
         if there["dataset"] is None:
@@ -219,32 +233,51 @@ class ProgramJob(Job):
                 there, expected = there | {"source": source["manifest_sha256"]}, expected | {"source": sha256}
         return _difference(there, expected)
 
+    def _unrecorded(self, run: str) -> str | None:
+        """Which masks nobody can say the origin of, in words."""
+        there = self._open(run)
+        videos = [video for video in there.videos() if there.made_of(video) is None]
+        return f"nothing records what its masks of {', '.join(videos[:3])} were made from" if videos else None
+
     def is_done(self, video: str) -> bool:
-        """Masks without a record belong to a run that this command did not begin, and count."""
-        return all(
-            self.context.masks(run, video).is_file()
-            and self.context.provenance.hashes(run, video) in (None, self._hashes(run, video))
-            for run in self.runs
-        )
+        """Masks count only if their record says that they are made from what there is now."""
+        return all(self._is_done(run, video) for run in self.runs)
 
     def begin(self, video: str) -> None:
-        """The record comes before the masks, so masks on disk are always made from what it says."""
+        """A program may take outdated masks for its own."""
+        self.context.frames_sha256(video)  # as they are before the program reads them
         for run in self.runs:
-            now, then = self._hashes(run, video), self.context.provenance.hashes(run, video)
-            if then is not None and then != now:
+            if not self._is_done(run, video):
                 self.context.masks(run, video).unlink(missing_ok=True)
-            if then != now:
-                self.context.provenance.write_hashes(run, video, now)
 
-    def accept(self, video: str) -> None:
-        """Record what the masks count as made from, if there is no record."""
-        for run in self.runs:
-            if self.context.provenance.hashes(run, video) is None:
-                self.context.provenance.write_hashes(run, video, self._hashes(run, video))
+    def fault(self, video: str) -> str | None:
+        """Also records what the masks are made from, if the program does not do so itself."""
+        if not all(self.context.masks(run, video).is_file() for run in self.runs):
+            return "the program says that it is done, but its masks are not there"
+        if not self.context.frames_changed(video):
+            for run in map(self._open, self.runs):
+                if run.made_of(video) is None:
+                    run.record(video, self._made_of_now(run, video))
+        if not self.is_done(video):
+            return "its frames or source masks have changed since this command began; the same command makes it again"
+        return None
 
-    def _hashes(self, run: str, video: str) -> Hashes:
-        sources = {name: sha256_if_there(self.context.masks(name, video)) for name in self.nodes[run].inputs}
-        return {"frames": self.context.frames_sha256(video), **sources}
+    def _is_done(self, run: str, video: str) -> bool:
+        if not self._exists(run):
+            return False
+        there = self._open(run)
+        return there.made_of(video) == self._made_of_now(there, video)
+
+    def _made_of_now(self, run: MaskRun, video: str) -> MadeOf:
+        """What one of the runs would be made from now."""
+        return MadeOf(
+            manifest=run.manifest.sha256,
+            frames=self.context.frames_sha256(video),
+            sources=tuple(self._open(name).sha256(video) for name in self.nodes[run.path.name].inputs),
+        )
+
+    def _open(self, run: str) -> MaskRun:
+        return MaskRun.open(self.context.run(run))
 
     def task(self, status: StatusCallback) -> ProgramTask:
         """Bring the program's environment up to date; nothing is started yet."""
@@ -304,9 +337,9 @@ class VoteJob(Job):
         self._fused_run = None
         return super().outdated()
 
-    def start(self) -> str | None:
+    def start(self, status: StatusCallback) -> str | None:
         """Also starts the fused run."""
-        why = super().start()
+        why = super().start(status)
         self.fused_run.start()
         return why
 
@@ -328,8 +361,9 @@ class VoteJob(Job):
     def begin(self, video: str) -> None:
         """Nothing: masks without a matching record are voted again."""
 
-    def accept(self, video: str) -> None:
-        """Nothing: the record is there."""
+    def fault(self, video: str) -> str | None:
+        """By the record of the vote."""
+        return None if self.is_done(video) else "the masks of a member changed meanwhile; the same command votes again"
 
     def task(self, status: StatusCallback) -> VoteTask:
         """The vote."""

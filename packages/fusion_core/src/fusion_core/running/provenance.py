@@ -1,12 +1,12 @@
-"""What the runs of a recipe were made from, so that only what has changed is made again.
+"""What the runs of a recipe were made from as a whole, so that they are made again when that has changed.
 
 RUNS/.recipe/lock                     held by the one process that works on RUNS
 RUNS/.recipe/<run>/made_of.json       program, options, weights and data set of the run
-RUNS/.recipe/<run>/videos/<id>.json   hashes of what the video's masks are made from; written before they are begun
 RUNS/.recipe/speed.json               measured times, for estimates
 RUNS/.recipe/logs/                    messages of the programs
 
-The folder may be deleted: then the runs are accepted as they are. Names of runs do not begin with a dot.
+What the masks of a video were made from stands in the run itself (`mask_interchange.made_of`). The folder may be
+deleted: then the runs are accepted if their manifests match. Names of runs do not begin with a dot.
 """
 
 import json
@@ -21,8 +21,6 @@ from mask_interchange import MaskRun, RunBusyError
 from mask_interchange.files import lock_folder, write_whole
 
 from fusion_core.errors import FusionCoreError
-
-Hashes = Mapping[str, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +92,10 @@ class ProvenanceStore:
         return Provenance(settings=tree["settings"], made_here=tree.get("made_here") is True)
 
     def begin(self, run: str, settings: Mapping[str, Any]) -> None:
-        """Record what a run is made from, from now on; the records of its videos are removed."""
+        """Record what a run is made from, from now on."""
         folder = self.root / run
         made_here = not (self.runs / run / "run.json").is_file()
-        shutil.rmtree(folder / "videos", ignore_errors=True)
-        (folder / "videos").mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "made_of.json", {"settings": settings, "made_here": made_here})
 
     def remove(self, run: str) -> None:
@@ -112,14 +109,6 @@ class ProvenanceStore:
             with MaskRun.open(folder).writing():
                 folder.rename(outdated)  # in one step: if this is interrupted, no half of a run stays
         shutil.rmtree(self.root / run, ignore_errors=True)
-
-    def hashes(self, run: str, video: str) -> Hashes | None:
-        """What the masks of a video were made from; None if there is no record."""
-        return _read(self._video(run, video)) or None
-
-    def write_hashes(self, run: str, video: str, hashes: Hashes) -> None:
-        """Record what the masks of a video are made from."""
-        _write(self._video(run, video), hashes)
 
     def speeds(self) -> dict[str, Speed]:
         """How long work took so far, by what was loaded for it."""
@@ -135,9 +124,6 @@ class ProvenanceStore:
         for name, speed in speeds.items():
             total[name] = total.get(name, Speed()) + speed
         _write(self.root / "speed.json", {name: asdict(speed) for name, speed in total.items()})
-
-    def _video(self, run: str, video: str) -> Path:
-        return self.root / run / "videos" / f"{video}.json"
 
 
 def _read(path: Path) -> dict[str, Any]:

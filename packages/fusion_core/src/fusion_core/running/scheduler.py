@@ -159,7 +159,6 @@ class Scheduler:
             state.checked |= set(fresh)
             for video in fresh:
                 if state.job.is_done(video):
-                    state.job.accept(video)
                     state.done.add(video)
                 else:
                     state.ready.append(video)
@@ -167,7 +166,7 @@ class Scheduler:
 
     def _start(self, state: _State) -> bool:
         try:
-            if why := state.job.start():
+            if why := state.job.start(lambda text: self._tell(state, EventKind.NOTE, error=text)):
                 self._tell(state, EventKind.NOTE, error=f"recomputing because {why}")
         except (FusionCoreError, MaskInterchangeError) as error:
             self._give_up(state, str(error))
@@ -196,8 +195,8 @@ class Scheduler:
     def _settle(self, state: _State, video: str, outcome: Outcome) -> None:
         """Record what became of a video."""
         match outcome.verdict:
-            case Verdict.DONE if not state.job.is_done(video):
-                self._fail(state, video, "the program says that it is done, but its masks are not there")
+            case Verdict.DONE if fault := state.job.fault(video):
+                self._fail(state, video, fault)
             case Verdict.DONE:
                 state.done.add(video)
                 state.computed += 1

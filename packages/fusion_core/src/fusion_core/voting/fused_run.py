@@ -2,21 +2,20 @@
 
 runs/final/run.json             the vote, field by field, and the fingerprints of its members
 runs/final/videos/dog.masks     the fused masks
-runs/final/votes/dog.json       hashes of the member files that were voted, and how each member agreed with the result
+runs/final/records/dog.json     hashes of the member files that were voted
+runs/final/votes/dog.json       how each member agreed with the result
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mask_interchange import MaskRun, RunError, RunManifest, natural_key
-from mask_interchange.codec import SUFFIX
-from mask_interchange.files import file_sha256, write_whole
+from mask_interchange import MadeOf, MaskRun, RunError, RunManifest, natural_key
+from mask_interchange.files import write_whole
 
 from fusion_core.errors import MemberError, RecipeError
 from fusion_core.recipe.graph import Pairing, Vote
@@ -29,8 +28,9 @@ RULE = tuple(field.name for field in fields(Vote) if field.name != "name")  # wh
 class FusedRun:
     """A vote over runs on disk.
 
-    A video is done if its fused file is there, beside a record that names, by hash, exactly the member files that are
-    there now. If the manifest of a member changes, `start` begins the whole fused run again.
+    A video is done if its fused file is there, beside a record that says, by hash, that it was made by this vote from
+    exactly the member files that are there now. If the manifest of a member changes, `start` begins the whole fused
+    run again.
 
     Attributes:
         vote: the rule.
@@ -41,8 +41,9 @@ class FusedRun:
     def __init__(self, vote: Vote, members: Sequence[MaskRun], out: Path) -> None:
         self.vote = vote
         self.members = members
-        self.run = MaskRun(out, _manifest(vote, members))
-        self._records = out / "votes"
+        self._manifest = _manifest(vote, members)
+        self.run = MaskRun(out, self._manifest)
+        self._votes = out / "votes"
 
     @property
     def difference(self) -> str | None:
@@ -81,7 +82,7 @@ class FusedRun:
             self.run = MaskRun.create(self.run.path, self.run.manifest)
         else:  # its manifest stays as it is, also where it is in the terms of an older version
             self.run = MaskRun.open(self.run.path)
-        self._records.mkdir(exist_ok=True)
+        self._votes.mkdir(exist_ok=True)
         return restarted
 
     def videos(self) -> list[str]:
@@ -94,8 +95,8 @@ class FusedRun:
 
     def is_done(self, video: str) -> bool:
         """Whether the video was voted, from the very files that the members hold now."""
-        record = self._record(video)
-        return self.run.has(video) and record is not None and record.inputs == self._inputs(video)
+        made_of = self._made_of(video)
+        return self.run.made_of(video) == made_of and self._recorded_agreements(video, made_of) is not None
 
     def fuse(self, video: str) -> None:
         """Vote over one video and write the result.
@@ -109,18 +110,20 @@ class FusedRun:
             raise MemberError(
                 f"video {video}: missing in {', '.join(missing)}; finish the run of that member, then vote again"
             )
-        inputs = self._inputs(video)
+        made_of = self._made_of(video)
         fused, agreements = fuse_video(self.vote, [member.read(video) for member in self.members])
-        self.run.write(fused)
-        record = {"inputs": inputs, "standings": [asdict(one) for one in agreements]}
-        write_whole(self._record_file(video), json.dumps(record).encode())
+        if self._made_of(video) != made_of:
+            raise MemberError(f"video {video}: the file of a member changed while it was voted; vote again")
+        record = {"inputs": made_of.sources, "standings": [asdict(one) for one in agreements]}
+        write_whole(self._votes / f"{video}.json", json.dumps(record).encode())
+        self.run.write(fused, made_of)
 
     def agreements(self) -> list[MemberAgreement]:
         """How each member agrees with the result, over all finished videos."""
         totals = [MemberAgreement()] * len(self.members)
         for video in self.run.videos():
-            if record := self._record(video):
-                totals = [total + one for total, one in zip(totals, record.agreements, strict=True)]
+            if (made_of := self.run.made_of(video)) and (agreements := self._recorded_agreements(video, made_of)):
+                totals = [total + one for total, one in zip(totals, agreements, strict=True)]
         return totals
 
     def _on_disk(self) -> RunManifest | None:
@@ -133,38 +136,26 @@ class FusedRun:
     def _clear(self) -> None:
         """Remove the run on disk."""
         with self.run.writing():
-            shutil.rmtree(self._records, ignore_errors=True)
-            shutil.rmtree(self.run.path / "videos", ignore_errors=True)
+            for folder in ("votes", "records", "videos"):
+                shutil.rmtree(self.run.path / folder, ignore_errors=True)
             (self.run.path / "run.json").unlink()
 
-    def _inputs(self, video: str) -> list[str | None]:
-        """SHA-256 of each member's file of the video; None where there is none."""
-        return [sha256_if_there(member.path / "videos" / (video + SUFFIX)) for member in self.members]
+    def _made_of(self, video: str) -> MadeOf:
+        """What the masks of a video would be voted from now."""
+        return MadeOf(
+            manifest=self._manifest.sha256,
+            sources=tuple(member.sha256(video) for member in self.members),
+        )
 
-    def _record(self, video: str) -> "_Record | None":
-        """What was recorded about the video's vote; None if that is absent or damaged: then it is voted again."""
+    def _recorded_agreements(self, video: str, made_of: MadeOf) -> list[MemberAgreement] | None:
+        """How each member agreed with the result of this vote; None if that is not recorded, or damaged."""
         try:
-            tree = json.loads(self._record_file(video).read_bytes())
-            record = _Record(inputs=tree["inputs"], agreements=[MemberAgreement(**one) for one in tree["standings"]])
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            tree = json.loads((self._votes / f"{video}.json").read_bytes())
+            agreements = [MemberAgreement(**one) for one in tree["standings"]]
+            current = tuple(tree["inputs"]) == made_of.sources and len(agreements) == len(self.members)
+        except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
             return None
-        return record if len(record.agreements) == len(self.members) else None
-
-    def _record_file(self, video: str) -> Path:
-        return self._records / f"{video}.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
-    """What a video was voted from, and the result of that; written beside the fused file.
-
-    Attributes:
-        inputs: SHA-256 of each member's file.
-        agreements: of each member with the result.
-    """
-
-    inputs: Sequence[str | None]
-    agreements: Sequence[MemberAgreement]
+        return agreements if current else None
 
 
 # --- a vote in a manifest ---------------------------------------------------------------------------------------------
@@ -187,19 +178,6 @@ def recorded_vote(run: MaskRun) -> Vote | None:
         return None
 
 
-def fingerprint(manifest: RunManifest) -> str:
-    """SHA-256 of a run's manifest."""
-    return hashlib.sha256(manifest.to_json().encode()).hexdigest()
-
-
-def sha256_if_there(path: Path) -> str | None:
-    """SHA-256 of a file; None if there is no such file."""
-    try:
-        return file_sha256(path)
-    except FileNotFoundError:
-        return None
-
-
 def _manifest(vote: Vote, members: Sequence[MaskRun]) -> RunManifest:
     """Every field of the vote; members with the fingerprints of their manifests."""
     named = zip(vote.members, members, strict=True)
@@ -207,7 +185,7 @@ def _manifest(vote: Vote, members: Sequence[MaskRun]) -> RunManifest:
         producer=PRODUCER,
         producer_version=version("fusion-core"),
         settings={key: getattr(vote, key) for key in RULE}
-        | {"members": [{"name": name, "fingerprint": fingerprint(member.manifest)} for name, member in named]},
+        | {"members": [{"name": name, "fingerprint": member.manifest.sha256} for name, member in named]},
         dataset=members[0].manifest.dataset,
     )
 
