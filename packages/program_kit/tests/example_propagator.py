@@ -37,6 +37,9 @@ class Moved:
     def probability(self, object_id=None):
         return self.mask(object_id).astype("float32") * self.certainty
 
+    def presence(self, object_id=None):
+        return 1 / (2 + self.frame) if self.certainty == 1 else None
+
 
 class Mover:
     def __init__(self, options: Options):

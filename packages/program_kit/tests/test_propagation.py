@@ -65,6 +65,12 @@ def test_key_frames_keep_their_masks_and_the_rest_is_new(video, propagator):
     assert progress == [(done, 2 * (FRAMES - 1)) for done in range(1, 2 * (FRAMES - 1) + 1)]
 
 
+def test_presence_becomes_scores_where_a_network_tells_it(video):
+    (found,) = propagate_tracks(Mover(Options(sure=True)), video, [source(video)])
+    np.testing.assert_allclose(found.tracks[0].scores, [1 / 2, 1, 1 / 4, 1 / 5])
+    assert found.tracks[0].key_frame == 1
+
+
 def test_several_sources_equal_one_at_a_time(video, propagator):
     sources = [source(video), source(video, (0, 3)), source(video, (2, 1))]
     together = propagate_tracks(propagator, video, sources)

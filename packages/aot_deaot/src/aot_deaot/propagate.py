@@ -57,6 +57,9 @@ class SegmentedFrame:
             return 1 - self.probabilities[0].cpu().numpy()
         return self.probabilities[self.objects.number_of(object_id)].cpu().numpy()
 
+    def presence(self, object_id: int | None = None) -> None:
+        """The network does not tell whether an object is there."""
+
 
 @dataclass(frozen=True)
 class _Task:

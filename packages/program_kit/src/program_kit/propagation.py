@@ -91,6 +91,10 @@ class PropagatedFrame(Protocol):
         """Probability [H, W] of each pixel to belong to an object of the job; for None to any object."""
         ...
 
+    def presence(self, object_id: int | None = None) -> float | None:
+        """Probability 0..1 that an object of the job, for None any, is in the frame; None if the network tells none."""
+        ...
+
 
 class Propagator(Protocol):
     """A network that carries masks through a video."""
@@ -119,6 +123,7 @@ class _GrowingTrack:
         object_id: the id in the job's labels; None for any object.
         soft_masks: longer side in pixels of the probabilities to keep; None for none.
         soft: these probabilities by frame.
+        presence: the probability that the object is there, by frame; 1 for the key frame.
     """
 
     key_frame: int
@@ -127,13 +132,16 @@ class _GrowingTrack:
     object_id: int | None
     soft_masks: int | None
     soft: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    presence: dict[int, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.presence[self.key_frame] = 1.0
         if self.soft_masks is not None:
             self._add_soft(self.key_frame, self.key_mask.astype(np.float32), self.soft_masks)
 
     def add(self, found: PropagatedFrame) -> None:
         self.masks[found.frame] = encode_mask(found.mask(self.object_id))
+        self.presence[found.frame] = found.presence(self.object_id)
         if self.soft_masks is not None:
             self._add_soft(found.frame, found.probability(self.object_id), self.soft_masks)
 
@@ -142,10 +150,12 @@ class _GrowingTrack:
 
     def track(self, expression: Expression, video: Video) -> MaskTrack:
         frames = range(len(video))
+        scores = None if None in self.presence.values() else [self.presence[frame] for frame in frames]
         return MaskTrack(
             expression=expression,
             size=video.size,
             masks=tuple(self.masks[frame] for frame in frames),
+            scores=None if scores is None else np.array(scores, np.float32),
             key_frame=self.key_frame,
             soft=np.stack([self.soft[frame] for frame in frames]) if self.soft else None,
         )
