@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mask_interchange import DatasetError, MaskError, open_dataset, open_video, read_expressions
+from mask_interchange.faults import FaultKind
 from mask_interchange.track import check_unique
 from PIL import Image
 
@@ -142,9 +143,34 @@ def test_check_lists_every_fault(flat):
     ]
     assert len(faults) == len(expected)
     for fault, start in zip(faults, expected, strict=True):
-        assert fault.startswith(start)
-    assert "expected a folder of frames, found nothing" in faults[1]
-    assert "found 9x7 in frame '1'" in faults[4]
+        assert str(fault).startswith(start)
+    assert "expected a folder of frames, found nothing" in str(faults[1])
+    assert "found 9x7 in frame '1'" in str(faults[4])
+
+
+def test_a_missing_folder_is_one_fault_and_a_missing_first_frame_not_one_of_all(flat):
+    shutil.rmtree(flat / "JPEGImages/ant")
+    (flat / "JPEGImages/zebra/00000.jpg").unlink()
+    faults = open_dataset(flat).check()
+    assert [(fault.kind, fault.frame) for fault in faults] == [
+        (FaultKind.MISSING, "00000"),
+        (FaultKind.NO_FRAMES, None),
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_half_a_picture_is_found_by_decoding(tmp_path, suffix):
+    """Its header is sound."""
+    for name in ("0", "1"):
+        pixels = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.{suffix}")
+    half = tmp_path / f"1.{suffix}"
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    (video,) = open_video(tmp_path, ["a"]).videos.values()
+    assert video.check() == []
+    (fault,) = video.check(decode=True)
+    assert (fault.kind, fault.frame) == (FaultKind.UNREADABLE, "1")
+    assert str(half) in str(fault)
 
 
 @pytest.mark.parametrize(

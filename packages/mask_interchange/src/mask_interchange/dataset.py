@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
+from mask_interchange.faults import Fault, FaultKind
 from mask_interchange.frame_folder import FrameFolder
 from mask_interchange.json_files import JsonPlace, read_json, read_utf8
 from mask_interchange.names import MAX_NAME_BYTES, UNSAFE_CHARACTERS, check_name, is_name
@@ -47,8 +48,8 @@ class FrameSource(Protocol):
         """Frames start..stop-1 in order."""
         ...
 
-    def faults(self) -> Iterator[str]:
-        """Everything that would go wrong, without reading more than needed to know."""
+    def faults(self, *, decode: bool) -> Iterator[Fault]:
+        """Everything that would go wrong; without `decode`, only what the headers of images show."""
         ...
 
     def fingerprint(self) -> str:
@@ -103,9 +104,14 @@ class Video:
         while (frame := self._explained(lambda: next(frames, None))) is not None:
             yield frame
 
-    def check(self) -> list[str]:
-        """Every fault of the frames that their headers show: missing, unreadable, of another size."""
-        return [f"video {self.id!r}: {fault}" for fault in self._explained(lambda: list(self.source.faults()))]
+    def check(self, *, decode: bool = False) -> list[Fault]:
+        """Every fault of the frames: missing, unreadable, of another size.
+
+        Args:
+            decode: read images as a whole, not only their headers, which may be sound where the rest is cut off.
+        """
+        faults = self._explained(lambda: list(self.source.faults(decode=decode)))
+        return [replace(fault, message=f"video {self.id!r}: {fault}") for fault in faults]
 
     def fingerprint(self) -> str:
         """SHA-256 of the frames' files, in hexadecimal."""
@@ -167,17 +173,19 @@ class Dataset:
         """What a run's manifest says of the data set."""
         return {"name": self.name, "split": self.split, "fingerprint": self.fingerprint}
 
-    def check(self) -> list[str]:
-        """Every fault of every video, one line each; empty if all is well. Reads all image headers."""
-        faults: list[str] = []
-        for name in self.videos:
-            try:
-                video = self.videos[name]
-                faults += video.check()
-                if not video.expressions:
-                    faults.append(f"video {name!r}: has no expressions")
-            except DatasetError as error:
-                faults.append(str(error))
+    def check(self) -> list[Fault]:
+        """Every fault of every video; empty if all is well. Reads all image headers."""
+        return [fault for video in self.videos for fault in self.check_video(video)]
+
+    def check_video(self, name: str, *, decode: bool = False) -> list[Fault]:
+        """Every fault of a video; `decode` as in `Video.check`."""
+        try:
+            video = self.videos[name]
+        except DatasetError as error:
+            return [Fault(kind=FaultKind.ENTRY, message=str(error))]
+        faults = video.check(decode=decode)
+        if not video.expressions:
+            faults.append(Fault(kind=FaultKind.NO_EXPRESSIONS, message=f"video {name!r}: has no expressions"))
         return faults
 
 

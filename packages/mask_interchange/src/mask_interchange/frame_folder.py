@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
+from mask_interchange.faults import Fault, FaultKind
 from mask_interchange.files import file_sha256
 from mask_interchange.images import read_rgb, read_size
 from mask_interchange.names import natural_key
@@ -75,13 +76,24 @@ class FrameFolder:
         """Frames start..stop-1 in order."""
         return (self.read(i) for i in range(start, stop))
 
-    def faults(self) -> Iterator[str]:
-        """One line for every frame that is missing, unreadable or not of the first frame's size."""
-        for i in range(len(self.frame_names)):
+    def faults(self, *, decode: bool) -> Iterator[Fault]:
+        """Every frame that is missing, unreadable or not of the first frame's size; or that there are none at all."""
+        try:
+            there = self._files.keys()
+        except (DatasetError, OSError) as error:
+            yield Fault(kind=FaultKind.NO_FRAMES, message=str(error))
+            return
+        expected: Size | None = None
+        for i, name in enumerate(self.frame_names):
             try:
-                self._check_size(i, self._header(i))
+                size = read_rgb(self._path(i)).shape[:2] if decode else self._header(i)
             except DatasetError as error:
-                yield str(error)
+                kind = FaultKind.UNREADABLE if name in there else FaultKind.MISSING
+                yield Fault(kind=kind, message=str(error), frame=name)
+                continue
+            expected = expected or size
+            if size != expected:
+                yield Fault(kind=FaultKind.SIZE, message=self._other_size(i, size, expected), frame=name)
 
     def fingerprint(self) -> str:
         """SHA-256 over the names and bytes of the files."""
@@ -107,7 +119,10 @@ class FrameFolder:
 
     def _check_size(self, i: int, size: tuple[int, ...]) -> None:
         if size != self.size:
-            raise DatasetError(
-                f"{self._path(i)}: expected {self.size[1]}x{self.size[0]} pixels as frame {self.frame_names[0]!r}, "
-                f"found {size[1]}x{size[0]} in frame {self.frame_names[i]!r}; all frames of a video must have one size"
-            )
+            raise DatasetError(self._other_size(i, size, self.size))
+
+    def _other_size(self, i: int, size: tuple[int, ...], expected: tuple[int, ...]) -> str:
+        return (
+            f"{self._path(i)}: expected {expected[1]}x{expected[0]} pixels as frame {self.frame_names[0]!r}, "
+            f"found {size[1]}x{size[0]} in frame {self.frame_names[i]!r}; all frames of a video must have one size"
+        )

@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
+from mask_interchange.faults import Fault, FaultKind
 from mask_interchange.files import file_sha256, open_regular
 from mask_interchange.rle import MAX_PIXELS, Size, check_size
 
@@ -90,12 +91,12 @@ class VideoFile:
             if i >= start:
                 yield self._pixels(frame, i)
 
-    def faults(self) -> Iterator[str]:
-        """Why the file cannot be decoded, if it cannot."""
+    def faults(self, *, decode: bool) -> Iterator[Fault]:
+        """Why the file cannot be decoded, if it cannot; to know that, it is decoded in any case."""
         try:
             _ = self._index
         except DatasetError as error:
-            yield str(error)
+            yield Fault(kind=FaultKind.UNREADABLE, message=str(error))
 
     def fingerprint(self) -> str:
         """SHA-256 of the file."""

@@ -139,7 +139,7 @@ class _Loop:
             return None
         if faults := source.check():
             more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
-            raise DatasetError(faults[0] + more)
+            raise DatasetError(f"{faults[0]}{more}")
         return _Work(video=source, made_of=self._outputs.made_of(source))
 
     def _carry_out(self, work: _Work, process: Process) -> None:

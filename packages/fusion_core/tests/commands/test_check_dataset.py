@@ -1,0 +1,60 @@
+"""`fusion-core check-dataset` finds what would fail later, and says equal things once."""
+
+import json
+
+import numpy as np
+import pytest
+from fusion_core.cli import app
+from PIL import Image
+from typer.testing import CliRunner
+
+FRAMES = [f"{t:05d}" for t in range(30)]
+VIDEOS = [f"v{number:02d}" for number in range(15)]
+
+
+def check(*arguments):
+    return CliRunner().invoke(app, ["check-dataset", *map(str, arguments)])
+
+
+@pytest.fixture
+def root(tmp_path):
+    entry = {"frames": FRAMES, "expressions": {"0": {"exp": "a dog"}}}
+    (tmp_path / "meta_expressions.json").write_text(json.dumps({"videos": dict.fromkeys(VIDEOS, entry)}))
+    pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    for video in VIDEOS:
+        folder = tmp_path / "JPEGImages" / video
+        folder.mkdir(parents=True)
+        for frame in FRAMES:
+            Image.fromarray(pixels).save(folder / f"{frame}.jpg")
+    return tmp_path
+
+
+def test_half_a_picture_is_a_fault_except_to_a_quick_look(root):
+    picture = root / "JPEGImages" / "v03" / "00007.jpg"
+    picture.write_bytes(picture.read_bytes()[:-100])
+    result = check(root)
+    assert result.exit_code == 1
+    kind, fault, total = result.stdout.splitlines()
+    assert kind == "unreadable frame or video file (1)"
+    assert str(picture) in fault
+    assert total.endswith("15 videos, 1 faults")
+    assert check(root, "--quick").exit_code == 0
+
+
+def test_equal_faults_are_told_once(root):
+    for frame in FRAMES[10:]:
+        (root / "JPEGImages" / "v00" / f"{frame}.jpg").unlink()
+    for video in VIDEOS[1:]:
+        for picture in (root / "JPEGImages" / video).iterdir():
+            picture.unlink()
+        (root / "JPEGImages" / video).rmdir()
+    result = check(root, "--quick")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 1
+    assert len(lines) == 15
+    assert lines[0] == "no folder of frames (14)"
+    assert lines[11] == "    and the same in 4 more videos: v11, v12, v13, v14"
+    assert lines[12] == "missing frame (20)"
+    assert "frame '00010' is missing" in lines[13]
+    assert lines[13].endswith(f"(the same in {', '.join(FRAMES[11:])})")
+    assert lines[14].endswith("15 videos, 34 faults")
