@@ -1,10 +1,13 @@
 """Masks out to other tools' forms and back, the same."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mask_interchange import (
     DatasetError,
     Expression,
@@ -15,6 +18,7 @@ from mask_interchange import (
     RunManifest,
     VideoMasks,
     coco_results,
+    encode_mask,
     export_annotations,
     export_coco,
     import_annotations,
@@ -230,6 +234,29 @@ def test_coco_of_other_tools(tmp_path):
     (video,) = import_coco(tmp_path / "coco.json")
     assert (video.video, video.frame_names, video.expression_ids) == ("12", ("00000", "00001"), ("0",))
     assert video.tracks[0].stack().astype(int).tolist() == [[[0, 0, 0], [0, 0, 0]], [[0, 1, 0], [1, 1, 0]]]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12).filter(any))
+def test_empty_runs_are_joined(tmp_path_factory, runs):
+    """Without painting the mask: 5 MB of JSON could ask for hours of pixels."""
+    mask = np.repeat(np.arange(len(runs)) % 2 == 1, runs)[None]
+    path = tmp_path_factory.mktemp("coco") / "coco.json"
+    size = list(mask.shape)
+    path.write_text(json.dumps([{**GOOD, "segmentations": [{"size": size, "counts": runs}]}]))
+    (video,) = import_coco(path)
+    assert video.tracks[0].masks == (encode_mask(mask),)
+
+
+def test_a_small_json_cannot_ask_for_many_pixels(tmp_path):
+    segmentation = {"size": [8192, 8192], "counts": [0, 2**26]}
+    (tmp_path / "coco.json").write_text(json.dumps([{**GOOD, "segmentations": [segmentation] * 300}]))
+    tracemalloc.start()
+    try:
+        (video,) = import_coco(tmp_path / "coco.json")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+    assert len(video.frame_names) == 300
 
 
 GOOD = {"video_id": "v", "expression_id": "0", "segmentations": [{"size": [1, 2], "counts": "11"}]}

@@ -278,7 +278,7 @@ def test_what_is_named_like_a_frame_but_is_no_file_is_a_fault_of_its_video(flat,
         (b'{"videos": {"caf\xe9": {}}}', "byte 0xe9 at offset 16"),
         (b'{"videos": ', "not JSON: Expecting value at line 1"),
         (b'{"videos": {"a": 1, "a": 2}}', "the key 'a' occurs twice"),
-        (b"[" * 200_000, "recursion"),
+        (b"[" * 200_000, "inside each other"),
         (b"", "not JSON"),
     ],
 )

@@ -108,6 +108,11 @@ def test_foreign_folders_are_left_alone(tmp_path):
         (b"", "not a run's manifest"),
         (b"\xff\xfe", "not a run's manifest"),
         (b"[" * 100_000, "not a run's manifest"),
+        (
+            MANIFEST.to_json().replace('"settings": {', '"settings": {"a": ' + "[" * 900 + "]" * 900).encode(),
+            "inside each",
+        ),
+        (MANIFEST.to_json().replace('"settings": {', '"settings": {"a": ' + "9" * 5000).encode(), "4300 digits"),
         (b"[]", "expected a JSON object"),
         (b'{"format_version": 2}', "expected format_version 1, found 2"),
         (b'{"format_version": 1}', "expected the keys"),

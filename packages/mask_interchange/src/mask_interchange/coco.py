@@ -15,7 +15,7 @@ from mask_interchange.errors import DatasetError, MaskError, MaskInterchangeErro
 from mask_interchange.files import write_whole
 from mask_interchange.json_files import JsonPlace, read_json
 from mask_interchange.names import check_name
-from mask_interchange.rle import Size, check_size, counts_to_runs, empty_mask, encode_mask, paint
+from mask_interchange.rle import Size, check_size, counts_to_runs, empty_mask, runs_to_counts
 from mask_interchange.run import MaskRun
 from mask_interchange.track import Expression, MaskTrack, VideoMasks
 
@@ -147,5 +147,12 @@ def _coco_counts(at: JsonPlace, segmentation: object, size: Size) -> bytes:
     # Every length is bounded before they are summed: a sum of huge ones may wrap around and look right.
     if runs.min(initial=0) < 0 or runs.max(initial=0) > pixels or runs.sum() != pixels:
         raise DatasetError(f"{at}.counts: expected run lengths that fill {size[0]}x{size[1]} pixels, found others")
-    # Others may write empty runs; painting and encoding the mask gives the one spelling that this package knows.
-    return encode_mask(paint(runs, size))
+    return runs_to_counts(_without_empty_runs(runs))
+
+
+def _without_empty_runs(runs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The one spelling that this package knows: others may write empty runs, also after the first."""
+    kept = np.flatnonzero(runs)
+    first = np.flatnonzero(np.diff(kept % 2, prepend=-1))  # neighbours of one colour become one run
+    joined = np.add.reduceat(runs[kept], first)
+    return joined if kept[0] % 2 == 0 else np.concatenate(([0], joined))

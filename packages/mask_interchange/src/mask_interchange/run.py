@@ -18,7 +18,15 @@ from typing import Self
 
 from mask_interchange.codec import SUFFIX, encode_video, read_masks
 from mask_interchange.errors import MaskFileError, RunBusyError, RunError
-from mask_interchange.files import TEMPORARY_PREFIX, file_sha256, lock_folder, remove_abandoned, write_whole
+from mask_interchange.files import (
+    TEMPORARY_PREFIX,
+    file_sha256,
+    lock_folder,
+    open_regular,
+    remove_abandoned,
+    write_whole,
+)
+from mask_interchange.json_files import parse_json
 from mask_interchange.made_of import MadeOf, read_record, write_record
 from mask_interchange.names import check_name, is_name, natural_key
 from mask_interchange.track import VideoMasks
@@ -59,7 +67,7 @@ class RunManifest:
         try:
             # Through JSON and back, so that a manifest just made equals the one read later (tuples become lists).
             object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings), allow_nan=False)))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise RunError(f"manifest: settings must be JSON values: {error}") from error
         object.__setattr__(self, "dataset", dict(self.dataset))
 
@@ -81,14 +89,14 @@ class RunManifest:
             RunError: names `path` and what is wrong.
         """
         try:
-            tree = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            tree = parse_json(text.decode())
+        except ValueError as error:
             raise RunError(f"{path}: not a run's manifest: {error}") from error
         if not isinstance(tree, dict):
             raise RunError(f"{path}: expected a JSON object, found {type(tree).__name__}")
         if tree.get("format_version") != FORMAT_VERSION:
             raise RunError(
-                f"{path}: expected format_version {FORMAT_VERSION}, found {tree.get('format_version')!r}; "
+                f"{path}: expected format_version {FORMAT_VERSION}, found {tree.get('format_version')!r:.80}; "
                 "another version of this software wrote the run"
             )
         types: dict[str, type | tuple[type, ...]] = {
@@ -99,7 +107,9 @@ class RunManifest:
             "dataset": dict,
         }
         if tree.keys() != {"format_version", *types}:
-            raise RunError(f"{path}: expected the keys format_version, {', '.join(types)}, found {', '.join(tree)}")
+            raise RunError(
+                f"{path}: expected the keys format_version, {', '.join(types)}, found {', '.join(tree):.200}"
+            )
         for key, kind in types.items():
             if not isinstance(tree[key], kind):
                 raise RunError(f"{path}: {key}: expected {kind}, found {tree[key]!r:.80}")
@@ -292,7 +302,7 @@ class MaskRun:
 def _read_manifest(path: Path) -> RunManifest | None:
     file = path / "run.json"
     try:
-        with open(file, "rb") as stream:
+        with open_regular(file) as stream:
             text = stream.read(MAX_MANIFEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
