@@ -118,6 +118,26 @@ def test_the_short_side_is_an_option_where_a_program_has_one(dataset, tmp_path):
         assert MaskRun.open(tmp_path / run).manifest.settings["short_side"] == wanted
 
 
+def test_what_a_checkpoint_says_of_itself_is_the_default(dataset, tmp_path):
+    requests = []
+
+    def load(request):
+        requests.append(request)
+        return example.load(replace(request, weights=WeightsChoice(seed=0)))
+
+    sized = segmenter_app(replace(example.PROGRAM, short_side=360, load=load))
+    header = {"format": "rvos-fusion 1", "model": "example", "config": "tiny", "short_side": "96"}
+    content = json.dumps({"__metadata__": header}).encode()
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(len(content).to_bytes(8, "little") + content)
+    for run, arguments, wanted in (("own", (), ("tiny", 96)), ("other", ("--short-side", "48"), ("tiny", 48))):
+        command = ["--dataset", dataset, "--out", tmp_path / run, "--checkpoint", path, *arguments]
+        assert CliRunner().invoke(sized, list(map(str, command))).exit_code == 0
+        assert (requests[-1].config, requests[-1].short_side) == wanted
+        settings = MaskRun.open(tmp_path / run).manifest.settings
+        assert (settings["config"], settings["short_side"]) == wanted
+
+
 def test_checkpoint(dataset, tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"good weights")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mask_interchange import MaskRun
+from mask_interchange import MaskRun, open_dataset
 from PIL import Image
 from program_kit.torch.checkpoint.reading import read_checkpoint
 from rvos_layers.blocks.attention import Attention
@@ -19,6 +19,7 @@ from rvos_training.command.trainer_factory import TrainingRequest
 from soc import cli
 from soc.config import CONFIGS
 from soc.model import SOC
+from soc.predict import SOCPredictor
 from soc.train import trainer
 from soc.train.configs import TRAIN_CONFIGS
 from torch import nn
@@ -124,16 +125,21 @@ def test_two_processes_share_the_work(data, tmp_path):
 
 
 def test_inference_takes_trained_weights(data, trained, tmp_path):
+    """Configuration, tokenizer and frame size stand in the file."""
     run = tmp_path / "run"
-    arguments = ["--dataset", data, "--split", "valid", "--out", run, "--config", "tiny", "--short-side", "32"]
-    arguments += ["--checkpoint", trained / "last.safetensors", "--tokenizer", "bytes", "--device", "cpu"]
+    arguments = ["--dataset", data, "--split", "valid", "--out", run, "--device", "cpu"]
+    arguments += ["--checkpoint", trained / "last.safetensors"]
     result = CliRunner().invoke(cli.main, [*map(str, arguments)])
     assert result.exit_code == 0, result.output
+    assert "last.safetensors (trained with recipe videos, tokenizer bytes, precision no)" in result.output
     masks = MaskRun.open(run)
     (video,) = masks.videos()
     [step] = [step for event, step, _ in losses(trained) if event == "validation"][-1:]
     validated = MaskRun.open(trained / "validation" / f"step-{step:07d}").read(video)
     assert masks.read(video).tracks == validated.tracks
+    predictor = SOCPredictor.load(trained / "last.safetensors", device="cpu")
+    assert predictor.resize.short == 32
+    assert predictor.predict(open_dataset(data, "valid").videos[video]).tracks == validated.tracks
 
 
 def test_weights_must_be_chosen(data, tmp_path):

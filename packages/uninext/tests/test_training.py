@@ -17,6 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from uninext.config import named_config
 from uninext.geometry import frame_geometry
 from uninext.model import build_uninext
+from uninext.predict import UNINEXTPredictor
 from uninext.train.initial_weights import PRIOR, init_weights
 from uninext.train.matching import Candidates, assign_positives, overlap
 from uninext.train.objective import FROM_NOTHING, PUBLISHED, FrameModelWithLoss
@@ -221,13 +222,16 @@ def test_a_box_teaches_its_layer_and_the_one_before() -> None:
 def test_trained_weights_go_on_and_serve_inference(tmp_path) -> None:
     made = FACTORY.model
     network = made.build_with_weights("demo-vit", None, seed=3)
-    made.save(tmp_path / "a.safetensors", network, "demo-vit")
+    made.save(tmp_path / "a.safetensors", network, "demo-vit", {"tokenizer": "demo", "short_side": 96})
     again = made.build_with_weights("demo-vit", tmp_path / "a.safetensors")
     weights = read_checkpoint(tmp_path / "a.safetensors").state
     assert all(parameter.requires_grad for parameter in again.parameters())
     for name, tensor in network.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor)
         assert torch.equal(weights[name], tensor)
+    predictor = UNINEXTPredictor.load(tmp_path / "a.safetensors", device="cpu")
+    assert predictor.network.config == named_config("demo-vit")
+    assert predictor.preprocess.config.short_side == 96
 
 
 def test_both_demo_networks_share_everything_but_the_backbone() -> None:

@@ -56,8 +56,8 @@ class ModelPropagator(Propagator):
         Args:
             checkpoint: published or converted weights. Without, and without a seed, the weights that the package ships.
             seed: of random weights instead, for trying things out.
-            config: name of a configuration in `aot_deaot.config.CONFIGS[family]`; the first by default, that of the
-                shipped weights for these.
+            config: name of a configuration in `aot_deaot.config.CONFIGS[family]`; by default the one that the
+                checkpoint names, that of the shipped weights for these, else the first.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
             precision: `float16` and `bfloat16` run the network under autocast.
             settings: gives the procedure for a configuration: `corrected`, `faithful`, or a function of your own.

@@ -38,6 +38,13 @@ class Origin:
     recipe: str = ""
 
     @property
+    def training(self) -> str:
+        """What is known of the training, in brackets for a message; empty where nothing is."""
+        facts = {"recipe": self.recipe, "tokenizer": self.tokenizer, "precision": self.precision}
+        said = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
+        return f" (trained with {said})" if said else ""
+
+    @property
     def metadata(self) -> dict[str, str]:
         """The metadata of a safetensors file, in the layout `FORMAT`."""
         needed = {"format": FORMAT, "model": self.model, "config": self.config, "source_sha256": self.source_sha256}

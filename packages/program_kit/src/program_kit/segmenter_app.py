@@ -95,9 +95,11 @@ class SegmenterProgram(TakesWeights):
     config_options: tuple[str, ...] = ("--config",)
     short_side: int | None = None
 
-    def usual_short_side(self, config: str) -> int | None:
-        """The default of the option `--short-side` for a configuration."""
-        return next((weights.short_side for weights in self.bundled if weights.config == config), self.short_side)
+    def usual_short_side(self, config: str, weights: WeightsChoice) -> int | None:
+        """The default of the option `--short-side`: what the weights were trained with, else the configuration's."""
+        if self.short_side is not None and weights.origin is not None and weights.origin.short_side is not None:
+            return weights.origin.short_side
+        return next((bundled.short_side for bundled in self.bundled if bundled.config == config), self.short_side)
 
 
 def segmenter_app(program: SegmenterProgram) -> typer.Typer:
@@ -151,7 +153,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
                 tokenizer=tokenizer,
                 device=checked_device(device),
                 soft_masks=soft_masks,
-                short_side=short_side or program.usual_short_side(network),
+                short_side=short_side or program.usual_short_side(network, chosen),
             )
             source = open_source(dataset, split, video, expression, expressions)
             if video is not None and not source.videos[source.name].expressions:

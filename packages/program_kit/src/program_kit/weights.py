@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from program_kit.errors import WeightsError
+from program_kit.origin import Origin
 from program_kit.weights_folder import cached_sha256, combined_sha256, folder_of, stored, weights_files
 from program_kit.weights_table import HubSource, needs_of, published
 
@@ -103,6 +104,15 @@ class WeightsChoice:
         hashes = self.hashes
         return {"weights_files": hashes} if len(hashes) > 1 else {}
 
+    @property
+    def origin(self) -> Origin | None:
+        """What the file of a program with one network says of itself; None for random weights and files of others.
+
+        Raises:
+            CheckpointError: a later version wrote it.
+        """
+        return Origin.read(next(iter(self.paths.values()))) if len(self.paths) == 1 else None
+
     def sha256(self) -> str | None:
         """One SHA-256 for all files (see `combined_sha256`), None without files."""
         hashes = self.hashes
@@ -113,7 +123,8 @@ class WeightsChoice:
             return f"random, seed {self.seed} (untrained: masks mean nothing)"
         if self.bundled:
             return "demo (a small network trained on synthetic videos; --checkpoint PATH takes published ones)"
-        return ", ".join(map(str, self.paths.values())) or "the program's own"
+        training = "" if self.origin is None else self.origin.training
+        return ", ".join(map(str, self.paths.values())) + training or "the program's own"
 
 
 def parse_seed(weights: str) -> int | None:
@@ -151,7 +162,7 @@ def choose_network(
 
     Args:
         program: what it takes.
-        config: the configuration asked for.
+        config: the configuration asked for; None for the one that the checkpoint names, else the default.
         checkpoint: the weights file or folder asked for.
         weights: `random:SEED`, `bundled`, or published weights: a name of the table or `hub:OWNER/NAME@COMMIT`, several
             with commas between them for a program with several networks.
@@ -159,6 +170,7 @@ def choose_network(
     Raises:
         WeightsError: there is no such configuration, file or name, checkpoint and weights are both given, published
             weights are not in the user's folder, or no weights are bundled for the configuration.
+        CheckpointError: a later version wrote the checkpoint.
     """
     if config is not None:
         known_config(program.configs, config)
@@ -166,7 +178,9 @@ def choose_network(
     if checkpoint is not None and weights is not None:
         raise WeightsError(GIVE_WEIGHTS)
     if checkpoint is not None:
-        return usual, WeightsChoice(paths=_given(program, checkpoint))
+        given = WeightsChoice(paths=_given(program, checkpoint))
+        named = given.origin.config if config is None and given.origin is not None else usual
+        return named if named in program.configs else usual, given
     if weights is None:
         return _usual(program, config)
     if weights == BUNDLED:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from program_kit.origin import Origin
 from rvos_layers.encoders.config import BEGIN, END, PAD, TextConfig
 from rvos_layers.encoders.text import TextEncoder
 from rvos_layers.encoders.tokenizer import (
@@ -53,11 +54,19 @@ def test_the_vocabulary_of_bert():
 
 
 def test_what_a_name_means():
-    assert tokenizer_name("auto", usual="roberta-base", untrained=False) == "roberta-base"
+    assert tokenizer_name("auto", usual="roberta-base") == "roberta-base"
     assert tokenizer_name("auto", usual="roberta-base", untrained=True) == "bytes"
     assert tokenizer_name("demo", usual="roberta-base", untrained=True) == "demo"
     assert named_encoder("bytes", BERT)("a") == [101, 103 + 97, 102]
     assert named_encoder("demo", BERT)("the red star") == named_encoder("demo")("the red star")
+
+
+def test_weights_that_tell_their_tokenizer_are_believed(capsys):
+    origin = Origin(model="soc", config="tiny", tokenizer="bytes")
+    assert tokenizer_name("auto", usual="roberta-base", origin=origin) == "bytes"
+    assert not capsys.readouterr().err
+    assert tokenizer_name("roberta-base", usual="roberta-base", origin=origin) == "roberta-base"
+    assert "the weights were trained with tokenizer 'bytes', not with 'roberta-base'" in capsys.readouterr().err
 
 
 def test_too_long_expressions_keep_their_end_where_they_are_truncated():

@@ -25,6 +25,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_mod
 from detectron2.modeling import build_backbone as build_registered_backbone
 from detectron2.structures import Boxes, Instances
 from program_kit.errors import CheckpointError
+from program_kit.origin import Origin
 from program_kit.torch.checkpoint.model_checkpoints import Unallocated
 from program_kit.torch.checkpoint.reading import read_checkpoint
 from program_kit.torch.device import choose_device
@@ -246,7 +247,9 @@ class ReferringImagePredictor:
     def __init__(self, cfg: CfgNode, tokenizer: Tokenizer | None = None) -> None:
         self.cfg = cfg.clone()
         self.model = build_network(self.cfg)
-        self.tokenizer = tokenizer or load_tokenizer(cfg.MODEL.UNINEXT.TOKENIZER, self.model.config.text)
+        self.tokenizer = tokenizer or load_tokenizer(
+            cfg.MODEL.UNINEXT.TOKENIZER, self.model.config.text, origin=Origin.read(Path(cfg.MODEL.WEIGHTS))
+        )
         self.aug = ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
 
     def __call__(self, original_image: npt.NDArray[np.uint8], expressions: Sequence[str]) -> dict[str, Instances]:

@@ -95,14 +95,15 @@ class UNINEXTPredictor:
         Args:
             checkpoint: published or converted weights. Without it and without a seed, weights that the package ships.
             seed: of random weights instead, for trying things out.
-            config: name of a configuration in `uninext.config.CONFIGS`; by default `convnext-l`, and `demo-convnext`
-                for shipped weights.
+            config: name of a configuration in `uninext.config.CONFIGS`; by default the one that the checkpoint names,
+                else `convnext-l`, and `demo-convnext` for shipped weights.
             device: `auto`, `cpu`, `cuda` or `cuda:<number>`.
             precision: `float16` and `bfloat16` run the network under autocast.
             tokenizer: folder with `vocab.txt` of `bert-base-uncased`, a Hugging Face hub id, or another name that
-                `preprocess.load_tokenizer` takes; `auto` for that of the configuration.
+                `preprocess.load_tokenizer` takes; `auto` for the one that the weights were trained with.
             soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
-            short_side: of the frames for the network, in pixels; None for that of the configuration.
+            short_side: of the frames for the network, in pixels; None for what the weights' file says, else that of the
+                configuration.
 
         Raises:
             WeightsError: no such configuration or file, or both a checkpoint and a seed.
@@ -114,9 +115,11 @@ class UNINEXTPredictor:
         takes = TakesWeights(name="uninext-infer", configs=tuple(CONFIGS), bundled=tuple(BUNDLED.values()))
         name, weights = choose_network(takes, config, file, None if seed is None else f"random:{seed}")
         shape = named_config(name)
+        if (origin := weights.origin) is not None:
+            short_side = short_side or origin.short_side
         return cls(
             CHECKPOINTS.network(name, weights).eval().requires_grad_(False).to(choose_device(device)),
-            load_tokenizer(tokenizer, shape.text, untrained=weights.seed is not None),
+            load_tokenizer(tokenizer, shape.text, untrained=weights.seed is not None, origin=origin),
             shape.image if short_side is None else replace(shape.image, short_side=short_side),
             soft_masks=soft_masks,
             precision=precision,

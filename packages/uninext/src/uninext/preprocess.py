@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from detectron2.data.transforms import ResizeShortestEdge
 from detectron2.structures import ImageList
+from program_kit.origin import Origin
 from rvos_layers.encoders.tokenizer import BERT, Tokenizer, named_encoder, tokenizer_name
 from torch import Tensor
 
@@ -22,21 +23,24 @@ def clean_expression(text: str) -> str:
     return _SPLIT.sub(" ", _DELETED.sub("", text.lower()))
 
 
-def load_tokenizer(name: str, config: TextConfig, *, untrained: bool = False) -> Tokenizer:
+def load_tokenizer(
+    name: str, config: TextConfig, *, untrained: bool = False, origin: Origin | None = None
+) -> Tokenizer:
     """The tokenizer of a name. It cleans expressions, and truncates those with more tokens than the network was trained
     with, as the published code does.
 
     Args:
         name: folder with `vocab.txt` of `bert-base-uncased`, or a Hugging Face hub id; `demo` for the tokenizer of the
-            demo configurations; `bytes` for one token a byte; `auto` for the tokenizer of the configuration, and for
-            `bytes` with random weights.
+            demo configurations; `bytes` for one token a byte; `auto` for the one that the weights were trained with: as
+            their file says, else that of the configuration; `bytes` with random weights.
         config: of the text encoder.
         untrained: whether the weights are random.
+        origin: what the weights' file says of itself.
 
     Raises:
         TokenizerError: the files cannot be read or downloaded, or are those of another vocabulary.
     """
-    encode = named_encoder(tokenizer_name(name, usual=config.tokenizer, untrained=untrained), BERT)
+    encode = named_encoder(tokenizer_name(name, usual=config.tokenizer, untrained=untrained, origin=origin), BERT)
     return Tokenizer(
         lambda expression: encode(clean_expression(expression)),
         vocab_size=config.vocab_size,

@@ -96,7 +96,9 @@ def train(request: PropagationTrainingRequest, config: PropagationTrainConfig) -
             "config": request.config,
             "data": parts.videos.dataset.identity,
         },
-        save_weights=lambda path: CHECKPOINTS[request.family].save(path, network, request.config),
+        save_weights=lambda path: CHECKPOINTS[request.family].save(
+            path, network, request.config, {"precision": config.precision}
+        ),
         validate=_validation(parts.validation, network, request.out, accelerator),
         save_every=request.save_every,
     )

@@ -1,11 +1,13 @@
 """Expressions to the token ids of RoBERTa or BERT."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+from program_kit.origin import Origin
 from torch import Tensor
 
 from rvos_layers.encoders.config import BEGIN, DEMO, END, PAD, ROBERTA_BASE
@@ -140,17 +142,21 @@ class Tokenizer:
         return tokens
 
 
-def tokenizer_name(name: str, *, usual: str, untrained: bool) -> str:
+def tokenizer_name(name: str, *, usual: str, untrained: bool = False, origin: Origin | None = None) -> str:
     """The tokenizer that a name means.
 
     Args:
-        name: as in `named_encoder`; or `auto` for the usual one, and for `bytes` with random weights.
-        usual: the tokenizer of the configuration.
-        untrained: whether the weights are random.
+        name: as in `named_encoder`; or `auto` for the one that the weights were trained with.
+        usual: the tokenizer of the configuration, for weights that do not tell.
+        untrained: whether the weights are random; they go with `bytes`.
+        origin: what the weights' file says of itself.
     """
-    if name != AUTO:
-        return name
-    return BYTES if untrained else usual
+    trained_with = "" if origin is None else origin.tokenizer
+    if name == AUTO:
+        return BYTES if untrained else trained_with or usual
+    if trained_with and name != trained_with and {name, trained_with} & {BYTES, DEMO}:
+        print(f"the weights were trained with tokenizer {trained_with!r}, not with {name!r}", file=sys.stderr)
+    return name
 
 
 def named_encoder(name: str, vocabulary: Vocabulary = ROBERTA) -> Encode:

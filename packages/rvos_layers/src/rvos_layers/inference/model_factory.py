@@ -68,9 +68,9 @@ class ModelFactory(Generic[C]):
             return self.checkpoints.random(config, seed or 0)
         return self.checkpoints.load(checkpoint, config)
 
-    def save(self, target: Path, network: nn.Module, config: str) -> None:
-        """Write trained weights as safetensors."""
-        self.checkpoints.save(target, network, config)
+    def save(self, target: Path, network: nn.Module, config: str, training: Mapping[str, Any]) -> None:
+        """Write trained weights as safetensors; `training` as of `ModelCheckpoints.save`."""
+        self.checkpoints.save(target, network, config, training)
 
     def predictor(
         self, network: nn.Module, tokenizer: Tokenizer, resize: ResizeRule, device: torch.device
@@ -79,9 +79,8 @@ class ModelFactory(Generic[C]):
         segmenter: Any = network
         return VideoPredictor(segmenter, tokenizer, resize, device=device)
 
-    def tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
-        """The tokenizer that `source` names, as in `ModelPredictor.load`; `auto` means `bytes` for `random` weights."""
-        name = tokenizer_name(source, usual=text.tokenizer, untrained=random)
+    def tokenizer(self, name: str, text: TextConfig) -> Tokenizer:
+        """The tokenizer of a name, as `tokenizer_name` gives it."""
         if name == BYTES:
             print(
                 f"{self.checkpoints.model}: tokenizer: one token for each byte (not the one of published weights)",
@@ -117,14 +116,16 @@ class ModelPredictor(VideoPredictor):
         Args:
             checkpoint: published or converted weights. Without it and without a seed, the bundled weights.
             seed: of random weights, for trials.
-            config: name of a configuration in `factory.configs`; the first by default, that of the bundled weights for
-                these.
+            config: name of a configuration in `factory.configs`; by default the one that the checkpoint names, else
+                the first.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
             precision: `float16` and `bfloat16` run the network under autocast; masks and scores are made in float32.
             tokenizer: folder or Hugging Face hub id of RoBERTa's tokenizer; `demo` for that of demo configurations;
-                `bytes` for one token a byte; `auto` for the configuration's, and for `bytes` with random weights.
+                `bytes` for one token a byte; `auto` for the one that the weights were trained with: as their file says,
+                else the configuration's; `bytes` with random weights.
             soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
-            short_side: of the frames for the network, in pixels; None for the model's own.
+            short_side: of the frames for the network, in pixels; None for what the weights' file says, else the
+                model's own.
 
         Raises:
             WeightsError: no such configuration or file, or both a checkpoint and a seed.
@@ -139,7 +140,12 @@ class ModelPredictor(VideoPredictor):
         target = choose_device(device)
         # before the tokenizer, which may be downloaded: a wrong file shows at once
         model: Any = factory.checkpoints.network(name, weights)
-        text_tokenizer = factory.tokenizer(tokenizer, factory.configs[name].text, weights.seed is not None)
+        text = factory.configs[name].text
+        origin, untrained = weights.origin, weights.seed is not None
+        named = tokenizer_name(tokenizer, usual=text.tokenizer, untrained=untrained, origin=origin)
+        text_tokenizer = factory.tokenizer(named, text)
+        if short_side is None and origin is not None:
+            short_side = origin.short_side
         return cls(
             model.eval().requires_grad_(False).to(target),
             text_tokenizer,

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from program_kit.origin import Origin
+from rvos_layers.encoders.tokenizer import tokenizer_name
 from rvos_layers.inference.config import ResizeRule
 from torch import nn
 
@@ -96,12 +98,12 @@ class TrainableModel(Protocol):
         """The network with the weights of a file, or with random ones from `seed`."""
         ...
 
-    def tokenizer(self, source: str, text: Any, random: bool) -> Tokenize:
-        """The tokenizer of a name; `random` weights decide what `auto` means."""
+    def tokenizer(self, name: str, text: Any) -> Tokenize:
+        """The tokenizer of a name, as `rvos_layers.encoders.tokenizer.tokenizer_name` gives it."""
         ...
 
-    def save(self, target: Path, network: nn.Module, config: str) -> None:
-        """Write weights for inference."""
+    def save(self, target: Path, network: nn.Module, config: str, training: Mapping[str, Any]) -> None:
+        """Write weights for inference; `training` as of `ModelCheckpoints.save`."""
         ...
 
     def predictor(self, network: nn.Module, tokenizer: Any, resize: ResizeRule, device: torch.device) -> Predictor:
@@ -153,7 +155,14 @@ class TrainerFactory:
         parts = open_parts(request.data, config.images, config.videos)
         network = self.network(request, config.seed)
         self.prepare(network, config.faithful)
-        tokenizer = self.tokenizer(request)
+        named = self.tokenizer_name(request)
+        tokenizer = self.model.tokenizer(named, self.model.configs[request.config].text)
+        training = {
+            "tokenizer": named,
+            "short_side": config.resize.short,
+            "precision": config.precision,
+            "recipe": request.train_config,
+        }
         trainer = Trainer(
             self.with_losses(network, config.faithful),
             self._data(request, parts, config, tokenizer, accelerator),
@@ -162,10 +171,10 @@ class TrainerFactory:
             accelerator,
             settings={
                 "config": request.config,
-                "tokenizer": request.tokenizer,
+                "tokenizer": named,
                 "data": parts.videos.dataset.identity,
             },
-            save_weights=lambda path: self.model.save(path, network, request.config),
+            save_weights=lambda path: self.model.save(path, network, request.config, training),
             validate=self._validation(parts.validation, network, tokenizer, config, request.out, accelerator),
             workers=request.workers,
             save_every=request.save_every,
@@ -186,10 +195,14 @@ class TrainerFactory:
                 load_text_encoder(network.text, request.text_encoder)
         return network
 
-    def tokenizer(self, request: TrainingRequest) -> Tokenize:
+    def tokenizer_name(self, request: TrainingRequest) -> str:
         """The tokenizer of the initial text encoder."""
-        untrained = request.checkpoint is None and request.text_encoder == RANDOM
-        return self.model.tokenizer(request.tokenizer, self.model.configs[request.config].text, untrained)
+        return tokenizer_name(
+            request.tokenizer,
+            usual=self.model.configs[request.config].text.tokenizer,
+            untrained=request.checkpoint is None and request.text_encoder == RANDOM,
+            origin=None if request.checkpoint is None else Origin.read(request.checkpoint),
+        )
 
     def _data(
         self,

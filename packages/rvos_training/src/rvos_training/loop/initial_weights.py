@@ -39,10 +39,10 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
         raise TrainingError(f"{path}: Kinetics weights are for a Video-Swin backbone, not {type(backbone).__name__}")
     checkpoint = read_checkpoint(path)
     state = {name: tensor for name, tensor in checkpoint.state.items() if name.startswith(PREFIX)}
-    expected = backbone.patch_embed.proj.weight.shape
-    if PATCHES in state and state[PATCHES].shape == (*expected[:2], 2, *expected[3:]):
-        state[PATCHES] = state[PATCHES].sum(2, keepdim=True)
     holder = nn.ModuleDict({"backbone": backbone})
+    ours = holder.state_dict()[PATCHES].shape
+    if PATCHES in state and state[PATCHES].shape == (*ours[:2], 2, *ours[3:]):
+        state[PATCHES] = state[PATCHES].sum(2, keepdim=True)
     holder.load_state_dict(convert(state, kinetics_table(), holder, str(path)), strict=True)
 
 

@@ -6,6 +6,7 @@ There is no command for it: the published training covers many tasks and data se
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from program_kit.torch.checkpoint.reading import read_checkpoint
@@ -46,13 +47,13 @@ class TrainedUninext:
             CHECKPOINTS.fill(network, read_checkpoint(checkpoint), config)
         return network
 
-    def tokenizer(self, source: str, text: TextConfig, random: bool) -> Tokenizer:
+    def tokenizer(self, name: str, text: TextConfig) -> Tokenizer:
         """The tokenizer of a name; see `load_tokenizer`."""
-        return load_tokenizer(source, text, untrained=random)
+        return load_tokenizer(name, text)
 
-    def save(self, target: Path, network: nn.Module, config: str) -> None:
+    def save(self, target: Path, network: nn.Module, config: str, training: Mapping[str, Any]) -> None:
         """Write weights that `uninext-infer --checkpoint` takes."""
-        CHECKPOINTS.save(target, network, config)
+        CHECKPOINTS.save(target, network, config, training)
 
     def predictor(
         self, network: nn.Module, tokenizer: Tokenizer, resize: ResizeRule, device: torch.device

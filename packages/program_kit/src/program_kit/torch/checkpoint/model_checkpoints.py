@@ -106,13 +106,19 @@ class ModelCheckpoints(Generic[C, N]):
         origin = Origin(model=self.model, config=config, source_sha256=checkpoint.sha256)
         write_checkpoint(target, state, origin)
 
-    def save(self, target: Path, network: nn.Module, config: str) -> None:
+    def save(self, target: Path, network: nn.Module, config: str, training: Mapping[str, Any] | None = None) -> None:
         """Write the weights of a network that was trained here.
+
+        Args:
+            target: the file.
+            network: whose weights.
+            config: name of its configuration.
+            training: the fields of `Origin` that tell of the training; loading the file uses them.
 
         Raises:
             CheckpointError: the target cannot be written.
         """
-        write_checkpoint(target, network.state_dict(), Origin(model=self.model, config=config))
+        write_checkpoint(target, network.state_dict(), Origin(model=self.model, config=config, **(training or {})))
 
     def _our_state(self, network: nn.Module, checkpoint: Checkpoint, config: str) -> StateDict:
         path, origin = checkpoint.path, checkpoint.origin
