@@ -638,3 +638,13 @@ def test_a_program_that_takes_published_weights_as_they_are_converts_nothing(tmp
     app = segmenter_app(replace(example.PROGRAM, convert=None))
     assert "checkpoint convert" not in CliRunner().invoke(app, ["--help"]).stdout
     assert CliRunner().invoke(app, ["checkpoint", "convert", "a", "b"]).exit_code == 2
+
+
+def test_a_program_that_brings_its_own_weights_needs_no_option(dataset, tmp_path):
+    app = segmenter_app(replace(example.PROGRAM, own_weights=True))
+    result = CliRunner().invoke(app, ["--dataset", str(dataset), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.stderr
+    assert "weights: the program's own" in result.stderr
+    manifest = MaskRun.open(tmp_path / "run").manifest
+    assert manifest.checkpoint_sha256 is None
+    assert "weights" not in manifest.settings

@@ -141,6 +141,17 @@ def parse_seed(weights: str) -> int | None:
     return int(match[1])
 
 
+def check_weights(weights: str) -> None:
+    """Check that a text is one of the kinds of `--weights`; whether the weights are there is another matter.
+
+    Raises:
+        WeightsError: it is of no kind, or there are no published weights of a name.
+    """
+    if weights != BUNDLED and parse_seed(weights) is None:
+        for name in weights.split(","):
+            HubSource.parse(name) if name.startswith("hub:") else published(name)
+
+
 def known_config(configs: Sequence[str], config: str) -> str:
     """`config`, if a configuration has this name.
 

@@ -27,7 +27,10 @@ CheckpointsOption = Annotated[
     typer.Option(metavar="FOLDER|FILE", help='Weights of all models: a folder of MODEL.*, or TOML (soc = "PATH").'),
 ]
 WeightsOption = Annotated[
-    str | None, typer.Option(metavar="random:SEED", help="For models without a file: untrained weights.")
+    str | None,
+    typer.Option(
+        metavar="KIND", help="For models without a file: random:SEED (untrained), bundled or a published name."
+    ),
 ]
 
 

@@ -14,13 +14,15 @@ from typing import ClassVar, Literal
 
 from mask_interchange.errors import DataNameError
 from mask_interchange.names import check_name
+from program_kit.errors import WeightsError
+from program_kit.weights import check_weights
 
 from fusion_core.errors import RecipeError
 
 OptionValue = str | int | float | bool
 Options = Mapping[str, OptionValue]
 
-OWN_WEIGHTS = "own"  # the program has weights of its own and is started without any
+OWN_WEIGHTS = "own"  # the program finds its weights by itself and is started without an option
 
 
 class Pairing(StrEnum):
@@ -51,8 +53,9 @@ class Model:
         program: command line of a program that follows the worker protocol (docs/mask_format.md). Its first word is a
             program of this workspace, one on the PATH, or a path.
         options: the program's options; see `option_arguments`.
-        checkpoint: weights file.
-        weights: instead of a file: `random:SEED`, or `own` for a program that has weights of its own.
+        checkpoint: weights file, or folder for a program that reads one.
+        weights: instead: `own` for a program that finds its weights without an option, or what the option `--weights`
+            of programs takes: names of published weights, `hub:OWNER/NAME@COMMIT`, `bundled`, `random:SEED`.
         memory: main memory that one worker needs, in GiB; limits the number of workers.
     """
 
@@ -73,6 +76,12 @@ class Model:
                 f"model {self.name!r}: has a checkpoint and other weights; give one of the two",
                 ("model", self.name, "weights"),
             )
+        if self.weights not in (None, OWN_WEIGHTS):
+            try:
+                check_weights(self.weights)
+            except WeightsError as error:
+                message = f"model {self.name!r}: {error}; or {OWN_WEIGHTS!r}"
+                raise RecipeError(message, ("model", self.name, "weights")) from error
         if not self.memory > 0:
             raise RecipeError(
                 f"model {self.name!r}: memory must be a positive number of GiB, not {self.memory}",

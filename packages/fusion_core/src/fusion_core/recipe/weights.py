@@ -1,11 +1,15 @@
-"""Which weights the models of a recipe get: files by name, a folder of them, or random ones."""
+"""Which weights the models of a recipe get: files by name, a folder of them, published or random ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from program_kit.weights import BUNDLED, WeightsChoice, check_weights, named_weights, parse_seed
+from program_kit.weights_folder import stored
+from program_kit.weights_table import Needs, needs_of
+
 from fusion_core.errors import RecipeError
-from fusion_core.recipe.graph import Model, Recipe
+from fusion_core.recipe.graph import OWN_WEIGHTS, Model, Recipe
 from fusion_core.recipe.toml import read_toml
 
 
@@ -14,12 +18,16 @@ def with_weights(recipe: Recipe, checkpoints: Mapping[str, Path], weights: str |
 
     Args:
         recipe: its own weights stay, unless others are given.
-        checkpoints: files, by the model's name.
-        weights: `random:SEED`, for models without a file and without weights in the recipe.
+        checkpoints: files or folders, by the model's name.
+        weights: as the option `--weights` of programs, for models without a file and without weights in the recipe.
+            Without it these get the published weights that are in the user's folder.
 
     Raises:
         RecipeError: a name is not one of its models, or a file does not exist.
+        WeightsError: `weights` is of no kind, or named weights are not in the user's folder.
     """
+    if weights is not None:
+        check_weights(weights)
     known = [model.name for model in recipe.models]
     for name, path in checkpoints.items():
         if name not in known:
@@ -30,11 +38,51 @@ def with_weights(recipe: Recipe, checkpoints: Mapping[str, Path], weights: str |
             model = replace(model, checkpoint=checkpoints[model.name], weights=None)
         elif weights is not None and model.checkpoint is None and model.weights is None:
             model = replace(model, weights=weights)
-        if model.checkpoint is not None and not model.checkpoint.is_file():
+        elif model.checkpoint is None and model.weights is None:
+            model = replace(model, weights=_in_folder(model))
+        if model.checkpoint is not None and not model.checkpoint.exists():
             raise RecipeError(f"model {model.name!r}: no such checkpoint: {model.checkpoint}")
+        weights_choice(model)
         return model
 
     return replace(recipe, models=tuple(chosen(model) for model in recipe.models))
+
+
+def published_needs(model: Model) -> Needs | None:
+    """The published weights that a model takes by the table; None if the table does not have it."""
+    needs = needs_of(model.program[0])
+    config = model.options.get("config", model.options.get("backbone"))
+    if config is None and len(needs) == 1:
+        return next(iter(needs.values()))
+    return needs.get(str(config))
+
+
+def _in_folder(model: Model) -> str | None:
+    """Names of the published weights of a model, if they are in the user's folder."""
+    needs = published_needs(model)
+    names = list(needs.weights.values()) if needs else []
+    return ",".join(names) if names and all(stored(name) for name in names) else None
+
+
+def weights_choice(model: Model) -> WeightsChoice:
+    """The weights that the program of a model will load; empty for those that only it knows.
+
+    Raises:
+        WeightsError: named weights are not in the user's folder.
+    """
+    if model.checkpoint is not None:
+        return WeightsChoice(paths={"model": model.checkpoint})
+    weights = _in_folder(model) if model.weights == OWN_WEIGHTS else model.weights
+    if weights is None or weights == BUNDLED:
+        return WeightsChoice()
+    if (seed := parse_seed(weights)) is not None:
+        return WeightsChoice(seed=seed)
+    names = weights.split(",")
+    configs = list(needs_of(model.program[0]).values())
+    networks = list(configs[0].weights) if configs else []
+    if len(networks) != len(names):
+        networks = [str(place) for place in range(len(names))]
+    return WeightsChoice(paths=dict(zip(networks, named_weights(names), strict=True)))
 
 
 def named_checkpoints(options: Sequence[str]) -> dict[str, Path]:
@@ -55,7 +103,7 @@ def named_checkpoints(options: Sequence[str]) -> dict[str, Path]:
 
 
 def stored_checkpoints(path: Path, recipe: Recipe) -> dict[str, Path]:
-    """Files that a TOML file names (`soc = "joint_base.tar"`, relative to it), or that are in a folder as `soc.*`.
+    """Files that a TOML file names (`soc = "joint_base.tar"`, relative to it), or `soc.*` and `soc` in a folder.
 
     Raises:
         RecipeError: the file has a mistake (names the line), or the folder has two files for one model.
@@ -71,6 +119,7 @@ def stored_checkpoints(path: Path, recipe: Recipe) -> dict[str, Path]:
     found = {}
     for model in recipe.models:
         files = sorted(file for file in path.glob(f"{model.name}.*") if file.is_file())
+        files += [path / model.name] * (path / model.name).is_dir()
         if len(files) > 1:
             raise RecipeError(f"{path}: {files[0].name} and {files[1].name} are both for the model {model.name!r}")
         if files:

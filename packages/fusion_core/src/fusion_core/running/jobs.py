@@ -6,16 +6,16 @@ A job writes one run, or several that share their work. It knows of every video 
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cache
 from graphlib import TopologicalSorter
-from pathlib import Path
 from typing import Any
 
 from mask_interchange import MadeOf, MaskRun, RunBusyError
-from mask_interchange.files import file_sha256
+from program_kit.weights import BUNDLED
+from program_kit.weights_folder import cached_sha256
 
 from fusion_core.errors import MemberError, ProgramError
 from fusion_core.recipe.graph import OWN_WEIGHTS, Model, Options, Predict, Propagate, Vote, option_arguments
+from fusion_core.recipe.weights import weights_choice
 from fusion_core.running.context import RunContext
 from fusion_core.running.environments import StatusCallback, find_program
 from fusion_core.running.worker import ProgramTask, Task, VoteTask
@@ -184,6 +184,11 @@ class ProgramJob(Job):
         """Whether the model can be loaded."""
         return self.model.checkpoint is not None or self.model.weights is not None
 
+    @property
+    def _weights_by_name(self) -> bool:
+        """Whether files with names of published weights are read: the names do not matter, the hash does."""
+        return self.model.weights != OWN_WEIGHTS and bool(weights_choice(self.model).paths)
+
     def settings(self, run: str) -> Mapping[str, Any]:
         """Program, options, weights, data set, and the source's manifest."""
         program = find_program(self.model.program)
@@ -191,12 +196,13 @@ class ProgramJob(Job):
             "program": list(self.model.program),
             "version": program.package.version if program.package else None,
             "options": dict(self.options),
-            "checkpoint_sha256": self.model.checkpoint and _checkpoint_sha256(self.model.checkpoint),
-            "weights": self.model.weights,
+            "checkpoint_sha256": _weights_sha256(self.model),
+            "weights": None if self._weights_by_name else self.model.weights,
             "dataset": self.context.dataset.identity,
         }
-        if self.model.weights == OWN_WEIGHTS and program.package:  # in a checkout they change without a new version
-            settings["own_weights"] = {path.name: _checkpoint_sha256(path) for path in program.package.weights}
+        if self.model.weights in (OWN_WEIGHTS, BUNDLED) and program.package:
+            # in a checkout they change without a new version
+            settings["own_weights"] = {path.name: cached_sha256(path) for path in program.package.weights}
         return settings | {"sources": self._sources(run)}
 
     def _sources(self, run: str) -> dict[str, str]:
@@ -221,7 +227,7 @@ class ProgramJob(Job):
         expected: dict[str, Any] = {"dataset": self.context.dataset.fingerprint}
         if there["dataset"] is None:
             expected = dict(there)
-        if self.has_weights and self.model.weights != OWN_WEIGHTS:
+        if self.has_weights and self.model.weights not in (OWN_WEIGHTS, BUNDLED):
             there |= {"checkpoint_sha256": manifest.checkpoint_sha256, "weights": manifest.settings.get("weights")}
             expected |= {"checkpoint_sha256": now["checkpoint_sha256"], "weights": now["weights"]}
         for name, value in self.options.items():
@@ -387,10 +393,9 @@ def _difference(there: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     return None
 
 
-@cache
-def _checkpoint_sha256(path: Path) -> str:
-    """SHA-256 of a checkpoint, which does not change while this process runs."""
+def _weights_sha256(model: Model) -> str | None:
+    """SHA-256 of the weights that the program of a model will load; None for those that only it knows."""
     try:
-        return file_sha256(path)
-    except FileNotFoundError:
-        raise ProgramError(f"{path}: no such checkpoint") from None
+        return weights_choice(model).sha256()
+    except FileNotFoundError as error:
+        raise ProgramError(f"{error.filename}: no such checkpoint") from None

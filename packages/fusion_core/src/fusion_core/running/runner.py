@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusion_core.errors import RecipeError
+from fusion_core.recipe.weights import published_needs
 from fusion_core.running.context import RunContext
 from fusion_core.running.events import Event, EventKind, Listener
 from fusion_core.running.executors.local import LocalExecutor
@@ -59,8 +60,11 @@ def run_plan(plan: Plan, executor: Executor | None = None, listener: Listener = 
     began = time.monotonic()
     if models := plan.models_without_weights:
         options = " ".join(f"--checkpoint {name}=PATH" for name in models)
+        needs = [published_needs(model) for model in plan.context.recipe.models if model.name in models]
+        names = [name for one in needs if one for name in one.weights.values()]
+        fetch = f"`fusion-core weights fetch {' '.join(names)}` gets published ones; or " if names else ""
         raise RecipeError(
-            f"no weights for {', '.join(models)}: give {options}, a folder of them with --checkpoints, or"
+            f"no weights for {', '.join(models)}: {fetch}give {options}, a folder of them with --checkpoints, or"
             " --weights random:0 to try things out"
         )
     meter = _Meter(plan, listener)
