@@ -76,7 +76,7 @@ def read_record(folder: Path) -> WeightsRecord | None:
         tree: Any = json.loads((folder / RECORD).read_bytes())
         files = {name: StoredFile(**file) for name, file in tree["files"].items()}
         return WeightsRecord(source=str(tree["source"]), files=files, loads=tree["loads"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
