@@ -3,7 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mask_interchange import DataNameError, check_name, natural_key
+from mask_interchange import DataNameError, MaskError, check_name, natural_key
+from mask_interchange.names import file_key
+from mask_interchange.track import check_unique
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,9 @@ def test_good_names(name):
         ("x ", "ends with a dot or a blank"),
         ("CON", "device on Windows"),
         ("nul.txt", "device on Windows"),
+        ("NUL .txt", "device on Windows"),
+        ("com¹", "device on Windows"),
+        ("CONOUT$", "device on Windows"),
         ("x/../../etc/passwd", "contains '/'"),
         ("/etc", "contains '/'"),
         ("a\\b", r"contains '\\\\'"),
@@ -45,6 +50,13 @@ def test_bad_names(name, reason):
     with pytest.raises(DataNameError, match=reason) as caught:
         check_name("frame", name)
     assert str(caught.value).startswith("frame id")
+
+
+@pytest.mark.parametrize(("one", "other"), [("Dog", "dog"), ("é", "e\u0301"), ("É", "e\u0301"), ("Straße", "STRASSE")])
+def test_names_that_are_one_file_name_on_some_systems(one, other):
+    assert file_key(one) == file_key(other)
+    with pytest.raises(MaskError, match="one file name on some systems"):
+        check_unique("frame", (one, other))
 
 
 @given(st.text())

@@ -5,10 +5,11 @@ import json
 import shutil
 import sys
 import zipfile
+from dataclasses import replace
 
 import pytest
 from fusion_core.cli import app
-from fusion_core.recipe.toml import read_recipe
+from fusion_core.recipe.toml import read_recipe, recipe_as_toml
 from mask_interchange import MaskRun
 from mask_interchange.png_folders import export_annotations
 from typer.testing import CliRunner
@@ -32,6 +33,26 @@ def test_a_run_ends_with_a_submission(stage, undisturbed):
     with zipfile.ZipFile(stage.runs.parent / "result" / "submission.zip") as archive:
         assert len(archive.namelist()) == 3 * 3 * 2  # videos, expressions, frames
     assert not (stage.runs.parent / "result" / "scores").exists()
+
+
+@pytest.mark.parametrize("name", ["speed.json", "logs", "runs", "videos"])
+def test_a_run_may_be_called_as_a_record(stage, tmp_path, name):
+    recipe = stage.recipe()
+    nodes = (replace(recipe.node("a"), name=name),)
+    path = tmp_path / "named.toml"
+    path.write_text(recipe_as_toml(replace(recipe, nodes=nodes, result=name, ablation=())))
+    for _ in range(2):
+        result = call("run", stage, recipe=path)
+        assert result.exit_code == 0, result.stderr
+    assert stage.computed() == {f"{name} v{i}": 1 for i in (1, 2, 3)}
+
+
+def test_folders_of_runs_side_by_side_have_results_of_their_own(stage):
+    for runs in (stage.runs, stage.runs.with_name("others")):
+        assert call("run", stage, "--runs", runs).exit_code == 0
+    beside = stage.runs.parent
+    assert (beside / "result" / "submission.zip").is_file()
+    assert (beside / "others_result" / "submission.zip").is_file()
 
 
 def test_true_masks_bring_scores_and_the_ablation(stage, tmp_path):

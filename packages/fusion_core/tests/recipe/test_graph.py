@@ -91,6 +91,8 @@ def a_recipe(*votes, result="v", members=("a", "b"), **more):
 def test_a_recipe_names_each_run_once():
     with pytest.raises(RecipeError, match="two nodes write the run 'v'"):
         a_recipe(a_vote("v"), a_vote("v"))
+    with pytest.raises(RecipeError, match="two nodes write the run 'v' and 'V', one name on some systems"):
+        a_recipe(a_vote("v"), a_vote("V"))
 
 
 def test_a_recipe_has_every_run_that_it_needs():

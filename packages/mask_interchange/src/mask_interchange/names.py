@@ -1,12 +1,14 @@
 """Names that come from data and become parts of file paths."""
 
 import re
+import unicodedata
 
 from mask_interchange.errors import DataNameError
 
 MAX_NAME_BYTES = 200
 UNSAFE_CHARACTERS = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f]')  # of a path, or of a name on some system
-_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)  # file names that Windows keeps
+# File names that Windows keeps for devices.
+_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 
 
 def check_name(kind: str, value: object) -> str:
@@ -32,6 +34,11 @@ def check_name(kind: str, value: object) -> str:
 def is_name(value: str) -> bool:
     """Whether `check_name` accepts `value`."""
     return _problem(value) is None
+
+
+def file_key(name: str) -> str:
+    """Equal for two names that are one file name on some system, as `A` and `a`, or `é` and `e` with an accent."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _problem(value: str) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mask_interchange.errors import MaskError
-from mask_interchange.names import check_name
+from mask_interchange.names import check_name, file_key
 from mask_interchange.rle import (
     RunLengths,
     Size,
@@ -343,10 +343,10 @@ def check_unique(kind: str, names: tuple[str, ...]) -> None:
     seen: dict[str, str] = {}
     for name in names:
         check_name(kind, name)
-        if twin := seen.get(name.casefold()):
+        if twin := seen.get(file_key(name)):
             also = "again" if twin == name else f"and {twin!r}, which are one file name on some systems"
             raise MaskError(f"expected every {kind} id once, found {name!r} {also}")
-        seen[name.casefold()] = name
+        seen[file_key(name)] = name
 
 
 def _check_masks(name: str, masks: tuple[bytes, ...], size: Size) -> None:

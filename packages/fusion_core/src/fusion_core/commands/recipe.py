@@ -90,7 +90,10 @@ def run(
         typer.Option(help="Ground truth for scores; by default the Annotations of the data set, if it has them."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for submission and scores; by default `result` beside the runs.")
+        Path | None,
+        typer.Option(
+            help="Folder for submission and scores; by default `result` beside `runs`, NAME_result beside NAME."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
 ) -> None:
@@ -100,7 +103,7 @@ def run(
     from, settings or weights have changed. Exit code 1: some videos failed; the rest are done.
     """
     from fusion_core.recipe.toml import find_recipe
-    from fusion_core.results.writer import find_annotations, write_results
+    from fusion_core.results.writer import find_annotations, result_folder, write_results
     from fusion_core.running.context import DatasetSource
     from fusion_core.running.plan import make_plan
     from fusion_core.running.runner import run_plan
@@ -117,8 +120,9 @@ def run(
     results = None
     if summary.complete:
         with progress_bar("scores") as progress:
-            folder = out or runs.absolute().parent / "result"
-            results = write_results(context, folder, annotations or find_annotations(context), progress)
+            results = write_results(
+                context, out or result_folder(runs), annotations or find_annotations(context), progress
+            )
     if json:
         _print_json(summary, results)
     else:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from mask_interchange.errors import DataNameError
-from mask_interchange.names import check_name
+from mask_interchange.names import check_name, file_key
 from program_kit.errors import WeightsError
 from program_kit.weights import check_weights
 
@@ -335,13 +335,14 @@ class Recipe:
         return self.stages[number - 1]
 
     def _check_names(self) -> None:
-        seen: set[tuple[bool, str]] = set()
+        seen: dict[tuple[bool, str], str] = {}
         for one in (*self.models, *self.nodes):
             is_model = isinstance(one, Model)
-            if (is_model, one.name) in seen:
+            if twin := seen.get((is_model, file_key(one.name))):
                 what = "models are called" if is_model else "nodes write the run"
-                raise RecipeError(f"recipe {self.name!r}: two {what} {one.name!r}", (one.kind, one.name))
-            seen.add((is_model, one.name))
+                which = repr(one.name) if twin == one.name else f"{twin!r} and {one.name!r}, one name on some systems"
+                raise RecipeError(f"recipe {self.name!r}: two {what} {which}", (one.kind, one.name))
+            seen[is_model, file_key(one.name)] = one.name
 
     def _check_node(self, node: Node) -> None:
         for name in node.inputs:

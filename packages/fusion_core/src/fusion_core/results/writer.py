@@ -6,6 +6,7 @@ OUT/ablation.json|md    what each part of the recipe adds
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,6 +37,12 @@ class Results:
     masks: int
     scores: dict[str, Evaluation]
     ablation: tuple[Row, ...]
+
+
+def result_folder(runs: Path) -> Path:
+    """Where the results of a folder of runs go: beside it, and apart from those of its neighbours."""
+    runs = Path(os.path.abspath(runs))  # not resolve: beside a link, not beside what it leads to
+    return runs.with_name("result" if runs.name == "runs" else f"{runs.name}_result")
 
 
 def find_annotations(context: RunContext) -> Path | None:

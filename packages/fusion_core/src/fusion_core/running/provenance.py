@@ -1,9 +1,9 @@
 """What the runs of a recipe were made from as a whole, so that they are made again when that has changed.
 
-RUNS/.recipe/lock                     held by the one process that works on RUNS
-RUNS/.recipe/<run>/made_of.json       program, options, weights and data set of the run
-RUNS/.recipe/speed.json               measured times, for estimates
-RUNS/.recipe/logs/                    messages of the programs
+RUNS/.recipe/lock                       held by the one process that works on RUNS
+RUNS/.recipe/runs/<run>/made_of.json    program, options, weights and data set of the run
+RUNS/.recipe/speed.json                 measured times, for estimates
+RUNS/.recipe/logs/                      messages of the programs
 
 What the masks of a video were made from stands in the run itself (`mask_interchange.made_of`). The folder may be
 deleted: then the runs are accepted if their manifests match. Names of runs do not begin with a dot.
@@ -86,14 +86,14 @@ class ProvenanceStore:
 
     def of_run(self, run: str) -> Provenance | None:
         """What a run was made from; None if there is no record."""
-        tree = _read(self.root / run / "made_of.json")
+        tree = _read(self._records(run) / "made_of.json")
         if not isinstance(tree.get("settings"), dict):
             return None
         return Provenance(settings=tree["settings"], made_here=tree.get("made_here") is True)
 
     def begin(self, run: str, settings: Mapping[str, Any]) -> None:
         """Record what a run is made from, from now on."""
-        folder = self.root / run
+        folder = self._records(run)
         made_here = not (self.runs / run / "run.json").is_file()
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "made_of.json", {"settings": settings, "made_here": made_here})
@@ -104,11 +104,14 @@ class ProvenanceStore:
         Raises:
             RunBusyError: another process writes the run.
         """
-        folder, outdated = self.runs / run, self.root / run / "outdated"
+        folder, outdated = self.runs / run, self._records(run) / "outdated"
         if folder.is_dir():
             with MaskRun.open(folder).writing():
                 folder.rename(outdated)  # in one step: if this is interrupted, no half of a run stays
-        shutil.rmtree(self.root / run, ignore_errors=True)
+        shutil.rmtree(self._records(run), ignore_errors=True)
+
+    def _records(self, run: str) -> Path:
+        return self.root / "runs" / run
 
     def speeds(self) -> dict[str, Speed]:
         """How long work took so far, by what was loaded for it."""
