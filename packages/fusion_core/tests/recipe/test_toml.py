@@ -7,7 +7,8 @@ from fusion_core.cli import app
 from fusion_core.errors import RecipeError
 from fusion_core.recipe.graph import AblationStep, ExistingRun, Model, Pairing, Predict, Propagate, Vote
 from fusion_core.recipe.published import ICCV2023, RECIPES
-from fusion_core.recipe.toml import find_recipe, read_recipe, read_toml, recipe_as_toml
+from fusion_core.recipe.toml import find_recipe, read_recipe, recipe_as_toml
+from fusion_core.recipe.toml_file import read_toml
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -186,8 +187,10 @@ def test_faulty_toml_is_told_with_line_and_column(tmp_path):
 def test_a_missing_and_an_endless_file_are_errors(tmp_path):
     with pytest.raises(RecipeError, match=r"none.toml: cannot be read: No such file"):
         find_recipe(str(tmp_path / "none.toml"))
-    with pytest.raises(RecipeError, match="at most 1048576 bytes"):
+    with pytest.raises(RecipeError, match="not a regular file"):
         read_recipe(Path("/dev/zero"))
+    with pytest.raises(RecipeError, match="at most 262144 bytes"):
+        read_toml(written(tmp_path, "#" * (2**18 + 1)))
 
 
 def parts(recipe):
@@ -236,3 +239,56 @@ def test_lines_of_keys_are_those_of_the_text(tmp_path_factory, pairs, space):
     path = tmp_path_factory.mktemp("toml") / "drawn.toml"
     path.write_text("\n".join(lines), encoding="utf-8")
     assert read_toml(path).lines == expected
+
+
+DOTS = ".a" * 100_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a{DOTS} = 1",
+        '"a"' + '."a"' * 50_000 + " = 1",
+        "[a" + " . a" * 50_000 + "]",
+        f"x = {{ a{DOTS} = 1 }}",
+        f"a{DOTS}",
+        f'b = "\\" #"\nc = """"\\\n"""\na{DOTS} = 1',
+    ],
+)
+def test_keys_of_many_parts(tmp_path, text):
+    """tomllib takes a time that grows with the square of their number: 20 s here, hours for a file at its limit."""
+    with pytest.raises(RecipeError, match=r"mine\.toml: .*expected keys of at most 16 parts.*at line [14]"):
+        read_toml(written(tmp_path, text))
+
+
+def test_dots_that_are_no_key(tmp_path):
+    dots = "x" + ".x" * 50
+    text = f'# {dots}\na = "{dots}"\nb = \'{dots}\'\nc = \'\'\'\n{dots} = 1\n\'\'\'\nd = """\n\\"""\n{dots}"""""\n'
+    values = read_toml(written(tmp_path, text + "e" + ".e" * 15 + " = 1")).values
+    assert [values["a"], values["b"], values["c"]] == [dots, dots, f"{dots} = 1\n"]
+    assert values["d"] == f'"""\n{dots}""'
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 400, "0x" + "F" * 5000, "9" * 5000, str(2**63)])
+def test_numbers_beyond_64_bits(tmp_path, number):
+    for key in ("memory", "options.short_side"):
+        text = f'result = "a"\n[model.m]\nprogram = "p"\n{key} = {number}\n[predict.a]\nmodel = "m"\n'
+        with pytest.raises(RecipeError, match=r"mine\.toml: not a TOML file: .*(64 bits|4300 digits)"):
+            find_recipe(str(written(tmp_path, text)))
+
+
+@pytest.mark.parametrize("memory", ["inf", "nan", "1e300", "0", "-1"])
+def test_memory_is_a_sensible_number(tmp_path, memory):
+    text = f'result = "a"\n[model.m]\nprogram = "p"\nmemory = {memory}\n[predict.a]\nmodel = "m"\n'
+    with pytest.raises(RecipeError, match=r"line 4: .*memory must be a positive number of GiB below"):
+        find_recipe(str(written(tmp_path, text)))
+
+
+def test_the_rounds_of_a_long_recipe(tmp_path):
+    """Each vote reads the two before it: to follow every path would take 2^2000 steps."""
+    votes = "".join(
+        f'[vote.v{i}]\nmembers = ["v{i - 1}", "v{i - 2}"]\nthreshold = 2\npairing = "none"\n' for i in range(2, 2000)
+    )
+    text = f'result = "v1999"\n[run.v0]\npath = "x"\n[run.v1]\npath = "y"\n{votes}'
+    recipe = find_recipe(str(written(tmp_path, text)))
+    assert [len(stage) for stage in recipe.stages] == [1998]

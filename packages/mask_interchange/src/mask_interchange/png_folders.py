@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mask_interchange.dataset import Dataset
-from mask_interchange.errors import DatasetError, MaskError, MaskInterchangeError
+from mask_interchange.errors import DataNameError, DatasetError, MaskError, MaskInterchangeError
 from mask_interchange.files import new_folder, write_whole
 from mask_interchange.images import read_label_image
 from mask_interchange.json_files import read_json
@@ -32,6 +32,7 @@ from mask_interchange.track import Expression, MaskTrack, VideoMasks
 
 Layout = Literal["grey", "palette"]
 LABELS = range(1, 255)  # 0 is background, 255 means "do not score" in DAVIS
+_LABEL_NAMES = frozenset(map(str, LABELS))
 _RESOLUTION = re.compile(r"[0-9]{3,4}p|Full-Resolution")  # folders between DAVIS's `Annotations` and its videos
 KeyFrames = Mapping[str, Mapping[str, int]]  # video -> expression id -> frame number
 
@@ -130,7 +131,8 @@ def _known_expressions(video: str, read: _Read, dataset: Dataset | None) -> list
     described = dataset.videos[video]
     if read.frame_names != described.frame_names:
         here, there = read.frame_names, described.frame_names
-        odd = next((name for name in [*here, *there] if (name in here) != (name in there)), None)
+        only_one = set(here) ^ set(there)
+        odd = next((name for name in [*here, *there] if name in only_one), None)
         what = f"frame {odd!r} is only in {'the masks' if odd in here else 'the data set'}" if odd else "another order"
         raise DatasetError(f"expected the {len(there)} frames of the data set, found {len(here)}: {what}")
     expressions = [expression for expression in described.expressions if expression.id in read.masks]
@@ -216,8 +218,11 @@ def _read_labels_file(path: Path) -> dict[str, dict[str, str]]:
     for video in at.typed(tree, dict):
         names = at.get(tree, video, dict)
         for label in names:
-            check_name("expression", (at / video).get(names, label, str))
-            if not label.isascii() or not label.isdigit() or int(label) not in LABELS:
+            try:
+                check_name("expression", (at / video).get(names, label, str))
+            except DataNameError as error:
+                raise DatasetError(f"{at / video / label}: {error}") from error
+            if label not in _LABEL_NAMES:
                 raise DatasetError(f"{at / video}: expected labels from 1 to 254, found {label!r:.80}")
         labels[video] = names
     return labels
@@ -318,7 +323,7 @@ def _write_palette(folder: Path, masks: VideoMasks) -> dict[str, str]:
 def _labels(masks: VideoMasks) -> list[int]:
     """The expression ids where all are labels, else 1, 2, ..."""
     ids = masks.expression_ids
-    if all(name.isascii() and name.isdigit() and str(int(name)) == name and int(name) in LABELS for name in ids):
+    if _LABEL_NAMES.issuperset(ids):
         return [int(name) for name in ids]
     if len(ids) > len(LABELS):
         raise MaskError(f"video {masks.video!r}: a label image holds at most {len(LABELS)} objects, found {len(ids)}")

@@ -293,6 +293,7 @@ class VideoMasks:
     size: Size
     frame_names: tuple[str, ...]
     tracks: tuple[MaskTrack, ...]
+    _by_id: dict[str, MaskTrack] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         check_name("video", self.video)
@@ -304,6 +305,7 @@ class VideoMasks:
             check_unique("expression", self.expression_ids)
             for track in self.tracks:
                 self._check_track(track)
+            object.__setattr__(self, "_by_id", {track.expression.id: track for track in self.tracks})
         except MaskError as error:
             raise MaskError(f"video {self.video!r}: {error}") from error
 
@@ -329,9 +331,8 @@ class VideoMasks:
         Raises:
             MaskError: there is none; lists the ids that are there.
         """
-        for track in self.tracks:
-            if track.expression.id == expression_id:
-                return track
+        if expression_id in self._by_id:
+            return self._by_id[expression_id]
         known = ", ".join(self.expression_ids)
         raise MaskError(f"video {self.video!r}: no expression {expression_id!r}, only {known or 'an empty list'}")
 

@@ -262,10 +262,8 @@ def _masks_of(video: Video, tracks: Sequence[MaskTrack]) -> VideoMasks:
 def _check_source(video: Video, source: VideoMasks) -> None:
     """Check that masks match the video."""
     if source.frame_names != video.frame_names:
-        odd = next(
-            (name for name in source.frame_names if name not in set(video.frame_names)),
-            f"{len(source.frame_names)} frames",
-        )
+        known = set(video.frame_names)
+        odd = next((name for name in source.frame_names if name not in known), f"{len(source.frame_names)} frames")
         raise InputError(
             f"video {video.id!r}: the masks are of other frames ({odd}), the video has {len(video)} frames "
             f"{video.frame_names[0]} to {video.frame_names[-1]}; give the data set that the masks were made on"

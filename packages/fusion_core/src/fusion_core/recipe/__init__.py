@@ -2,6 +2,7 @@
 
 graph       a recipe as data: models, nodes, votes
 published   the published recipe and its variants
-toml        recipes in TOML files; errors name the line
+toml        recipes in TOML files
+toml_file   TOML files whose errors name the line
 weights     which weights the models of a recipe get
 """

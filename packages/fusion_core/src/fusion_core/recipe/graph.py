@@ -22,6 +22,7 @@ from fusion_core.errors import RecipeError
 OptionValue = str | int | float | bool
 Options = Mapping[str, OptionValue]
 
+MAX_MEMORY = 2**20  # GiB; more is a mistake
 OWN_WEIGHTS = "own"  # the program finds its weights by itself and is started without an option
 
 
@@ -82,9 +83,9 @@ class Model:
             except WeightsError as error:
                 message = f"model {self.name!r}: {error}; or {OWN_WEIGHTS!r}"
                 raise RecipeError(message, ("model", self.name, "weights")) from error
-        if not self.memory > 0:
+        if not 0 < self.memory < MAX_MEMORY:
             raise RecipeError(
-                f"model {self.name!r}: memory must be a positive number of GiB, not {self.memory}",
+                f"model {self.name!r}: memory must be a positive number of GiB below {MAX_MEMORY}, not {self.memory:g}",
                 ("model", self.name, "memory"),
             )
 
@@ -318,8 +319,14 @@ class Recipe:
 
     def round(self, node: Node) -> int:
         """How many propagations, one after the other, lead to the node's run at most."""
-        below = max((self.round(self.node(name)) for name in node.inputs), default=0)
-        return below + isinstance(node, Propagate)
+        return self._rounds[node.name]
+
+    @cached_property
+    def _rounds(self) -> dict[str, int]:
+        rounds: dict[str, int] = {}
+        for node in self.nodes:  # each after its inputs
+            rounds[node.name] = max((rounds[name] for name in node.inputs), default=0) + isinstance(node, Propagate)
+        return rounds
 
     @cached_property
     def stages(self) -> tuple[tuple[Vote, ...], ...]:

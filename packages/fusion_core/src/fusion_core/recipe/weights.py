@@ -10,7 +10,7 @@ from program_kit.weights_table import Needs, needs_of
 
 from fusion_core.errors import RecipeError
 from fusion_core.recipe.graph import OWN_WEIGHTS, Model, Recipe
-from fusion_core.recipe.toml import read_toml
+from fusion_core.recipe.toml_file import read_toml
 
 
 def with_weights(recipe: Recipe, checkpoints: Mapping[str, Path], weights: str | None = None) -> Recipe:

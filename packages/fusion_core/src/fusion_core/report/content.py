@@ -115,13 +115,8 @@ class Gatherer:
                     problems.append(f"video {video.id}: left out: {error}")
         if not video.expressions:
             video = replace(video, expressions=next((_expressions(masks) for masks in read.values()), ()))
-        tracks = {
-            name: tuple(
-                masks.track(expression.id) if expression.id in masks.expression_ids else None
-                for expression in video.expressions
-            )
-            for name, masks in read.items()
-        }
+        by_id = {name: {track.expression.id: track for track in masks.tracks} for name, masks in read.items()}
+        tracks = {name: tuple(by_id[name].get(expression.id) for expression in video.expressions) for name in read}
         votes = [node for node in self.nodes if isinstance(node, Vote) and node.name in read]
         counts: dict[str, tuple[Count | None, ...]] = {}
         for node in votes:

@@ -89,8 +89,9 @@ def _entries(masks: VideoMasks, dataset: Dataset | None) -> Iterator[tuple[zipfi
 def _required(masks: VideoMasks, dataset: Dataset) -> tuple[Sequence[MaskTrack], Sequence[str]]:
     """The tracks and frames of a video that the data set requires, in its order."""
     video = dataset.videos[masks.video]
-    expressions = [e.id for e in video.expressions if e.id not in masks.expression_ids]
-    frames = [name for name in video.frame_names if name not in masks.frame_names]
+    ids, names = set(masks.expression_ids), set(masks.frame_names)
+    expressions = [expression.id for expression in video.expressions if expression.id not in ids]
+    frames = [name for name in video.frame_names if name not in names]
     for what, missing in {"expressions": expressions, "frames": frames}.items():
         if missing:
             raise SubmissionError(f"video {masks.video}: the run lacks {len(missing)} {what}: {_some(missing)}")
