@@ -158,6 +158,14 @@ def test_a_missing_folder_is_one_fault_and_a_missing_first_frame_not_one_of_all(
     ]
 
 
+def test_an_address_is_told_to_be_downloaded():
+    for ask in (open_video, open_dataset):
+        with pytest.raises(DatasetError, match=r"https:.*this is an address: download what is there"):
+            ask("https://example.org/dog.mp4")
+    with pytest.raises(DatasetError, match=r"frames$"):
+        open_video("C:/dog.mp4", ["a"])
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 def test_half_a_picture_is_found_by_decoding(tmp_path, suffix):
     """Its header is sound."""

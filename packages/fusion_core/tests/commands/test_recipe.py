@@ -131,6 +131,20 @@ def test_a_plan_names_a_program_that_is_not_there(stage):
     assert "a: no program 'no-such-program' on the PATH" in " ".join(result.stdout.split())
 
 
+def test_a_plan_names_the_weights_that_a_folder_lacks(stage, tmp_path):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "a.pth").touch()
+    recipe = stage.write_recipe()
+    recipe.write_text(recipe.read_text().replace('weights = "random:0"\n', ""))
+    result = call("plan", stage, "--checkpoints", weights, recipe=recipe)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "no weights for b, p: give --checkpoint b=PATH --checkpoint p=PATH, a folder of b.*, p.* with" in said
+    plan = json.loads(call("plan", stage, "--checkpoints", weights, "--json", recipe=recipe).stdout)
+    assert plan["models_without_weights"] == ["b", "p"]
+
+
 def test_wrong_use(stage, tmp_path):
     result = call("run", stage, recipe="iccv2024")
     assert result.exit_code == 2

@@ -204,7 +204,8 @@ def open_dataset(root: Path | str, split: str | None = None) -> Dataset:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DatasetError(f"{root}: expected a data set's folder, found {'a file' if root.exists() else 'nothing'}")
+        found = "a file" if root.exists() else f"nothing{_if_address(root)}"
+        raise DatasetError(f"{root}: expected a data set's folder, found {found}")
     meta, split = _find_meta(root, split)
     described = _read_meta(meta)
     if split is None:
@@ -245,7 +246,7 @@ def open_video(path: Path | str, expressions: str | Sequence[str] = ()) -> Datas
 
         source = VideoFile(path)
     else:
-        raise DatasetError(f"{path}: no such video file or folder of frames")
+        raise DatasetError(f"{path}: no such video file or folder of frames{_if_address(path)}")
     video = _safe_name(path.resolve().name if path.is_dir() else path.stem)
     try:
         made = Video(
@@ -278,6 +279,12 @@ def read_expressions(path: Path | str) -> list[str]:
         if not line.strip():
             raise DatasetError(f"{path}: line {number}: expected an expression, found a blank line")
     return [line.strip() for line in lines]
+
+
+def _if_address(path: Path) -> str:
+    """Advice for whoever gives an address of the web, `https://...`, for a path."""
+    is_address = re.match(r"[a-z]{2,}:[/\\]", str(path), re.IGNORECASE)
+    return "; this is an address: download what is there, and give its path" if is_address else ""
 
 
 def _safe_name(name: str) -> str:

@@ -7,6 +7,7 @@ from mask_interchange import DatasetError, MaskInterchangeError, MaskRun
 
 from fusion_core.errors import FusionCoreError, ProgramError, RecipeError
 from fusion_core.recipe.graph import ExistingRun, Node
+from fusion_core.recipe.weights import published_needs
 from fusion_core.running.context import RunContext
 from fusion_core.running.environments import find_program
 from fusion_core.running.jobs import Job, ProgramJob, make_jobs
@@ -63,6 +64,22 @@ class Plan:
     def seconds(self) -> float | None:
         """That the missing videos will take with one worker; None if a part of that is not known."""
         return total_seconds(self.nodes)
+
+    @property
+    def lacks_weights(self) -> str | None:
+        """Which models have no weights, and how they get them, in words; None if all have what they need."""
+        models = self.models_without_weights
+        if not models:
+            return None
+        options = " ".join(f"--checkpoint {name}=PATH" for name in models)
+        needs = [published_needs(model) for model in self.context.recipe.models if model.name in models]
+        names = [name for one in needs if one for name in one.weights.values()]
+        fetch = f"`fusion-core weights fetch {' '.join(names)}` gets published ones; or " if names else ""
+        files = ", ".join(f"{name}.*" for name in models)
+        return (
+            f"no weights for {', '.join(models)}: {fetch}give {options}, a folder of {files} with --checkpoints, or"
+            " --weights random:0 to try things out"
+        )
 
     @property
     def incomplete(self) -> dict[str, str]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusion_core.errors import RecipeError
-from fusion_core.recipe.weights import published_needs
 from fusion_core.running.context import RunContext
 from fusion_core.running.events import Event, EventKind, Listener
 from fusion_core.running.executors.local import LocalExecutor
@@ -58,15 +57,8 @@ def run_plan(plan: Plan, executor: Executor | None = None, listener: Listener = 
         FusionCoreError: another process works on these runs.
     """
     began = time.monotonic()
-    if models := plan.models_without_weights:
-        options = " ".join(f"--checkpoint {name}=PATH" for name in models)
-        needs = [published_needs(model) for model in plan.context.recipe.models if model.name in models]
-        names = [name for one in needs if one for name in one.weights.values()]
-        fetch = f"`fusion-core weights fetch {' '.join(names)}` gets published ones; or " if names else ""
-        raise RecipeError(
-            f"no weights for {', '.join(models)}: {fetch}give {options}, a folder of them with --checkpoints, or"
-            " --weights random:0 to try things out"
-        )
+    if plan.lacks_weights:
+        raise RecipeError(plan.lacks_weights)
     meter = _Meter(plan, listener)
     for run, why in plan.incomplete.items():
         meter(Event(kind=EventKind.GIVEN_UP, job=run, runs=(run,), error=why))

@@ -29,6 +29,8 @@ def as_table(plan: Plan) -> RenderableType:
     total = "unknown until each program has done a video" if plan.seconds is None else duration(plan.seconds)
     notes = [Text(f"{one.node.name}: {one.note}") for one in plan.nodes if one.note]
     last = f"{plan.missing} videos to make in {len(plan.nodes)} runs of {len(plan.videos)}; with one worker: {total}"
+    if plan.lacks_weights:
+        notes.append(Text(plan.lacks_weights))
     return Group(table, *notes, Text(last))
 
 
@@ -40,6 +42,7 @@ def as_json(plan: Plan) -> str:
         "videos": len(plan.videos),
         "missing": plan.missing,
         "seconds": plan.seconds,
+        "models_without_weights": list(plan.models_without_weights),
         "nodes": [_node(plan.context, one) for one in plan.nodes],
     }
     return json.dumps(tree, indent=1)
