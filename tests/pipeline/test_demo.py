@@ -4,7 +4,7 @@ import hashlib
 import json
 
 import pytest
-from fusion_core.recipe.graph import Vote
+from fusion_core.recipe.nodes import Vote
 from fusion_core.recipe.published import DEMO
 from mask_interchange import MaskRun
 

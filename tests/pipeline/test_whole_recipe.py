@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fusion_core.recipe.graph import Predict, Propagate, Vote
+from fusion_core.recipe.nodes import Predict, Propagate, Vote
 from fusion_core.recipe.published import ICCV2023
 from fusion_core.recipe.toml import recipe_as_toml
 from mask_interchange import MaskRun

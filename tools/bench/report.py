@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from fuse_stage1 import SIZE, draw_member, draw_object
 from fusion_core.cli import app
-from fusion_core.recipe.graph import Vote
+from fusion_core.recipe.nodes import Vote
 from fusion_core.recipe.published import ICCV2023
 from mask_interchange import Expression, MaskRun, MaskTrack, RunManifest, VideoMasks
 from playwright.sync_api import sync_playwright

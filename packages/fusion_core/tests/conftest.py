@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fusion_core.cli import app
-from fusion_core.recipe.graph import AblationStep, Model, Predict, Propagate, Recipe, Vote
+from fusion_core.recipe.graph import AblationStep, Model, Recipe
+from fusion_core.recipe.nodes import Predict, Propagate, Vote
 from fusion_core.recipe.toml import recipe_as_toml
 from fusion_core.running.context import DatasetSource, RunContext
 from fusion_core.running.plan import make_plan

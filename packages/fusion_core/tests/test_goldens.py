@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_core.recipe.graph import Vote
+from fusion_core.recipe.nodes import Vote
 from fusion_core.voting.fuse import fuse_video
 from golden_cases import StageReport, find_cases
 from mask_interchange import (

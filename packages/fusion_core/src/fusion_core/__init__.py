@@ -2,7 +2,7 @@
 
 Importing this package is cheap, so that `fusion-core --help` answers at once. Import the modules that you need:
 
-    from fusion_core.recipe.graph import Vote
+    from fusion_core.recipe.nodes import Vote
     from fusion_core.voting.fuse import fuse_video
 
     vote = Vote(name="mine", members=("soc", "mutr"), threshold=2, out_of=4)

@@ -89,6 +89,7 @@ def test_any_vote(runs):
         "leftover": None,
         "pairing": "auto",
         "leftover_takes_support": False,
+        "rule": "count",
     }
 
 

@@ -6,16 +6,8 @@ from pathlib import Path
 
 import pytest
 from fusion_core.errors import RecipeError
-from fusion_core.recipe.graph import (
-    AblationStep,
-    ExistingRun,
-    Model,
-    Predict,
-    Propagate,
-    Recipe,
-    Vote,
-    option_arguments,
-)
+from fusion_core.recipe.graph import AblationStep, Model, Recipe, option_arguments
+from fusion_core.recipe.nodes import ExistingRun, Predict, Propagate, Vote
 from fusion_core.recipe.published import ICCV2023, RECIPES
 
 # Names of the published mask sets and of the runs of the recipe.

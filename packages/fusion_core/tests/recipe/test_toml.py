@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from fusion_core.cli import app
 from fusion_core.errors import RecipeError
-from fusion_core.recipe.graph import AblationStep, ExistingRun, Model, Pairing, Predict, Propagate, Vote
+from fusion_core.recipe.graph import AblationStep, Model
+from fusion_core.recipe.nodes import ExistingRun, Pairing, Predict, Propagate, Vote
 from fusion_core.recipe.published import ICCV2023, RECIPES
 from fusion_core.recipe.toml import find_recipe, read_recipe, recipe_as_toml
 from fusion_core.recipe.toml_file import read_toml

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fusion_core.cli import app
-from fusion_core.recipe.graph import ExistingRun, Pairing, Recipe, Vote
+from fusion_core.recipe.graph import Recipe
+from fusion_core.recipe.nodes import ExistingRun, Pairing, Vote
 from fusion_core.recipe.published import RECIPES
 from fusion_core.report.content import Gatherer, as_block
-from fusion_core.report.disagreement import frame_ious
 from fusion_core.report.graph import BOX_HEIGHT, lay_out
 from fusion_core.report.page import ReportError, write_report
 from fusion_core.report.thumbnails import small_masks, small_size
@@ -34,11 +34,10 @@ ROOM = 5_000_000
 
 
 @st.composite
-def tracks(draw, count=1):
-    """Masks bool [T, H, W] of `count` tracks of one size, often empty, full, or alike."""
+def tracks(draw):
+    """Masks bool [T, H, W], often empty or full."""
     shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12)))
-    masks = arrays(bool, shape, elements=st.booleans(), fill=st.booleans())
-    return [draw(masks) for _ in range(count)]
+    return draw(arrays(bool, shape, elements=st.booleans(), fill=st.booleans()))
 
 
 def run_lengths(masks):
@@ -47,21 +46,12 @@ def run_lengths(masks):
 
 @given(masks=tracks(), height=st.integers(1, 12), width=st.integers(1, 12))
 def test_small_masks_are_the_middle_pixels(masks, height, width):
-    (masks,) = masks
     size = masks.shape[1:]
     small = min(height, size[0]), min(width, size[1])
     rows, columns = ([(2 * k + 1) * side // (2 * n) for k in range(n)] for side, n in zip(size, small, strict=True))
     found = check_runs(small_masks(run_lengths(masks), size, small), small)
     track = MaskTrack.from_runs(Expression(id="0"), found, small)
     np.testing.assert_array_equal(track.stack(), masks[:, rows][:, :, columns])
-
-
-@given(both=tracks(count=2))
-def test_frame_ious_are_those_of_the_painted_masks(both):
-    one, other = both
-    union = (one | other).sum(axis=(1, 2))
-    expected = np.where(union, (one & other).sum(axis=(1, 2)) / np.maximum(union, 1), 1)
-    np.testing.assert_allclose(frame_ious(run_lengths(one), run_lengths(other)), expected, rtol=1e-12)
 
 
 @given(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), st.integers(1, 500))

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fusion_core.recipe.graph import OWN_WEIGHTS, ExistingRun, Pairing
+from fusion_core.recipe.graph import OWN_WEIGHTS
+from fusion_core.recipe.nodes import ExistingRun, Pairing
 from fusion_core.recipe.weights import with_weights
 from fusion_core.running import jobs
 from fusion_core.running.environments import Program, WorkspacePackage, find_program

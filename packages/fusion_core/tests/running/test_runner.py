@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fusion_core.errors import FusionCoreError, RecipeError
-from fusion_core.recipe.graph import Model, Predict, Recipe
+from fusion_core.recipe.graph import Model, Recipe
+from fusion_core.recipe.nodes import Predict
 from fusion_core.running import jobs, plan
 from fusion_core.running.context import RunContext, VideoSource
 from fusion_core.running.executors.local import LocalExecutor

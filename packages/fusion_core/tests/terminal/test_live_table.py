@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fusion_core.recipe.graph import Predict
+from fusion_core.recipe.nodes import Predict
 from fusion_core.running.events import Event, EventKind
 from fusion_core.running.plan import NodePlan, make_plan
 from fusion_core.terminal.live_table import Lines, LiveTable, duration, print_json

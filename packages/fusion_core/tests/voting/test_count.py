@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from fusion_core.voting import count
-from fusion_core.voting.count import count_votes, overlap
+from fusion_core.voting.count import count_votes
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -73,11 +73,6 @@ def test_foreground_that_runs_on_into_the_next_frame_is_cut_there():
     assert encode_runs(result) == tuple(encode_mask(mask) for mask in frames)
 
 
-def test_overlap_counts_all_frames_together():
-    one, other = np.concatenate([A, A]), np.concatenate([B, C])
-    assert overlap(track(one), track(other)) == ((one & other).sum(), (one | other).sum())
-
-
 @st.composite
 def voters(draw):
     """bool [V, T, H, W]; each voter's frames may be sparse, dense, empty or full."""
@@ -140,9 +135,3 @@ def test_a_voter_repeated_is_itself(masks, data):
     needed = data.draw(st.integers(1, times))
     ballot = count_votes([track(masks[0])] * times, needed, masks.shape[2:])
     assert encode_runs(ballot.runs) == encode_runs(track(masks[0]))
-
-
-@given(voters())
-def test_overlap_equals_images(masks):
-    one, other = masks[0], masks[-1]
-    assert overlap(track(one), track(other)) == ((one & other).sum(), (one | other).sum())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from fusion_core.errors import MemberError
-from fusion_core.recipe.graph import Pairing, Vote
+from fusion_core.recipe.nodes import Pairing, Vote
 from fusion_core.voting import fuse
 from fusion_core.voting.fuse import MemberAgreement, fuse_video
 from hypothesis import given

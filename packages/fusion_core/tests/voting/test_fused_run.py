@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from fusion_core.recipe.graph import Pairing, Vote
+from fusion_core.recipe.nodes import Pairing, Vote
 from fusion_core.voting.fused_run import FusedRun, recorded_vote
 from mask_interchange import Expression, MaskRun, MaskTrack, RunError, RunManifest, VideoMasks
 
@@ -42,7 +42,7 @@ def as_version_0_1_0(run, *, faithful):
     """Rewrite the manifest of a fused run: that version recorded the switch of the recipe, and not what it switched."""
     file = run.path / "run.json"
     tree = json.loads(file.read_bytes())
-    del tree["settings"]["leftover_takes_support"]
+    del tree["settings"]["leftover_takes_support"], tree["settings"]["rule"]
     tree["settings"]["faithful"] = faithful
     file.write_text(json.dumps(tree))
 
@@ -63,6 +63,7 @@ def test_any_other_vote_is_another_run(members, tmp_path, field):
         "leftover": 1,
         "leftover_takes_support": False,
         "pairing": Pairing.NONE,
+        "rule": "mean",
     }
     changes = {field: others[field]} | ({"leftover_takes_support": False} if field == "leftover" else {})
     fused = voted(VOTE, members, tmp_path / "voted")

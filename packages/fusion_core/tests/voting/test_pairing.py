@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from fusion_core.errors import PairingError
-from fusion_core.recipe.graph import Pairing
+from fusion_core.recipe.nodes import Pairing
 from fusion_core.voting.pairing import Pool, consecutive, pools, walk
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fusion_core.errors import FusionCoreError, MemberError
-from fusion_core.recipe.graph import Pairing, Vote
+from fusion_core.recipe.nodes import Pairing, Vote, VoteRule
 from fusion_core.recipe.published import ICCV2023
 from fusion_core.terminal.progress import progress_bar
 
@@ -46,6 +46,13 @@ def fuse(
             show_default="auto; consecutive with --stage or --leftover",
         ),
     ] = None,
+    rule: Annotated[
+        VoteRule,
+        typer.Option(
+            help="What is counted. `count`: masks; `mean`: the probabilities in runs made with --soft-masks, whose mean"
+            " must reach the same share."
+        ),
+    ] = "count",
     faithful: Annotated[
         bool,
         typer.Option("--faithful", help="With --stage: repeat the published script's mistake in leftover expressions."),
@@ -59,22 +66,23 @@ def fuse(
     _check_options(stage, members, threshold, leftover, out, pairing, faithful)
     if stage is not None:
         published = [vote if faithful else vote.corrected() for vote in ICCV2023.stage(stage)]
-        votes = {runs / vote.name: replace(vote, pairing=pairing or vote.pairing) for vote in published}
+        votes = {runs / vote.name: replace(vote, pairing=pairing or vote.pairing, rule=rule) for vote in published}
         members_of = {run: [runs / member for member in vote.members] for run, vote in votes.items()}
     else:
         assert members is not None  # checked above, like the next two
         assert threshold is not None
         assert out is not None
         paths = [Path(member) if len(Path(member).parts) > 1 else runs / member for member in members.split(",")]
-        rule = _leftover(leftover)
-        pairing = pairing or Pairing.default(rule)
+        left_over = _leftover(leftover)
+        pairing = pairing or Pairing.default(left_over)
         vote = Vote(
             name=out.name,
             members=tuple(path.name for path in paths),
             threshold=threshold,
             out_of=pairing.votes_cast(len(paths)),
-            leftover=rule,
+            leftover=left_over,
             pairing=pairing,
+            rule=rule,
         )
         votes, members_of = {out: vote}, {out: paths}
     _check_members(members_of)
@@ -160,7 +168,7 @@ def _vote(out: Path, vote: Vote, members: Sequence[Path]) -> int:
 
 def _print_agreements(fused: "FusedRun") -> None:
     """How each member agrees with the result, over all pixels of all videos."""
-    names = fused.vote.members
+    names = fused.node.inputs
     width = max(map(len, names))
     typer.echo(f"  {'member':{width}}  IoU with result  its pixels overruled  result it missed")
     for name, one in zip(names, fused.agreements(), strict=True):

@@ -15,7 +15,7 @@ from fusion_core.commands.recipe import (
     open_context,
     print_failures,
 )
-from fusion_core.recipe.graph import Pairing, Vote
+from fusion_core.recipe.nodes import Pairing, Vote
 from fusion_core.terminal.progress import progress_bar
 
 if TYPE_CHECKING:

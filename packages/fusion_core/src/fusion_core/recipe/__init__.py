@@ -1,6 +1,7 @@
 """Recipes: who predicts, what is propagated, which run is voted from which, and how.
 
-graph       a recipe as data: models, nodes, votes
+nodes       predict, propagate, vote, choose, gate, rescore
+graph       a recipe as data: nodes, models, rows of its table
 published   the published recipe and its variants
 toml        recipes in TOML files
 toml_file   TOML files whose errors name the line

@@ -1,48 +1,33 @@
-"""Recipes as data: who predicts, what is propagated, which run is voted from which, and how.
+"""A recipe as data: a graph of nodes, the models that they load, and the rows of its table of results.
 
-A recipe is a graph of nodes. A node is named after the run that it writes. This is plain Python data, so that the
-command line can read it before anything slow is imported.
+This is plain Python data, so that the command line can read it before anything slow is imported.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from mask_interchange.errors import DataNameError
-from mask_interchange.names import check_name, file_key
+from mask_interchange.names import file_key
 from program_kit.errors import WeightsError
 from program_kit.weights import check_weights
 
 from fusion_core.errors import RecipeError
-
-OptionValue = str | int | float | bool
-Options = Mapping[str, OptionValue]
+from fusion_core.recipe.nodes import (
+    FusionNode,
+    Node,
+    Options,
+    Predict,
+    Propagate,
+    Vote,
+    check_recipe_name,
+    key_of_input,
+)
 
 MAX_MEMORY = 2**20  # GiB; more is a mistake
 OWN_WEIGHTS = "own"  # the program finds its weights by itself and is started without an option
-
-
-class Pairing(StrEnum):
-    """Which expressions of a video pool their votes; docs/recipe.md explains all five."""
-
-    AUTO = "auto"
-    CONSECUTIVE = "consecutive"
-    GROUPS = "groups"
-    NONE = "none"
-    AGREEMENT = "agreement"
-
-    @classmethod
-    def default(cls, leftover: object) -> "Pairing":
-        """The rule where none is chosen: `auto`; `consecutive` if there is a rule for what pairs leave over."""
-        return cls.AUTO if leftover is None else cls.CONSECUTIVE
-
-    def votes_cast(self, members: int) -> int:
-        """Votes out of which a threshold counts if nothing else is said: two a member, or one under `none`."""
-        return members * (1 if self is Pairing.NONE else 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +54,7 @@ class Model:
     memory: float = 6.0
 
     def __post_init__(self) -> None:
-        _check_name(self.kind, self.name)
+        check_recipe_name(self.kind, self.name)
         if not self.program or not all(self.program):
             raise RecipeError(f"model {self.name!r}: the program's command line is empty", ("model", self.name))
         if self.checkpoint is not None and self.weights is not None:
@@ -100,149 +85,6 @@ def option_arguments(options: Options) -> list[str]:
         else:
             arguments += [f"--{dashed}", str(value)]
     return arguments
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predict:
-    """A run that a model makes from frames and expressions.
-
-    Attributes:
-        name: the run it writes.
-        model: name of the model.
-        options: of the program, beside the model's.
-    """
-
-    kind: ClassVar = "predict"
-    name: str
-    model: str
-    options: Options = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _check_name(self.kind, self.name)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The runs it reads: none."""
-        return ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Propagate:
-    """A run made from another run's key frames, whose masks are carried both ways through the video.
-
-    Attributes:
-        name: the run it writes.
-        model: name of the model.
-        source: the run whose key frames are propagated.
-        options: of the program, beside the model's.
-    """
-
-    kind: ClassVar = "propagate"
-    name: str
-    model: str
-    source: str
-    options: Options = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _check_name(self.kind, self.name)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The run it reads."""
-        return (self.source,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Vote:
-    """A run that is voted, pixel by pixel, from the masks of other runs.
-
-    Everything about a vote that changes masks is one of these fields. Manifest, resume and report read them.
-
-    Attributes:
-        name: the run it writes.
-        members: the runs that vote. The result has the expressions, scores and key frames of the first one.
-        threshold: votes that make a pixel foreground if `out_of` votes are cast. A pool of expressions that casts
-            another number of votes needs the same share of them, rounded up.
-        out_of: see `threshold`. The published rules count the votes of a pair, so it is twice the number of members.
-        leftover: the mask of an expression without a partner, because their number is odd: `first` takes the first
-            member's own mask; a number is the votes needed out of one per member; None is the share above. Only
-            `consecutive` and `agreement` leave an expression over.
-        leftover_takes_support: with leftover `first`, take every pixel whose probability is above zero. The published
-            script does so, because it takes probabilities for logits. See `Recipe.faithful`.
-        pairing: which expressions pool their votes; by default see `Pairing.default`.
-    """
-
-    kind: ClassVar = "vote"
-    name: str
-    members: tuple[str, ...]
-    threshold: int
-    out_of: int
-    leftover: int | Literal["first"] | None = None
-    leftover_takes_support: bool = False
-    pairing: Pairing = None  # pyright: ignore[reportAssignmentType] - until __post_init__
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "pairing", self.pairing or Pairing.default(self.leftover))
-        _check_name(self.kind, self.name)
-        if not self.members:
-            raise self._fault("members", "no members; a vote needs at least one run")
-        if not 1 <= self.threshold <= self.out_of:
-            raise self._fault(
-                "threshold",
-                f"the threshold must lie between 1 and the {self.out_of} votes that"
-                f" {len(self.members)} members cast, not {self.threshold}",
-            )
-        if isinstance(self.leftover, int) and not 1 <= self.leftover <= len(self.members):
-            raise self._fault(
-                "leftover",
-                f"the leftover's threshold must lie between 1 and the {len(self.members)} votes"
-                f" that one expression gets, not {self.leftover}",
-            )
-        if self.leftover_takes_support and self.leftover != "first":
-            raise self._fault("leftover_takes_support", "leftover_takes_support needs leftover 'first'")
-
-    def _fault(self, key: str, message: str) -> RecipeError:
-        return RecipeError(f"vote {self.name!r}: {message}", (self.kind, self.name, key))
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The runs it reads."""
-        return self.members
-
-    def votes_needed(self, cast: int, *, leftover: bool) -> int:
-        """Votes that make a pixel foreground in a pool that casts `cast` of them; `leftover`: it has no partner."""
-        if leftover and isinstance(self.leftover, int):
-            return self.leftover
-        return -(-cast * self.threshold // self.out_of)
-
-    def corrected(self) -> "Vote":
-        """The same vote without the published mistake."""
-        return replace(self, leftover_takes_support=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExistingRun:
-    """A run that exists already, whoever made it.
-
-    Attributes:
-        name: what other nodes call it.
-        path: its folder.
-    """
-
-    kind: ClassVar = "run"
-    name: str
-    path: Path
-
-    def __post_init__(self) -> None:
-        _check_name(self.kind, self.name)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The runs it reads: none."""
-        return ()
-
-
-Node = Predict | Propagate | Vote | ExistingRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,9 +155,9 @@ class Recipe:
         """What a node loads."""
         return self._models[node.model]
 
-    def carried_out(self, vote: Vote) -> Vote:
-        """A vote of the recipe as it is carried out: only a faithful recipe repeats the published mistake."""
-        return vote if self.faithful else vote.corrected()
+    def carried_out(self, node: FusionNode) -> FusionNode:
+        """A node as it is carried out: only votes of a faithful recipe repeat the published mistake."""
+        return node.corrected() if isinstance(node, Vote) and not self.faithful else node
 
     def round(self, node: Node) -> int:
         """How many propagations, one after the other, lead to the node's run at most."""
@@ -354,10 +196,9 @@ class Recipe:
     def _check_node(self, node: Node) -> None:
         for name in node.inputs:
             if name not in self._nodes:
-                key = "members" if isinstance(node, Vote) else "source"
                 raise RecipeError(
                     f"recipe {self.name!r}: {node.name!r} needs the run {name!r}, which no node makes",
-                    (node.kind, node.name, key),
+                    (node.kind, node.name, key_of_input(node, name)),
                 )
         if isinstance(node, Predict | Propagate) and node.model not in self._models:
             raise RecipeError(
@@ -377,10 +218,3 @@ class Recipe:
                 f"recipe {self.name!r}: nodes wait for each other: {' -> '.join(reversed(cycle))}",
                 (node.kind, node.name),
             ) from error
-
-
-def _check_name(kind: str, name: str) -> None:
-    try:
-        check_name(kind, name)
-    except DataNameError as error:
-        raise RecipeError(str(error), (kind, name)) from error

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fusion_core.recipe.graph import OWN_WEIGHTS, AblationStep, Model, Node, Pairing, Predict, Propagate, Recipe, Vote
+from fusion_core.recipe.graph import OWN_WEIGHTS, AblationStep, Model, Recipe
+from fusion_core.recipe.nodes import Node, Pairing, Predict, Propagate, Vote
 
 
 def _model(name: str, program: str, config: str) -> Model:

@@ -4,20 +4,22 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from fusion_core.errors import RecipeError
-from fusion_core.recipe.graph import (
-    AblationStep,
+from fusion_core.recipe.graph import AblationStep, Model, Recipe
+from fusion_core.recipe.nodes import (
+    Choose,
     ExistingRun,
-    Model,
+    Gate,
     Node,
     Options,
     Pairing,
     Predict,
     Propagate,
-    Recipe,
+    Rescore,
     Vote,
+    VoteRule,
 )
 from fusion_core.recipe.published import RECIPES
 from fusion_core.recipe.toml_file import Keys, TomlFile, read_toml
@@ -89,8 +91,14 @@ class _Table:
     def text(self, key: str, default: Any = _MISSING) -> Any:
         return self.take(key, "text", str, default)
 
-    def names(self, key: str) -> tuple[str, ...]:
-        values = self.take(key, "a list of names", list)
+    def one_of(self, key: str, known: Sequence[str], default: str) -> Any:
+        value = self.text(key, default)
+        if value not in known:
+            raise self.fault(f"expected one of {', '.join(known)}, found {value!r:.80}", key)
+        return value
+
+    def names(self, key: str, default: Any = _MISSING) -> tuple[str, ...]:
+        values = self.take(key, "a list of names", (list, tuple), default)
         if not all(isinstance(value, str) for value in values):
             raise self.fault(f"expected a list of names, found {values!r:.80}", key)
         return tuple(values)
@@ -129,6 +137,9 @@ def _recipe(table: _Table, path: Path) -> Recipe:
         ("predict", _predict),
         ("propagate", _propagate),
         ("vote", _vote),
+        ("choose", _choose),
+        ("gate", _gate),
+        ("rescore", _rescore),
     )
     name = table.text("name", path.stem)
     faithful = table.take("faithful", "true or false", bool, False)
@@ -175,10 +186,7 @@ def _vote(table: _Table) -> Vote:
     leftover = table.take("leftover", "'first' or a number of votes", (str, int), None)
     if isinstance(leftover, str) and leftover != "first":
         raise table.fault(f"expected 'first' or a number of votes, found {leftover!r:.80}", "leftover")
-    pairing = table.text("pairing", str(Pairing.default(leftover)))
-    if pairing not in list(Pairing):
-        raise table.fault(f"expected one of {', '.join(Pairing)}, found {pairing!r:.80}", "pairing")
-    pairing = Pairing(pairing)
+    pairing = Pairing(table.one_of("pairing", list(Pairing), Pairing.default(leftover)))
     cast = pairing.votes_cast(len(members))
     return Vote(
         name=table.name,
@@ -188,7 +196,21 @@ def _vote(table: _Table) -> Vote:
         leftover=leftover,
         leftover_takes_support=table.take("leftover_takes_support", "true or false", bool, False),
         pairing=pairing,
+        rule=table.one_of("rule", get_args(VoteRule), Vote.rule),
     )
+
+
+def _choose(table: _Table) -> Choose:
+    return Choose(name=table.name, members=table.names("members"), judges=table.names("judges", ()))
+
+
+def _gate(table: _Table) -> Gate:
+    threshold = float(table.take("threshold", "the lowest score", (int, float)))
+    return Gate(name=table.name, source=table.text("source"), threshold=threshold, scores=table.text("scores", None))
+
+
+def _rescore(table: _Table) -> Rescore:
+    return Rescore(name=table.name, source=table.text("source"), judges=table.names("judges"))
 
 
 def _ablation(table: _Table) -> AblationStep:
@@ -238,8 +260,15 @@ def _entries(one: Model | Node) -> dict[str, Any]:
                 "leftover": one.leftover,
                 "leftover_takes_support": one.leftover_takes_support or None,
                 "pairing": str(one.pairing) if one.pairing is not Pairing.default(one.leftover) else None,
+                "rule": one.rule if one.rule != Vote.rule else None,
             }
             return _given(entries)
+        case Choose():
+            return _given({"members": one.members, "judges": one.judges or None})
+        case Gate():
+            return _given({"source": one.source, "threshold": one.threshold, "scores": one.scores})
+        case Rescore():
+            return {"source": one.source, "judges": one.judges}
 
 
 def _given(entries: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,12 +26,13 @@ from rvos_evaluation.errors import EvaluationError
 from rvos_evaluation.evaluation import Evaluation
 
 from fusion_core.errors import FusionCoreError
-from fusion_core.recipe.graph import Node, Vote
+from fusion_core.recipe.nodes import Node, Vote
 from fusion_core.rendering.alignment import matching
-from fusion_core.report.disagreement import Values, disagreement
+from fusion_core.report.disagreement import disagreement
 from fusion_core.report.thumbnails import small_frame, small_masks, small_size
 from fusion_core.voting.fuse import aligned
 from fusion_core.voting.fused_run import recorded_vote
+from fusion_core.voting.overlap import Values
 from fusion_core.voting.pairing import pools
 
 
@@ -62,7 +63,7 @@ class VideoContent:
 
     Attributes:
         tracks: by run, the track of each expression; None where the run has none.
-        counts: by vote, how each expression was voted; None if that is not known.
+        counts: by vote that counts masks, how each expression was voted; None if that is not known.
         truth: of each expression; empty when there are no annotations.
         disagreement: float64 [T] of each expression; None if nothing was voted.
         problems: what could not be shown, in words.
@@ -121,7 +122,7 @@ class Gatherer:
         counts: dict[str, tuple[Count | None, ...]] = {}
         for node in votes:
             vote = recorded_vote(self.runs[node.name]) or node
-            if all(member in read for member in vote.members):
+            if vote.rule == "count" and all(member in read for member in vote.members):
                 try:
                     counts[node.name] = _counts(vote, read, video.expressions)
                 except FusionCoreError as error:

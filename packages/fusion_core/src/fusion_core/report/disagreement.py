@@ -9,45 +9,12 @@ pixel with it.
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 from mask_interchange.rle import RunLengths
 
-Values = npt.NDArray[np.float64]
+from fusion_core.voting.overlap import Values, frame_ious
 
 
 def disagreement(comparisons: Iterable[tuple[RunLengths, RunLengths]]) -> Values | None:
     """Disagreement float64 [T] of members with results, given as pairs; None if there is no pair."""
     ious = [frame_ious(member, result) for member, result in comparisons]
     return 1 - np.mean(ious, axis=0) if ious else None
-
-
-def frame_ious(one: RunLengths, other: RunLengths) -> Values:
-    """Intersection over union float64 [T] of two tracks of T masks; 1 if both are empty."""
-    both = _shared_areas(one, other)
-    either = one.areas() + other.areas() - both
-    return np.divide(both, either, out=np.ones(len(both)), where=either > 0)
-
-
-def _shared_areas(one: RunLengths, other: RunLengths) -> Values:
-    """Pixels in both masks of each frame, whole numbers as float64 [T].
-
-    Laid end to end, the frames are one line. The area of `one` to the left of a position is linear between the ends of
-    its runs. So each stretch of `other` shares with it what that area gains from the start of the stretch to its end.
-    """
-    ends, is_foreground, _ = _stretches(one)
-    lengths = np.diff(ends, prepend=0)
-    filled = lengths > 0  # a mask that begins with foreground has an empty first run
-    area = np.cumsum(np.where(is_foreground, lengths, 0))
-    line, area = np.concatenate(([0], ends[filled])), np.concatenate(([0], area[filled]))
-    falls, is_foreground, frames = _stretches(other)
-    rises = falls - other.lengths
-    gained = np.interp(falls, line, area) - np.interp(rises, line, area)
-    return np.bincount(frames, weights=np.where(is_foreground, gained, 0), minlength=len(other)).astype(np.float64)
-
-
-def _stretches(runs: RunLengths) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """End of every run on the line of all frames, whether it is foreground, and its frame."""
-    counts = np.diff(runs.starts)
-    frames = np.repeat(np.arange(len(runs)), counts)
-    within = np.arange(len(runs.lengths)) - np.repeat(runs.starts[:-1], counts)
-    return np.cumsum(runs.lengths), within % 2 == 1, frames

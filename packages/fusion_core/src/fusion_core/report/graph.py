@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from fusion_core.recipe.graph import ExistingRun, Node, Vote
+from fusion_core.recipe.nodes import ExistingRun, Node, Predict, Propagate
 
 ROW, COLUMN_GAP, BOX_HEIGHT, MARGIN = 46, 64, 34, 8  # pixels
 CHARACTER = 7.3  # width of a character of a box's text, in pixels
@@ -18,12 +18,12 @@ SWEEPS = 8  # times that the order in the columns is improved
 def rule_of(node: Node) -> str:
     """A few words on how a run is made."""
     match node:
-        case Vote():
-            return f"{node.threshold} of {node.out_of} votes"
+        case Predict() | Propagate():
+            return f"model {node.model}"
         case ExistingRun():
             return "made elsewhere"
         case _:
-            return f"model {node.model}"
+            return f"{node.kind}: {node.words}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,8 @@ from rvos_evaluation.evaluation import Evaluation, Means, evaluate_run
 from rvos_evaluation.threads import in_threads
 
 from fusion_core.errors import FusionCoreError
-from fusion_core.recipe.graph import ExistingRun, Node, Recipe
+from fusion_core.recipe.graph import Recipe
+from fusion_core.recipe.nodes import ExistingRun, Node
 from fusion_core.report.content import Gatherer, VideoContent, as_block
 from fusion_core.report.graph import Layout, lay_out
 

@@ -8,7 +8,8 @@ from typing import Self
 from mask_interchange import Dataset, DatasetError, open_dataset, open_video
 from mask_interchange.codec import SUFFIX
 
-from fusion_core.recipe.graph import ExistingRun, Recipe
+from fusion_core.recipe.graph import Recipe
+from fusion_core.recipe.nodes import ExistingRun
 from fusion_core.running.provenance import ProvenanceStore
 
 

@@ -1,4 +1,4 @@
-"""What one worker is started for: a prediction, several propagations by one model, or a vote.
+"""What one worker is started for: a prediction, several propagations by one model, or a vote and its kin.
 
 A job writes one run, or several that share their work. It knows of every video whether it is done already.
 """
@@ -14,15 +14,16 @@ from program_kit.weights import BUNDLED
 from program_kit.weights_folder import cached_sha256
 
 from fusion_core.errors import MemberError, ProgramError
-from fusion_core.recipe.graph import OWN_WEIGHTS, Model, Options, Predict, Propagate, Vote, option_arguments
+from fusion_core.recipe.graph import OWN_WEIGHTS, Model, option_arguments
+from fusion_core.recipe.nodes import FusionNode, Options, Predict, Propagate
 from fusion_core.recipe.weights import weights_choice
 from fusion_core.running.context import RunContext
 from fusion_core.running.environments import StatusCallback, find_program
-from fusion_core.running.worker import ProgramTask, Task, VoteTask
+from fusion_core.running.worker import FusionTask, ProgramTask, Task
 from fusion_core.voting.fused_run import FusedRun
 
 WRITERS_PATIENCE = 60.0  # seconds that workers whose runner was killed get to end; they notice within seconds
-_VOTE_MEMORY = 0.5  # GiB
+_FUSION_MEMORY = 0.5  # GiB
 
 
 def make_jobs(context: RunContext) -> "tuple[Job, ...]":
@@ -38,8 +39,8 @@ def make_jobs(context: RunContext) -> "tuple[Job, ...]":
             groups.setdefault((recipe.round(node), node.model, tuple(sorted(node.options.items()))), []).append(node)
         elif isinstance(node, Predict):
             groups[node.name] = [node]
-        elif isinstance(node, Vote):
-            jobs.append(VoteJob(context, recipe.carried_out(node)))
+        elif isinstance(node, FusionNode):
+            jobs.append(FusionJob(context, recipe.carried_out(node)))
     jobs += [ProgramJob(context, nodes) for nodes in groups.values()]
     maker = {run: job for job in jobs for run in job.runs}
     graph = {job: [maker[name] for name in job.inputs if name in maker] for job in jobs}
@@ -316,26 +317,26 @@ class ProgramJob(Job):
         raise ProgramError(f"model {self.model.name!r} has no weights; give --checkpoint {self.model.name}=PATH")
 
 
-class VoteJob(Job):
+class FusionJob(Job):
     """One fused run. The run itself records what it was made from, as with `fusion-core fuse`."""
 
     loads = "votes"
-    memory = _VOTE_MEMORY
+    memory = _FUSION_MEMORY
 
-    def __init__(self, context: RunContext, vote: Vote) -> None:
+    def __init__(self, context: RunContext, node: FusionNode) -> None:
         super().__init__(context)
-        self.vote = vote
-        self.runs = (vote.name,)
-        self.name = vote.name
-        self.inputs = vote.members
+        self.node = node
+        self.runs = (node.name,)
+        self.name = node.name
+        self.inputs = node.inputs
         self._fused_run: FusedRun | None = None
 
     @property
     def fused_run(self) -> FusedRun:
-        """The vote over its members as they were when `outdated` looked last."""
+        """The run over its members as they were when `outdated` looked last."""
         if self._fused_run is None:
-            members = [MaskRun.open(self.context.run(name)) for name in self.vote.members]
-            self._fused_run = FusedRun(self.vote, members, self.context.run(self.name))
+            members = [MaskRun.open(self.context.run(name)) for name in self.inputs]
+            self._fused_run = FusedRun(self.node, members, self.context.run(self.name))
         return self._fused_run
 
     def outdated(self) -> str | None:
@@ -371,14 +372,14 @@ class VoteJob(Job):
         """By the record of the vote."""
         return None if self.is_done(video) else "the masks of a member changed meanwhile; the same command votes again"
 
-    def task(self, status: StatusCallback) -> VoteTask:
-        """The vote."""
-        members = tuple(self.context.run(name).absolute() for name in self.vote.members)
-        return VoteTask(vote=self.vote, members=members, out=self.context.run(self.name).absolute())
+    def task(self, status: StatusCallback) -> FusionTask:
+        """To make it in this process."""
+        members = tuple(self.context.run(name).absolute() for name in self.inputs)
+        return FusionTask(node=self.node, members=members, out=self.context.run(self.name).absolute())
 
     def command(self, video: str) -> list[str]:
         """Shows what the first member holds."""
-        return ["fusion-core", "show", str(self.context.run(self.vote.members[0]))]
+        return ["fusion-core", "show", str(self.context.run(self.inputs[0]))]
 
 
 def _difference(there: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

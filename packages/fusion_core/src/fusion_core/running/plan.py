@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mask_interchange import DatasetError, MaskInterchangeError, MaskRun
 
 from fusion_core.errors import FusionCoreError, ProgramError, RecipeError
-from fusion_core.recipe.graph import ExistingRun, Node
+from fusion_core.recipe.nodes import ExistingRun, Node
 from fusion_core.recipe.weights import published_needs
 from fusion_core.running.context import RunContext
 from fusion_core.running.environments import find_program

@@ -20,7 +20,7 @@ from mask_interchange.files import is_disk_full
 from program_kit.progress import ProgressCallback
 
 from fusion_core.errors import FusionCoreError
-from fusion_core.recipe.graph import Vote
+from fusion_core.recipe.nodes import FusionNode
 from fusion_core.voting.fused_run import FusedRun
 
 MAX_LINE = 2**20  # bytes of one event; a traceback is far shorter
@@ -82,36 +82,36 @@ class ProgramTask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VoteTask:
-    """A vote in this process.
+class FusionTask:
+    """A vote, or another node that needs no program, in this process.
 
     Attributes:
-        vote: the rule.
-        members: folders of the runs that vote.
+        node: the rule.
+        members: folders of the runs that it reads.
         out: folder of the fused run.
     """
 
-    vote: Vote
+    node: FusionNode
     members: tuple[Path, ...]
     out: Path
 
-    def start(self, environment: Mapping[str, str]) -> "VoteWorker":
+    def start(self, environment: Mapping[str, str]) -> "FusionWorker":
         """Open the runs."""
-        return VoteWorker(self)
+        return FusionWorker(self)
 
 
-class VoteWorker:
-    """A vote whose runs are open."""
+class FusionWorker:
+    """A node whose runs are open."""
 
-    def __init__(self, task: VoteTask) -> None:
+    def __init__(self, task: FusionTask) -> None:
         try:
-            self._fused_run = FusedRun(task.vote, [MaskRun.open(path) for path in task.members], task.out)
+            self._fused_run = FusedRun(task.node, [MaskRun.open(path) for path in task.members], task.out)
             self._fused_run.start()
         except (FusionCoreError, MaskInterchangeError) as error:
             raise JobError(str(error)) from error
 
     def process(self, video: str, progress: ProgressCallback) -> None:
-        """Vote over one video."""
+        """Make one video."""
         try:
             with self._fused_run.run.writing(shared=True):
                 self._fused_run.fuse(video)

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fusion_core.recipe.graph import ExistingRun, Node, Predict, Propagate, Vote
+from fusion_core.recipe.nodes import ExistingRun, Node, Predict, Propagate
 from fusion_core.running.context import RunContext
 from fusion_core.running.plan import NodePlan, Plan
 from fusion_core.terminal.live_table import duration
@@ -68,7 +68,7 @@ def _made_by(node: Node) -> str:
     match node:
         case Predict() | Propagate():
             return f"{node.kind} {node.model}"
-        case Vote():
-            return f"vote, {node.threshold} of {node.out_of}"
         case ExistingRun():
             return f"there: {node.path}"
+        case _:
+            return f"{node.kind}, {node.words}"

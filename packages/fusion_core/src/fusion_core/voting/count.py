@@ -58,13 +58,6 @@ def count_votes(voters: Sequence[RunLengths], needed: int, size: tuple[int, int]
     )
 
 
-def overlap(one: RunLengths, other: RunLengths) -> tuple[int, int]:
-    """Pixels in both and pixels in either of two tracks with equally many frames, all frames together."""
-    edges = [_Edges.of(one), _Edges.of(other)]
-    both = sum(_area(_count(block, needed=2).edges) for block in _blocks(edges))
-    return both, sum(_area(track.positions) for track in edges) - both
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Edges:
     """Where the mask of a voter changes.

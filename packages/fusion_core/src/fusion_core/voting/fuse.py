@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from mask_interchange import MaskTrack, RunLengths, VideoMasks
 
 from fusion_core.errors import MemberError
-from fusion_core.recipe.graph import Vote
+from fusion_core.recipe.nodes import Vote
 from fusion_core.voting.count import count_votes
+from fusion_core.voting.mean import SoftMasks, mean_masks
+from fusion_core.voting.overlap import overlap
 from fusion_core.voting.pairing import Pool, pools
 
 
@@ -28,6 +30,15 @@ class MemberAgreement:
     def __add__(self, other: "MemberAgreement") -> "MemberAgreement":
         return MemberAgreement(
             votes=self.votes + other.votes, result=self.result + other.result, shared=self.shared + other.shared
+        )
+
+    @classmethod
+    def of(cls, tracks: Sequence[MaskTrack], result: RunLengths) -> "MemberAgreement":
+        """Agreement of a member's tracks with the masks that all of them got."""
+        return cls(
+            votes=sum(int(track.runs.areas().sum()) for track in tracks),
+            result=int(result.areas().sum()) * len(tracks),
+            shared=sum(overlap(track.runs, result)[0] for track in tracks),
         )
 
     @property
@@ -71,7 +82,7 @@ def fuse_video(vote: Vote, members: Sequence[VideoMasks]) -> tuple[VideoMasks, t
         if pool.leftover and vote.leftover == "first":
             tracks[pool.expressions[0]] = _own_track(vote, first, pool.expressions[0])
             continue
-        runs, of_pool = _vote_pool(vote, members, pool)
+        runs, of_pool = (_mean_of_pool if vote.rule == "mean" else _vote_pool)(vote, members, pool)
         voted = MaskTrack.from_runs(first.tracks[pool.expressions[0]].expression, runs, first.size)
         tracks |= {index: _with_masks_of(voted, first.tracks[index]) for index in pool.expressions}
         agreements = [total + one for total, one in zip(agreements, of_pool, strict=True)]
@@ -105,6 +116,26 @@ def _vote_pool(vote: Vote, members: Sequence[VideoMasks], pool: Pool) -> tuple[R
         MemberAgreement(votes=v, result=result.area * each, shared=s) for v, s in zip(votes, shared, strict=True)
     ]
     return result.runs, agreements
+
+
+def _mean_of_pool(vote: Vote, members: Sequence[VideoMasks], pool: Pool) -> tuple[RunLengths, list[MemberAgreement]]:
+    """Foreground where the mean of the stored probabilities reaches the vote's share."""
+    tracks = {
+        name: [member.tracks[index] for index in pool.expressions]
+        for name, member in zip(vote.members, members, strict=True)
+    }
+    soft = [_soft(members[0].video, name, track) for name, of_member in tracks.items() for track in of_member]
+    runs = mean_masks(soft, vote.share(leftover=pool.leftover), members[0].size)
+    return runs, [MemberAgreement.of(of_member, runs) for of_member in tracks.values()]
+
+
+def _soft(video: str, member: str, track: MaskTrack) -> SoftMasks:
+    if track.soft is None:
+        raise MemberError(
+            f"video {video}: member {member}: expression {track.expression.id!r} has no probabilities, which the rule"
+            " 'mean' averages. Make the run with --soft-masks PIXELS, or use rule 'count'"
+        )
+    return track.soft
 
 
 def _own_track(vote: Vote, first: VideoMasks, index: int) -> MaskTrack:

@@ -1,6 +1,6 @@
-"""A fused run on disk: a vote over runs, video by video, which resumes where it stopped.
+"""A fused run on disk: a vote or its kin over runs, video by video, which resumes where it stopped.
 
-runs/final/run.json             the vote, field by field, and the fingerprints of its members
+runs/final/run.json             the rule, field by field, and the fingerprints of its members
 runs/final/videos/dog.masks     the fused masks
 runs/final/records/dog.json     hashes of the member files that were voted
 runs/final/votes/dog.json       how each member agreed with the result
@@ -18,36 +18,37 @@ from mask_interchange import MadeOf, MaskRun, RunError, RunManifest, natural_key
 from mask_interchange.files import write_whole
 
 from fusion_core.errors import MemberError, RecipeError
-from fusion_core.recipe.graph import Pairing, Vote
-from fusion_core.voting.fuse import MemberAgreement, fuse_video
+from fusion_core.recipe.nodes import FusionNode, Pairing, Vote
+from fusion_core.voting.combine import combine_video
+from fusion_core.voting.fuse import MemberAgreement
 
 PRODUCER = "fusion-core"
 RULE = tuple(field.name for field in fields(Vote) if field.name != "name")  # what a manifest says of a vote
 
 
 class FusedRun:
-    """A vote over runs on disk.
+    """A vote, choice, gate or new scores over runs on disk.
 
-    A video is done if its fused file is there, beside a record that says, by hash, that it was made by this vote from
+    A video is done if its fused file is there, beside a record that says, by hash, that it was made by this rule from
     exactly the member files that are there now. If the manifest of a member changes, `start` begins the whole fused
     run again.
 
     Attributes:
-        vote: the rule.
-        members: the runs that vote, in the order of `vote.members`.
+        node: the rule.
+        members: the runs that it reads, in the order of `node.inputs`.
         run: the fused run; it exists after `start`.
     """
 
-    def __init__(self, vote: Vote, members: Sequence[MaskRun], out: Path) -> None:
-        self.vote = vote
+    def __init__(self, node: FusionNode, members: Sequence[MaskRun], out: Path) -> None:
+        self.node = node
         self.members = members
-        self._manifest = _manifest(vote, members)
+        self._manifest = _manifest(node, members)
         self.run = MaskRun(out, self._manifest)
         self._votes = out / "votes"
 
     @property
     def difference(self) -> str | None:
-        """How the run on disk differs from this vote over these members; None if it does not, or is not there."""
+        """How the run on disk differs from this rule over these members; None if it does not, or is not there."""
         there = self._on_disk()
         if there is None:
             return None
@@ -57,7 +58,7 @@ class FusedRun:
 
     @property
     def members_changed(self) -> bool:
-        """Whether the run on disk is the same vote over members whose manifests have changed since."""
+        """Whether the run on disk has the same rule over members whose manifests have changed since."""
         there, now = self._on_disk(), self.run.manifest
         return there is not None and there != now and _without_fingerprints(there) == _without_fingerprints(now)
 
@@ -102,7 +103,7 @@ class FusedRun:
         """Vote over one video and write the result.
 
         Raises:
-            MemberError, PairingError: see `fuse_video`; also if a member does not have the video.
+            MemberError, PairingError: see `combine_video`; also if a member does not have the video.
             MaskFileError: a member's file is damaged.
         """
         missing = [member.name for member in self.members if not member.has(video)]
@@ -111,7 +112,7 @@ class FusedRun:
                 f"video {video}: missing in {', '.join(missing)}; finish the run of that member, then vote again"
             )
         made_of = self._made_of(video)
-        fused, agreements = fuse_video(self.vote, [member.read(video) for member in self.members])
+        fused, agreements = combine_video(self.node, [member.read(video) for member in self.members])
         if self._made_of(video) != made_of:
             raise MemberError(f"video {video}: the file of a member changed while it was voted; vote again")
         record = {"inputs": made_of.sources, "standings": [asdict(one) for one in agreements]}
@@ -178,14 +179,15 @@ def recorded_vote(run: MaskRun) -> Vote | None:
         return None
 
 
-def _manifest(vote: Vote, members: Sequence[MaskRun]) -> RunManifest:
-    """Every field of the vote; members with the fingerprints of their manifests."""
-    named = zip(vote.members, members, strict=True)
+def _manifest(node: FusionNode, members: Sequence[MaskRun]) -> RunManifest:
+    """Every field of the node; the runs that it reads with the fingerprints of their manifests."""
+    named = zip(node.inputs, members, strict=True)
+    read = [{"name": name, "fingerprint": member.manifest.sha256} for name, member in named]
+    rule = {field.name: getattr(node, field.name) for field in fields(node) if field.name != "name"}
     return RunManifest(
         producer=PRODUCER,
         producer_version=version("fusion-core"),
-        settings={key: getattr(vote, key) for key in RULE}
-        | {"members": [{"name": name, "fingerprint": member.manifest.sha256} for name, member in named]},
+        settings=rule | {"members": read} if isinstance(node, Vote) else {"node": node.kind, **rule, "inputs": read},
         dataset=members[0].manifest.dataset,
     )
 
@@ -195,17 +197,19 @@ def _current_terms(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Version 0.1.0 recorded `faithful`, without which `leftover_takes_support` has no effect, and not the latter. So it
     is false in votes that were not faithful, and where no leftover takes the first member's mask. In all others it is
-    not known: None, which differs from both values.
+    not known: None, which differs from both values. Versions before `rule` counted.
     """
     terms = dict(settings)
     if "faithful" in terms and "leftover_takes_support" not in terms:
         is_known = not terms.pop("faithful") or terms.get("leftover") != "first"
         terms["leftover_takes_support"] = False if is_known else None
+    if "threshold" in terms and "pairing" in terms:
+        terms.setdefault("rule", Vote.rule)
     return terms
 
 
 def _without_fingerprints(manifest: RunManifest) -> tuple[object, ...]:
     settings = dict(manifest.settings)
-    members = settings.pop("members", None)
+    members = settings.pop("inputs" if "node" in settings else "members", None)
     names = [member.get("name") for member in members] if isinstance(members, list) else None
     return manifest.producer, manifest.producer_version, names, settings

@@ -7,8 +7,8 @@ from functools import partial
 from mask_interchange import VideoMasks
 
 from fusion_core.errors import PairingError
-from fusion_core.recipe.graph import Pairing
-from fusion_core.voting.count import overlap
+from fusion_core.recipe.nodes import Pairing
+from fusion_core.voting.overlap import overlap
 
 SAME_OBJECT = 0.5  # mean IoU from which on two expressions mean one object: they share at least as much as they differ
 
@@ -82,7 +82,7 @@ def known_groups(members: Sequence[VideoMasks]) -> list[str | None]:
     return known
 
 
-def _all_groups(members: Sequence[VideoMasks]) -> list[str]:
+def _all_groups(members: Sequence[VideoMasks]) -> Sequence[str | None]:
     groups = known_groups(members)
     if None in groups:
         first = members[0]
