@@ -57,20 +57,46 @@ def test_a_file_of_another_video(masks, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"producer": "mutr-infer"}, "producer is 'soc-infer' there and 'mutr-infer' now"),
-        ({"producer_version": "2"}, "producer_version"),
-        ({"checkpoint_sha256": None}, "checkpoint_sha256"),
-        ({"settings": {"config": "base", "scales": [1, 3]}}, r"settings.scales is \[1, 2\] there and \[1, 3\] now"),
-        ({"settings": {"config": "base"}}, "settings.scales"),
-        ({"dataset": {"name": "mini", "split": None, "fingerprint": "13"}}, "dataset.fingerprint"),
+        ({"producer": "mutr-infer"}, "program: was soc-infer, is mutr-infer"),
+        ({"producer_version": "2"}, "version: was"),
+        ({"checkpoint_sha256": None}, r"checkpoint: was [0-9a-f]{8}\.\.\., is not given"),
+        ({"settings": {"config": "base", "scales": [1, 3]}}, r"setting scales: was \[1, 2\], is \[1, 3\]"),
+        ({"settings": {"config": "base"}}, r"setting scales: was \[1, 2\], is not given"),
+        ({"dataset": {"name": "mini", "split": None, "fingerprint": "13"}}, "the data set differs"),
     ],
 )
-def test_another_manifest_does_not_continue(tmp_path, change, words):
-    MaskRun.create(tmp_path / "soc", MANIFEST)
+def test_another_manifest_does_not_continue(masks, tmp_path, change, words):
+    MaskRun.create(tmp_path / "soc", MANIFEST).write(masks)
     MaskRun.create(tmp_path / "soc", replace(MANIFEST))
     with pytest.raises(RunError, match=words):
         MaskRun.create(tmp_path / "soc", replace(MANIFEST, **change))
     assert MaskRun.open(tmp_path / "soc").manifest == MANIFEST
+
+
+def test_an_empty_run_is_started_anew(tmp_path):
+    first = MaskRun.create(tmp_path / "soc", MANIFEST)
+    other = replace(MANIFEST, producer_version="2")
+    with first.writing(shared=True), pytest.raises(RunBusyError):  # its writer has only not finished a video yet
+        MaskRun.create(tmp_path / "soc", other)
+    assert MaskRun.create(tmp_path / "soc", other).manifest == other
+    assert MaskRun.open(tmp_path / "soc").manifest == other
+
+
+def test_only_an_empty_run_is_removed(masks, tmp_path):
+    made = MaskRun.create(tmp_path / "soc", MANIFEST)
+    (tmp_path / "soc" / "notes.txt").touch()
+    made.remove_if_empty()
+    assert MaskRun.open(tmp_path / "soc")
+    (tmp_path / "soc" / "notes.txt").unlink()
+    made.write(masks)
+    made.remove_if_empty()
+    assert made.videos() == ["dog"]
+    (tmp_path / "soc" / "videos" / "dog.masks").unlink()
+    with made.writing():
+        MaskRun.open(tmp_path / "soc").remove_if_empty()
+        assert (tmp_path / "soc").exists(), "somebody writes"
+    made.remove_if_empty()
+    assert not (tmp_path / "soc").exists()
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

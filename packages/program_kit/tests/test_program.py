@@ -97,7 +97,64 @@ def test_other_settings_are_refused(dataset, tmp_path):
     assert infer(dataset, tmp_path / "run").exit_code == 0
     result = infer(dataset, tmp_path / "run", weights=("--weights", "random:1"))
     assert result.exit_code == 2
-    assert "settings.weights is 'random:0' there and 'random:1' now" in result.stderr
+    assert "setting weights: was random:0, is random:1" in result.stderr
+
+
+def test_a_failed_try_does_not_stand_in_the_way_of_the_next(dataset, tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"bad weights")
+    assert infer(dataset, tmp_path / "run", weights=("--checkpoint", path)).exit_code == 2
+    assert not (tmp_path / "run").exists()
+    broken(dataset, "refuse")
+    assert infer(dataset, tmp_path / "run", "--videos", "a").exit_code == 1
+    assert MaskRun.open(tmp_path / "run").videos() == []
+    assert infer(dataset, tmp_path / "run", "--videos", "b", weights=("--weights", "random:3")).exit_code == 0
+    assert MaskRun.open(tmp_path / "run").manifest.settings["weights"] == "random:3"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("sentence", "the sentences differ: number 2 was very very very bright thing, is a dog in video 'b'"),
+        ("more", "the sentences differ: number 3 was not given, is a cat in video 'b'"),
+        ("group", "the ids or the groups of the sentences differ in video 'b'"),
+        ("frames", "the frames differ: number 2 was 00005, is not given in video 'b'"),
+        ("video", "the videos differ: the run has 'b', which is not in data"),
+        ("other", "the data set differs in videos that the run does not have yet"),
+    ],
+)
+def test_another_data_set_is_refused_in_words(dataset, tmp_path, change, words):
+    assert infer(dataset, tmp_path / "run", "--videos", "b").exit_code == 0
+
+    def alter(videos):
+        match change:
+            case "sentence":
+                videos["b"]["expressions"]["1"]["exp"] = "a dog"
+            case "more":
+                videos["b"]["expressions"]["2"] = {"exp": "a cat"}
+            case "group":
+                videos["b"]["expressions"]["0"]["obj_id"] = 2
+            case "frames":
+                videos["b"]["frames"].pop()
+            case "video":
+                del videos["b"]
+            case "other":
+                del videos["c"]
+
+    edit(dataset, alter)
+    result = infer(dataset, tmp_path / "run")
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert len(result.stderr) < 600
+
+
+def test_other_pixels_of_ones_own_video_are_refused_in_words(dataset, tmp_path):
+    command = ["--video", str(dataset / "JPEGImages" / "a"), "-e", "a dog", "--out", str(tmp_path / "run")]
+    assert CliRunner().invoke(example.app, [*command, "--weights", "random:0"]).exit_code == 0
+    repaint(dataset, "a")
+    result = CliRunner().invoke(example.app, [*command, "--weights", "random:0"])
+    assert result.exit_code == 2
+    assert "the frames differ: a has other pixels" in result.stderr
 
 
 def test_the_short_side_is_an_option_where_a_program_has_one(dataset, tmp_path):

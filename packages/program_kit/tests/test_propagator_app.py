@@ -128,8 +128,20 @@ def test_other_settings_are_refused(dataset, tmp_path):
     assert call(*command).exit_code == 0
     again = call(*command, "--edge", "round")
     assert again.exit_code == 2
-    assert "settings.edge is 'lost' there and 'round' now" in again.stderr
+    assert "setting edge: was lost, is round" in again.stderr
     assert call(*command, "--sure").exit_code == 0, "this option changes no setting"
+
+
+def test_what_fails_before_any_video_leaves_no_run(dataset, tmp_path):
+    """Also where the second of two runs cannot be started."""
+    first, second = write_run(dataset, tmp_path / "first"), write_run(dataset, tmp_path / "second")
+    assert call("--dataset", dataset, "--masks", second, "--out", tmp_path / "there").exit_code == 0
+    command = ["--dataset", dataset, "--masks", first, "--out", tmp_path / "new", "--masks", second]
+    assert call(*command, "--out", tmp_path / "there", "--edge", "round").exit_code == 2
+    assert not (tmp_path / "new").exists()
+    assert call(*command, "--out", tmp_path / "there", "--videos", "nowhere").exit_code == 2
+    assert not (tmp_path / "new").exists()
+    assert MaskRun.open(tmp_path / "there").videos() == ["aa11", "bb22"]
 
 
 def test_own_options_are_checked_as_the_others(dataset, tmp_path):
@@ -205,7 +217,8 @@ def test_objects_of_a_png(dataset, tmp_path):
     assert masks.expression_ids == ("1", "4")
     np.testing.assert_array_equal(masks.track("4").mask(1), labels == 4)
     late = call(*options[:-1], tmp_path / "late", "--frame", 4)
-    assert late.exit_code == 1
+    assert late.exit_code == 2
+    assert not (tmp_path / "late").exists()
     assert "key frame 4 is not in the video, which has frames 0 to 3" in late.output
     assert "Traceback" not in late.stderr
 

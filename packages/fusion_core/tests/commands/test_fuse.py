@@ -202,7 +202,7 @@ def test_other_settings_do_not_mix_into_a_run(runs):
     before = files(runs / "mine")
     result = vote(runs, threshold=4)
     assert result.exit_code == 2
-    assert "settings.threshold is 3 there and 4 now" in result.stderr
+    assert "setting threshold: was 3, is 4" in result.stderr
     assert files(runs / "mine") == before
 
 

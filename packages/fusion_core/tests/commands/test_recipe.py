@@ -120,7 +120,7 @@ def test_a_plan_says_why_a_run_would_be_made_again(stage):
     recipe = stage.write_recipe()
     recipe.write_text(recipe.read_text().replace("seed = 1", "seed = 5"))
     result = call("plan", stage, recipe=recipe)
-    assert "recomputing because options.seed was 1 and is now 5" in " ".join(result.stdout.split())
+    assert "recomputing because options.seed: was 1, is 5" in " ".join(result.stdout.split())
 
 
 def test_a_plan_names_a_program_that_is_not_there(stage):

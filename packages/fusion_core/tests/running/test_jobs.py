@@ -12,7 +12,7 @@ from fusion_core.running import jobs
 from fusion_core.running.environments import Program, WorkspacePackage, find_program
 from fusion_core.running.plan import make_plan
 from fusion_core.running.runner import run_plan
-from mask_interchange import MaskRun, MaskTrack
+from mask_interchange import MaskRun, MaskTrack, RunManifest
 
 PROGRAMS = ("a", "b", "a_p+early_p")
 
@@ -169,6 +169,23 @@ def test_a_run_that_was_made_by_hand_is_continued(stage, undisturbed):
     assert stage.files() == undisturbed
 
 
+def test_an_empty_run_of_other_settings_is_replaced(stage, undisturbed):
+    """As a try leaves it that failed before the first video, whoever began it."""
+    for run in ("a", "early"):
+        manifest = RunManifest(producer="other", producer_version="9", dataset=stage.context().dataset.identity)
+        MaskRun.create(stage.runs / run, manifest)
+    assert stage.carry_out()[0].complete
+    assert stage.files() == undisturbed
+
+
+def test_another_data_set_is_told_in_words(stage):
+    stage.carry_out(stage.alone())
+    meta = stage.root / "meta_expressions.json"
+    meta.write_text(meta.read_text().replace("thing 2", "what a thing"))
+    (note,) = [node.note for node in make_plan(stage.context(stage.alone())).nodes]
+    assert note == "recomputing because the sentences differ: number 3 was thing 2, is what a thing in video 'v1'"
+
+
 def test_a_run_of_somebody_else_is_never_removed(stage):
     stage.carry_out()
     for path in sorted((stage.runs / ".recipe").rglob("*"), reverse=True):
@@ -180,7 +197,7 @@ def test_a_run_of_somebody_else_is_never_removed(stage):
     summary, _ = stage.carry_out(recipe)
     assert not summary.complete
     assert "which this command has not made" in summary.given_up["a"]
-    assert "weights was 'random:0' and is now 'random:5'" in summary.given_up["a"]
+    assert "weights: was random:0, is random:5" in summary.given_up["a"]
     after = stage.files()
     assert {name: after[name] for name in before if name.startswith("a/")} == {
         name: before[name] for name in before if name.startswith("a/")

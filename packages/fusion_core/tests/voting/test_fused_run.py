@@ -98,3 +98,10 @@ def test_a_faithful_run_of_version_0_1_0_may_be_either(members, tmp_path, vote):
     with pytest.raises(RunError, match=r"version 0\.1\.0 did not record leftover_takes_support"):
         fused.start()
     assert MaskRun.open(run.path).read("dog")
+
+
+def test_an_empty_run_of_another_vote_is_replaced(members, tmp_path):
+    FusedRun(VOTE, members, tmp_path / "voted").start()
+    other = FusedRun(replace(VOTE, threshold=3), members, tmp_path / "voted")
+    assert not other.start()
+    assert recorded_vote(MaskRun.open(tmp_path / "voted")).threshold == 3

@@ -8,15 +8,18 @@ runs/soc/**/.writing-*        what is being written
 """
 
 import json
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
 from mask_interchange.codec import SUFFIX, encode_video, read_masks
+from mask_interchange.dataset import Dataset
+from mask_interchange.differences import dataset_difference, difference
 from mask_interchange.errors import MaskFileError, RunBusyError, RunError
 from mask_interchange.files import (
     TEMPORARY_PREFIX,
@@ -33,6 +36,7 @@ from mask_interchange.track import VideoMasks
 
 FORMAT_VERSION = 1
 MAX_MANIFEST = 2**20
+_OWN_NAMES = {"run.json", "videos", "records", ".lock"}
 _CREATE_PATIENCE = 5.0  # seconds to wait for another process that is just creating the same run
 
 
@@ -120,18 +124,8 @@ class RunManifest:
             raise RunError(f"{path}: {error}") from error
 
     def difference(self, other: "RunManifest") -> str | None:
-        """The first key in which two manifests differ, with both values, or None."""
-        ours, theirs = asdict(self), asdict(other)
-        for key in ours:
-            if ours[key] == theirs[key]:
-                continue
-            if not isinstance(ours[key], dict):
-                return f"{key} is {ours[key]!r} there and {theirs[key]!r} now"
-            for inner in sorted(ours[key].keys() | theirs[key].keys()):
-                here, there = ours[key].get(inner), theirs[key].get(inner)
-                if here != there or (inner in ours[key]) != (inner in theirs[key]):
-                    return f"{key}.{inner} is {here!r} there and {there!r} now"
-        return None
+        """The first value in which the manifest that is wanted, `other`, differs, in words; None if they are equal."""
+        return difference(asdict(self), asdict(other))
 
 
 class MaskRun:
@@ -170,11 +164,17 @@ class MaskRun:
         return cls(path, manifest)
 
     @classmethod
-    def create(cls, path: Path | str, manifest: RunManifest) -> Self:
-        """Start a run, or continue one that was started with an equal manifest.
+    def create(cls, path: Path | str, manifest: RunManifest, dataset: Dataset | None = None) -> Self:
+        """Start a run, or continue one that was started with an equal manifest. A run without masks is started anew.
+
+        Args:
+            path: the folder.
+            manifest: what the masks will be made of.
+            dataset: that of the manifest, to tell how it differs from an earlier one.
 
         Raises:
-            RunError: the folder holds a run with another manifest (says which key differs), or other files.
+            RunError: the folder holds masks of another manifest (says what differs), or other files.
+            RunBusyError: another process writes a run with another manifest there.
         """
         path = Path(path)
         try:
@@ -182,22 +182,25 @@ class MaskRun:
         except FileExistsError as error:
             raise RunError(f"{path}: expected a folder or nothing, found a file") from error
         deadline = time.monotonic() + _CREATE_PATIENCE
-        while (there := _read_manifest(path)) is None:
+        while (there := _read_manifest(path)) != manifest:
+            if there is not None:
+                _check_is_empty(cls(path, there), manifest, dataset)
             try:
                 with lock_folder(path, shared=False):
-                    if _read_manifest(path) is None:
+                    if _read_manifest(path) == there:
                         _start(path, manifest)
             except RunBusyError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
-        if difference := there.difference(manifest):
-            raise RunError(
-                f"{path}: the run there was made of something else: {difference}. "
-                "Give another folder with --out, or delete this one."
-            )
         (path / "videos").mkdir(exist_ok=True)
-        return cls(path, there)
+        return cls(path, manifest)
+
+    def remove_if_empty(self) -> None:
+        """Remove a run that has no masks; nothing happens if it has some, or if another process writes it."""
+        with suppress(RunError, OSError), self.writing():
+            if not self.videos() and {one.name for one in self.path.iterdir()} <= _OWN_NAMES:
+                shutil.rmtree(self.path)
 
     def videos(self) -> list[str]:
         """Ids of the finished videos, in natural order."""
@@ -313,9 +316,20 @@ def _read_manifest(path: Path) -> RunManifest | None:
     return RunManifest.from_json(text, file)
 
 
+def _check_is_empty(run: MaskRun, manifest: RunManifest, dataset: Dataset | None) -> None:
+    """Check that nothing is lost if a run gets another manifest."""
+    if not run.videos():
+        return
+    if dataset is not None and run.manifest.dataset["fingerprint"] != dataset.fingerprint:
+        why = dataset_difference(run, dataset)
+    else:
+        why = run.manifest.difference(manifest)
+    raise RunError(f"{run.path}: the existing run differs: {why}. Give another folder with --out, or delete this one")
+
+
 def _start(path: Path, manifest: RunManifest) -> None:
-    foreign = sorted(p.name for p in path.iterdir() if p.name != ".lock" and not p.name.startswith(TEMPORARY_PREFIX))
-    if foreign:
+    foreign = sorted(p.name for p in path.iterdir() if not p.name.startswith(TEMPORARY_PREFIX) and p.name != ".lock")
+    if foreign and "run.json" not in foreign:
         raise RunError(
             f"{path}: expected an empty folder or a run, found {', '.join(foreign[:3])} and no run.json. "
             "Give another folder with --out."

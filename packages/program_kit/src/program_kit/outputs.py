@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import Self
 
-from mask_interchange.dataset import Video
+from mask_interchange.dataset import Dataset, Video
 from mask_interchange.made_of import MadeOf
 from mask_interchange.names import is_name
-from mask_interchange.run import MaskRun
+from mask_interchange.run import MaskRun, RunManifest
 from mask_interchange.track import VideoMasks
 
 
@@ -15,13 +16,36 @@ class OutputRuns:
     """Runs that are written together; a video is finished when every one of them has it.
 
     Args:
-        runs: at least one.
+        runs: what is written.
         sources: for each of them the run that it is made from; by default they are made from frames alone.
     """
 
     def __init__(self, runs: Sequence[MaskRun], sources: Sequence[MaskRun] = ()):
         self.runs = runs
         self._sources = [[source] for source in sources] or [[]] * len(runs)
+
+    @classmethod
+    def create(
+        cls, wanted: Sequence[tuple[Path, RunManifest]], dataset: Dataset, sources: Sequence[MaskRun] = ()
+    ) -> Self:
+        """Start runs, or continue them; see `MaskRun.create`. If one cannot be continued, none is started.
+
+        Raises:
+            RunError: a folder holds masks that were made of something else, or other files.
+        """
+        runs: list[MaskRun] = []
+        try:
+            for path, manifest in wanted:
+                runs.append(MaskRun.create(path, manifest, dataset))
+        except BaseException:
+            cls(runs).remove_if_empty()
+            raise
+        return cls(runs, sources)
+
+    def remove_if_empty(self) -> None:
+        """Remove those runs that have no masks."""
+        for run in self.runs:
+            run.remove_if_empty()
 
     @property
     def path(self) -> Path:

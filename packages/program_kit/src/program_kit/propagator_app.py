@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import typer
 from mask_interchange.dataset import Dataset, Video
+from mask_interchange.differences import dataset_difference
 from mask_interchange.errors import MaskInterchangeError
 from mask_interchange.run import MaskRun, RunManifest
 from mask_interchange.track import VideoMasks
@@ -37,6 +38,7 @@ from program_kit.options import (
 from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback
 from program_kit.propagation import (
+    Job,
     Propagator,
     propagate_labels,
     propagate_tracks,
@@ -207,7 +209,7 @@ class _Work:
         """Propagate the key frames of several runs together; returns the exit code."""
         for run in sources:
             _check_dataset(run, data)
-        outputs = [self._output_of(run, data, path) for run, path in zip(sources, out, strict=True)]
+        wanted = [(path, self._manifest_of(run, data, path)) for run, path in zip(sources, out, strict=True)]
 
         def load() -> Process:
             propagator = self.program.load(self.request)
@@ -218,14 +220,15 @@ class _Work:
 
             return process
 
-        return run_videos(OutputRuns(outputs, sources), data, load, self.videos, self.program.error)
+        outputs = OutputRuns.create(wanted, data, sources)
+        return run_videos(outputs, data, load, self.videos, self.program.error)
 
     def propagate_mask(self, data: Dataset, mask: Path, frame: int, more_objects: bool, out: Path) -> int:
         """Propagate the objects of a PNG through one video; returns the exit code."""
         limit = self.program.max_objects
         labels = read_labels(mask, None if more_objects or limit is None else limit(self.request.config))
         source = {"mask_sha256": sha256(labels.tobytes()).hexdigest(), "size": list(labels.shape), "frame": frame}
-        run = self._create_run(data, out, source)
+        Job(frame, labels).check(data.videos[data.name])
 
         def load() -> Process:
             propagator = self.program.load(self.request)
@@ -235,29 +238,29 @@ class _Work:
 
             return process
 
-        return run_videos(OutputRuns([run]), data, load, self.videos, self.program.error)
+        outputs = OutputRuns.create([(out, self._manifest(data, source))], data)
+        return run_videos(outputs, data, load, self.videos, self.program.error)
 
-    def _output_of(self, source: MaskRun, data: Dataset, path: Path) -> MaskRun:
+    def _manifest_of(self, source: MaskRun, data: Dataset, path: Path) -> RunManifest:
         if path.resolve() == source.path.resolve():
             raise InputError(f"--out {path} is the run that --masks reads; give another folder")
-        return self._create_run(data, path, {"run": source.name, "manifest_sha256": source.manifest.sha256})
+        return self._manifest(data, {"run": source.name, "manifest_sha256": source.manifest.sha256})
 
-    def _create_run(self, data: Dataset, path: Path, source: Mapping[str, Any]) -> MaskRun:
-        """The output run; its manifest says everything that changes masks."""
+    def _manifest(self, data: Dataset, source: Mapping[str, Any]) -> RunManifest:
+        """Says everything that changes masks."""
         settings = {
             "config": self.request.config,
             **self.program.settings(self.request),
             "soft_masks": self.soft_masks,
             "source": source,
         }
-        manifest = RunManifest(
+        return RunManifest(
             producer=self.program.name,
             producer_version=self.program.version,
             checkpoint_sha256=self.request.weights.sha256(),
             settings=settings | self.request.weights.settings,
             dataset=data.identity,
         )
-        return MaskRun.create(path, manifest)
 
 
 def _check_dataset(run: MaskRun, data: Dataset) -> None:
@@ -266,5 +269,5 @@ def _check_dataset(run: MaskRun, data: Dataset) -> None:
     if theirs["fingerprint"] not in (None, ours["fingerprint"]):
         raise InputError(
             f"--masks {run.path}: the masks were made on another data set ({theirs['name']}, split {theirs['split']}) "
-            f"than {ours['name']}, split {ours['split']}: videos, frames or expressions differ; give the right one"
+            f"than {ours['name']}, split {ours['split']}: {dataset_difference(run, data)}; give the right one"
         )

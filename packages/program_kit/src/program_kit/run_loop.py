@@ -33,7 +33,8 @@ def run_videos(
     """Process every video that the runs do not have yet, and write each as soon as it is done.
 
     A video is made again if its frames or source masks are no longer those that its masks were made from. A video that
-    fails is reported and the others are done. A full disk ends the work.
+    fails is reported and the others are done. A full disk ends the work. If an error ends it before any video is done,
+    the runs are removed: nothing stands in the way of the next try.
 
     Args:
         outputs: where to write.
@@ -51,16 +52,20 @@ def run_videos(
         RunBusyError: another process writes the run.
         Exception: whatever `load` raises.
     """
-    if videos == "-":
-        with outputs.writing(shared=True), worker_streams() as (ids, events):
-            return _Loop(outputs, dataset, load, error, WorkerEvents(events)).go(ids)
-    chosen = list(dataset.videos) if videos is None else _chosen(dataset, videos.split(","))
-    with outputs.writing():
-        missing = [video for video in chosen if not _is_done(outputs, dataset, video)]
-        if outdated := sum(map(outputs.begun, missing)):
-            typer.echo(f"{outdated} videos are made again: their frames or source masks have changed", err=True)
-        with show_progress(len(missing), len(chosen) - len(missing)) as progress:
-            return _Loop(outputs, dataset, load, error, progress).go(missing)
+    try:
+        if videos == "-":
+            with outputs.writing(shared=True), worker_streams() as (ids, events):
+                return _Loop(outputs, dataset, load, error, WorkerEvents(events)).go(ids)
+        chosen = list(dataset.videos) if videos is None else _chosen(dataset, videos.split(","))
+        with outputs.writing():
+            missing = [video for video in chosen if not _is_done(outputs, dataset, video)]
+            if outdated := sum(map(outputs.begun, missing)):
+                typer.echo(f"{outdated} videos are made again: their frames or source masks have changed", err=True)
+            with show_progress(len(missing), len(chosen) - len(missing)) as progress:
+                return _Loop(outputs, dataset, load, error, progress).go(missing)
+    except BaseException:
+        outputs.remove_if_empty()
+        raise
 
 
 def _chosen(dataset: Dataset, ids: Sequence[str]) -> list[str]:

@@ -6,10 +6,13 @@ A program describes itself in a `SegmenterProgram` and gets its command line fro
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import Annotated, Protocol
 
 import typer
+from mask_interchange.dataset import Dataset, Video
 from mask_interchange.errors import DatasetError
+from mask_interchange.run import RunManifest
+from mask_interchange.track import VideoMasks
 
 from program_kit.app import add_checkpoint_commands, plain_app, user_errors
 from program_kit.options import (
@@ -34,11 +37,6 @@ from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback
 from program_kit.run_loop import Process, run_videos
 from program_kit.weights import TakesWeights, WeightsChoice, choose_network
-
-if TYPE_CHECKING:
-    from mask_interchange.dataset import Dataset, Video
-    from mask_interchange.run import MaskRun
-    from mask_interchange.track import VideoMasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +63,7 @@ class ModelRequest:
 class Predictor(Protocol):
     """A loaded model."""
 
-    def predict(self, video: "Video", progress: ProgressCallback) -> "VideoMasks":
+    def predict(self, video: Video, progress: ProgressCallback) -> VideoMasks:
         """Masks of all the video's expressions in all its frames."""
         ...
 
@@ -159,31 +157,28 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
             if video is not None and not source.videos[source.name].expressions:
                 raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE, with --video")
             typer.echo(f"{program.name}: weights: {request.weights}", err=True)
-            run = _create_run(program, request, source, out)
-            code = run_videos(OutputRuns([run]), source, lambda: _process(program.load(request)), videos, program.error)
+            outputs = OutputRuns.create([(out, _manifest(program, request, source))], source)
+            code = run_videos(outputs, source, lambda: _process(program.load(request)), videos, program.error)
         raise typer.Exit(code)
 
     return app
 
 
-def _create_run(program: SegmenterProgram, request: ModelRequest, source: "Dataset", out: Path) -> "MaskRun":
-    from mask_interchange.run import MaskRun, RunManifest
-
+def _manifest(program: SegmenterProgram, request: ModelRequest, source: Dataset) -> RunManifest:
     settings = {"config": request.config, "tokenizer": request.tokenizer, "soft_masks": request.soft_masks}
     if request.short_side is not None:
         settings["short_side"] = request.short_side
-    manifest = RunManifest(
+    return RunManifest(
         producer=program.name,
         producer_version=program.version,
         checkpoint_sha256=request.weights.sha256(),
         settings=settings | request.weights.settings,
         dataset=source.identity,
     )
-    return MaskRun.create(out, manifest)
 
 
 def _process(predictor: Predictor) -> Process:
-    def process(video: "Video", progress: ProgressCallback) -> "Sequence[VideoMasks]":
+    def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
         if not video.expressions:
             raise DatasetError(f"video {video.id!r}: has no expressions; add one to the data set")
         return (predictor.predict(video, progress),)

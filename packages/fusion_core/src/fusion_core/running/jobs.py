@@ -10,6 +10,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from mask_interchange import MadeOf, MaskRun, RunBusyError
+from mask_interchange.differences import dataset_difference, difference
 from program_kit.weights import BUNDLED
 from program_kit.weights_folder import cached_sha256
 
@@ -128,7 +129,7 @@ class Job(ABC):
 
     def _may_remove(self, run: str) -> bool:
         provenance = self.context.provenance.of_run(run)
-        return provenance is not None and provenance.made_here
+        return (provenance is not None and provenance.made_here) or not MaskRun.open(self.context.run(run)).videos()
 
     @abstractmethod
     def settings(self, run: str) -> Mapping[str, Any]:
@@ -219,15 +220,15 @@ class ProgramJob(Job):
         for name, sha256 in now["sources"].items():
             if provenance.settings.get("sources", {}).get(name) != sha256:
                 return f"its source {name} has changed"
-        return _difference(provenance.settings, now)
+        return self._dataset_difference(run, provenance.settings["dataset"]["fingerprint"]) or difference(
+            provenance.settings, now
+        )
 
     def _difference_from_manifest(self, run: str) -> str | None:
         """Compares what a manifest says: data set, weights, options and source."""
         manifest, now = self._open(run).manifest, self.settings(run)
-        there: dict[str, Any] = {"dataset": manifest.dataset["fingerprint"]}
-        expected: dict[str, Any] = {"dataset": self.context.dataset.fingerprint}
-        if there["dataset"] is None:
-            expected = dict(there)
+        there: dict[str, Any] = {}
+        expected: dict[str, Any] = {}
         if self.has_weights and self.model.weights not in (OWN_WEIGHTS, BUNDLED):
             there |= {"checkpoint_sha256": manifest.checkpoint_sha256, "weights": manifest.settings.get("weights")}
             expected |= {"checkpoint_sha256": now["checkpoint_sha256"], "weights": now["weights"]}
@@ -238,7 +239,12 @@ class ProgramJob(Job):
         for sha256 in now["sources"].values():
             if isinstance(source, dict) and "manifest_sha256" in source:
                 there, expected = there | {"source": source["manifest_sha256"]}, expected | {"source": sha256}
-        return _difference(there, expected)
+        fingerprint = manifest.dataset["fingerprint"]
+        return self._dataset_difference(run, fingerprint) or difference(there, expected)
+
+    def _dataset_difference(self, run: str, fingerprint: str | None) -> str | None:
+        dataset = self.context.dataset
+        return None if fingerprint in (None, dataset.fingerprint) else dataset_difference(self._open(run), dataset)
 
     def _unrecorded(self, run: str) -> str | None:
         """Which masks nobody can say the origin of, in words."""
@@ -380,18 +386,6 @@ class FusionJob(Job):
     def command(self, video: str) -> list[str]:
         """Shows what the first member holds."""
         return ["fusion-core", "show", str(self.context.run(self.inputs[0]))]
-
-
-def _difference(there: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """The first key in which two records differ, with both values; None if they are equal."""
-    for key in {**there, **now}:
-        then, today = there.get(key), now.get(key)
-        if isinstance(then, Mapping) and isinstance(today, Mapping):
-            if why := _difference(then, today):
-                return f"{key}.{why}"
-        elif then != today:
-            return f"{key} was {then!r:.80} and is now {today!r:.80}"
-    return None
 
 
 def _weights_sha256(model: Model) -> str | None:

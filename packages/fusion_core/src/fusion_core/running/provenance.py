@@ -106,6 +106,7 @@ class ProvenanceStore:
         """
         folder, outdated = self.runs / run, self._records(run) / "outdated"
         if folder.is_dir():
+            outdated.parent.mkdir(parents=True, exist_ok=True)
             with MaskRun.open(folder).writing():
                 folder.rename(outdated)  # in one step: if this is interrupted, no half of a run stays
         shutil.rmtree(self._records(run), ignore_errors=True)

@@ -72,7 +72,7 @@ class FusedRun:
             RunError: there is a run with other settings, or something else.
         """
         restarted = self.members_changed
-        if restarted:
+        if restarted or (self.difference and not self.run.videos()):
             self._clear()
         if why := self.difference:
             raise RunError(
