@@ -187,6 +187,32 @@ def test_the_joint_recipe_mixes_videos_and_images(tmp_path):
     result = invoke("--data", tmp_path, "--out", tmp_path / "out", *SMALL, "--recipe", "joint", "--steps", "3")
     assert result.exit_code == 0, result.output
     assert [step for event, step, _ in losses(tmp_path / "out") if event == "train"] == [1, 2, 3]
+    file = tmp_path / "coco" / "instances_grefcoco_train.json"
+    file.write_text(file.read_text().replace("the grefcoco square", "another square"))
+    result = invoke("--data", tmp_path, "--out", tmp_path / "out", *SMALL, "--recipe", "joint", "--steps", "6")
+    assert result.exit_code == 2
+    assert "data, instances_grefcoco_train.json is" in result.output
+    assert "data, instances_refcoco_train.json" not in result.output
+
+
+def test_faults_of_the_data_are_told_before_the_first_step(tmp_path):
+    write_dataset(tmp_path, "train", 3, size=(32, 48), frames=8)
+    removed = sorted((tmp_path / "train" / "JPEGImages").glob("*/*"))[-1]
+    removed.unlink()
+    result = invoke("--data", tmp_path, "--out", tmp_path / "out", *SMALL)
+    assert result.exit_code == 2
+    assert f"video '{removed.parent.name}', expressions " in result.output
+    assert not (tmp_path / "out" / "log.jsonl").exists()
+    write_dataset(again := tmp_path / "again", "train", 1, size=(32, 48), frames=8)
+    meta = again / "meta_expressions" / "train" / "meta_expressions.json"
+    content = json.loads(meta.read_text())
+    (video,) = content["videos"]
+    next(iter(content["videos"][video]["expressions"].values()))["exp"] = "very " * 200 + "long"
+    meta.write_text(json.dumps(content))
+    result = invoke("--data", again, "--out", tmp_path / "out", *SMALL)
+    assert result.exit_code == 2
+    assert f"video '{video}', expression '0': expression 'very very" in result.output
+    assert not (tmp_path / "out" / "log.jsonl").exists()
 
 
 def test_the_joint_recipe_is_the_published_one():

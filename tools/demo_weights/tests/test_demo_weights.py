@@ -23,7 +23,8 @@ from rvos_evaluation.evaluation import Means
 from rvos_layers.encoders.config import DEMO
 from rvos_layers.encoders.tokenizer import BUNDLED_TOKENIZERS, pretrained_encoder
 from rvos_synthetic import plan_video, vocabulary, write_dataset
-from rvos_training.data.object_presence import object_presence
+from rvos_training.data.data_check import check_training_videos
+from rvos_training.data.read_once import ReadOnce
 
 
 def installed(model):
@@ -40,7 +41,7 @@ def videos(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     write_dataset(root, "train", 3, size=(48, 80), frames=6)
     found = split_of(root, "train")
-    return found, object_presence(found.dataset, found.annotations, root / "presence.json")
+    return found, check_training_videos(found, ReadOnce(root / "presence.json"))
 
 
 def test_clips_show_their_object_and_depend_on_chance_alone(videos):

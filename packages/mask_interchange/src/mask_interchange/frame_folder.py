@@ -58,6 +58,15 @@ class FrameFolder:
         return {p.stem: p for p in sorted(images, key=lambda p: IMAGE_SUFFIXES.index(p.suffix.lower()), reverse=True)}
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The image files of all frames, in order.
+
+        Raises:
+            DatasetError: one is missing; says which.
+        """
+        return tuple(self._path(i) for i in range(len(self.frame_names)))
+
+    @property
     def size(self) -> Size:
         """(H, W) of the first frame."""
         return self._first_size

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rvos_training.data.anchored_clips import NEAR, AnchoredClips, frames_around
+from rvos_training.data.data_check import check_training_videos
 from rvos_training.data.data_parts import open_parts
-from rvos_training.data.object_presence import object_presence
+from rvos_training.data.read_once import ReadOnce
 from synthetic_data import write_split
 
 
@@ -37,7 +38,7 @@ def clips(tmp_path):
     """Object 2 of video `a` is seen in its last frame alone, that of video `b` never."""
     write_split(tmp_path / "data", "train", {"a": 12, "b": 4}, hidden={"a": set(range(11)), "b": set(range(4))})
     videos = open_parts(tmp_path / "data", ()).videos
-    presence = object_presence(videos.dataset, videos.annotations, tmp_path / "presence.json")
+    presence = check_training_videos(videos, ReadOnce(tmp_path / "presence.json"))
     return AnchoredClips(videos.dataset, videos.annotations, presence, length=5)
 
 

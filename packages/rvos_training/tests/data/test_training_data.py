@@ -1,6 +1,7 @@
 """Data sets on disk, what is missing or wrong in them, and the order of samples."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -11,10 +12,13 @@ from PIL import Image
 from pycocotools import mask as coco
 from rvos_layers.encoders.tokenizer import Tokenizer, encode_bytes
 from rvos_layers.inference.config import ResizeRule
+from rvos_training.data import data_check
 from rvos_training.data.batches import BatchIndices, collate
+from rvos_training.data.data_check import check_expressions, check_images, check_training_videos
 from rvos_training.data.data_parts import open_parts
 from rvos_training.data.image_clips import AlteredCopies, ImageClips
-from rvos_training.data.object_presence import object_presence
+from rvos_training.data.object_presence import read_labels
+from rvos_training.data.read_once import ReadOnce
 from rvos_training.data.referring_clips import ReferringClips
 from rvos_training.data.training_data import TrainingData
 from rvos_training.data.transforms import FlipAndResize
@@ -38,7 +42,7 @@ def clips(root, tmp_path):
 
 def referring(root, tmp_path):
     videos = open_parts(root, ()).videos
-    presence = object_presence(videos.dataset, videos.annotations, tmp_path / "presence.json")
+    presence = check_training_videos(videos, ReadOnce(tmp_path / "presence.json"))
     return ReferringClips(videos.dataset, videos.annotations, presence, length=8)
 
 
@@ -74,26 +78,68 @@ def test_a_short_video_repeats_its_last_frame(clips):
     assert (clip.frames[3:] == clip.frames[3]).all()
 
 
-def test_annotations_are_read_once(root, tmp_path):
+def test_files_are_read_once_and_again_when_they_change(root, tmp_path, monkeypatch):
+    read = []
+
+    def counted(annotations, video, frame):
+        read.append(video.id)
+        return read_labels(annotations, video, frame)
+
+    monkeypatch.setattr(data_check, "read_labels", counted)
     first = referring(root, tmp_path).clips
-    shutil.rmtree(root / "train" / "Annotations" / "a")  # not read again
+    assert set(read) == {"a", "b", "c"}
+    read.clear()
     assert referring(root, tmp_path).clips == first
+    assert not read
+    Image.new("L", (WIDTH, HEIGHT)).save(root / "train" / "Annotations" / "b" / "00010.png")
+    referring(root, tmp_path)
+    assert set(read) == {"b"}
 
 
-def test_a_cache_of_another_data_set_is_replaced(root, tmp_path):
+@pytest.mark.parametrize("file", ["JPEGImages/a/00010.jpg", "Annotations/a/00010.png"])
+def test_the_identity_is_that_of_all_contents(root, tmp_path, file):
+    """A file may be copied; its bytes may not change, even if nothing else does."""
+
+    def identity(folder):
+        read = ReadOnce(tmp_path / f"{folder.name}.json")
+        check_training_videos(open_parts(folder, ()).videos, read)
+        return read.identity
+
+    before = identity(root)
+    shutil.copytree(root, tmp_path / "copy")
+    assert identity(tmp_path / "copy") == before
+    path = tmp_path / "copy" / "train" / file
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert identity(tmp_path / "copy") != before
+    assert identity(root) == before
+
+
+def test_a_cache_of_something_else_is_replaced(root, tmp_path):
     (tmp_path / "presence.json").write_text('{"fingerprint": "other", "videos": {}}')
     assert len(referring(root, tmp_path)) == 9
 
 
-def test_a_missing_annotation_is_named(root, tmp_path):
+def test_all_faults_are_listed_at_once_with_video_and_expressions(root, tmp_path):
     (root / "train" / "Annotations" / "b" / "00010.png").unlink()
-    with pytest.raises(DatasetError, match=r"b/00010\.png"):
+    (root / "train" / "JPEGImages" / "a" / "00005.jpg").unlink()
+    frame = root / "train" / "JPEGImages" / "c" / "00020.jpg"
+    frame.write_bytes(frame.read_bytes()[: frame.stat().st_size // 2])  # its header is sound
+    with pytest.raises(TrainingError, match="training videos: 3 faults") as error:
         referring(root, tmp_path)
+    for video, words in (("a", "frame '00005' is missing"), ("b", "b/00010.png"), ("c", "c/00020.jpg")):
+        assert re.search(rf"video '{video}', expressions 0, 1: .*{re.escape(words)}", str(error.value))
+
+
+def test_a_sentence_over_the_limit_is_named(root):
+    parts = open_parts(root, ())
+    check_expressions(parts.videos, [], TOKENIZER)
+    with pytest.raises(TrainingError, match=r"expressions: 3 faults.*\n  video 'a', expression '0': .*at most 20"):
+        check_expressions(parts.videos, [], Tokenizer(encode_bytes, vocab_size=320, max_tokens=20))
 
 
 def test_an_annotation_of_another_size_is_named(root, tmp_path):
     Image.new("L", (5, 5)).save(root / "train" / "Annotations" / "b" / "00010.png")
-    with pytest.raises(DatasetError, match=r"b/00010\.png: expected 64x48 .* found 5x5"):
+    with pytest.raises(TrainingError, match=r"b/00010\.png: expected 64x48 .* found 5x5"):
         referring(root, tmp_path)
 
 
@@ -128,7 +174,7 @@ def test_images_alone_need_no_videos(tmp_path):
     (tmp_path / "coco" / "instances_refcoco_train.json").touch()
     parts = open_parts(tmp_path, ("refcoco",), videos_too=False)
     assert not parts.videos.dataset.videos
-    assert object_presence(parts.videos.dataset, parts.videos.annotations, tmp_path / "presence.json") == {}
+    assert check_training_videos(parts.videos, ReadOnce(tmp_path / "presence.json")) == {}
 
 
 def test_validation_needs_annotations(root):
@@ -213,18 +259,37 @@ def test_augmentation_stays_within_its_ranges():
     assert (np.abs(places).max(0) > (0.05 * HEIGHT, 0.05 * WIDTH)).all()
 
 
-def test_an_image_may_not_have_two_objects(image_set):
-    first, second = entry(1, POLYGON), entry(2, POLYGON)
-    second[1]["image_id"] = 1
-    with pytest.raises(DatasetError, match=r"images\.0: expected exactly one annotation of image id 1, found 2"):
-        image_set(first, second)
+def test_expressions_without_exactly_one_object_are_left_out_and_counted(image_set):
+    """As in the released gRefCOCO: no object, one that stands for none, several, and one without a mask."""
+    none, stands_for_none, several, another, bare = (entry(number, POLYGON) for number in range(2, 7))
+    stands_for_none[1].update(category_id=-1, empty=True, segmentation=None)
+    another[1]["image_id"] = several[0]["id"]
+    another[0]["id"] = 99  # has no annotation, as the first
+    del bare[1]["segmentation"]
+    clips = image_set(entry(1, POLYGON), (none[0], {}), stands_for_none, several, another, bare)
+    assert [entry.image.name for entry in clips.entries] == ["1.jpg"]
+    assert clips.skipped == {"no object": 3, "several objects": 1, "no mask": 1}
+    with pytest.raises(DatasetError, match="expected at least one expression with one object and a mask"):
+        image_set(several, another)
 
 
-@pytest.mark.parametrize("segmentation", [[], [[1, 2, 3]], "dog", {"counts": [4, -2]}, {"counts": [7]}, None])
-def test_a_broken_segmentation_is_named(image_set, segmentation):
+@pytest.mark.parametrize("segmentation", [[[1, 2, 3]], "dog", {"counts": [4, -2]}, {"counts": [7]}])
+def test_a_broken_segmentation_is_named(image_set, segmentation, tmp_path):
     clips = image_set(entry(1, segmentation))
     with pytest.raises(DatasetError, match=r"annotations\.0\.segmentation"):
         clips.clip(0, np.random.default_rng(0))
+    with pytest.raises(TrainingError, match=r"1 fault;.*\n  .*annotations\.0\.segmentation.*1\.jpg, 'The Dog  left'"):
+        check_images(clips, ReadOnce(tmp_path / "check.json"))
+
+
+def test_images_are_looked_at_before_training(image_set, tmp_path):
+    clips = image_set(entry(1, POLYGON), entry(2, POLYGON, height=10**7), entry(3, POLYGON))
+    check = ReadOnce(tmp_path / "check.json")
+    with pytest.raises(TrainingError, match=r"1 fault;.*\n  .*2\.jpg: expected 64x10000000 pixels"):
+        check_images(clips, check)
+    (tmp_path / "coco" / "train2014" / "3.jpg").unlink()
+    with pytest.raises(TrainingError, match=r"1 fault;.*\n  .*3\.jpg"):
+        check_images(clips, check)
 
 
 def test_an_image_of_another_size_is_named(image_set):

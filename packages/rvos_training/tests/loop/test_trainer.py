@@ -15,8 +15,9 @@ from mask_interchange.files import lock_folder
 from rvos_evaluation.evaluation import Means
 from rvos_layers.encoders.tokenizer import Tokenizer, encode_bytes
 from rvos_layers.inference.config import ResizeRule
+from rvos_training.data.data_check import check_training_videos
 from rvos_training.data.data_parts import open_parts
-from rvos_training.data.object_presence import object_presence
+from rvos_training.data.read_once import ReadOnce
 from rvos_training.data.referring_clips import ReferringClips
 from rvos_training.data.training_data import TrainingData
 from rvos_training.data.transforms import FlipAndResize
@@ -103,7 +104,7 @@ class Breaking(TrainingData):
 def clips(tmp_path):
     write_split(tmp_path / "data", "train", {"a": 9, "b": 4, "c": 5})
     videos = open_parts(tmp_path / "data", ()).videos
-    presence = object_presence(videos.dataset, videos.annotations, tmp_path / "presence.json")
+    presence = check_training_videos(videos, ReadOnce(tmp_path / "presence.json"))
     return ReferringClips(videos.dataset, videos.annotations, presence, FRAMES)  # 6 + 2 + 4 samples
 
 

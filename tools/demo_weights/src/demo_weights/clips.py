@@ -16,7 +16,7 @@ class RandomClips:
 
     Args:
         videos: to sample clips from.
-        presence: from `object_presence`.
+        presence: from `data_check`.
         length: frames of a clip.
         samples: clips of an epoch.
         pattern: regular expression that an expression must match.

@@ -13,7 +13,9 @@ from typing import cast
 
 from accelerate import Accelerator
 from program_kit.torch.checkpoint.reading import read_checkpoint
+from rvos_training.data.data_check import check_training_videos, check_validation_videos
 from rvos_training.data.data_parts import AnnotatedVideos, open_parts
+from rvos_training.data.read_once import DATA_FILE, ReadOnce
 from rvos_training.loop.contract import ModelWithLoss
 from rvos_training.loop.initial_weights import load_common_weights
 from rvos_training.loop.random_state import seed_everything
@@ -81,6 +83,11 @@ def train(request: PropagationTrainingRequest, config: PropagationTrainConfig) -
     """
     accelerator = Accelerator(cpu=request.device == "cpu", mixed_precision=config.precision)
     parts = open_parts(request.data, image_sets=())
+    with accelerator.main_process_first():  # the others read its file
+        read = ReadOnce(request.out / DATA_FILE)
+        check_training_videos(parts.videos, read)
+        if parts.validation is not None:
+            check_validation_videos(parts.validation, read)
     network = initial_network(request, config.seed)
     trainer = Trainer(
         PropagationModelWithLoss(
@@ -94,7 +101,7 @@ def train(request: PropagationTrainingRequest, config: PropagationTrainConfig) -
         settings={
             "family": request.family,
             "config": request.config,
-            "data": parts.videos.dataset.identity,
+            **parts.settings(read.identity),
         },
         save_weights=lambda path: CHECKPOINTS[request.family].save(
             path, network, request.config, {"precision": config.precision}

@@ -1,7 +1,7 @@
 """From a request to a trainer, the same way for every referring model."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,9 +15,16 @@ from torch import nn
 
 from rvos_training.data.batches import Tokenize
 from rvos_training.data.clips import ClipSource
+from rvos_training.data.data_check import (
+    check_expressions,
+    check_images,
+    check_training_videos,
+    check_validation_videos,
+)
 from rvos_training.data.data_parts import AnnotatedVideos, DataParts, open_parts
 from rvos_training.data.image_clips import ImageClips
-from rvos_training.data.object_presence import Presence, object_presence
+from rvos_training.data.object_presence import Presence
+from rvos_training.data.read_once import DATA_FILE, ReadOnce
 from rvos_training.data.referring_clips import ReferringClips
 from rvos_training.data.training_data import TrainingData
 from rvos_training.data.transforms import FlipAndResize, Transform
@@ -28,8 +35,6 @@ from rvos_training.loop.trainer import Trainer
 from rvos_training.loop.validation import Predictor, Validation
 
 Sources = Callable[[DataParts, Presence, ReferringTrainConfig], list[ClipSource]]
-PRESENCE_FILE = "object_presence.json"
-LINE_EVERY = 200  # videos between two lines about reading annotations
 RANDOM = "random"
 
 
@@ -163,16 +168,17 @@ class TrainerFactory:
             "precision": config.precision,
             "recipe": request.train_config,
         }
+        data, identity = self._data(request, parts, config, tokenizer, accelerator)
         trainer = Trainer(
             self.with_losses(network, config.faithful),
-            self._data(request, parts, config, tokenizer, accelerator),
+            data,
             config,
             request.out,
             accelerator,
             settings={
                 "config": request.config,
                 "tokenizer": named,
-                "data": parts.videos.dataset.identity,
+                **parts.settings(identity),
             },
             save_weights=lambda path: self.model.save(path, network, request.config, training),
             validate=self._validation(parts.validation, network, tokenizer, config, request.out, accelerator),
@@ -211,13 +217,22 @@ class TrainerFactory:
         config: ReferringTrainConfig,
         tokenizer: Tokenize,
         accelerator: Accelerator,
-    ) -> TrainingData:
+    ) -> tuple[TrainingData, dict[str, str]]:
+        """The data after a look at all of it, and hashes of its parts."""
         with accelerator.main_process_first():  # the others read its file
-            presence = object_presence(
-                parts.videos.dataset, parts.videos.annotations, request.out / PRESENCE_FILE, _report_reading
-            )
-        sources = self.sources(parts, presence, config)
-        return TrainingData(sources, self.transform(config), tokenizer, config.seed, self.multiple)
+            read = ReadOnce(request.out / DATA_FILE)
+            presence = check_training_videos(parts.videos, read)
+            sources = self.sources(parts, presence, config)
+            image_sets = [source for source in sources if isinstance(source, ImageClips)]
+            for clips in image_sets:
+                check_images(clips, read)
+            if parts.validation is not None:
+                check_validation_videos(parts.validation, read)
+            if accelerator.is_main_process:
+                check_expressions(parts.videos, image_sets, tokenizer)
+                _report_skipped(image_sets)
+        data = TrainingData(sources, self.transform(config), tokenizer, config.seed, self.multiple)
+        return data, read.identity
 
     def _validation(
         self,
@@ -234,6 +249,8 @@ class TrainerFactory:
         return Validation(videos, predictor, out / "validation")
 
 
-def _report_reading(done: int, total: int) -> None:
-    if done == total or done % LINE_EVERY == 0:
-        print(f"reading annotations: {done} of {total} videos", file=sys.stderr)
+def _report_skipped(image_sets: Iterable[ImageClips]) -> None:
+    for clips in image_sets:
+        if clips.skipped:
+            reasons = ", ".join(f"{count} with {reason}" for reason, count in clips.skipped.items())
+            print(f"{clips.file.name}: training on {len(clips)} expressions, left out {reasons}", file=sys.stderr)

@@ -34,7 +34,7 @@ class AnchoredClips:
     Args:
         dataset: videos; the `group` of an expression is its object's label.
         annotations: folder of `<video>/<frame>.png`.
-        presence: from `object_presence`.
+        presence: from `data_check`.
         length: frames of a clip.
     """
 

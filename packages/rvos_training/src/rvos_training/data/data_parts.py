@@ -7,6 +7,7 @@ ROOT/coco/train2014/<image>.jpg          the images of all four image sets
 ROOT/coco/instances_<name>_train.json    refcoco, refcoco+, refcocog, grefcoco
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,12 @@ class DataParts:
     validation: AnnotatedVideos | None
     images: Path
     image_files: tuple[Path, ...]
+
+    def settings(self, content: Mapping[str, str]) -> dict[str, str]:
+        """What a resuming training compares of its data: expressions, and `content`, the hashes of what was read."""
+        splits = {"training": self.videos, "validation": self.validation}
+        fingerprints = {f"{name} expressions": split.dataset.fingerprint for name, split in splits.items() if split}
+        return {f"data, {part}": sha256[:16] for part, sha256 in {**fingerprints, **content}.items()}
 
 
 def open_parts(root: Path, image_sets: tuple[str, ...], videos_too: bool = True) -> DataParts:

@@ -1,7 +1,8 @@
 """Pseudo-clips from images: RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO.
 
 A clip is the image and altered copies of it, shuffled. The files are those that MDETR prepared: COCO's format, with one
-entry in `images` for each expression (its `caption`) and exactly one object in `annotations` for each entry.
+entry in `images` for each expression (its `caption`) and its object in `annotations`. An expression without exactly one
+object that has a mask is left out: the challenge trained on files that held no others. gRefCOCO has many.
 
 Source: `datasets/coco/ref2seq.py` of SOC, which alters images with imgaug, a library that does not work with current
 numpy. Here kornia does it, with the same ranges. What differs: perspective, rotation and shift are one resampling
@@ -9,7 +10,8 @@ instead of two; perspective never folds the image over (a corner moves by at mos
 motion blur is kornia's.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +79,17 @@ class AlteredCopies:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """An expression about an image.
+
+    Attributes:
+        image: its file.
+        caption: the expression.
+        size: (height, width) of the image, as the JSON file says.
+        segmentation: of the object; polygons or run lengths.
+        place: of the segmentation in the JSON file.
+    """
+
     image: Path
     caption: str
     size: Size
@@ -94,15 +106,20 @@ class ImageClips:
         length: frames of a clip.
         copies: how the copies are altered.
 
+    Attributes:
+        entries: the expressions to train on.
+        skipped: how many expressions are left out, by the reason.
+
     Raises:
-        DatasetError: the file does not have the form described above; says where.
+        DatasetError: the file does not have the form described above, or no expression has one object; says where.
     """
 
     def __init__(self, file: Path, images: Path, length: int, copies: AlteredCopies | None = None) -> None:
         self.file = file
         self.length = length
         self.copies = copies or AlteredCopies()
-        self.entries = _read_entries(file, images)
+        self.skipped: Counter[str] = Counter()
+        self.entries = _read_entries(file, images, self.skipped)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -111,11 +128,8 @@ class ImageClips:
         """An image and altered copies of it, in random order."""
         entry = self.entries[index]
         image = read_rgb(entry.image)
-        if image.shape[:2] != entry.size:
-            raise DatasetError(
-                f"{entry.image}: expected {entry.size[1]}x{entry.size[0]} pixels as {entry.place} says, "
-                f"found {image.shape[1]}x{image.shape[0]}"
-            )
+        if (found := image.shape[:2]) != entry.size:
+            raise DatasetError(_other_size(entry, found))
         mask = _mask_of(entry)
         frames = [(image, mask), *(self.copies(image, mask, random) for _ in range(self.length - 1))]
         order = random.permutation(self.length)
@@ -126,8 +140,29 @@ class ImageClips:
             np.stack([frames[i][1] for i in order]),
         )
 
+    def size_faults(self, sizes: Mapping[str, Size]) -> Iterator[str]:
+        """Entries whose image has another size than they say; `sizes` by the name of the image file."""
+        for entry in self.entries:
+            if (found := sizes[entry.image.name]) != entry.size:
+                yield _other_size(entry, found)
 
-def _read_entries(file: Path, images: Path) -> list[_Entry]:
+    def mask_faults(self) -> Iterator[str]:
+        """Entries whose segmentation cannot be read."""
+        for entry in self.entries:
+            try:
+                _mask_of(entry)
+            except DatasetError as error:
+                yield f"{error}, of {entry.image.name}, {entry.caption!r}"
+
+
+def _other_size(entry: Entry, found: Sequence[int]) -> str:
+    return (
+        f"{entry.image}: expected {entry.size[1]}x{entry.size[0]} pixels as {entry.place} says, "
+        f"found {found[1]}x{found[0]}"
+    )
+
+
+def _read_entries(file: Path, images: Path, skipped: Counter[str]) -> list[Entry]:
     at, tree = read_json(file)
     objects: dict[int, list[tuple[JsonPlace, object]]] = {}
     for number, one in enumerate(at.get(tree, "annotations", list)):
@@ -137,12 +172,16 @@ def _read_entries(file: Path, images: Path) -> list[_Entry]:
     for number, image in enumerate(at.get(tree, "images", list)):
         place = at / f"images.{number}"
         identity = place.get(image, "id", int)
-        found = objects.get(identity, [])
+        found = [(where, one) for where, one in objects.get(identity, []) if _shows_something(where.typed(one, dict))]
         if len(found) != 1:
-            raise DatasetError(f"{place}: expected exactly one annotation of image id {identity}, found {len(found)}")
+            skipped["several objects" if found else "no object"] += 1
+            continue
         [(where, one)] = found
+        if not where.typed(one, dict).get("segmentation"):
+            skipped["no mask"] += 1
+            continue
         entries.append(
-            _Entry(
+            Entry(
                 image=images / Path(place.get(image, "file_name", str)).name,
                 caption=place.get(image, "caption", str),
                 size=(place.get(image, "height", int), place.get(image, "width", int)),
@@ -151,11 +190,16 @@ def _read_entries(file: Path, images: Path) -> list[_Entry]:
             )
         )
     if not entries:
-        raise DatasetError(f"{at / 'images'}: expected at least one image, found none")
+        raise DatasetError(f"{at / 'images'}: expected at least one expression with one object and a mask, found none")
     return entries
 
 
-def _mask_of(entry: _Entry) -> NDArray[np.bool_]:
+def _shows_something(annotation: Mapping[str, object]) -> bool:
+    """Whether an annotation is one of an object; gRefCOCO's converter writes one for "no such object", too."""
+    return not annotation.get("empty") and annotation.get("category_id") != -1
+
+
+def _mask_of(entry: Entry) -> NDArray[np.bool_]:
     """The object's mask [H, W], from polygons or run lengths."""
     height, width = entry.size
     match entry.segmentation:
@@ -172,7 +216,7 @@ def _mask_of(entry: _Entry) -> NDArray[np.bool_]:
             )
 
 
-def _decoded(entry: _Entry, counts: bytes) -> NDArray[np.bool_]:
+def _decoded(entry: Entry, counts: bytes) -> NDArray[np.bool_]:
     try:
         return decode_mask(counts, entry.size)
     except MaskInterchangeError as error:

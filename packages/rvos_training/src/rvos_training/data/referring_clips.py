@@ -27,7 +27,7 @@ class ReferringClips:
     Args:
         dataset: videos; the `group` of an expression is its object's label.
         annotations: folder of `<video>/<frame>.png`.
-        presence: from `object_presence`.
+        presence: from `data_check`.
         length: frames of a clip.
     """
 
@@ -60,10 +60,15 @@ def read_clip(annotations: Path, video: Video, expression: Expression, frames: t
     return Clip.of(
         f"video {video.id}, expression {expression.id}, frames {video.frame_names[frames[0]]} to "
         f"{video.frame_names[frames[-1]]}",
-        " ".join((expression.text or "").lower().split()),
+        clean_text(expression),
         np.stack([images[frame] for frame in frames]),
         np.stack([masks[frame] for frame in frames]),
     )
+
+
+def clean_text(expression: Expression) -> str:
+    """An expression in lower case with single spaces, as published."""
+    return " ".join((expression.text or "").lower().split())
 
 
 def _clips_of(video: Video, presence: Mapping[str, frozenset[int]], length: int) -> list[_ClipFrames]:
