@@ -49,6 +49,7 @@ ARROWS = {
     "referformer": {"rvos-layers", "msda-ops", "mask-interchange", "program-kit"},
     "uninext": {"rvos-layers", "msda-ops", "mask-interchange", "detectron2", "program-kit"},
     "aot-deaot": {"mask-interchange", "program-kit"},
+    "grounded-sam2": {"mask-interchange", "program-kit"},
     "fusion-core": {"mask-interchange", "rvos-evaluation", "rvos-synthetic", "program-kit"},
     "rvos-synthetic": set(),
 }

@@ -1,0 +1,156 @@
+"""Carry the masks of key frames both ways through a video.
+
+Work is ordered by frames, not by masks: one sweep forwards and one sweep backwards serve all jobs of a video. A frame
+is encoded once for all of them. Jobs of one key frame share a session, which joins the sweep at its key frame. Both
+sweeps begin from the given masks alone: a frame's masks depend on the frames between it and the key frame.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from program_kit.options import Precision
+from program_kit.propagation import Frames, Job
+from program_kit.torch.precision import autocast
+from torch import Tensor
+from torch.nn import functional
+from transformers import Sam2VideoModel
+
+from grounded_sam2.tracking import FrameEncoder, Tracker, build_processor
+
+DEFAULT_CACHE = 2**30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackedFrame:
+    """One frame of one job; a `program_kit.propagation.PropagatedFrame`.
+
+    Attributes:
+        job: index of the job.
+        frame: index of the frame; never the job's key frame.
+        size: (H, W) of the video.
+        object_ids: of the job.
+        logits: float32 [n, h, w] of its objects, at stride 4 of the network's size.
+        presences: [n] probability that each object is in the frame.
+    """
+
+    job: int
+    frame: int
+    size: tuple[int, int]
+    object_ids: Sequence[int]
+    logits: Tensor
+    presences: Sequence[float]
+
+    def mask(self, object_id: int | None = None) -> NDArray[np.bool_]:
+        """Pixels [H, W] of an object; objects may overlap. For None, of any object."""
+        return (self._at_full_size(object_id) > 0).cpu().numpy()
+
+    def probability(self, object_id: int | None = None) -> NDArray[np.float32]:
+        """Probability [H, W] of an object; for None, of the likeliest one at each pixel."""
+        return self._at_full_size(object_id).sigmoid().cpu().numpy()
+
+    def presence(self, object_id: int | None = None) -> float:
+        """Probability that an object is in the frame; for None, that of the likeliest one."""
+        return max(self.presences) if object_id is None else self.presences[self.object_ids.index(object_id)]
+
+    def _at_full_size(self, object_id: int | None) -> Tensor:
+        if object_id is not None:
+            return full_size(self.logits[self.object_ids.index(object_id)], self.size)
+        found = full_size(self.logits[0], self.size)
+        for logits in self.logits[1:]:
+            found = found.maximum(full_size(logits, self.size))
+        return found
+
+
+def full_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Mask logits [h, w] of the network at the size [H, W] of the video, as the library has them."""
+    return functional.interpolate(logits[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The jobs of one key frame, by their indices, with the objects of each."""
+
+    key_frame: int
+    jobs: dict[int, list[int]]
+    masks: list[NDArray[np.bool_]]
+
+
+class Propagator:
+    """Carries masks with one network.
+
+    Args:
+        network: on its device, in evaluation mode.
+        precision: `float16` and `bfloat16` run the network under autocast.
+        cache_bytes: budget for features of frames. Frames between two key frames are passed in both directions, and
+            encoded again the second time if they are not in the cache.
+    """
+
+    def __init__(self, network: Sam2VideoModel, *, precision: Precision = "float32", cache_bytes: int = DEFAULT_CACHE):
+        self.network = network
+        self._autocast = autocast(network.device, precision)
+        self._cache_bytes = cache_bytes
+        self._processor = build_processor(network)
+
+    def encoder(self, video: Frames) -> FrameEncoder:
+        """The frames of a video as the network sees them."""
+        return FrameEncoder(self.network, self._processor, video, self._autocast, self._cache_bytes)
+
+    def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[TrackedFrame]:
+        """Find the objects of every job in every frame but its key frame.
+
+        Args:
+            video: its frames are read one by one.
+            jobs: any key frames, any objects.
+
+        Yields:
+            One result for each job and frame: first onwards from the key frames, then back from them.
+
+        Raises:
+            InputError: a job does not fit the video.
+        """
+        for job in jobs:
+            job.check(video)
+        yield from self.carry(self.encoder(video), jobs)
+
+    def carry(self, encoder: FrameEncoder, jobs: Sequence[Job]) -> Iterator[TrackedFrame]:
+        """As `propagate`, with frames that may be encoded already."""
+        groups = _groups(jobs)
+        keys = [group.key_frame for group in groups]
+        length = len(encoder.video)
+        for reverse, order in ((False, range(min(keys), length)), (True, range(max(keys), -1, -1))):
+            waiting = [group for group in groups if group.key_frame != order[-1]]
+            if not waiting:
+                continue
+            under_way: list[tuple[_Group, Tracker]] = []
+            for frame in order:
+                joining = [group for group in waiting if group.key_frame == frame]
+                under_way += [(group, Tracker(encoder, frame, group.masks, reverse=reverse)) for group in joining]
+                features = encoder.features(frame)
+                for group, tracker in under_way:
+                    logits, presences = tracker.step(frame, features)
+                    if frame != group.key_frame:
+                        yield from _results(group, frame, encoder.video.size, logits, presences.tolist())
+                if not min(keys) <= frame <= max(keys):
+                    encoder.cache.drop(frame)  # no sweep comes by again
+
+
+def _groups(jobs: Sequence[Job]) -> list[_Group]:
+    groups: dict[int, _Group] = {}
+    for index, job in enumerate(jobs):
+        group = groups.setdefault(job.key_frame, _Group(job.key_frame, {}, []))
+        ids = np.unique(job.labels[job.labels != 0]).tolist()
+        group.jobs[index] = ids
+        group.masks.extend(job.labels == object_id for object_id in ids)
+    return list(groups.values())
+
+
+def _results(
+    group: _Group, frame: int, size: tuple[int, int], logits: Tensor, presences: list[float]
+) -> Iterator[TrackedFrame]:
+    start = 0
+    for job, ids in group.jobs.items():
+        own = slice(start, start + len(ids))
+        yield TrackedFrame(job, frame, size, ids, logits[own], presences[own])
+        start += len(ids)

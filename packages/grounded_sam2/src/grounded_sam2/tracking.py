@@ -1,0 +1,196 @@
+"""SAM 2 on one frame after the other: features of frames, and sessions that remember a bounded number of them.
+
+The sessions are those of transformers, used through their public parts. They keep everything for every frame; here they
+hold no frames, take features from outside, and forget what the network does not read again. None of this changes a
+result (tests/test_propagate.py compares with plain calls).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from program_kit.frame_reading import FeatureCache, FrameReader
+from program_kit.propagation import Frames
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import normalize, resize
+from transformers import (
+    Sam2ImageProcessor,
+    Sam2VideoInferenceSession,
+    Sam2VideoModel,
+    Sam2VideoProcessor,
+    Sam2VideoVideoProcessor,
+)
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFeatures:
+    """What the image encoder makes of a frame.
+
+    Attributes:
+        levels: [h w, 1, C] of the three levels of the pyramid, at strides 4, 8 and 16.
+        positions: [h w, 1, C] position embedding of the last level, the same for every frame.
+    """
+
+    levels: Sequence[Tensor]
+    positions: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all levels."""
+        return sum(level.nbytes for level in self.levels)
+
+
+def build_processor(network: Sam2VideoModel) -> Sam2VideoProcessor:
+    """What brings masks and points to the network's size."""
+    side = network.config.image_size
+    size, mask_size = {"height": side, "width": side}, {"height": side // 4, "width": side // 4}
+    image_processor = Sam2ImageProcessor(size=size, mask_size=mask_size)
+    return Sam2VideoProcessor(image_processor, Sam2VideoVideoProcessor(size=size), target_size=side)
+
+
+def network_image(frame: NDArray[np.uint8], side: int, device: torch.device) -> Tensor:
+    """RGB frame uint8 [H, W, 3] to a normalised float32 image [1, 3, side, side], as the library makes it."""
+    image = torch.from_numpy(frame).to(device).permute(2, 0, 1)[None]
+    resized = resize(image, [side, side], InterpolationMode.BILINEAR, antialias=True)
+    return normalize(resized.float(), [255 * value for value in MEAN], [255 * value for value in STD])
+
+
+class FrameEncoder:
+    """Encodes the frames of one video, in any order.
+
+    Args:
+        network: whose image encoder it is.
+        processor: brings masks and points to its size.
+        video: the frames.
+        autocast: entered around the network.
+        cache_bytes: budget for features of frames that may be needed again.
+    """
+
+    def __init__(
+        self,
+        network: Sam2VideoModel,
+        processor: Sam2VideoProcessor,
+        video: Frames,
+        autocast: torch.autocast,
+        cache_bytes: int,
+    ):
+        self.network = network
+        self.processor = processor
+        self.video = video
+        self.cache: FeatureCache[FrameFeatures] = FeatureCache(cache_bytes)
+        self._reader = FrameReader(video)
+        self._autocast = autocast
+
+    def features(self, frame: int) -> FrameFeatures:
+        """The features of a frame, computed or remembered."""
+        return self.cache.get(frame, lambda: self._encode(frame))
+
+    @torch.inference_mode()
+    def _encode(self, frame: int) -> FrameFeatures:
+        image = network_image(self._reader.read(frame), self.network.config.image_size, self.network.device)
+        with self._autocast:
+            found = self.network.get_image_features(image, return_dict=True)
+        return FrameFeatures(found.fpn_hidden_states, found.fpn_position_encoding[-1])
+
+
+class _GivenFeatures:
+    """In the place of a session's cache: always has the features of the frame that is next."""
+
+    def __init__(self) -> None:
+        self.now: FrameFeatures | None = None
+
+    def get_vision_features(self, frame_idx: int) -> dict[str, Any]:
+        assert self.now is not None  # set before each step
+        return {"vision_feats": list(self.now.levels), "vision_pos_embeds": [self.now.positions]}
+
+
+class Session(Sam2VideoInferenceSession):
+    """A session that holds no frames. It knows how many the video has, which decides how memories are dated.
+
+    Args:
+        encoder: of the video.
+    """
+
+    def __init__(self, encoder: FrameEncoder):
+        height, width = encoder.video.size
+        device = encoder.network.device
+        super().__init__(
+            video_height=height,
+            video_width=width,
+            inference_device=device,
+            inference_state_device=device,
+            dtype=torch.float32,
+        )
+        self.encoder = encoder
+        self.cache: Any = _GivenFeatures()
+
+    @property
+    def num_frames(self) -> int:
+        """Of the video."""
+        return len(self.encoder.video)
+
+    def step(
+        self, frame: int, features: FrameFeatures, *, reverse: bool = False, remember: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Segment all objects in a frame.
+
+        Args:
+            frame: its index.
+            features: of the frame.
+            reverse: whether the session goes towards the first frame.
+            remember: whether what is found serves later frames.
+
+        Returns:
+            Mask logits float32 [n, h, w] at stride 4 and presence [n] from 0 to 1, in the order of the objects.
+        """
+        self.cache.now = features
+        with torch.inference_mode(), self.encoder._autocast:
+            found = self.encoder.network(self, frame_idx=frame, reverse=reverse, run_mem_encoder=remember)
+        return found.pred_masks[:, 0].float(), found.object_score_logits[:, 0].float().sigmoid()
+
+
+class Tracker:
+    """Objects of one key frame on their way through the video in one direction.
+
+    Args:
+        encoder: of the video.
+        key_frame: index of the frame whose masks are given.
+        masks: bool [H, W] of each object, none empty.
+        reverse: towards the first frame.
+    """
+
+    def __init__(self, encoder: FrameEncoder, key_frame: int, masks: Sequence[NDArray[np.bool_]], *, reverse: bool):
+        self.key_frame = key_frame
+        self._reverse = reverse
+        self._session = Session(encoder)
+        config = encoder.network.config
+        self._memories = config.num_maskmem - 1  # most frames whose features are read, besides the key frame
+        self._pointers = config.max_object_pointers_in_encoder - 1  # and those whose object pointers are
+        ids = list(range(len(masks)))  # a list of its own: the session empties it
+        encoder.processor.process_new_mask_for_video_frame(self._session, key_frame, ids, list(masks))
+
+    def step(self, frame: int, features: FrameFeatures) -> tuple[Tensor, Tensor]:
+        """Segment the next frame, the key frame first; returns what `Session.step` does."""
+        found = self._session.step(frame, features, reverse=self._reverse)
+        for outputs in self._session.output_dict_per_obj.values():
+            self._forget(outputs, frame)
+        for tracked in self._session.frames_tracked_per_obj.values():
+            tracked.clear()
+        return found
+
+    def _forget(self, outputs: dict[str, dict[int, dict[str, Any]]], frame: int) -> None:
+        """Drop of one object what no later frame reads; most of it are masks at full size."""
+        for kept in (*outputs["cond_frame_outputs"].values(), *outputs["non_cond_frame_outputs"].values()):
+            kept.pop("high_res_masks", None)
+        tracked = outputs["non_cond_frame_outputs"]
+        for earlier in [earlier for earlier in tracked if abs(frame - earlier) >= self._memories]:
+            tracked[earlier].pop("maskmem_features", None)
+            tracked[earlier].pop("maskmem_pos_enc", None)
+            if abs(frame - earlier) >= self._pointers:
+                del tracked[earlier]

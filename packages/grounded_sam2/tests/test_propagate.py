@@ -1,0 +1,166 @@
+"""Sweeps over frames give what the library's plain calls give, with less memory and fewer calls of the encoder."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from grounded_sam2 import tracking
+from grounded_sam2.propagate import Propagator, full_size
+from grounded_sam2.tracking import build_processor
+from program_kit.errors import InputError, ProgramKitError
+from program_kit.propagation import Job
+
+from .drawn_videos import SIZE, block, save_video
+
+KEPT = {"object_pointer", "object_score_logits", "pred_masks"}
+MEMORY = {"maskmem_features", "maskmem_pos_enc"}
+
+
+def plain(network, video, key_frame, masks):
+    """Logits [n, h, w] and presence [n] by frame, by the library's own calls on the whole video."""
+    processor = build_processor(network)
+    frames = [video.read_frame(i) for i in range(len(video))]
+    found = {}
+    for reverse in (False, True):
+        session = processor.init_video_session(video=frames)
+        processor.process_new_mask_for_video_frame(session, key_frame, list(range(len(masks))), list(masks))
+        network(session, frame_idx=key_frame)
+        for out in network.propagate_in_video_iterator(session, start_frame_idx=key_frame, reverse=reverse):
+            if out.frame_idx != key_frame:
+                found[out.frame_idx] = (out.pred_masks[:, 0], out.object_score_logits[:, 0].sigmoid())
+    return found
+
+
+@pytest.fixture
+def counted(network, monkeypatch):
+    """Frames given to the image encoder."""
+    calls = []
+    encode = network.get_image_features
+
+    def count(pixels, **options):
+        calls.append(len(pixels))
+        return encode(pixels, **options)
+
+    monkeypatch.setattr(network, "get_image_features", count)
+    return calls
+
+
+@pytest.mark.parametrize("frames", [24, 9])  # more and fewer frames than object pointers
+def test_results_are_those_of_plain_calls(network, tmp_path, frames):
+    video = save_video(tmp_path / "clip", frames)
+    objects = {1: [block(10, 2), block(20, 40)], frames - 4: [block(5, 30)]}
+    jobs = [Job(key, mask.astype(np.uint8)) for key, masks in objects.items() for mask in masks]
+    found = {(result.job, result.frame): result for result in Propagator(network).propagate(video, jobs)}
+    assert set(found) == {(j, i) for j, job in enumerate(jobs) for i in range(frames) if i != job.key_frame}
+    numbers = itertools.count()
+    for key, masks in objects.items():
+        expected = plain(network, video, key, masks)
+        assert max(float(logits.abs().max()) for logits, _ in expected.values()) > 0.1  # there is something to compare
+        for row, job in zip(range(len(masks)), numbers, strict=False):
+            for frame, (logits, presence) in expected.items():
+                result = found[job, frame]
+                torch.testing.assert_close(result.logits, logits[row : row + 1], rtol=1e-4, atol=1e-4)
+                assert result.presence() == pytest.approx(float(presence[row]), abs=1e-5)
+                at_full_size = full_size(logits[row], SIZE).numpy()
+                decided = np.abs(at_full_size) > 1e-3
+                np.testing.assert_array_equal(result.mask()[decided], at_full_size[decided] > 0)
+
+
+def test_frames_are_prepared_as_the_library_does(network, video):
+    frame = video.read_frame(5)
+    expected = build_processor(network).video_processor(videos=frame[None], return_tensors="pt")
+    image = tracking.network_image(frame, 128, torch.device("cpu"))
+    torch.testing.assert_close(image, expected.pixel_values_videos[0])
+
+
+def test_memory_matters_in_this_network(network, video, monkeypatch):
+    """Else the test above could not tell a session that forgets too much."""
+    job = Job(0, block(10, 2).astype(np.uint8))
+    usual = [result.logits for result in Propagator(network).propagate(video, [job])]
+    forget = tracking.Tracker._forget
+    for name, fewer in (("_memories", 2), ("_pointers", 5)):
+
+        def sooner(self, outputs, frame, name=name, fewer=fewer):
+            setattr(self, name, fewer)
+            forget(self, {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}, frame)
+            tracked = outputs["non_cond_frame_outputs"]
+            for earlier in [earlier for earlier in tracked if abs(frame - earlier) >= fewer]:
+                del tracked[earlier]
+
+        monkeypatch.setattr(tracking.Tracker, "_forget", sooner)
+        other = [result.logits for result in Propagator(network).propagate(video, [job])]
+        assert max(float((a - b).abs().max()) for a, b in zip(usual, other, strict=True)) > 1e-3, name
+
+
+def test_a_frame_is_encoded_once_for_all_jobs(network, video, counted):
+    jobs = [Job(key, block(10, 2 * n).astype(np.uint8)) for n, key in enumerate((3, 3, 8, 8))]
+    list(Propagator(network).propagate(video, jobs))
+    assert len(counted) == len(video)
+
+
+def test_without_a_cache_frames_between_key_frames_are_encoded_twice(network, video, counted):
+    jobs = [Job(key, block(10, 2).astype(np.uint8)) for key in (3, 8)]
+    list(Propagator(network, cache_bytes=0).propagate(video, jobs))
+    assert len(counted) == len(video) + 6
+
+
+@pytest.mark.parametrize("key_frame", [0, 23])
+def test_from_the_first_or_the_last_frame_there_is_one_way(network, video, counted, key_frame):
+    results = list(Propagator(network, cache_bytes=0).propagate(video, [Job(key_frame, block(10, 2).astype(np.uint8))]))
+    assert sorted(result.frame for result in results) == [i for i in range(24) if i != key_frame]
+    assert len(counted) == len(video)
+
+
+def test_company_changes_nothing_but_rounding(network, video):
+    jobs = [Job(key, block(top, 10).astype(np.uint8)) for key, top in ((4, 2), (4, 20), (15, 9))]
+    together = {(r.job, r.frame): r.logits for r in Propagator(network).propagate(video, jobs)}
+    for index, job in enumerate(jobs):
+        for result in Propagator(network).propagate(video, [job]):
+            torch.testing.assert_close(result.logits, together[index, result.frame], rtol=1e-4, atol=1e-4)
+
+
+def test_sessions_remember_a_bounded_number_of_frames(network, video, monkeypatch):
+    kept = []
+    step = tracking.Tracker.step
+
+    def watched(self, frame, features):
+        found = step(self, frame, features)
+        (outputs,) = self._session.output_dict_per_obj.values()
+        tracked = outputs["non_cond_frame_outputs"].values()
+        assert all(set(output) - MEMORY == KEPT for output in tracked)
+        assert self._session.processed_frames is None
+        assert not self._session.frames_tracked_per_obj[0]
+        kept.append((len(tracked), sum(set(output) >= MEMORY for output in tracked)))
+        return found
+
+    monkeypatch.setattr(tracking.Tracker, "step", watched)
+    list(Propagator(network).propagate(video, [Job(0, block(10, 2).astype(np.uint8))]))
+    assert max(kept) == (15, 6)
+
+
+def test_every_object_of_a_label_map_is_found(network, video):
+    labels = np.zeros(SIZE, np.uint8)
+    labels[2:12, 2:20], labels[16:30, 24:40], labels[30:44, 60:70] = 3, 7, 255
+    results = list(Propagator(network).propagate(video, [Job(2, labels)]))
+    assert len(results) == len(video) - 1
+    for result in results:
+        masks = [result.mask(object_id) for object_id in (3, 7, 255)]
+        np.testing.assert_array_equal(result.mask(), np.any(masks, axis=0))
+        np.testing.assert_array_equal(result.probability(7) > 0.5, masks[1])
+        assert result.probability().dtype == np.float32
+        assert result.presence() == max(result.presence(object_id) for object_id in (3, 7, 255))
+
+
+def test_half_precision(network, video):
+    job = Job(0, block(10, 2).astype(np.uint8))
+    exact = [r.mask() for r in Propagator(network).propagate(video, [job])]
+    half = [r.mask() for r in Propagator(network, precision="bfloat16").propagate(video, [job])]
+    assert np.mean(np.array(exact) == np.array(half)) > 0.8
+    with pytest.raises(ProgramKitError, match="precision 'int8'"):
+        Propagator(network, precision="int8")
+
+
+def test_a_job_that_does_not_fit_the_video(network, video):
+    with pytest.raises(InputError, match="key frame 24 is not in the video"):
+        list(Propagator(network).propagate(video, [Job(24, block(1, 1).astype(np.uint8))]))
