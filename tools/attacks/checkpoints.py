@@ -11,19 +11,15 @@ import argparse
 import collections
 import io
 import json
-import os
 import pickle
 import random
-import resource
 import sys
-import tempfile
-import time
-import traceback
 import warnings
 import zipfile
 from pathlib import Path
 
 import torch
+from fuzzing import VALUES, Attack, changed
 from program_kit.errors import CheckpointError
 from program_kit.origin import Origin
 from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints
@@ -32,9 +28,6 @@ from program_kit.torch.checkpoint.writing import write_checkpoint
 from safetensors.torch import save_file
 from torch import nn
 
-MEMORY, SECONDS = 500 * 2**20, 5.0
-AT_ONCE = 500  # mutations of one process: a crash of the interpreter costs no more
-VALUES = (0, 1, -1, 2, 3, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, -(2**63))
 WORDS = (
     *("F64", "F32", "F16", "BF16", "F8_E4M3", "F4", "C64", "I64", "U64", "BOOL", "FloatStorage", "DoubleStorage"),
     *("torch", "collections", "builtins", "meta", "cuda:0", "cpu", "model", "rvos-fusion 1", "rvos-fusion 9", "small"),
@@ -120,30 +113,6 @@ def mutated(path: Path, chance: random.Random) -> bytes:
     return changed_pickle(data, chance)
 
 
-def changed(data: bytes, chance: random.Random) -> bytes:
-    """Bytes flipped, lost, doubled, swapped, cut off or put in."""
-    out = bytearray(data)
-    for _ in range(chance.choice((1, 1, 1, 2, 5, 20))):
-        at, length = chance.randrange(len(out) + 1), chance.choice((1, 1, 2, 8, 100, 1000))
-        match chance.randrange(7):
-            case 0 if out:
-                out[at % len(out)] = chance.randrange(256)
-            case 1:
-                out[at : at + length] = bytes(len(out[at : at + length]))
-            case 2:
-                del out[at : at + length]
-            case 3:
-                out[at:at] = out[at : at + length]
-            case 4:
-                del out[at:]
-            case 5:
-                out[at:at] = chance.randbytes(length)
-            case 6:
-                width = chance.choice((1, 2, 4, 8))
-                out[at : at + width] = (chance.choice(VALUES) % 256**width).to_bytes(width, "little")
-    return bytes(out)
-
-
 def changed_pickle(data: bytes, chance: random.Random) -> bytes:
     """A pickle with a word or a number replaced by another, or with changed bytes."""
     if chance.random() < 0.3:
@@ -222,52 +191,12 @@ def change_tree(tree: dict, chance: random.Random) -> None:
             tree[name] = chance.choice((*WORDS, *VALUES, None, [], {}, [8, 1], [1] * 70, 0.5, "x" * 100_000))
 
 
-def load(path: Path) -> str:
-    """How loading a file ends."""
-    warnings.simplefilter("ignore")
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-    try:
-        CHECKPOINTS.load(path, "eight")
-        end = "weights"
-    except CheckpointError:
-        end = "refused"
-    except BaseException:
-        traceback.print_exc()
-        end = "uncaught"
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    if grown > MEMORY:
-        return "over 500 MB"
-    return "over 5 s" if time.monotonic() - began > SECONDS else end
-
-
-def attack(number: int, seed: int) -> dict[str, int]:
-    """Load so many mutations; how often each end came. A crash of the interpreter counts as uncaught."""
-    ends = dict.fromkeys(("weights", "refused", "uncaught", "over 500 MB", "over 5 s"), 0)
-    with tempfile.TemporaryDirectory() as folder:
-        (base := Path(folder) / "whole").mkdir()
-        files = originals(base)
-        for start in range(0, number, AT_ONCE):
-            read, write = os.pipe()
-            child = os.fork()
-            if child == 0:
-                os.close(read)
-                for place in range(start, min(start + AT_ONCE, number)):
-                    chance = random.Random(f"{seed} {place}")
-                    whole = files[place % len(files)]
-                    path = Path(folder) / f"mutated{whole.suffix}"
-                    path.write_bytes(mutated(whole, chance))
-                    end = load(path)
-                    os.write(write, f"{end}\n".encode())
-                    if end not in ("weights", "refused"):
-                        path.replace(Path(tempfile.gettempdir()) / f"checkpoint-{seed}-{place}{whole.suffix}")
-                os._exit(0)
-            os.close(write)
-            with os.fdopen(read) as answers:
-                for answer in answers:
-                    ends[answer.strip()] += 1
-            if os.waitpid(child, 0)[1] != 0:
-                ends["uncaught"] += 1
-    return ends
+ATTACK = Attack(
+    originals=originals,
+    mutated=mutated,
+    read=lambda path: CHECKPOINTS.load(path, "eight"),
+    refusals=(CheckpointError,),
+)
 
 
 def main() -> int:
@@ -276,9 +205,7 @@ def main() -> int:
     options.add_argument("--number", type=int, default=20_000)
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
-    ends = attack(chosen.number, chosen.seed)
-    print(f"tried {chosen.number}: " + ", ".join(f"{name} {count}" for name, count in ends.items()))
-    return int(any(ends[name] for name in ("uncaught", "over 500 MB", "over 5 s")))
+    return ATTACK.report("checkpoints", chosen.number, chosen.seed)
 
 
 if __name__ == "__main__":
