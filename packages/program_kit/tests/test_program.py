@@ -9,11 +9,13 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
+import typer
 from mask_interchange import MaskRun, files
 from PIL import Image
 from program_kit import progress
@@ -705,3 +707,37 @@ def test_a_program_that_brings_its_own_weights_needs_no_option(dataset, tmp_path
     manifest = MaskRun.open(tmp_path / "run").manifest
     assert manifest.checkpoint_sha256 is None
     assert "weights" not in manifest.settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnOptions:
+    limit: Annotated[float, typer.Option(min=0, help="Below this nothing counts.")] = 0.5
+
+
+def test_a_program_has_options_of_its_own_and_may_bring_its_tokenizer(dataset, tmp_path):
+    requests = []
+
+    def load(request):
+        requests.append(request)
+        return example.load(request)
+
+    app = segmenter_app(
+        replace(
+            example.PROGRAM,
+            tokenizer=None,
+            load=load,
+            options=OwnOptions,
+            settings=lambda request: {"limit": request.options.limit},
+        )
+    )
+    command = ["--dataset", str(dataset), "--out", str(tmp_path / "run"), "--weights", "random:0"]
+    assert CliRunner().invoke(app, [*command, "--limit", "0.25"]).exit_code == 0
+    assert requests[0].options == OwnOptions(limit=0.25)
+    assert requests[0].tokenizer is None
+    settings = MaskRun.open(tmp_path / "run").manifest.settings
+    assert settings["limit"] == 0.25
+    assert "tokenizer" not in settings
+    assert CliRunner().invoke(app, command).exit_code == 2  # the run there has another limit
+    result = CliRunner().invoke(app, [*command, "--tokenizer", "some"])
+    assert result.exit_code == 2
+    assert "takes the one beside its weights" in result.stderr

@@ -12,7 +12,7 @@ from program_kit.weights_table import HubSource, needs_of, published, published_
 
 COMMIT = "0123456789" * 4
 SOC = TakesWeights(name="soc-infer", configs=("joint-base", "tiny"))
-SAM2 = TakesWeights(name="sam2-propagate", configs=("base-plus", "tiny"), checkpoint="folder")
+SAM2 = TakesWeights(name="sam2-propagate", configs=("sam2.1-base-plus", "sam2.1-tiny"), checkpoint="folder")
 TWO = TakesWeights(name="two-infer", configs=("base",), checkpoint="folder", networks=("detector", "segmenter"))
 
 
@@ -81,13 +81,13 @@ def test_the_configuration_follows_from_the_name():
     tiny, base = (
         store(name, model_safetensors=b"tensors", config_json=b"{}") for name in ("sam2.1-tiny", "sam2.1-base-plus")
     )
-    assert choose_network(SAM2, weights="sam2.1-tiny")[0] == "tiny"
+    assert choose_network(SAM2, weights="sam2.1-tiny")[0] == "sam2.1-tiny"
     assert choose_network(SAM2)[1].checkpoint == base
-    assert choose_network(SAM2, "tiny")[1].checkpoint == tiny
+    assert choose_network(SAM2, "sam2.1-tiny")[1].checkpoint == tiny
     with pytest.raises(
-        WeightsError, match=r"not the weights of sam2-propagate, config base-plus; it takes sam2\.1-tiny"
+        WeightsError, match=r"not the weights of sam2-propagate, config sam2\.1-base-plus; it takes sam2\.1-tiny"
     ):
-        choose_network(SAM2, "base-plus", weights="sam2.1-tiny")
+        choose_network(SAM2, "sam2.1-base-plus", weights="sam2.1-tiny")
 
 
 def test_every_file_of_a_folder_is_recorded():
@@ -128,7 +128,7 @@ def test_a_commit_on_the_hub_is_found_in_the_folder_or_in_the_cache_of_the_hub(t
     snapshot = tmp_path / "cache" / "models--owner--name" / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").write_bytes(b"tensors")
-    assert choose_network(SAM2, "tiny", weights=name)[1].checkpoint == snapshot
+    assert choose_network(SAM2, "sam2.1-tiny", weights=name)[1].checkpoint == snapshot
     ours = store(name, model_safetensors=b"tensors", config_json=b"{}")
     assert choose_network(SAM2, weights=name)[1].checkpoint == ours
     with pytest.raises(WeightsError, match="loads detector and segmenter; give 2 with commas"):

@@ -1,10 +1,12 @@
 """Options that the programs share, and what they mean."""
 
+import inspect
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 
 import typer
 from typer.models import OptionInfo
@@ -113,3 +115,18 @@ def limit_threads(threads: int | None) -> None:
     if threads is not None:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ[name] = str(threads)
+
+
+def with_options(command: Callable[..., None], options: type) -> Callable[..., None]:
+    """`command`, whose keywords `**own` become the fields of the dataclass `options`, as typer sees it."""
+    signature = inspect.signature(command)
+    common = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    hints = get_type_hints(options, include_extras=True)
+    own = [
+        inspect.Parameter(
+            option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=hints[option.name]
+        )
+        for option in fields(options)
+    ]
+    command.__signature__ = signature.replace(parameters=[*common, *own])  # pyright: ignore[reportFunctionMemberAccess]
+    return command

@@ -4,12 +4,11 @@ A program describes itself in a `PropagatorProgram` and gets its command line fr
 are the fields of a dataclass, annotated as typer wants parameters.
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar
 
 import typer
 from mask_interchange.dataset import Dataset, Video
@@ -34,6 +33,7 @@ from program_kit.options import (
     config_option,
     limit_threads,
     open_source,
+    with_options,
 )
 from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback
@@ -155,23 +155,8 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
                 code = work.propagate_runs(data, sources, out or [])
         raise typer.Exit(code)
 
-    app.callback()(_with_options(propagate, program.options))
+    app.callback()(with_options(propagate, program.options))
     return app
-
-
-def _with_options(command: Callable[..., None], options: type) -> Callable[..., None]:
-    """`command`, whose keywords `**own` become the fields of the dataclass `options`, as typer sees it."""
-    signature = inspect.signature(command)
-    common = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    hints = get_type_hints(options, include_extras=True)
-    own = [
-        inspect.Parameter(
-            option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=hints[option.name]
-        )
-        for option in fields(options)
-    ]
-    command.__signature__ = signature.replace(parameters=[*common, *own])  # pyright: ignore[reportFunctionMemberAccess]
-    return command
 
 
 def _check_masks(masks: Sequence[Path], mask: Path | None, video: Path | None, out: Sequence[Path]) -> None:

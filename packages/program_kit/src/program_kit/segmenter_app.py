@@ -3,10 +3,10 @@
 A program describes itself in a `SegmenterProgram` and gets its command line from `segmenter_app`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import typer
 from mask_interchange.dataset import Dataset, Video
@@ -32,6 +32,7 @@ from program_kit.options import (
     config_option,
     limit_threads,
     open_source,
+    with_options,
 )
 from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback
@@ -46,18 +47,25 @@ class ModelRequest:
     Attributes:
         config: one of the program's configurations.
         weights: checkpoints, or a seed.
-        tokenizer: folder or hub name of the text encoder's tokenizer.
+        tokenizer: folder or hub name of the text encoder's tokenizer; None for a program whose weights bring it.
         device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
         soft_masks: longer side in pixels of the probabilities to store, or None.
         short_side: short side in pixels of the frames that the network sees; None for a program without the option.
+        options: the program's own.
     """
 
     config: str
     weights: WeightsChoice
-    tokenizer: str
+    tokenizer: str | None
     device: str
     soft_masks: int | None = None
     short_side: int | None = None
+    options: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """Of a program that has only the shared ones."""
 
 
 class Predictor(Protocol):
@@ -77,21 +85,25 @@ class SegmenterProgram(TakesWeights):
         about: one sentence for `--help`.
         config_options: names of the option that chooses one.
         short_side: the default of the option `--short-side`; None if the program does not have it.
-        tokenizer: the tokenizer taken by default.
+        tokenizer: the tokenizer taken by default; None if the program's weights bring it.
         error: base of its user errors, which are shown without a traceback.
         load: make the model. Heavy libraries are imported inside, so that `--help` stays quick.
         convert: write a published checkpoint (source) of a configuration as safetensors (target); None for a program
             that takes published weights as they are.
+        options: a dataclass of the options that only this program has, as in `PropagatorProgram`.
+        settings: what a manifest says of these options: all that changes masks, as JSON.
     """
 
     version: str
     about: str
-    tokenizer: str
+    tokenizer: str | None
     error: type[Exception]
     load: Callable[[ModelRequest], Predictor]
     convert: Callable[[Path, Path, str], None] | None = None
     config_options: tuple[str, ...] = ("--config",)
     short_side: int | None = None
+    options: type = NoOptions
+    settings: Callable[[ModelRequest], Mapping[str, Any]] = lambda request: {}
 
     def usual_short_side(self, config: str, weights: WeightsChoice) -> int | None:
         """The default of the option `--short-side`: what the weights were trained with, else the configuration's."""
@@ -117,7 +129,8 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
         ),
     )
 
-    @app.callback()
+    tokenizer_option = typer.Option(hidden=program.tokenizer is None, help="Folder or hub name of the tokenizer.")
+
     def infer(
         context: typer.Context,
         dataset: DatasetOption = None,
@@ -129,12 +142,13 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
         checkpoint: CheckpointOption = None,
         weights: WeightsOption = None,
         config: Annotated[str | None, config_choice] = None,
-        tokenizer: Annotated[str, typer.Option(help="Folder or hub name of the tokenizer.")] = program.tokenizer,
+        tokenizer: Annotated[str | None, tokenizer_option] = program.tokenizer,
         videos: VideosOption = None,
         soft_masks: SoftMasksOption = None,
         short_side: Annotated[int | None, short_side_option] = None,
         device: DeviceOption = "auto",
         threads: ThreadsOption = None,
+        **own: Any,
     ) -> None:
         if context.invoked_subcommand is not None:
             return
@@ -142,6 +156,8 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
             raise typer.BadParameter("give --out RUN, the folder for the masks")
         if short_side is not None and program.short_side is None:
             raise typer.BadParameter(f"--short-side: {program.name} chooses the size of frames by itself")
+        if tokenizer is not None and program.tokenizer is None:
+            raise typer.BadParameter(f"--tokenizer: {program.name} takes the one beside its weights")
         limit_threads(threads)
         with user_errors(program.name, program.error):
             network, chosen = choose_network(program, config, checkpoint, weights)
@@ -152,6 +168,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
                 device=checked_device(device),
                 soft_masks=soft_masks,
                 short_side=short_side or program.usual_short_side(network, chosen),
+                options=program.options(**own),
             )
             source = open_source(dataset, split, video, expression, expressions)
             if video is not None and not source.videos[source.name].expressions:
@@ -161,11 +178,13 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
             code = run_videos(outputs, source, lambda: _process(program.load(request)), videos, program.error)
         raise typer.Exit(code)
 
+    app.callback()(with_options(infer, program.options))
     return app
 
 
 def _manifest(program: SegmenterProgram, request: ModelRequest, source: Dataset) -> RunManifest:
-    settings = {"config": request.config, "tokenizer": request.tokenizer, "soft_masks": request.soft_masks}
+    tokenizer = {} if request.tokenizer is None else {"tokenizer": request.tokenizer}
+    settings = {"config": request.config, **tokenizer, "soft_masks": request.soft_masks, **program.settings(request)}
     if request.short_side is not None:
         settings["short_side"] = request.short_side
     return RunManifest(
