@@ -171,6 +171,19 @@ def pipeline(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def wheel(session: nox.Session) -> None:
+    """The release wheel of msda-ops, with CUDA kernels for all GPUs, and a look inside."""
+    member, out = ROOT / "packages" / "msda_ops", ROOT / "dist" / "msda_ops"
+    shutil.rmtree(out, ignore_errors=True)
+    session.run("uv", "build", "--wheel", f"--out-dir={out}", str(member), env={"MSDA_OPS_BUILD": "cuda"})
+    (built,) = out.glob("*.whl")
+    sync(session, member)
+    look = in_environment(member, "pytest", str(member / "tests" / "test_build.py"), "-k", "release_wheel")
+    session.run(*look, env=environment(member) | {"MSDA_OPS_WHEEL": str(built)})
+    session.log(f"built {built}")
+
+
+@nox.session(default=False)
 def clean(session: nox.Session) -> None:
     """Remove the packages' environments."""
     shutil.rmtree(ROOT / ".venvs", ignore_errors=True)

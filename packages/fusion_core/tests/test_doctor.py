@@ -200,6 +200,14 @@ def test_gpus_are_listed_and_missed_where_torch_does_not_see_them(workspace):
     assert "NVIDIA-SMI has failed" in problem.text
 
 
+def test_an_old_driver_is_a_problem(workspace):
+    script(workspace.tools / "nvidia-smi", "NVIDIA H200, 143771 MiB, 570.133.20\n")
+    problem = problems(workspace.findings())[0]
+    assert (problem.area, problem.subject) == ("devices", "cuda:0")
+    assert "older than 580, so programs compute on the CPU" in problem.text
+    assert "update the NVIDIA driver to 580" in problem.remedy
+
+
 def test_vocabularies_are_looked_for_where_the_hub_keeps_them(workspace, monkeypatch):
     assert {one.state for one in workspace.findings("downloads")} == {State.NOTE}
     snapshots = workspace.root / "hub_home" / "hub" / "models--FacebookAI--roberta-base" / "snapshots"

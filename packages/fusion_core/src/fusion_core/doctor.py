@@ -23,6 +23,7 @@ from fusion_core.running.environments import Program, WorkspacePackage, find_pro
 GIB = 2**30
 LITTLE_DISK = 1 * GIB  # below this masks of a data set may not fit
 ENVIRONMENT_SIZE = 6 * GIB  # of torch with CUDA libraries, unpacked; uv links files that several environments share
+DRIVER = 580  # the oldest NVIDIA driver for CUDA 13, for which torch (uv.lock) and msda-ops are built
 PATIENCE = 180.0  # seconds that a question to an environment may take
 
 # Packages whose versions explain most differences between machines.
@@ -131,10 +132,21 @@ def graphics() -> tuple[int, list[Diagnosis]]:
                 remedy="repair the NVIDIA driver, or choose `--device cpu`",
             )
         ]
-    return len(lines), [
-        Diagnosis(area="devices", subject=f"cuda:{number}", state=State.FINE, text=line)
-        for number, line in enumerate(lines)
-    ]
+    return len(lines), [_graphics_card(number, line) for number, line in enumerate(lines)]
+
+
+def _graphics_card(number: int, line: str) -> Diagnosis:
+    """A GPU, given as name, memory and driver version; an old driver runs none of the programs' code."""
+    driver = re.search(r"(\d+)[\d.]*$", line)
+    if driver and int(driver[1]) < DRIVER:
+        return Diagnosis(
+            area="devices",
+            subject=f"cuda:{number}",
+            state=State.PROBLEM,
+            text=f"{line}: the driver is older than {DRIVER}, so programs compute on the CPU",
+            remedy=f"update the NVIDIA driver to {DRIVER} or newer (CUDA 13), or choose `--device cpu`",
+        )
+    return Diagnosis(area="devices", subject=f"cuda:{number}", state=State.FINE, text=line)
 
 
 def tools() -> Iterator[Diagnosis]:

@@ -33,7 +33,8 @@ void require_code_for_current_device() {
     const cudaError_t error = cudaFuncGetAttributes(&attributes, forward_kernel<float, 1>);
     if (error == cudaSuccess) return;
     (void)cudaGetLastError();
-    throw Error(MSDA_NO_CUDA, std::string("the library holds no code for this GPU: ") + cudaGetErrorString(error));
+    throw Error(MSDA_NO_CUDA, std::string("the library holds no code for this GPU (") + cudaGetErrorString(error) +
+                                  "); reinstall msda-ops on this machine");
 }
 
 }  // namespace msda::cuda
