@@ -43,6 +43,8 @@ def arguments():
     parser.add_argument("--line", default="hello", help="what --babble says")
     parser.add_argument("--lie", default="")
     parser.add_argument("--disk-full", default="")
+    parser.add_argument("--hang-once", default="", help="say that it is alive for ever, and compute nothing")
+    parser.add_argument("--stop-once", default="", help="stop as by SIGSTOP")
     parser.add_argument("--refuse", action="store_true")
     return parser.parse_args()
 
@@ -111,6 +113,13 @@ class Program:
         return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
 
 
+def first_time(options, video):
+    mark = options.out[0] / f"misbehaved-{video}"
+    seen = mark.exists()
+    mark.touch()
+    return not seen
+
+
 def main():
     options = arguments()
     if options.refuse:
@@ -131,11 +140,14 @@ def main():
     for line in iter(sys.stdin.readline, ""):
         video = line.rstrip("\n")
         tell("started", video)
-        if video in options.crash_once.split(","):
-            mark = options.out[0] / f"crashed-{video}"
-            if not mark.exists():
-                mark.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
+        if video in options.crash_once.split(",") and first_time(options, video):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if video in options.stop_once.split(",") and first_time(options, video):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if video in options.hang_once.split(",") and first_time(options, video):
+            while True:
+                tell("alive", video, processor_seconds=0.5)
+                time.sleep(0.2)
         if video in options.crash.split(","):
             print("something terrible", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,6 +1,7 @@
 """Which videos a job makes again, and which runs it leaves alone."""
 
 import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -241,6 +242,30 @@ def test_masks_that_nobody_recorded_are_made_again(stage, undisturbed):
     assert stage.carry_out()[0].complete
     assert stage.computed() == {"b v2": 1}
     assert stage.files() == undisturbed
+
+
+def test_a_worker_of_an_earlier_call_is_waited_for(stage, undisturbed):
+    stage.carry_out(stage.alone())
+    writer = ExitStack()
+    writer.enter_context(MaskRun.open(stage.runs / "a").writing(shared=True))
+    told = []
+
+    def listen(event):
+        if event.kind == "note":
+            told.append(event.error)
+            writer.close()
+
+    assert run_plan(make_plan(stage.context()), listener=listen).complete
+    assert told == [f"waiting for another process that writes {stage.runs / 'a'}"]
+    assert stage.files() == undisturbed
+
+
+def test_a_writer_that_does_not_end_is_told(stage, monkeypatch):
+    stage.carry_out(stage.alone())
+    monkeypatch.setattr(jobs, "WRITERS_PATIENCE", 0.3)
+    with MaskRun.open(stage.runs / "a").writing(shared=True):
+        summary, _ = stage.carry_out()
+    assert "another process is writing here" in summary.given_up["a"]
 
 
 def test_a_run_made_by_hand_without_records_is_left_alone(stage):

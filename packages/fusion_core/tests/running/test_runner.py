@@ -1,9 +1,11 @@
 """A recipe is carried out by real processes of a program that only acts."""
 
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 from fusion_core.errors import FusionCoreError, RecipeError
 from fusion_core.recipe.graph import Model, Recipe
@@ -14,6 +16,7 @@ from fusion_core.running.executors.local import LocalExecutor
 from fusion_core.running.plan import make_plan
 from fusion_core.running.provenance import ProvenanceStore
 from fusion_core.running.runner import run_plan
+from fusion_core.running.worker import ProgramWorker, WorkerLostError
 from mask_interchange import MaskRun
 
 PROGRAMS = ("a", "b", "a_p+early_p")
@@ -127,6 +130,56 @@ def test_a_lost_worker_is_replaced_and_its_video_tried_again(stage):
         ("progress", "a", "v2"),
         ("done", "a", "v2"),
     ]
+
+
+@pytest.mark.parametrize("misbehaviour", ["--stop-once", "--hang-once"])
+def test_a_worker_without_a_sign_of_life_is_replaced_and_its_video_tried_again(stage, misbehaviour):
+    context = replace(stage.context(stage.alone(misbehaviour, "v2")), stall=3)
+    events = []
+    assert run_plan(make_plan(context), listener=events.append).complete
+    assert [event.video for event in events if event.kind == "done"] == ["v1", "v2", "v3"]
+    (retried,) = [event for event in events if event.kind == "retried"]
+    assert retried.video == "v2"
+    assert "gave no sign of life for 3 s, and was ended (--stall)" in retried.error
+
+
+def test_whatever_a_worker_says_is_a_sign_of_life(tmp_path):
+    """Older programs do not say that they are alive; and a computation may be long."""
+    program = tmp_path / "slow.py"
+    program.write_text(
+        "import json, sys, time\n"
+        "for line in sys.stdin:\n"
+        "    for i in range(8):\n"
+        "        time.sleep(0.5)\n"
+        "        alive = {'event': 'alive', 'processor_seconds': float(i)}\n"
+        "        said = alive if i % 2 else {'event': 'progress', 'done': i, 'total': 8}\n"
+        "        print(json.dumps(said | {'video': line.strip()}), flush=True)\n"
+        "    print(json.dumps({'event': 'done', 'video': line.strip()}), flush=True)\n"
+    )
+    worker = ProgramWorker([sys.executable, str(program)], tmp_path / "log.txt", {}, stall=3)
+    heard = []
+    worker.process("v1", lambda done, total: heard.append((done, total)))
+    assert heard == [(0, 8), (2, 8), (4, 8), (6, 8)]
+    worker.close()
+
+
+def test_a_worker_is_ended_with_those_that_it_started(tmp_path):
+    """As where the command line is that of a shell or of uv, and the program is its child."""
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(tmp_path / 'child')!r}, 'w').write(str(child.pid))\n"
+        "child.wait()\n"
+    )
+    worker = ProgramWorker([sys.executable, str(program)], tmp_path / "log.txt", {}, stall=2)
+    with pytest.raises(WorkerLostError, match="no sign of life for 2 s"):
+        worker.process("v1", lambda done, total: None)
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_video_that_kills_the_program_is_given_up_after_two_workers(stage):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
-_ALIVE_EVERY = 5.0  # seconds
+_ALIVE_EVERY = 2.0  # seconds
 
 
 @contextmanager

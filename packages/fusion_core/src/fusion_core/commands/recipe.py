@@ -85,6 +85,10 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of workers; by default one on each GPU, or one on the CPU.")
     ] = None,
+    stall: Annotated[
+        float,
+        typer.Option(min=1, metavar="SECONDS", help="Replace a worker that gives no sign of life for so long."),
+    ] = 1800,
     annotations: Annotated[
         Path | None,
         typer.Option(help="Ground truth for scores; by default the Annotations of the data set, if it has them."),
@@ -113,7 +117,7 @@ def run(
     if address is not None and executor != "ray":
         raise typer.BadParameter("--address goes with --executor ray")
     source = DatasetSource(root=dataset, split=split)
-    context = open_context(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, device)
+    context = open_context(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, device, stall)
     plan = make_plan(context)
     with watching(plan, json_lines=json) as listener:
         summary = run_plan(plan, _executor(executor, address, context, workers), listener)
@@ -139,6 +143,7 @@ def open_context(
     checkpoints: Path | None,
     weights: str | None,
     device: str,
+    stall: float = 1800,
 ) -> "RunContext":
     """What the options name: the recipe with its weights, the source opened, and the folder of the runs."""
     from fusion_core.recipe.weights import named_checkpoints, stored_checkpoints, with_weights
@@ -146,7 +151,7 @@ def open_context(
 
     stored = stored_checkpoints(checkpoints, recipe) if checkpoints else {}
     weighted = with_weights(recipe, stored | named_checkpoints(checkpoint or ()), weights)
-    return RunContext.open(weighted, source, runs, checked_device(device))
+    return RunContext.open(weighted, source, runs, checked_device(device), stall)
 
 
 def _executor(name: str, address: str | None, context: "RunContext", workers: int | None) -> "Executor":

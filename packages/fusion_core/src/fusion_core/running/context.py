@@ -11,6 +11,7 @@ from mask_interchange.codec import SUFFIX
 from fusion_core.recipe.graph import Recipe
 from fusion_core.recipe.nodes import ExistingRun
 from fusion_core.running.provenance import ProvenanceStore
+from fusion_core.running.worker import STALL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,7 @@ class RunContext:
         dataset: the source, opened.
         provenance: of the folder of runs.
         device: the programs' option `--device`.
+        stall: seconds after which a worker that has given no sign of life is replaced.
     """
 
     recipe: Recipe
@@ -77,16 +79,24 @@ class RunContext:
     dataset: Dataset
     provenance: ProvenanceStore
     device: str = "auto"
+    stall: float = STALL
     _frames: dict[str, str | None] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def open(cls, recipe: Recipe, source: Source, runs: Path, device: str = "auto") -> Self:
+    def open(cls, recipe: Recipe, source: Source, runs: Path, device: str = "auto", stall: float = STALL) -> Self:
         """Open the source of a recipe; every node gets a run of its name in the folder `runs`.
 
         Raises:
             DatasetError: the source cannot be opened.
         """
-        return cls(recipe=recipe, source=source, dataset=source.open(), provenance=ProvenanceStore(runs), device=device)
+        return cls(
+            recipe=recipe,
+            source=source,
+            dataset=source.open(),
+            provenance=ProvenanceStore(runs),
+            device=device,
+            stall=stall,
+        )
 
     @property
     def memory(self) -> float:

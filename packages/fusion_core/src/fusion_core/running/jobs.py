@@ -296,7 +296,8 @@ class ProgramJob(Job):
         """Bring the program's environment up to date; nothing is started yet."""
         program = find_program(self.model.program)
         program.make_ready(status)
-        return ProgramTask(command=self._command(program.command), log=self.context.provenance.log(self.runs[0]))
+        log = self.context.provenance.log(self.runs[0])
+        return ProgramTask(command=self._command(program.command), log=log, stall=self.context.stall)
 
     def command(self, video: str) -> list[str]:
         """The worker's command line for one video."""

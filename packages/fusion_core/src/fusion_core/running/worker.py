@@ -5,9 +5,11 @@ A program is spoken to by the worker protocol (docs/mask_format.md, section 7).
 
 import json
 import os
+import select
 import shlex
 import signal
 import subprocess
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,9 +25,18 @@ from fusion_core.errors import FusionCoreError
 from fusion_core.recipe.nodes import FusionNode
 from fusion_core.voting.fused_run import FusedRun
 
+STALL = 1800.0  # seconds; programs that never say that they are alive may compute for so long in silence
 MAX_LINE = 2**20  # bytes of one event; a traceback is far shorter
 LOG_TAIL = 15  # lines of a program's log that an error shows
 _PATIENCE = 10.0  # seconds that a program gets to end by itself
+_AT_WORK = 0.01  # processor seconds a second that a worker needs to count as one that computes
+
+
+_FIELDS = {
+    "progress": {"done": int, "total": int},
+    "alive": {"processor_seconds": (int, float)},
+    "failed": {"error": str},
+}
 
 
 class VideoError(FusionCoreError):
@@ -71,14 +82,16 @@ class ProgramTask:
     Attributes:
         command: its command line, without `--videos`.
         log: file to which its messages are appended.
+        stall: seconds after which a worker that has given no sign of life counts as lost.
     """
 
     command: tuple[str, ...]
     log: Path
+    stall: float = STALL
 
     def start(self, environment: Mapping[str, str]) -> "ProgramWorker":
         """Start the program."""
-        return ProgramWorker(self.command, self.log, environment)
+        return ProgramWorker(self.command, self.log, environment, self.stall)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,13 +152,16 @@ class ProgramWorker:
         command: the whole command line, without `--videos`.
         log: file to which its messages are appended.
         environment: variables beside those of this process.
+        stall: seconds after which a worker that has given no sign of life counts as lost.
 
     Raises:
         JobError: the process cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], stall: float = STALL) -> None:
         self._log = log
+        self._stall = stall
+        self._received = bytearray()  # what the process has said since its last whole line
         self._last_failure: str | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
         inherited = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "COLUMNS"}}
@@ -159,10 +175,14 @@ class ProgramWorker:
                     stdout=subprocess.PIPE,
                     stderr=messages,
                     env={**inherited, **environment},
+                    bufsize=0,
                     start_new_session=True,  # Ctrl-C is for the runner, which then ends its workers
                 )
             except OSError as error:
                 raise JobError(f"{command[0]}: cannot be started: {error.strerror}") from error
+        assert self._process.stdout is not None
+        self._readable = select.poll()
+        self._readable.register(self._process.stdout, select.POLLIN)
 
     def process(self, video: str, progress: ProgressCallback) -> None:
         """Let it do one video.
@@ -177,9 +197,14 @@ class ProgramWorker:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._ended() from None
-        while line := self._process.stdout.readline(MAX_LINE):
+        heard, computed = time.monotonic(), 0.0  # when it gave a sign of life, and its processor time then
+        while line := self._line(heard + self._stall):
             event = self._read(line, video)
             match event["event"]:
+                case "alive":  # certifies no progress by itself: a thread of a process that hangs says it, too
+                    if event["processor_seconds"] - computed < _AT_WORK * (time.monotonic() - heard):
+                        continue
+                    computed = event["processor_seconds"]
                 case "progress":
                     progress(event["done"], event["total"])
                 case "done":
@@ -187,7 +212,31 @@ class ProgramWorker:
                 case "failed":
                     self._last_failure = event["error"]
                     raise VideoError(self._last_failure)
+            heard = time.monotonic()
         raise self._ended()
+
+    def _line(self, deadline: float) -> bytes:
+        """The next line of the process; empty if there is none any more.
+
+        Raises:
+            WorkerLostError: it has said nothing until the deadline.
+        """
+        assert self._process.stdout is not None
+        start = 0
+        while (end := self._received.find(b"\n", start)) < 0 and len(self._received) < MAX_LINE:
+            start = len(self._received)
+            if not self._readable.poll(1000 * max(0.0, deadline - time.monotonic())):
+                self.kill()
+                raise WorkerLostError(
+                    f"gave no sign of life for {self._stall:.0f} s, and was ended (--stall){self._tail()}"
+                )
+            if not (more := os.read(self._process.stdout.fileno(), 2**16)):
+                break
+            self._received += more
+        length = end + 1 if end >= 0 else min(len(self._received), MAX_LINE)
+        line = bytes(self._received[:length])
+        del self._received[:length]
+        return line
 
     def close(self) -> None:
         """Let the process end."""
@@ -202,15 +251,17 @@ class ProgramWorker:
         self._process.stdout.close()
 
     def kill(self) -> None:
-        """End the process at once; masks are written whole or not at all."""
-        self._process.kill()
-        self._process.wait()
+        """End the process and those that it has started, at once; masks are written whole or not at all."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):  # the system may hold it, as in a file system that does not answer
+            self._process.wait(_PATIENCE)
 
     def _read(self, line: bytes, video: str) -> dict[str, Any]:
         """The event on a line."""
         with suppress(ValueError, KeyError, TypeError, RecursionError):
             event = json.loads(line)
-            expected = {"progress": {"done": int, "total": int}, "failed": {"error": str}}.get(event["event"], {})
+            expected = _FIELDS.get(event["event"], {})
             if event["video"] == video and all(isinstance(event[key], kind) for key, kind in expected.items()):
                 return event
         self.kill()
