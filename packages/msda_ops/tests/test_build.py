@@ -1,5 +1,6 @@
 """What is built where: for which GPUs, with which compiler, and what a wheel holds."""
 
+import importlib
 import os
 import shutil
 import struct
@@ -18,9 +19,7 @@ PACKAGE = Path(__file__).parent.parent
 def archs(monkeypatch):
     """The module of the build backend that decides for which GPUs to compile."""
     monkeypatch.syspath_prepend(PACKAGE / "build_backend")
-    import cuda_archs
-
-    yield cuda_archs
+    yield importlib.import_module("cuda_archs")
     del sys.modules["cuda_archs"]
 
 
