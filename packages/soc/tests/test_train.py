@@ -155,12 +155,29 @@ def test_weights_must_be_chosen(data, tmp_path):
         (["--recipe", "soup"], "expected one of joint, videos"),
         (["--device", "gpu"], "expected one of auto, cpu"),
         (["--precision", "half"], "precision must be one of no, bf16, fp16"),
+        (["--precision", "fp16"], "precision fp16: "),
+        (["--lr", "0"], "lr and max_grad_norm must be positive"),
+        (["--lr-milestones", "2;4"], "expected epochs with commas between them"),
+        (["--lr-milestones", "4,2"], "lr_milestones must be increasing epochs"),
     ],
 )
 def test_wrong_choices_are_explained(data, tmp_path, change, message):
     result = invoke("--data", data, "--out", tmp_path, *SMALL, *change)
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
+
+
+def test_rates_and_frames_are_options(data, tmp_path):
+    rates = ["--lr", "3e-4", "--backbone-lr", "2e-5", "--text-encoder-lr", "0", "--lr-milestones", "1"]
+    rates += ["--frames", "8", "--short-side", "16", "--steps", "10"]
+    result = invoke("--data", data, "--out", tmp_path, *SMALL, *rates)
+    assert result.exit_code == 0, result.output
+    steps = [line for line in map(json.loads, (tmp_path / "log.jsonl").open()) if line["event"] == "train"]
+    assert {step["epoch"]: step["rate"] for step in steps} == pytest.approx({0: 3e-4, 1: 3e-5})
+    state = torch.load(tmp_path / "checkpoints" / "step-0000010.pt", weights_only=True)
+    assert state["settings"]["frames"] == 8
+    assert state["settings"]["trains the text encoder"] is False
+    assert state["changeable"]["backbone_lr"] == 2e-5
 
 
 def test_missing_data_is_listed(tmp_path):

@@ -23,6 +23,7 @@ from rvos_training.data.training_data import TrainingData
 from rvos_training.data.transforms import FlipAndResize
 from rvos_training.errors import TrainingError
 from rvos_training.loop.checkpoints import Checkpoints, Position, TrainingState
+from rvos_training.loop.devices import open_devices
 from rvos_training.loop.model_with_loss import ReferringModelWithLoss
 from rvos_training.loop.optimizer import MultiStepOptimisation
 from rvos_training.loop.random_state import fixed_order, random_state, restore_random_state, seed_everything
@@ -217,6 +218,44 @@ def test_learning_rates_drop_at_milestones(make, tmp_path):
     assert rates == pytest.approx([1e-2] * 6 + [1e-3] * 6)
 
 
+@pytest.mark.parametrize("stop", [4, 8])
+def test_learning_rates_and_precision_may_change_on_the_way(make, tmp_path, capsys, stop):
+    """Before and after the milestone."""
+    make(tmp_path, config=replace(CONFIG, steps=stop)).run()
+    changed = replace(CONFIG.optimisation, lr=4e-3, lr_milestones=(1, 2))
+    make(tmp_path, config=replace(CONFIG, epochs=3, precision="bf16", optimisation=changed)).run()
+    rates = [line["rate"] for line in log_of(tmp_path) if line["event"] == "train"]
+    before, after = [1e-2] * 6 + [1e-3] * 6, [4e-3] * 6 + [4e-4] * 6 + [4e-5] * 6
+    assert rates == pytest.approx(before[:stop] + after[stop:])
+    said = capsys.readouterr().err
+    assert "resuming with a change: precision is 'no' in the checkpoint and 'bf16' now" in said
+    assert "resuming with a change: lr is 0.01 in the checkpoint and 0.004 now" in said
+    with pytest.raises(TrainingError, match=r"weight_decay is 0\.0001 in the checkpoint and 0\.1 now"):
+        make(tmp_path, config=replace(CONFIG, optimisation=replace(changed, weight_decay=0.1))).run()
+    with pytest.raises(TrainingError, match="trains the text encoder is False in the checkpoint and True now"):
+        make(tmp_path, config=replace(CONFIG, optimisation=replace(changed, text_encoder_lr=1e-5))).run()
+
+
+@pytest.fixture
+def no_state():
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_the_devices_of_a_training_are_said(no_state, capsys, monkeypatch):
+    open_devices("cpu", "bf16")
+    assert capsys.readouterr().err == "training in 1 process on cpu, bf16\n"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # as `accelerate launch --cpu --num_processes 2` leaves it
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    open_devices("cpu", "no")
+    assert "asked for several processes and started one" in capsys.readouterr().err
+
+
+def test_float16_is_not_for_processors(no_state):
+    with pytest.raises(TrainingError, match=r"precision fp16: .*use bf16"):
+        open_devices("cpu", "fp16")
+
+
 def test_accumulated_batches_are_one_step(make, tmp_path):
     """Two clips in a batch, or one after the other: the same gradient, as all clips have equally many frames."""
     still = {"left": 10**9}
@@ -296,11 +335,11 @@ def test_a_checkpoint_of_another_format_says_how_to_go_on(make, tmp_path):
     make(tmp_path, config=replace(CONFIG, steps=2)).run()
     path = tmp_path / "checkpoints" / "step-0000002.pt"
     torch.save({**torch.load(path, weights_only=True), "format_version": 1}, path)
-    with pytest.raises(TrainingError, match="expected a checkpoint of format 2, found 1; finish this training with"):
+    with pytest.raises(TrainingError, match="expected a checkpoint of format 3, found 1; finish this training with"):
         make(tmp_path).run()
 
 
-@pytest.mark.parametrize("content", [{"format_version": 2}, {"format_version": 2, "settings": {}, "position": 3}])
+@pytest.mark.parametrize("content", [{"format_version": 3}, {"format_version": 3, "settings": {}, "position": 3}])
 def test_a_file_in_the_place_of_a_checkpoint_is_refused(make, tmp_path, content):
     (tmp_path / "checkpoints").mkdir()
     torch.save(content, tmp_path / "checkpoints" / "step-0000002.pt")
@@ -310,7 +349,7 @@ def test_a_file_in_the_place_of_a_checkpoint_is_refused(make, tmp_path, content)
 
 def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path)
-    state = TrainingState(settings={}, position=Position(step=1), parts={}, random=[random_state()])
+    state = TrainingState(settings={}, changeable={}, position=Position(step=1), parts={}, random=[random_state()])
     checkpoints.save(state)
 
     def full_disk(content, file):
@@ -332,7 +371,8 @@ from rvos_training.loop.checkpoints import Checkpoints, Position, TrainingState
 from rvos_training.loop.training_log import TrainingLog
 
 what, folder = sys.argv[1], Path(sys.argv[2])
-state = TrainingState(settings={}, position=Position(step=1), parts={"a": torch.zeros(100_000)}, random=[])
+parts = {"a": torch.zeros(100_000)}
+state = TrainingState(settings={}, changeable={}, position=Position(step=1), parts=parts, random=[])
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # bytes that any file may have: as if the disk were full
 try:
     if what == "checkpoint":

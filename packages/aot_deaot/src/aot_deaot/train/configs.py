@@ -4,6 +4,7 @@ Section 5.1 of the AOT paper; `configs/default.py` of the published code.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from rvos_training.loop.train_config import TrainConfig
 from torch import nn
@@ -46,6 +47,11 @@ class PolynomialOptimisation:
             )
         if not 0 <= self.warmup_epochs <= self.total_epochs or not 0 <= self.min_lr_scale <= 1:
             raise ValueError(f"warmup_epochs must be from 0 to total_epochs, and min_lr_scale from 0 to 1: {self}")
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """What must stay the same when a training resumes."""
+        return {"weight_decay": self.weight_decay, "max_grad_norm": self.max_grad_norm}
 
     def optimizer(self, model: nn.Module) -> AdamW:
         """AdamW over four groups: encoder and rest, with weight decay and without."""

@@ -17,6 +17,7 @@ from rvos_training.data.data_check import check_training_videos, check_validatio
 from rvos_training.data.data_parts import AnnotatedVideos, open_parts
 from rvos_training.data.read_once import DATA_FILE, ReadOnce
 from rvos_training.loop.contract import ModelWithLoss
+from rvos_training.loop.devices import open_devices
 from rvos_training.loop.initial_weights import load_common_weights
 from rvos_training.loop.random_state import seed_everything
 from rvos_training.loop.trainer import Trainer
@@ -81,7 +82,7 @@ def train(request: PropagationTrainingRequest, config: PropagationTrainConfig) -
         TrainingError: parts of the data are missing, or `out` holds a training with other settings.
         CheckpointError: the initial weights do not fit.
     """
-    accelerator = Accelerator(cpu=request.device == "cpu", mixed_precision=config.precision)
+    accelerator = open_devices(request.device, config.precision)
     parts = open_parts(request.data, image_sets=())
     with accelerator.main_process_first():  # the others read its file
         read = ReadOnce(request.out / DATA_FILE)

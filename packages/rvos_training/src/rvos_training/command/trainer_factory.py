@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ from rvos_training.data.referring_clips import ReferringClips
 from rvos_training.data.training_data import TrainingData
 from rvos_training.data.transforms import FlipAndResize, Transform
 from rvos_training.loop.contract import ModelWithLoss
+from rvos_training.loop.devices import open_devices
 from rvos_training.loop.initial_weights import load_backbone, load_common_weights, load_text_encoder
 from rvos_training.loop.train_config import ReferringTrainConfig
 from rvos_training.loop.trainer import Trainer
@@ -56,7 +57,8 @@ class TrainingRequest:
         device: `auto` or `cpu`.
         workers: number of processes that read samples ahead.
         save_every: steps between checkpoints.
-        changes: values for fields of the training's configuration, and for `short_side`; None changes nothing.
+        changes: values for fields of the training's configuration and of its optimisation, and for `short_side`; None
+            changes nothing.
     """
 
     data: Path
@@ -71,7 +73,7 @@ class TrainingRequest:
     device: str = "auto"
     workers: int = 0
     save_every: int = 500
-    changes: Mapping[str, int | str | bool | None] = field(default_factory=dict)
+    changes: Mapping[str, int | float | str | bool | tuple[int, ...] | None] = field(default_factory=dict)
 
 
 def windows_and_images(parts: DataParts, presence: Presence, config: ReferringTrainConfig) -> list[ClipSource]:
@@ -148,7 +150,11 @@ class TrainerFactory:
         changes: dict[str, Any] = {name: value for name, value in request.changes.items() if value is not None}
         if (short := changes.pop("short_side", None)) is not None:
             changes["resize"] = replace(chosen.resize, short=short)
-        return replace(chosen, **changes)
+        names = {one.name for one in fields(chosen.optimisation)} & changes.keys()
+        optimisation = {name: changes.pop(name) for name in names}
+        if optimisation.get("text_encoder_lr") == 0:
+            optimisation["text_encoder_lr"] = None
+        return replace(chosen, **changes, optimisation=replace(chosen.optimisation, **optimisation))
 
     def train(self, request: TrainingRequest, config: ReferringTrainConfig) -> Trainer:
         """Train to the end. `config` may be any configuration; the request's name of one is not used.
@@ -156,7 +162,7 @@ class TrainerFactory:
         Raises:
             TrainingError: parts of the data or initial weights are missing, or a checkpoint does not fit.
         """
-        accelerator = Accelerator(cpu=request.device == "cpu", mixed_precision=config.precision)
+        accelerator = open_devices(request.device, config.precision)
         parts = open_parts(request.data, config.images, config.videos)
         network = self.network(request, config.seed)
         self.prepare(network, config.faithful)

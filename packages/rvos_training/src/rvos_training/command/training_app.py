@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from program_kit.app import plain_app, user_errors
+from program_kit.origin import Origin
 from rvos_evaluation.errors import EvaluationError
 from rvos_layers.errors import RVOSLayersError
 
@@ -34,9 +35,14 @@ def training_app(name: str, about: str, factory: TrainerFactory) -> typer.Typer:
             Path, typer.Option(help="Folder for checkpoints, logs and weights; resumes the training in it.")
         ],
         recipe: Annotated[str, typer.Option(metavar="|".join(recipes), help="What to train on, and how.")] = recipes[0],
-        config: Annotated[str, typer.Option(metavar="|".join(configs), help="Configuration of the model.")] = configs[
-            0
-        ],
+        config: Annotated[
+            str | None,
+            typer.Option(
+                metavar="|".join(configs),
+                help="Configuration of the model.",
+                show_default=f"{configs[0]}; the one that --checkpoint names",
+            ),
+        ] = None,
         backbone_weights: Annotated[
             str | None, typer.Option(metavar="FILE|random", help="Video-Swin weights from Kinetics to start from.")
         ] = None,
@@ -56,6 +62,18 @@ def training_app(name: str, about: str, factory: TrainerFactory) -> typer.Typer:
         gradient_accumulation_steps: Annotated[
             int | None, typer.Option("--accumulation", min=1, help="Batches to one step.")
         ] = None,
+        frames: Annotated[int | None, typer.Option(min=1, help="Frames of a clip, instead of the recipe's.")] = None,
+        lr: Annotated[
+            float | None, typer.Option(metavar="RATE", help="Learning rate, instead of the recipe's.")
+        ] = None,
+        backbone_lr: Annotated[float | None, typer.Option(metavar="RATE", help="Of the backbone.")] = None,
+        text_encoder_lr: Annotated[
+            float | None, typer.Option(metavar="RATE", help="Of the text encoder; 0 freezes it.")
+        ] = None,
+        lr_milestones: Annotated[
+            str | None,
+            typer.Option(metavar="EPOCH,...", help="Epochs after which all learning rates are divided by ten."),
+        ] = None,
         short_side: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Short side of frames.")] = None,
         precision: Annotated[str | None, typer.Option(metavar="no|bf16|fp16", help="Mixed precision.")] = None,
         faithful: Annotated[
@@ -69,6 +87,8 @@ def training_app(name: str, about: str, factory: TrainerFactory) -> typer.Typer:
         ] = None,
         save_every: Annotated[int, typer.Option(min=1, metavar="STEPS", help="Steps between checkpoints.")] = 500,
     ) -> None:
+        named = None if checkpoint is None else _named_config(checkpoint, configs)
+        config = config or named or configs[0]
         for option, value, known in (
             ("config", config, configs),
             ("recipe", recipe, recipes),
@@ -92,6 +112,11 @@ def training_app(name: str, about: str, factory: TrainerFactory) -> typer.Typer:
                 "steps": steps,
                 "batch_size": batch_size,
                 "gradient_accumulation_steps": gradient_accumulation_steps,
+                "frames": frames,
+                "lr": lr,
+                "backbone_lr": backbone_lr,
+                "text_encoder_lr": text_encoder_lr,
+                "lr_milestones": _milestones(lr_milestones),
                 "short_side": short_side,
                 "precision": precision,
                 "faithful": faithful or None,
@@ -101,6 +126,22 @@ def training_app(name: str, about: str, factory: TrainerFactory) -> typer.Typer:
         _run(name, request, factory)
 
     return app
+
+
+def _named_config(checkpoint: Path, configs: list[str]) -> str | None:
+    """The configuration that weights name; None where they name none of the model's."""
+    origin = Origin.read(checkpoint)
+    return origin.config if origin is not None and origin.config in configs else None
+
+
+def _milestones(epochs: str | None) -> tuple[int, ...] | None:
+    """The epochs of the option `--lr-milestones`."""
+    if epochs is None:
+        return None
+    try:
+        return tuple(int(epoch) for epoch in epochs.split(",") if epoch)
+    except ValueError as error:
+        raise typer.BadParameter(f"--lr-milestones {epochs}: expected epochs with commas between them") from error
 
 
 def _cores() -> int:

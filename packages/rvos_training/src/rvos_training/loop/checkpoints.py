@@ -18,7 +18,7 @@ from mask_interchange.files import replace_whole
 from rvos_training.errors import TrainingError
 from rvos_training.writing import explained
 
-FORMAT_VERSION = 2  # 1 had other names of settings
+FORMAT_VERSION = 3  # 1 had other names of settings, 2 did not tell what may change from what may not
 STEPS = re.compile(r"step-(\d+)\.pt")
 
 
@@ -50,12 +50,14 @@ class TrainingState:
 
     Attributes:
         settings: of the training; it resumes under equal ones only.
+        changeable: other settings, which may be others when it resumes.
         position: how far the training is.
-        parts: state dicts by name (`network`, `optimizer`, `schedule`, `scaler`).
+        parts: state dicts by name (`network`, `optimizer`, `scaler`).
         random: states of the random generators, of each process.
     """
 
     settings: Mapping[str, Any]
+    changeable: Mapping[str, Any]
     position: Position
     parts: Mapping[str, Any]
     random: list[dict[str, Any]]
@@ -83,6 +85,7 @@ class Checkpoints:
         content = {
             "format_version": FORMAT_VERSION,
             "settings": dict(state.settings),
+            "changeable": dict(state.changeable),
             "position": asdict(state.position),
             "parts": dict(state.parts),
             "random": state.random,
@@ -104,15 +107,10 @@ class Checkpoints:
         if not files:
             return None
         state = _read(files[-1])
-        differences = [
-            f"{name} is {state.settings.get(name)!r} in the checkpoint and {settings.get(name)!r} now"
-            for name in sorted({*state.settings, *settings})
-            if state.settings.get(name) != settings.get(name)
-        ]
-        if differences:
+        if found := differences(state.settings, settings):
             raise TrainingError(
                 f"{files[-1]}: this training has other settings; use the same ones, or another --out\n  "
-                + "\n  ".join(differences)
+                + "\n  ".join(found)
             )
         return state
 
@@ -120,6 +118,15 @@ class Checkpoints:
         """All checkpoints, oldest first."""
         found = [path for path in self.folder.glob("*.pt") if STEPS.fullmatch(path.name)]
         return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
+
+
+def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between the settings in a checkpoint and those of now, in words."""
+    return [
+        f"{name} is {saved.get(name)!r} in the checkpoint and {now.get(name)!r} now"
+        for name in sorted({*saved, *now})
+        if saved.get(name) != now.get(name)
+    ]
 
 
 def _write(content: Mapping[str, Any], path: Path) -> None:
@@ -146,6 +153,7 @@ def _read(path: Path) -> TrainingState:
     try:
         return TrainingState(
             settings=content["settings"],
+            changeable=content["changeable"],
             position=Position(**content["position"]),
             parts=content["parts"],
             random=content["random"],

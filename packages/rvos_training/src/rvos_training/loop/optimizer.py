@@ -1,7 +1,8 @@
 """AdamW and its learning rates, as data."""
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 from torch.optim import AdamW
@@ -18,6 +19,11 @@ class Optimisation(Protocol):
     @property
     def max_grad_norm(self) -> float:
         """Largest norm of the whole gradient; a longer one is scaled down to it."""
+        ...
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """What must stay the same when a training resumes: all but the learning rates."""
         ...
 
     def optimizer(self, model: nn.Module) -> AdamW:
@@ -55,10 +61,19 @@ class MultiStepOptimisation:
     def __post_init__(self) -> None:
         positive = [self.lr, self.backbone_lr, self.max_grad_norm]
         positive += [] if self.text_encoder_lr is None else [self.text_encoder_lr]
-        if min(positive) <= 0 or self.weight_decay < 0:
+        if not all(0 < number < math.inf for number in positive) or self.weight_decay < 0:
             raise ValueError(f"lr and max_grad_norm must be positive, weight_decay must not be negative: {self}")
         if list(self.lr_milestones) != sorted(set(self.lr_milestones)) or min(self.lr_milestones, default=1) < 1:
             raise ValueError(f"lr_milestones must be increasing epochs from 1 on, not {self.lr_milestones}")
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """What must stay the same when a training resumes."""
+        return {
+            "weight_decay": self.weight_decay,
+            "max_grad_norm": self.max_grad_norm,
+            "trains the text encoder": self.text_encoder_lr is not None,
+        }
 
     def optimizer(self, model: nn.Module) -> AdamW:
         """AdamW over three groups: the rest, backbone, text encoder. A frozen text encoder gets no gradients."""

@@ -8,6 +8,7 @@ from rvos_layers.inference.config import ResizeRule
 from rvos_training.loop.optimizer import MultiStepOptimisation, Optimisation
 
 PRECISIONS = ("no", "bf16", "fp16")
+CHANGEABLE = ("epochs", "steps", "precision", "optimisation")  # when a training resumes; of `optimisation` only a part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +47,17 @@ class TrainConfig:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What must stay the same when a training resumes: all but where it ends."""
-        return {name: value for name, value in asdict(self).items() if name not in ("epochs", "steps")}
+        """What must stay the same when a training resumes."""
+        fixed = {name: value for name, value in asdict(self).items() if name not in CHANGEABLE}
+        return fixed | self.optimisation.fixed
+
+    @property
+    def changeable(self) -> dict[str, Any]:
+        """What may be changed when a training resumes, and is said then."""
+        rates = {
+            name: value for name, value in asdict(self.optimisation).items() if name not in self.optimisation.fixed
+        }
+        return {"precision": self.precision, **rates}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

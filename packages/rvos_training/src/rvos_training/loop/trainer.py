@@ -5,7 +5,9 @@
 losses as one that was not.
 """
 
+import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import get_all_start_methods
@@ -17,11 +19,12 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from mask_interchange.files import lock_folder
 from torch import Tensor
+from torch.optim import AdamW
 from torch.utils.data import DataLoader, Dataset
 
 from rvos_training.data.batches import BatchIndices
 from rvos_training.errors import TrainingError
-from rvos_training.loop.checkpoints import Checkpoints, Position, TrainingState
+from rvos_training.loop.checkpoints import Checkpoints, Position, TrainingState, differences
 from rvos_training.loop.contract import BatchSource, ModelWithLoss, TrainingBatch, TrainingLosses
 from rvos_training.loop.random_state import fixed_order, random_state, restore_random_state, seed_everything
 from rvos_training.loop.train_config import TrainConfig
@@ -78,6 +81,7 @@ class Trainer:
         self.position = Position()
         self.model = model.to(accelerator.device)
         optimizer = config.optimisation.optimizer(model.network)
+        self.rates = [group["lr"] for group in optimizer.param_groups]
         self.schedule = config.optimisation.schedule(optimizer)
         self.parallel, self.optimizer = accelerator.prepare(self.model, optimizer)
         self.batches_per_epoch = len(data.batches(0, config.batch_size, processes=accelerator.num_processes))
@@ -196,7 +200,7 @@ class Trainer:
         if not losses.total.isfinite():
             raise TrainingError(
                 f"the loss of step {self.position.step + 1} is {losses.total.item()}, on {'; '.join(batch.names)}; "
-                "lower the learning rates, or train in float32"
+                "resume with lower rates (--lr, --backbone-lr, --text-encoder-lr) or in float32 (--precision no)"
             )
         self.accelerator.backward(losses.total / share)
         return {"loss": losses.total.detach(), **{name: term.detach() for name, term in losses.terms.items()}}
@@ -227,7 +231,13 @@ class Trainer:
         if self.accelerator.is_main_process:
             parts = {name: part.state_dict() for name, part in self._parts().items()}
             self.checkpoints.save(
-                TrainingState(settings=self.settings, position=self.position, parts=parts, random=random)
+                TrainingState(
+                    settings=self.settings,
+                    changeable=self.config.changeable,
+                    position=self.position,
+                    parts=parts,
+                    random=random,
+                )
             )
         self.accelerator.wait_for_everyone()
 
@@ -238,11 +248,27 @@ class Trainer:
             seed_everything(self.config.seed + process)
             return
         for name, part in self._parts().items():
-            part.load_state_dict(state.parts[name])
+            if name in state.parts:  # a training that was not in fp16 before has no scaler
+                part.load_state_dict(state.parts[name])
         self.position = state.position
+        self._restart_schedule()
         restore_random_state(state.random[process])
+        if self.accelerator.is_main_process:
+            for change in differences(state.changeable, self.config.changeable):
+                print(f"resuming with a change: {change}", file=sys.stderr)
+
+    def _restart_schedule(self) -> None:
+        """The learning rates of the configuration at the position's epoch; those of the checkpoint may be others."""
+        optimizer = self.schedule.optimizer
+        for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = group["initial_lr"] = rate
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a schedule that is stepped before the optimizer
+            self.schedule = self.config.optimisation.schedule(cast(AdamW, optimizer))
+            for _ in range(self.position.epoch):
+                self.schedule.step()
 
     def _parts(self) -> dict[str, Any]:
         """Everything with a state dict."""
-        parts = {"network": self.model.network, "optimizer": self.optimizer, "schedule": self.schedule}
+        parts: dict[str, Any] = {"network": self.model.network, "optimizer": self.optimizer}
         return parts if self.accelerator.scaler is None else {**parts, "scaler": self.accelerator.scaler}
