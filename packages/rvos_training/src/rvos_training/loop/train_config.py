@@ -55,7 +55,7 @@ class TrainConfig:
     def changeable(self) -> dict[str, Any]:
         """What may be changed when a training resumes, and is said then."""
         rates = {
-            name: value for name, value in asdict(self.optimisation).items() if name not in self.optimisation.fixed
+            name: value for name, value in asdict(self)["optimisation"].items() if name not in self.optimisation.fixed
         }
         return {"precision": self.precision, **rates}
 
