@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from mask_interchange import (
     Expression,
+    MaskError,
     MaskFileError,
     MaskTrack,
     VideoMasks,
@@ -24,7 +25,9 @@ from mask_interchange import (
     read_masks,
     write_masks,
 )
+from mask_interchange.codec import check_room
 from mask_interchange.names import is_name
+from mask_interchange.track import soft_from_probabilities, soft_size
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(is_name)
@@ -269,6 +272,24 @@ def test_more_frames_and_tracks_than_a_file_holds(masks, monkeypatch):
         with pytest.raises(MaskFileError, match=r"max_array_len|more than 5 maps"):
             decode_video(data)
         monkeypatch.undo()
+
+
+@given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.integers(1, 50))
+def test_room_is_planned_for_the_soft_masks_that_are_made(size, longest):
+    made = soft_from_probabilities([np.zeros(size, np.float32)] * 2, longest)
+    assert made.shape == (2, *soft_size(size, longest))
+
+
+def test_room():
+    check_room("v", (720, 1280), 300, 1, 720)
+    with pytest.raises(MaskError, match=r"video 'v': .*take 2332800000 bytes.*give --soft-masks 322 or less"):
+        check_room("v", (720, 1280), 2000, 4, 720)
+    check_room("v", (720, 1280), 2000, 4, 322)
+    check_room("v", (720, 1280), 2000, 4)
+    with pytest.raises(MaskError, match="give no --soft-masks"):
+        check_room("v", (720, 1280), 2**18, 2**14, 720)
+    with pytest.raises(MaskError, match="at most 262144 frames, found 262145; split the video"):
+        check_room("v", (720, 1280), 2**18 + 1, 4)
 
 
 def test_a_zlib_stream_must_end_where_it_should(masks):

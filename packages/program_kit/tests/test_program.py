@@ -16,7 +16,7 @@ from typing import Annotated
 import numpy as np
 import pytest
 import typer
-from mask_interchange import MaskRun, files
+from mask_interchange import MaskRun, codec, files
 from PIL import Image
 from program_kit import progress
 from program_kit.segmenter_app import segmenter_app
@@ -93,6 +93,38 @@ def test_a_run_is_made_and_continued(dataset, tmp_path):
     assert "2 videos are finished already, 1 to do" in result.stderr
     changed = {p.name for p in out.rglob("*.masks") if p.stat().st_mtime_ns != before[p]}
     assert changed == {"a.masks"}
+
+
+def test_soft_masks_that_no_file_holds_fail_before_anything_is_computed(dataset, tmp_path, monkeypatch):
+    """The limit is 2**29 bytes a file; here 400. A video of one expression has room, the others have not."""
+    monkeypatch.setattr(codec, "MAX_SOFT", 300)
+    edit(dataset, lambda videos: videos["a"]["expressions"].pop("1"))
+    seen = []
+    monkeypatch.setattr(example.Predictor, "predict", watched(example.Predictor.predict, seen))
+    result = infer(dataset, tmp_path / "run", "--soft-masks", 12)
+    assert result.exit_code == 1
+    assert "video 'b': soft masks of 2 frames and 2 expressions take 384 bytes, more than the 300" in result.stderr
+    assert "give --soft-masks 10 or less, or fewer expressions" in result.stderr
+    assert seen == ["a"]
+    assert MaskRun.open(tmp_path / "run").videos() == ["a"]
+
+
+def test_masks_that_no_file_holds_are_their_video_s_failure(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(codec, "MAX_UNPACKED", 7)
+    edit(dataset, lambda videos: videos["a"]["expressions"].pop("1"))
+    result = infer(dataset, tmp_path / "run", "--videos", "-", stdin="b\na\nc\n")
+    assert result.exit_code == 1
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["event"] for event in events if event["event"] in {"done", "failed"}] == ["failed", "done", "failed"]
+    assert "video 'b': bytes of masks: expected at most 7 in a file" in events[-1]["error"].replace("'c'", "'b'")
+
+
+def watched(predict, seen):
+    def wrapper(self, video, progress):
+        seen.append(video.id)
+        return predict(self, video, progress)
+
+    return wrapper
 
 
 def test_other_settings_are_refused(dataset, tmp_path):

@@ -47,6 +47,12 @@ def support_from_probabilities(probabilities: NDArray[np.float32]) -> NDArray[np
     return probabilities > SIGMOID_HALF
 
 
+def soft_size(size: Size, longest: int) -> Size:
+    """Size (h, w) of the soft masks of frames of `size` whose longer side is at most `longest` pixels."""
+    scale = min(1.0, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def soft_from_probabilities(probabilities: Iterable[NDArray[np.float32]], longest: int) -> NDArray[np.uint8]:
     """Soft masks uint8 [T, h, w] of probabilities float32 [H, W] per frame.
 
@@ -57,11 +63,8 @@ def soft_from_probabilities(probabilities: Iterable[NDArray[np.float32]], longes
     from PIL import Image
 
     def reduce(frame: NDArray[np.float32]) -> NDArray[np.uint8]:
-        height, width = frame.shape
-        scale = min(1.0, longest / max(height, width))
-        small = Image.fromarray(frame.astype(np.float32)).resize(
-            (max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BOX
-        )
+        height, width = soft_size((frame.shape[0], frame.shape[1]), longest)
+        small = Image.fromarray(frame.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
         return np.rint(np.clip(np.asarray(small), 0, 1) * 255).astype(np.uint8)
 
     return np.stack([reduce(frame) for frame in probabilities])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from mask_interchange.codec import check_room
 from mask_interchange.dataset import Video
 from mask_interchange.errors import DatasetError
 from mask_interchange.images import read_label_image
@@ -185,12 +186,14 @@ def propagate_tracks(
 
     Raises:
         InputError: masks of other frames or of another size, or a track without key frame.
+        MaskError: the probabilities are more than a file can hold.
         TypeError: a path in place of a video.
     """
     check_video(video)
     growing: dict[tuple[int, bytes], _GrowingTrack] = {}
     for source in sources:
         _check_source(video, source)
+        check_room(video.id, video.size, len(video), len(source.tracks), soft_masks)
         for track in source.tracks:
             key_frame = _key_frame(source, track)
             given, mask = track.masks[key_frame], track.mask(key_frame)
@@ -227,13 +230,16 @@ def propagate_labels(
 
     Raises:
         InputError: the map is empty or of another size than the frames, or the frame is not in the video.
+        MaskError: the probabilities are more than a file can hold.
         TypeError: a path in place of a video.
     """
     check_video(video)
     job = Job(key_frame, labels)
     job.check(video)
     growing: list[_GrowingTrack] = []
-    for object_id in np.unique(labels[labels != 0]).tolist():
+    objects = np.unique(labels[labels != 0]).tolist()
+    check_room(video.id, video.size, len(video), len(objects), soft_masks)
+    for object_id in objects:
         mask = labels == object_id
         growing.append(_GrowingTrack(key_frame, mask, {key_frame: encode_mask(mask)}, object_id, soft_masks))
     _propagate(propagator, video, [job], [growing], progress)

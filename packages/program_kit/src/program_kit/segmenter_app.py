@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import typer
+from mask_interchange.codec import check_room
 from mask_interchange.dataset import Dataset, Video
 from mask_interchange.errors import DatasetError
 from mask_interchange.run import RunManifest
@@ -175,7 +176,9 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
                 raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE, with --video")
             typer.echo(f"{program.name}: weights: {request.weights}", err=True)
             outputs = OutputRuns.create([(out, _manifest(program, request, source))], source)
-            code = run_videos(outputs, source, lambda: _process(program.load(request)), videos, program.error)
+            code = run_videos(
+                outputs, source, lambda: _process(program.load(request), soft_masks), videos, program.error
+            )
         raise typer.Exit(code)
 
     app.callback()(with_options(infer, program.options))
@@ -196,10 +199,11 @@ def _manifest(program: SegmenterProgram, request: ModelRequest, source: Dataset)
     )
 
 
-def _process(predictor: Predictor) -> Process:
+def _process(predictor: Predictor, soft_masks: int | None) -> Process:
     def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
         if not video.expressions:
             raise DatasetError(f"video {video.id!r}: has no expressions; add one to the data set")
+        check_room(video.id, video.size, len(video), len(video.expressions), soft_masks)
         return (predictor.predict(video, progress),)
 
     return process
