@@ -152,7 +152,7 @@ def test_weights_must_be_chosen(data, tmp_path):
     ("change", "message"),
     [
         (["--config", "huge"], "expected one of joint-base, tiny"),
-        (["--recipe", "soup"], "expected one of joint, videos"),
+        (["--recipe", "soup"], "expected one of joint, joint-refcoco, videos"),
         (["--device", "gpu"], "expected one of auto, cpu"),
         (["--precision", "half"], "precision must be one of no, bf16, fp16"),
         (["--precision", "fp16"], "precision fp16: "),

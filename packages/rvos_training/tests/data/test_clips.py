@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rvos_layers.inference.config import ResizeRule
 from rvos_training.data.clips import Clip, box_of, clip_windows, sample_window
-from rvos_training.data.transforms import FlipAndResize, swap_sides
+from rvos_training.data.transforms import FlipAndResize, mirrored, swap_sides
 
 
 @given(st.integers(1, 60), st.integers(1, 12))
@@ -55,7 +55,7 @@ def test_a_flip_mirrors_everything(faithful):
     plain, flipped = (FlipAndResize(resize=SAME_SIZE, faithful=faithful).apply(clip, flip) for flip in (False, True))
     assert (flipped.frames == plain.frames.flip(-1)).all()
     assert (flipped.masks == plain.masks.flip(-1)).all()
-    assert flipped.text == "the upright dog right of the leftmost cat"
+    assert flipped.text == f"the {'upleft' if faithful else 'upright'} dog right of the leftmost cat"
     assert flipped.boxes[0, 0] == pytest.approx(1 - float(plain.boxes[0, 0]))
     assert flipped.boxes[0, 1:].tolist() == pytest.approx(plain.boxes[0, 1:].tolist())
     assert flipped.visible.tolist() == [True, False]
@@ -83,6 +83,15 @@ def test_how_often_clips_are_flipped(faithful, probability):
 @given(st.text(alphabet="lefrightmos LR-", max_size=30))
 def test_swapping_sides_twice_changes_nothing(text):
     assert swap_sides(swap_sides(text)) == text
+
+
+def test_published_words_of_mirrored_clips():
+    text = "the upright Left leftmost right one"
+    assert swap_sides(text) == "the upright Right rightmost left one"
+    assert swap_sides(text, faithful=True) == "the upleft Left rightmost left one"
+    clip = replace(a_clip(), text=text)
+    assert FlipAndResize(resize=SAME_SIZE, faithful=True).apply(clip, flip=True).text == swap_sides(text, faithful=True)
+    assert mirrored(clip, faithful_words=True).text == swap_sides(text, faithful=True)
 
 
 @given(st.integers(10, 90), st.integers(10, 90), st.booleans())

@@ -177,6 +177,17 @@ def test_images_alone_need_no_videos(tmp_path):
     assert check_training_videos(parts.videos, ReadOnce(tmp_path / "presence.json")) == {}
 
 
+def test_image_sets_may_have_folders_of_their_own(tmp_path):
+    """As the published converter writes them."""
+    (tmp_path / "coco" / "train2014").mkdir(parents=True)
+    own = tmp_path / "coco" / "refcoco+" / "instances_refcoco+_train.json"
+    own.parent.mkdir()
+    own.touch()
+    assert open_parts(tmp_path, ("refcoco+",), videos_too=False).image_files == (own,)
+    (beside := tmp_path / "coco" / own.name).touch()
+    assert open_parts(tmp_path, ("refcoco+",), videos_too=False).image_files == (beside,)
+
+
 def test_validation_needs_annotations(root):
     assert open_parts(root, ()).validation is None
     write_split(root, "valid", {"v": 3})
@@ -233,6 +244,17 @@ def test_an_image_becomes_a_clip_that_holds_it_once(image_set, segmentation):
     unchanged = [(mask == SQUARE).all() for mask in clip.masks]
     assert sum(unchanged) == 1
     assert clip.frames.shape == (8, HEIGHT, WIDTH, 3)
+
+
+def test_faithful_boxes_of_copies_without_the_object_are_not_zero(image_set):
+    clips = image_set(entry(7, [[0, 0, 4, 0, 4, 4, 0, 4]]))
+    clips.copies = AlteredCopies(shift=0.5, perspective=0.3)
+    faithful = ImageClips(clips.file, clips.entries[0].image.parent, 8, clips.copies, faithful=True)
+    for seed in range(5):
+        one, other = (some.clip(0, np.random.default_rng(seed)) for some in (clips, faithful))
+        assert (one.boxes[~one.visible] == 0).all()
+        assert (other.boxes == np.maximum(one.boxes, np.float32(1e-6))).all()
+    assert not one.visible.all()
 
 
 def test_masks_move_with_the_pixels(image_set):

@@ -40,7 +40,7 @@ def grounded_trainer_factory(
 def anchors_and_images(parts: DataParts, presence: Presence, config: ReferringTrainConfig) -> list[ClipSource]:
     """The clips of an epoch: image sets, then clips around every few frames of every video."""
     return [
-        *(ImageClips(file, parts.images, config.frames) for file in parts.image_files),
+        *(ImageClips(file, parts.images, config.frames, faithful=config.faithful) for file in parts.image_files),
         AnchoredClips(parts.videos.dataset, parts.videos.annotations, presence, config.frames),
     ]
 

@@ -79,7 +79,7 @@ class TrainingRequest:
 def windows_and_images(parts: DataParts, presence: Presence, config: ReferringTrainConfig) -> list[ClipSource]:
     """The clips of an epoch of SOC: image sets, then every window of every video."""
     return [
-        *(ImageClips(file, parts.images, config.frames) for file in parts.image_files),
+        *(ImageClips(file, parts.images, config.frames, faithful=config.faithful) for file in parts.image_files),
         ReferringClips(parts.videos.dataset, parts.videos.annotations, presence, config.frames),
     ]
 

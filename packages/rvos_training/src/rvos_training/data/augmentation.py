@@ -94,7 +94,8 @@ class Augmentation:
         crop_sides: shortest and longest side of a crop, in pixels.
         distortion: of colours; None for none.
         faithful: as published, the box in a crop is what is left of the frame's box, not the box of what is left of the
-            object; where only the box reaches into the crop, the object counts as visible.
+            object; where only the box reaches into the crop, the object counts as visible. Words are exchanged as
+            `swap_sides` says.
     """
 
     whole: Sizes
@@ -107,7 +108,7 @@ class Augmentation:
     def __call__(self, clip: Clip, random: np.random.Generator) -> Sample:
         """The sample."""
         if random.random() < 0.5:
-            clip = mirrored(clip)
+            clip = mirrored(clip, faithful_words=self.faithful)
         if self.distortion is not None:
             clip = replace(clip, frames=np.stack([self.distortion(frame, random) for frame in clip.frames]))
         sizes = self.whole

@@ -100,7 +100,7 @@ def check_expressions(videos: AnnotatedVideos, image_sets: Iterable[ImageClips],
     faults = []
     for place, text in texts:
         try:
-            tokenizer([text, swap_sides(text)])
+            tokenizer([text, swap_sides(text), swap_sides(text, faithful=True)])
         except RVOSLayersError as error:
             faults.append(f"{place}: {error}")
     raise_faults("expressions", faults)

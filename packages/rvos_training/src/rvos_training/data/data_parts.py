@@ -4,7 +4,7 @@ ROOT/ref-youtube-vos/ (or ROOT itself)   meta_expressions/train/meta_expressions
                                          train/JPEGImages/<video>/<frame>.jpg
                                          train/Annotations/<video>/<frame>.png
 ROOT/coco/train2014/<image>.jpg          the images of all four image sets
-ROOT/coco/instances_<name>_train.json    refcoco, refcoco+, refcocog, grefcoco
+ROOT/coco/instances_<name>_train.json    refcoco, refcoco+, refcocog, grefcoco; also in coco/<name>/
 """
 
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ def open_parts(root: Path, image_sets: tuple[str, ...], videos_too: bool = True)
         DatasetError: a JSON file does not have the expected form.
     """
     videos = root if _described(root) else root / VIDEOS
-    files = tuple(root / "coco" / f"instances_{name}_train.json" for name in image_sets)
+    files = tuple(_image_file(root / "coco", name) for name in image_sets)
     missing = [f"{file}: expressions of {name}, in MDETR's format" for name, file in zip(image_sets, files, strict=True)
                if not file.is_file()]  # fmt: skip
     if image_sets and not (root / IMAGES).is_dir():
@@ -82,6 +82,13 @@ def open_parts(root: Path, image_sets: tuple[str, ...], videos_too: bool = True)
         images=root / IMAGES,
         image_files=files,
     )
+
+
+def _image_file(folder: Path, name: str) -> Path:
+    """The JSON file of an image set, beside the others or, as published, in a folder of its own."""
+    file = f"instances_{name}_train.json"
+    own = folder / name / file
+    return own if own.is_file() and not (folder / file).is_file() else folder / file
 
 
 def _described(root: Path) -> bool:

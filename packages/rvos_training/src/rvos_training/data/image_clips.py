@@ -12,7 +12,7 @@ motion blur is kornia's.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,8 @@ from pycocotools import mask as polygons
 from torch import Tensor
 
 from rvos_training.data.clips import Clip
+
+SMALLEST = 1e-6  # pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,7 @@ class ImageClips:
         images: folder of the image files.
         length: frames of a clip.
         copies: how the copies are altered.
+        faithful: as published, no number of a box is below `SMALLEST`, also where a copy does not show the object.
 
     Attributes:
         entries: the expressions to train on.
@@ -114,9 +117,12 @@ class ImageClips:
         DatasetError: the file does not have the form described above, or no expression has one object; says where.
     """
 
-    def __init__(self, file: Path, images: Path, length: int, copies: AlteredCopies | None = None) -> None:
+    def __init__(
+        self, file: Path, images: Path, length: int, copies: AlteredCopies | None = None, faithful: bool = False
+    ) -> None:
         self.file = file
         self.length = length
+        self.smallest = SMALLEST if faithful else 0.0
         self.copies = copies or AlteredCopies()
         self.skipped: Counter[str] = Counter()
         self.entries = _read_entries(file, images, self.skipped)
@@ -133,12 +139,13 @@ class ImageClips:
         mask = _mask_of(entry)
         frames = [(image, mask), *(self.copies(image, mask, random) for _ in range(self.length - 1))]
         order = random.permutation(self.length)
-        return Clip.of(
+        clip = Clip.of(
             f"{self.file.name}, image {entry.image.name}, {entry.caption!r}",
             entry.caption,
             np.stack([frames[i][0] for i in order]),
             np.stack([frames[i][1] for i in order]),
         )
+        return replace(clip, boxes=np.maximum(clip.boxes, np.float32(self.smallest)))
 
     def size_faults(self, sizes: Mapping[str, Size]) -> Iterator[str]:
         """Entries whose image has another size than they say; `sizes` by the name of the image file."""

@@ -58,8 +58,8 @@ class FlipAndResize:
 
     Attributes:
         resize: size of the frames.
-        faithful: as published, clips are mirrored with probability 0.309, and the empty box of a frame without the
-            object moves to the right edge.
+        faithful: as published, clips are mirrored with probability 0.309, the empty box of a frame without the object
+            moves to the right edge, and words are exchanged as `swap_sides` says.
     """
 
     resize: ResizeRule
@@ -76,23 +76,28 @@ class FlipAndResize:
 
     def apply(self, clip: Clip, flip: bool) -> Sample:
         """The clip, mirrored where `flip` is true."""
-        clip = mirrored(clip, self.faithful) if flip else clip
+        clip = mirrored(clip, move_empty_boxes=self.faithful, faithful_words=self.faithful) if flip else clip
         return sample_of(rescaled(clip, self.resize.size(clip.size)))
 
 
-def mirrored(clip: Clip, move_empty_boxes: bool = False) -> Clip:
+def mirrored(clip: Clip, *, move_empty_boxes: bool = False, faithful_words: bool = False) -> Clip:
     """The clip with left and right exchanged, in the expression too.
 
     Args:
         clip: the clip to mirror.
         move_empty_boxes: move the boxes of frames without the object to the right edge.
+        faithful_words: as `faithful` of `swap_sides`.
     """
     boxes = clip.boxes.copy()
     boxes[:, [0, 2]] = clip.size[1] - clip.boxes[:, [2, 0]]
     if not move_empty_boxes:
         boxes = np.where(clip.visible[:, None], boxes, clip.boxes)
     return replace(
-        clip, frames=clip.frames[:, :, ::-1], masks=clip.masks[:, :, ::-1], boxes=boxes, text=swap_sides(clip.text)
+        clip,
+        frames=clip.frames[:, :, ::-1],
+        masks=clip.masks[:, :, ::-1],
+        boxes=boxes,
+        text=swap_sides(clip.text, faithful_words),
     )
 
 
@@ -125,6 +130,12 @@ def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(masks[:, None].byte(), size=size, mode="nearest")[:, 0].bool()
 
 
-def swap_sides(text: str) -> str:
-    """Exchange the words left and right, also in `leftmost` but not in `upright`."""
-    return re.sub(r"\b(left|right|Left|Right)", lambda found: SIDES[found[0]], text)
+def swap_sides(text: str, faithful: bool = False) -> str:
+    """Exchange the words left and right, also in `leftmost` but not in `upright`.
+
+    Args:
+        text: an expression.
+        faithful: as published, in lower case only and inside words, too: `upright` becomes `upleft`.
+    """
+    pattern = "(left|right)" if faithful else r"\b(left|right|Left|Right)"
+    return re.sub(pattern, lambda found: SIDES[found[0]], text)

@@ -20,4 +20,8 @@ JOINT = ReferringTrainConfig(
         lr=1e-4, backbone_lr=1e-5, text_encoder_lr=5e-6, weight_decay=1e-4, max_grad_norm=0.1, lr_milestones=(20,)
     ),
 )
-TRAIN_CONFIGS = {"joint": JOINT, "videos": replace(JOINT, images=())}
+TRAIN_CONFIGS = {
+    "joint": JOINT,
+    "joint-refcoco": replace(JOINT, images=("refcoco", "refcoco+", "refcocog")),  # of SOC's own repository
+    "videos": replace(JOINT, images=()),
+}
