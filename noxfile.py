@@ -171,6 +171,15 @@ def pipeline(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def fresh(session: nox.Session) -> None:
+    """What can be tried of a fresh machine: the lock with the newest Python, wheels, commands of the documentation."""
+    for member in MEMBERS:
+        if project(member).get("scripts"):
+            sync(session, member)
+    session.run("pytest", "tests/fresh", *session.posargs)
+
+
+@nox.session(default=False)
 def wheel(session: nox.Session) -> None:
     """The release wheel of msda-ops, with CUDA kernels for all GPUs, and a look inside."""
     member, out = ROOT / "packages" / "msda_ops", ROOT / "dist" / "msda_ops"
