@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from fusion_core.cli import app
 from fusion_core.rendering.colours import PALETTE, colours
-from fusion_core.rendering.legend import FontError, make_legend
+from fusion_core.rendering.legend import PLACEHOLDER, FontError, make_legend, missing_letters
 from fusion_core.rendering.overlay import cut_out, lay_over
-from fusion_core.rendering.video_writer import frame_times, write_video
+from fusion_core.rendering.video_writer import even, frame_times, write_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mask_interchange import (
@@ -199,7 +199,7 @@ def test_any_size_and_timing_can_be_written(tmp_path_factory, size, gaps):
         times.append(times[-1] + gap)
     write_video(path, (ramp(t, size) for t in range(len(times))), size, times)
     frames, shown_at = decoded(path)
-    assert frames.shape == (len(times), *size, 3)
+    assert frames.shape == (len(times), *even(size), 3)
     assert all(abs(a - b) <= Fraction(1, 90_000) for a, b in zip(shown_at, times, strict=True))
     assert [path.name for path in path.parent.iterdir()] == ["video.mp4"]
 
@@ -292,9 +292,12 @@ def test_later_masks_lie_over_earlier_ones_and_frames_stay():
     np.testing.assert_array_equal(cut_out(frame, mask)[..., 3], mask * 255)
 
 
-def test_an_expression_that_no_font_can_write_is_an_error(tmp_path):
-    with pytest.raises(FontError, match=r"--font FILE"):
-        make_legend([("\ue000", (255, 0, 0))], (100, 100))
+def test_letters_that_no_font_has_become_placeholders(tmp_path):
+    unknown, *shown = (
+        make_legend([(text, (255, 0, 0))], (100, 100)).colour for text in ("a \ue000", f"a {PLACEHOLDER}", "a ?")
+    )
+    assert any(np.array_equal(unknown, one) for one in shown)
+    assert missing_letters("a \ue000 dog") == "\ue000"
     with pytest.raises(FontError, match="not a readable font"):
         make_legend([("a", (255, 0, 0))], (100, 100), tmp_path / "no.ttf")
 
@@ -307,3 +310,28 @@ def test_letters_beyond_ascii_come_from_a_font_of_the_system(tmp_path):
     plain = make_legend([("der Loewe", (255, 0, 0))], (200, 200))
     accented = make_legend([("der Löwe", (255, 0, 0))], (200, 200))
     assert plain.cover.shape != accented.cover.shape
+
+
+def test_no_letter_and_no_odd_size_loses_the_result(tmp_path):
+    path = film(tmp_path / "film.mp4")
+    frames = np.stack(list(open_video(path).videos["film"].frames()))[:, :95, :127]
+    (folder := tmp_path / "odd").mkdir()
+    for t, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{t:05d}.png")
+    run = run_of(tmp_path / "run", folder, ["a \ue000 square"])
+    result = render(run.path, "--video", folder, "--out", tmp_path / "out", "--rgba", "--overlay")
+    assert result.exit_code == 0, result.output
+    assert r"note: video odd: no font here has '\ue000'; the overlay shows a placeholder" in result.stderr
+    assert f"note: video odd: the overlay of {frames.shape[2]}x95 pixels is padded to" in result.stderr
+    with av.open(str(tmp_path / "out" / "overlay" / "odd.mp4")) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+    assert len(list((tmp_path / "out" / "rgba").rglob("*.png"))) == len(frames)
+
+
+def test_a_font_that_cannot_be_read_is_refused_before_the_work(tmp_path):
+    path = film(tmp_path / "film.mp4")
+    run = run_of(tmp_path / "run", path, ["a square"])
+    result = render(run.path, "--video", path, "--out", tmp_path / "out", "--font", tmp_path / "no.ttf")
+    assert result.exit_code == 2
+    assert "not a readable font" in result.output
+    assert not (tmp_path / "out").exists()

@@ -40,8 +40,10 @@ def render(
     from mask_interchange import MaskRun
     from mask_interchange.files import new_folder
 
+    from fusion_core.rendering.legend import check_font
     from fusion_core.rendering.outputs import Wanted, write_coco, write_masks
 
+    check_font(font)
     source = open_source(dataset, split, video)
     opened = MaskRun.open(run)
     chosen = _chosen(opened, videos)
@@ -70,6 +72,11 @@ def _chosen(run: "MaskRun", videos: str | None) -> list[str]:
     return chosen
 
 
+def print_note(text: str) -> None:
+    """Say on standard error what is worth to know and no failure."""
+    typer.echo(f"note: {text}", err=True)
+
+
 def _render_one(run: "MaskRun", video: "Video | None", name: str, out: Path, wanted: "Wanted") -> bool:
     from mask_interchange import MaskInterchangeError
 
@@ -80,7 +87,7 @@ def _render_one(run: "MaskRun", video: "Video | None", name: str, out: Path, wan
         try:
             if video is None:
                 raise MemberError("the data set or video that was given does not have its frames")
-            render_video(run, video, out, wanted, progress)
+            render_video(run, video, out, wanted, progress, print_note)
         except (FusionCoreError, MaskInterchangeError) as error:
             typer.echo(f"failed: video {name}: {error}", err=True)
             return False

@@ -15,6 +15,7 @@ from fusion_core.commands.recipe import (
     open_context,
     print_failures,
 )
+from fusion_core.commands.render import print_note
 from fusion_core.recipe.nodes import Pairing, Vote
 from fusion_core.terminal.progress import progress_bar
 
@@ -55,12 +56,14 @@ def segment(
     from mask_interchange import read_expressions
 
     from fusion_core.recipe.toml import find_recipe
+    from fusion_core.rendering.legend import check_font
     from fusion_core.running.context import VideoSource
 
     texts = [*(expression or ()), *(read_expressions(expressions) if expressions else ())]
     if not texts:
         raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE")
     _check_out(out)
+    check_font(font)
     source = VideoSource(path=video, expressions=texts)
     paired = _paired(find_recipe(recipe), pairing)
     context = open_context(paired, source, out / RUNS, checkpoint, checkpoints, weights, device)
@@ -111,7 +114,7 @@ def _render(summary: "Summary", out: Path, rate: Fraction, font: Path | None) ->
     with temporary_folder(out) as unfinished:
         for video in summary.context.dataset.videos.values():
             with progress_bar("frames") as progress:
-                render_video(result, video, unfinished, wanted, progress)
+                render_video(result, video, unfinished, wanted, progress, print_note)
         write_masks(result, unfinished, summary.context.dataset.videos)
         write_coco(result, unfinished, summary.context.dataset.videos)
         for name in OUTPUTS:

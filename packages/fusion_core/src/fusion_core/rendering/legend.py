@@ -29,11 +29,13 @@ SYSTEM_FONTS = (
     "Arial Unicode.ttf",
 )
 
+PLACEHOLDER = "\u25a1"  # a white square
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 class FontError(FusionCoreError):
-    """Expressions that no available font can write."""
+    """A font file that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +63,17 @@ def make_legend(expressions: Sequence[tuple[str, Colour]], size: Size, font: Pat
     Letters have a fixed share of the frame's height. If that takes too much of the frame, they get smaller, and then
     the texts shorter.
 
+    A letter that no font has is shown as a placeholder; `missing_letters` lists them.
+
     Raises:
-        FontError: the font file cannot be read or lacks letters, or no font of the system has them.
+        FontError: the font file cannot be read.
     """
+    check_font(font)
     height, width = size
     shown = [" ".join(text.split()) for text, _ in expressions]
-    name = _font_for("".join(shown), font)
+    name, missing = _font_for("".join(shown), font)
+    placeholder = PLACEHOLDER if not _missing(_font(name, 20), PLACEHOLDER) else "?"
+    shown = [text.translate(dict.fromkeys(map(ord, missing), placeholder)) for text in shown]
     letters = min(max(round(min(size) * LETTERS), SMALLEST), LARGEST)
     while True:
         type_ = _font(name, letters)
@@ -127,29 +134,34 @@ def _paint(lines: list[tuple[str, Colour | None]], font: Font, letters: int, lin
     return Legend(colour=pixels[..., :3], cover=pixels[..., 3:] / np.float32(255))
 
 
-def _font_for(text: str, file: Path | None) -> str | None:
-    """Name or path of a font that has all letters of the text; None is the one inside Pillow."""
+def check_font(file: Path | None) -> None:
+    """Raise FontError unless a font that the user chose can be read."""
     if file is not None:
         try:
-            font = ImageFont.truetype(str(file), 20)
+            _font(str(file), 20)
         except OSError as error:
             raise FontError(f"{file}: not a readable font: {error}") from error
-        if missing := _missing(font, text):
-            raise FontError(f"{file}: has no {missing!r}, which an expression needs; give another font with --font")
-        return str(file)
-    if not _missing(_font(None, 20), text):
-        return None
-    for name in SYSTEM_FONTS:
+
+
+def missing_letters(text: str, file: Path | None = None) -> str:
+    """The characters of a text that the legend shows as a placeholder, because no available font has them."""
+    return _font_for(" ".join(text.split()), file)[1]
+
+
+def _font_for(text: str, file: Path | None) -> tuple[str | None, str]:
+    """Name or path of the font that has most letters of the text (None: the one inside Pillow), and what it lacks."""
+    best: tuple[str | None, str] | None = None
+    for name in [str(file)] if file is not None else [None, *SYSTEM_FONTS]:
         try:
-            font = ImageFont.truetype(name, 20)
+            missing = _missing(_font(name, 20), text)
         except OSError:
-            continue
-        if not _missing(font, text):
-            return name
-    missing = _missing(_font(None, 20), text)
-    raise FontError(
-        f"no available font can write {missing!r}, which an expression needs; give one that can with --font FILE"
-    )
+            continue  # not on this system
+        if best is None or len(missing) < len(best[1]):
+            best = name, missing
+        if not missing:
+            break
+    assert best is not None  # the font inside Pillow is always there
+    return best
 
 
 def _missing(font: Font, text: str) -> str:

@@ -1,6 +1,6 @@
 """Joins frames, masks and writers: all outputs of one video, in one pass over its frames."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from mask_interchange import MaskRun, Video, VideoMasks
+from mask_interchange import MaskRun, MaskTrack, Video, VideoMasks
 from mask_interchange.coco import export_coco
 from mask_interchange.files import new_folder
 from mask_interchange.png_folders import export_annotations
@@ -18,9 +18,9 @@ from program_kit.progress import ProgressCallback
 from fusion_core.errors import FusionCoreError
 from fusion_core.rendering.alignment import matching
 from fusion_core.rendering.colours import colours
-from fusion_core.rendering.legend import make_legend
+from fusion_core.rendering.legend import make_legend, missing_letters
 from fusion_core.rendering.overlay import cut_out, lay_over
-from fusion_core.rendering.video_writer import frame_times, write_video
+from fusion_core.rendering.video_writer import even, frame_times, pixel_aspect, write_video
 
 Frame = npt.NDArray[np.uint8]
 
@@ -47,15 +47,28 @@ class Wanted:
 
 
 def render_video(
-    run: MaskRun, video: Video, out: Path, wanted: Wanted, progress: ProgressCallback = lambda done, total: None
+    run: MaskRun,
+    video: Video,
+    out: Path,
+    wanted: Wanted,
+    progress: ProgressCallback = lambda done, total: None,
+    note: Callable[[str], object] = lambda text: None,
 ) -> None:
     """Write `overlay/<video>.mp4` and `rgba/<video>/<expression>/<frame>.png` under `out`, whole or not at all.
+
+    Args:
+        run: where the masks are.
+        video: their frames.
+        out: folder to write to.
+        wanted: what to make.
+        progress: called with frames done and in all.
+        note: called with what is not as one might expect in the overlay.
 
     Raises:
         OSError: they cannot be written.
         MemberError: the run's masks are of other frames.
         DatasetError: a frame cannot be read.
-        FontError: no font has the letters of the expressions.
+        FontError: the font cannot be read.
     """
     masks = matching(run.read(video.id), video, run.name)
     frames = _counted(video, progress)
@@ -67,8 +80,23 @@ def render_video(
                 pass
             return
         (out / "overlay").mkdir(parents=True, exist_ok=True)
+        for text in _overlay_notes(masks, wanted.font):
+            note(f"video {video.id}: {text}")
         shown = _overlaid(frames, masks, wanted.font)
-        write_video(out / "overlay" / f"{video.id}.mp4", shown, video.size, frame_times(video, wanted.rate))
+        times = frame_times(video, wanted.rate)
+        write_video(out / "overlay" / f"{video.id}.mp4", shown, video.size, times, pixel_aspect(video))
+
+
+def _overlay_notes(masks: VideoMasks, font: Path | None) -> Iterator[str]:
+    if missing := missing_letters("".join(map(_text, masks.tracks)), font):
+        yield f"no font here has {missing!r}; the overlay shows a placeholder, --font FILE gives another font"
+    if masks.size != even(masks.size):
+        found, padded = (f"{width}x{height}" for height, width in (masks.size, even(masks.size)))
+        yield f"the overlay of {found} pixels is padded to {padded}: many players refuse odd sizes"
+
+
+def _text(track: MaskTrack) -> str:
+    return track.expression.text or track.expression.id
 
 
 def write_masks(run: MaskRun, out: Path, videos: Iterable[str]) -> None:
@@ -103,7 +131,7 @@ def _with_cut_outs(frames: Iterator[Frame], masks: VideoMasks, folder: Path) -> 
 
 def _overlaid(frames: Iterator[Frame], masks: VideoMasks, font: Path | None) -> Iterator[Frame]:
     palette = colours(len(masks.tracks))
-    texts = [track.expression.text or track.expression.id for track in masks.tracks]
+    texts = [_text(track) for track in masks.tracks]
     legend = make_legend(list(zip(texts, palette, strict=True)), masks.size, font) if texts else None
     for t, frame in enumerate(frames):
         shown = lay_over(frame, ((track.mask(t), colour) for track, colour in zip(masks.tracks, palette, strict=True)))

@@ -33,30 +33,50 @@ def frame_times(video: Video, rate: Fraction) -> list[Fraction]:
     return [t / rate for t in range(len(video))]
 
 
-def write_video(path: Path, frames: Iterable[npt.NDArray[np.uint8]], size: Size, times: Sequence[Fraction]) -> None:
+def pixel_aspect(video: Video) -> Fraction:
+    """Width of a pixel, divided by its height; 1 for images."""
+    return getattr(video.source, "pixel_aspect", Fraction(1))
+
+
+def even(size: Size) -> Size:
+    """The size that frames of `size` get in a file: colours have half the resolution, as all players expect."""
+    return size[0] + size[0] % 2, size[1] + size[1] % 2
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[npt.NDArray[np.uint8]],
+    size: Size,
+    times: Sequence[Fraction],
+    pixel_aspect: Fraction = Fraction(1),
+) -> None:
     """Write RGB frames uint8 [H, W, 3] as H.264, whole or not at all.
 
     Args:
         path: the .mp4 file.
         frames: as many as there are `times`.
-        size: (H, W). Colours have half the resolution, as players expect, unless a side is odd.
+        size: (H, W). Frames of an odd size are padded to `even`: their last row or column stands there twice.
         times: seconds, increasing from 0.
+        pixel_aspect: width of a pixel, divided by its height.
 
     Raises:
         OSError: the file cannot be written.
     """
-    replace_whole(path, partial(_encode, frames, size, times))
+    replace_whole(path, partial(_encode, frames, size, times, pixel_aspect))
 
 
-def _encode(frames: Iterable[npt.NDArray[np.uint8]], size: Size, times: Sequence[Fraction], path: Path) -> None:
+def _encode(
+    frames: Iterable[npt.NDArray[np.uint8]], size: Size, times: Sequence[Fraction], pixel_aspect: Fraction, path: Path
+) -> None:
     mean = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else Fraction(1)
     base = _time_base(times)
-    even = size[0] % 2 == size[1] % 2 == 0
+    padding = ((0, size[0] % 2), (0, size[1] % 2), (0, 0))
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream(CODEC, rate=mean.limit_denominator(100_000), options=OPTIONS)
-        stream.height, stream.width = size
-        stream.pix_fmt = "yuv420p" if even else "yuv444p"
+        stream.height, stream.width = even(size)
+        stream.pix_fmt = "yuv420p"
         context = stream.codec_context
+        context.sample_aspect_ratio = pixel_aspect
         context.time_base = base
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = LIMITED_RANGE
@@ -70,7 +90,7 @@ def _encode(frames: Iterable[npt.NDArray[np.uint8]], size: Size, times: Sequence
                 container.mux(packet)
 
         for pixels, tick in zip(frames, ticks, strict=True):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.pad(pixels, padding, "edge"), format="rgb24")
             frame = frame.reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
             frame.pts, frame.time_base = tick, base
             write(frame)
