@@ -19,6 +19,7 @@ from fusion_core.commands import (
     segment,
     show,
     submission,
+    weights,
 )
 from fusion_core.errors import FusionCoreError
 
@@ -57,6 +58,7 @@ app = plain_app(
 )
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(weights.weights, name="weights")
 
 
 def main() -> None:

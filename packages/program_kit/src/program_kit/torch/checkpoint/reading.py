@@ -19,15 +19,11 @@ from torch import Tensor
 
 from program_kit.errors import CheckpointError
 from program_kit.origin import SUFFIX, Origin
+from program_kit.tensor_shapes import PARALLEL_PREFIX, WRAPPERS, stranger
 from program_kit.torch.checkpoint.table import StateDict
 
 CHECKSUM = "tensors_sha256"  # metadata of files that this project writes: of all bytes after the header
-WRAPPERS = ("model_state_dict", "model", "state_dict")  # where training scripts put the weights
-PARALLEL_PREFIX = "module."
 NAMES_SHOWN = 10
-HEAD = 512  # bytes at the beginning of a file, enough to know a page or a pointer
-WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|!--|html|head|body|script|\?xml)", re.IGNORECASE)
-GIT_LFS = b"version https://git-lfs.github.com/spec/"
 DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16,
           torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}  # fmt: skip
 NUMPY_SCALAR = np.float64().__reduce__()[0]  # the function behind every pickled numpy scalar
@@ -72,8 +68,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
-    if (stranger := _stranger(path)) is not None:
-        raise CheckpointError(f"{path}: {stranger}")
+    if (what := stranger(path)) is not None:
+        raise CheckpointError(f"{path}: {what}")
     if path.suffix == SUFFIX:
         return _read_safetensors(path)
     return Checkpoint(path, _without_prefix(_unwrap(_read_pickle(path), path)))
@@ -88,25 +84,6 @@ def tensors_sha256(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(8 + int.from_bytes(file.read(8), "little"))
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _stranger(path: Path) -> str | None:
-    """What a download often leaves in place of a checkpoint, in words; None for any other file."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    if not head:
-        return "is empty; download the file again"
-    if WEB_PAGE.match(head):
-        return "is a web page, not a checkpoint: the site sent a page instead of the file; download the file again"
-    if head.startswith(GIT_LFS):
-        return (
-            "is a Git-LFS pointer, which stands for the checkpoint; run `git lfs pull` in its repository, or download "
-            "the file again from its page"
-        )
-    return None
 
 
 def _read_safetensors(path: Path) -> Checkpoint:

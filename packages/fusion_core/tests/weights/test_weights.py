@@ -1,0 +1,456 @@
+"""Weights from a local server that behaves like the hub and like any other, and misbehaves as these do."""
+
+import hashlib
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from fusion_core.cli import app
+from fusion_core.weights import catalogue, store, web
+from fusion_core.weights.catalogue import State, Verdict
+from fusion_core.weights.fetch import fetch
+from fusion_core.weights.store import WeightsFilesError
+from program_kit import weights_table
+from program_kit.errors import WeightsError
+from program_kit.weights_folder import folder_of, read_record, stored
+from typer.testing import CliRunner
+
+COMMIT = "0123456789" * 4
+
+
+def safetensors(fill: bytes = b"\0", **shapes: tuple[int, ...]) -> bytes:
+    """A file of float32 tensors; `__` in a name is a dot."""
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * int(np_prod(shape))
+        header[name.replace("__", ".")] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + fill * end
+
+
+def np_prod(shape: tuple[int, ...]) -> int:
+    total = 1
+    for side in shape:
+        total *= side
+    return total
+
+
+BACKBONE = safetensors(backbone__patch_embed__proj__weight=(128, 3, 2, 4, 4))
+MODEL = safetensors(b"\1", some__weight=(64, 1024))
+
+
+@dataclass
+class Behaviour:
+    """What the server holds and how it misbehaves.
+
+    Attributes:
+        files: by path.
+        pages: paths at which it sends a web page.
+        breaks: how many more times it breaks off in the middle of a file.
+        reach: it breaks off at this byte of a file, always.
+        slow: seconds before it answers.
+        asked: lines of the requests it got, with their ranges.
+    """
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    pages: set[str] = field(default_factory=set)
+    breaks: int = 0
+    reach: int | None = None
+    slow: float = 0.0
+    asked: list[str] = field(default_factory=list)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    behaviour: Behaviour
+
+    def do_HEAD(self):
+        self.do_GET(body=False)
+
+    def do_GET(self, body=True):
+        path, _, _ = self.path.partition("?")
+        self.behaviour.asked.append(f"{self.command} {path} {self.headers.get('Range', '')}".strip())
+        if path in self.behaviour.pages:
+            return self.send(b"<!DOCTYPE html><html>log in</html>", body, **{"Content-Type": "text/html"})
+        if match := re.fullmatch(r"/api/models/(.+)/revision/(\w+)", path):
+            return self.send_listing(match[1], match[2], body)
+        content = self.behaviour.files.get(path)
+        if content is None:
+            return self.send(b"", body, code=404, **{"X-Error-Code": "EntryNotFound"})
+        tag = f'"{hashlib.sha256(content).hexdigest()}"'
+        headers = {"ETag": tag, "Accept-Ranges": "bytes", "X-Repo-Commit": COMMIT}
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if wanted and self.headers.get("If-Range", tag) == tag:
+            start = int(wanted[1])
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            return self.send(content[start:], body, code=206, **headers)
+        return self.send(content, body, **headers)
+
+    def send_listing(self, repository: str, commit: str, body: bool) -> None:
+        prefix = f"/{repository}/resolve/{commit}/"
+        found = {name.removeprefix(prefix): c for name, c in self.behaviour.files.items() if name.startswith(prefix)}
+        if not found:
+            return self.send(b"{}", body, code=404, **{"X-Error-Code": "RevisionNotFound"})
+        siblings = []
+        for name, content in found.items():
+            entry = {"rfilename": name, "size": len(content), "blobId": "0" * 40}
+            if name.endswith(".safetensors"):
+                sha256 = hashlib.sha256(content).hexdigest()
+                entry["lfs"] = {"size": len(content), "sha256": sha256, "pointerSize": 134}
+            siblings.append(entry)
+        tree = {"id": repository, "sha": commit, "siblings": siblings, "private": False, "downloads": 0, "tags": []}
+        return self.send(json.dumps(tree).encode(), body, **{"Content-Type": "application/json"})
+
+    def send(self, content: bytes, body: bool, code: int = 200, **headers: str) -> None:
+        self.send_response(code)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(content))} | headers
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if not body:
+            return
+        reach = self.behaviour.reach
+        if len(content) > 1000 and (self.behaviour.breaks > 0 or reach is not None):
+            self.behaviour.breaks -= 1
+            start = int(headers.get("Content-Range", "bytes 0-").split(" ")[1].split("-")[0])
+            self.wfile.write(content[: len(content) // 2 if reach is None else max(0, reach - start)])
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            return
+        time.sleep(self.behaviour.slow)
+        self.wfile.write(content)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def behaviour() -> Behaviour:
+    return Behaviour()
+
+
+@pytest.fixture
+def server(behaviour) -> Iterator[str]:
+    """Address of a server on this machine."""
+    handler = type("Handler", (Handler,), {"behaviour": behaviour})
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_port}"
+    httpd.shutdown()
+    httpd.server_close()
+
+
+@pytest.fixture(autouse=True)
+def table(tmp_path, monkeypatch, server, behaviour) -> Path:
+    """A table of two: a file at an address, and a folder on the hub; both on the server."""
+    behaviour.files["/backbone.safetensors"] = BACKBONE
+    for name, content in (("model.safetensors", MODEL), ("config.json", b"{}"), ("README.md", b"words")):
+        behaviour.files[f"/owner/sam/resolve/{COMMIT}/{name}"] = content
+    text = f"""
+[weights.backbone]
+title = "a backbone"
+url = "{server}/backbone.safetensors"
+licence = "MIT"
+files = [{{ name = "backbone.safetensors", sha256 = "{hashlib.sha256(BACKBONE).hexdigest()}" }}]
+[weights.backbone.tensors]
+"backbone.patch_embed.proj.weight" = [128, 3, 2, 4, 4]
+
+[weights.sam]
+title = "a folder"
+hub = "owner/sam"
+commit = "{COMMIT}"
+licence = "Apache-2.0"
+files = [{{ name = "model.safetensors", size = {len(MODEL)} }}, {{ name = "config.json" }}, {{ name = "more.json" }}]
+
+[weights.browser]
+title = "a file behind a page"
+page = "https://drive.google.com/file/d/some-id"
+licence = "none stated"
+files = [{{ name = "browser.pth" }}]
+[weights.browser.tensors]
+"head.weight" = [2, 2]
+
+[programs.sam-propagate]
+base = {{ weights = {{ model = "sam" }} }}
+"""
+    path = tmp_path / "table.toml"
+    path.write_text(text)
+    monkeypatch.setattr(weights_table, "TABLE", path)
+    forget()
+    monkeypatch.setenv("RVOS_WEIGHTS", str(tmp_path / "user"))
+    monkeypatch.setenv("HF_ENDPOINT", server)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(web, "PAUSE", 0.0)
+    yield path
+    forget()
+
+
+def forget() -> None:
+    for cached in (weights_table._table, weights_table.published_weights, weights_table.needs_of):
+        cached.cache_clear()
+
+
+def fetched(name: str) -> Path:
+    return fetch(name, lambda line: None, lambda done, total: None)
+
+
+def call(*arguments: object):
+    return CliRunner().invoke(app, ["weights", *map(str, arguments)])
+
+
+def test_a_server_that_breaks_off_twice(behaviour):
+    behaviour.breaks = 2
+    path = fetched("backbone")
+    assert path.read_bytes() == BACKBONE
+    ranges = [line.partition("bytes=")[2] for line in behaviour.asked if line.startswith("GET")]
+    half = len(BACKBONE) // 2
+    assert ranges == ["", f"{half}-", f"{half + (len(BACKBONE) - half) // 2}-"]
+    assert [file.name for file in path.parent.glob("[!.]*")] == [path.name]
+    assert catalogue.verdicts("backbone") == {path.name: Verdict.PUBLISHED}
+
+
+def test_a_server_that_always_breaks_off_keeps_the_half_for_the_next_command(behaviour):
+    behaviour.reach = 5000
+    with pytest.raises(WeightsFilesError, match=r"broke off 5 times in a row; \d+ bytes are kept, the same command"):
+        fetched("backbone")
+    (part,) = folder_of("backbone").glob("*.part")
+    assert part.stat().st_size == 5000
+    assert stored("backbone") is None
+    assert catalogue.entry(weights_table.published("backbone")).state is State.PARTIAL
+    behaviour.reach, behaviour.asked = None, []
+    assert fetched("backbone").read_bytes() == BACKBONE
+    assert behaviour.asked[-1] == "GET /backbone.safetensors bytes=5000-"
+
+
+def test_half_of_another_file_is_not_continued(behaviour):
+    behaviour.reach = 5000
+    behaviour.files["/backbone.safetensors"] = BACKBONE.replace(b"\0", b"\1")
+    with pytest.raises(WeightsFilesError, match="broke off"):
+        fetched("backbone")
+    behaviour.reach, behaviour.files["/backbone.safetensors"] = None, BACKBONE
+    assert fetched("backbone").read_bytes() == BACKBONE
+
+
+def test_a_wrong_hash_is_an_error_and_the_file_is_not_kept(behaviour):
+    behaviour.files["/backbone.safetensors"] = BACKBONE.replace(b"\0", b"\1")
+    result = call("fetch", "backbone")
+    assert result.exit_code == 2
+    assert "not the published file: expected SHA-256" in result.stderr
+    assert not list(folder_of("backbone").glob("[!.]*"))
+    assert stored("backbone") is None
+
+
+@pytest.mark.parametrize("name", ["backbone", "sam"])
+def test_a_page_instead_of_the_file(behaviour, name):
+    behaviour.pages = {"/backbone.safetensors", f"/owner/sam/resolve/{COMMIT}/model.safetensors"}
+    result = call("fetch", name)
+    assert result.exit_code == 2
+    assert "page" in result.stderr or "not what the hub sends" in result.stderr
+    assert stored(name) is None
+
+
+def test_a_page_that_is_called_a_file(behaviour):
+    behaviour.files["/owner/other/resolve/" + COMMIT + "/model.safetensors"] = b"<html>log in</html>"
+    result = call("fetch", f"hub:owner/other@{COMMIT}")
+    assert result.exit_code == 2
+    assert "is a web page" in result.stderr
+
+
+def test_offline_is_an_error_at_once(monkeypatch, behaviour):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("backbone", "sam"):
+        result = call("fetch", name)
+        assert result.exit_code == 2
+        assert "HF_HUB_OFFLINE is set" in result.stderr
+        assert "weights add" in result.stderr
+    assert not behaviour.asked
+
+
+@pytest.mark.parametrize("name", ["backbone", "sam"])
+def test_without_a_network_one_try_is_enough(monkeypatch, table, server, name):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{listener.getsockname()[1]}"  # bound, and nobody listens
+        table.write_text(table.read_text().replace(server, nowhere))
+        forget()
+        monkeypatch.setenv("HF_ENDPOINT", nowhere)
+        result = call("fetch", name)
+    assert result.exit_code == 2
+    assert "cannot be reached (" in result.stderr
+    assert "weights add" in result.stderr
+
+
+def test_a_folder_from_the_hub(behaviour, capfd):
+    behaviour.breaks = 2
+    path = fetched("sam")
+    assert path == folder_of("sam")
+    assert {file.name for file in path.glob("[!.]*")} == {"model.safetensors", "config.json"}
+    assert (path / "model.safetensors").read_bytes() == MODEL
+    record = read_record(path)
+    assert record is not None
+    assert record.source == f"hub:owner/sam@{COMMIT}"
+    assert catalogue.verdicts("sam") == dict.fromkeys(("config.json", "model.safetensors"), Verdict.RECORDED)
+    behaviour.asked = []
+    assert fetched("sam") == path
+    assert not behaviour.asked, "what is there is looked at before the network"
+
+
+def test_any_commit_of_the_hub():
+    path = fetched(f"hub:owner/sam@{COMMIT}")
+    assert path == folder_of(f"hub:owner/sam@{COMMIT}")
+    assert {file.name for file in path.glob("[!.]*")} == {"model.safetensors", "config.json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("backbon", "did you mean backbone?"),
+        ("hub:owner/sam@main", "expected a commit of 40 hexadecimal digits after @, found main"),
+        (f"hub:owner/sam@{'f' * 40}", "the repository has no such commit"),
+        (f"hub:owner/none@{COMMIT}", "no such"),
+        ("browser", "only a browser gets this file: open https://drive.google.com/file/d/some-id, save browser.pth"),
+    ],
+)
+def test_what_cannot_be_fetched(name, words):
+    result = call("fetch", name)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_two_fetches_at_once_download_once(behaviour, table):
+    behaviour.slow = 1.0
+    script = (
+        "import sys; from pathlib import Path; from program_kit import weights_table; "
+        f"weights_table.TABLE = Path({str(table)!r}); from fusion_core.cli import app; app()"
+    )
+    command = [sys.executable, "-c", script, "weights", "fetch", "backbone"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert all("backbone: " in out for out, _ in said)
+    assert sum(line.startswith("GET") for line in behaviour.asked) == 1
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RVOS_WEIGHTS", str(tmp_path / "file" / "weights"))
+    result = call("fetch", "backbone")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+    assert "RVOS_WEIGHTS names another folder" in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_rights(tmp_path, monkeypatch):
+    (tmp_path / "user").mkdir(mode=0o500)
+    result = call("fetch", "backbone")
+    assert result.exit_code == 2
+    assert "cannot be written (Permission denied); RVOS_WEIGHTS names another folder" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["backbone", "sam"])
+def test_a_disk_without_room_is_noticed_before_the_download(monkeypatch, behaviour, name):
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
+    result = call("fetch", name)
+    assert result.exit_code == 2
+    assert "MB are needed, 0 MB are free; make room" in result.stderr
+    assert not list(folder_of(name).glob("[!.]*.safetensors*"))
+
+
+def test_a_disk_that_is_full_in_the_middle(monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(web, "finish", full)
+    result = call("fetch", "backbone")
+    assert result.exit_code == 2
+    assert "the disk is full; make room, the same command continues" in result.stderr
+
+
+def test_a_file_that_was_put_there_by_hand_spares_the_network(behaviour, tmp_path):
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "backbone.safetensors").write_bytes(BACKBONE)
+    assert fetched("backbone").read_bytes() == BACKBONE
+    assert not behaviour.asked
+
+
+def test_add_takes_a_file_and_records_its_hash(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(safetensors(head__weight=(2, 2)))
+    result = call("add", "browser", path)
+    assert result.exit_code == 0, result.stderr
+    assert stored("browser") == folder_of("browser") / "mine.safetensors"
+    assert "mine.safetensors: SHA-256" in call("list").stdout
+    assert "recorded at first use" in call("list").stdout
+    assert call("add", "browser", path).exit_code == 0
+    path.write_bytes(safetensors(b"\1", head__weight=(2, 2)))
+    assert "other weights are there" in call("add", "browser", path).stderr
+
+
+def test_add_knows_files_by_the_names_of_their_tensors(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(BACKBONE)
+    result = call("add", "browser", path)
+    assert result.exit_code == 2
+    assert "holds the weights of backbone, by the names of its tensors, not of browser" in result.stderr
+    path.write_bytes(safetensors(head__weight=(3, 3)))
+    assert "expected tensors such as head.weight, found head.weight" in call("add", "browser", path).stderr
+    path.write_bytes(BACKBONE[:-5])
+    assert "not whole" in call("add", "browser", path).stderr
+    assert stored("browser") is None
+
+
+def test_add_takes_a_folder(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(MODEL)
+    assert "found no config.json and no more.json in it" in call("add", "sam", folder).stderr
+    (folder / "config.json").write_bytes(b"{}")
+    (folder / "more.json").write_bytes(b"{}")
+    assert call("add", "sam", folder).exit_code == 0
+    assert stored("sam") == folder_of("sam")
+
+
+def test_verify_hashes_again(tmp_path):
+    path = fetched("backbone")
+    assert call("verify").exit_code == 0
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    result = call("verify")
+    assert result.exit_code == 1
+    assert "backbone: backbone.safetensors: wrong" in result.stdout
+    assert call("verify", "sam").exit_code == 1, "asked for, and not there"
+
+
+def test_list_as_json():
+    fetched("sam")
+    lines = [json.loads(line) for line in call("list", "--json").stdout.splitlines()]
+    assert [(line["name"], line["state"]) for line in lines] == [
+        ("backbone", "missing"),
+        ("sam", "there"),
+        ("browser", "missing"),
+    ]
+    assert lines[1]["sha256"]["model.safetensors"] == hashlib.sha256(MODEL).hexdigest()
+    assert lines[1]["programs"] == ["sam-propagate --config base"]
+
+
+def test_convert_of_what_needs_none():
+    fetched("sam")
+    assert "there is nothing to convert" in call("convert", "sam").stderr
+    with pytest.raises(WeightsError):
+        weights_table.published("none")
