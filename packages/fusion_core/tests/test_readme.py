@@ -44,7 +44,7 @@ def test_the_table_matches_the_tree():
     assert sorted(named) == sorted({f"{room}/" for room in rooms} | modules)
 
 
-@pytest.mark.parametrize("room", ["recipe", "voting", "running", "submission", "results"])
+@pytest.mark.parametrize("room", ["recipe", "weights", "voting", "running", "submission", "results"])
 def test_every_module_of_a_sub_package_is_named(room):
     """In the README's row, and in the docstring of the sub-package."""
     folder = PACKAGE / "src" / "fusion_core" / room
