@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -80,6 +81,7 @@ def test_a_run_is_made_and_continued(dataset, tmp_path):
         "config": "base",
         "tokenizer": "some/tokenizer",
         "soft_masks": None,
+        "threads": run.manifest.settings["threads"],
         "weights": "random:0",
     }
     masks = run.read("c")
@@ -144,6 +146,20 @@ def test_a_failed_try_does_not_stand_in_the_way_of_the_next(dataset, tmp_path):
     assert MaskRun.open(tmp_path / "run").videos() == []
     assert infer(dataset, tmp_path / "run", "--videos", "b", weights=("--weights", "random:3")).exit_code == 0
     assert MaskRun.open(tmp_path / "run").manifest.settings["weights"] == "random:3"
+
+
+def test_a_run_goes_on_with_the_threads_that_it_was_begun_with(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert infer(dataset, tmp_path / "run", "--videos", "b").exit_code == 0
+    assert MaskRun.open(tmp_path / "run").manifest.settings["threads"] == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert infer(dataset, tmp_path / "run").exit_code == 0
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    refused = infer(dataset, tmp_path / "run", "--threads", "2")
+    assert refused.exit_code == 2
+    assert "setting threads: was 3, is 2" in refused.stderr
+    assert infer(dataset, tmp_path / "other", "--threads", "2").exit_code == 0
+    assert MaskRun.open(tmp_path / "other").manifest.settings["threads"] == 2
 
 
 @pytest.mark.parametrize(

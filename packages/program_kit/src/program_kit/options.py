@@ -55,7 +55,9 @@ WeightsOption = Annotated[
 DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute.")]
 Precision = Literal["float32", "float16", "bfloat16"]  # see `program_kit.torch.precision`
 PrecisionOption = Annotated[Precision, typer.Option("--precision", help="Half precisions are meant for accelerators.")]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads; a run goes on with those that it was begun with.")
+]
 SoftMasksOption = Annotated[
     int | None,
     typer.Option("--soft-masks", metavar="PIXELS", min=1, help="Also store probabilities, longer side this long."),
@@ -110,11 +112,43 @@ def checked_device(device: str) -> str:
     return device
 
 
-def limit_threads(threads: int | None) -> None:
-    """Limit the CPU threads of libraries that are imported later: torch and OpenMP code, but not numpy."""
-    if threads is not None:
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            os.environ[name] = str(threads)
+def set_threads(threads: int | None, out: Sequence[Path]) -> int:
+    """Set how many CPU threads libraries take that are imported later: torch and OpenMP code, but not numpy.
+
+    The number changes the last bits of sums, so a run is continued with the number that it was begun with.
+
+    Args:
+        threads: the option; by default the number of a run in `out` that has masks, else OMP_NUM_THREADS, else one for
+            each core that this process may use.
+        out: the runs that are written.
+
+    Returns:
+        The number, for their manifests.
+
+    Raises:
+        RunError: a run cannot be read.
+    """
+    chosen = threads or next(filter(None, map(_recorded_threads, out)), None) or _usual_threads()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(chosen)
+    return chosen
+
+
+def _recorded_threads(out: Path) -> int | None:
+    from mask_interchange.run import MaskRun
+
+    if not (out / "run.json").is_file():
+        return None
+    run = MaskRun.open(out)
+    recorded = run.manifest.settings.get("threads")
+    return recorded if run.videos() and isinstance(recorded, int) and recorded > 0 else None
+
+
+def _usual_threads() -> int:
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def with_options(command: Callable[..., None], options: type) -> Callable[..., None]:

@@ -31,8 +31,8 @@ from program_kit.options import (
     WeightsOption,
     checked_device,
     config_option,
-    limit_threads,
     open_source,
+    set_threads,
     with_options,
 )
 from program_kit.outputs import OutputRuns
@@ -138,21 +138,21 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
         if context.invoked_subcommand is not None:
             return
         _check_masks(masks or [], mask, video, out or [])
-        limit_threads(threads)
+        assert out  # checked above
         with user_errors(program.name, program.error):
+            threads = set_threads(threads, out)
             network, chosen = choose_network(program, config, checkpoint, weights)
             request = PropagatorRequest(
                 config=network, weights=chosen, device=checked_device(device), options=program.options(**own)
             )
             typer.echo(f"{program.name}: weights: {chosen}", err=True)
-            work = _Work(program, request, soft_masks, videos)
+            work = _Work(program, request, soft_masks, videos, threads)
             if mask is not None:
-                assert out  # one, checked above
                 code = work.propagate_mask(open_source(dataset, split, video), mask, frame, more_objects, out[0])
             else:
                 sources = [MaskRun.open(path) for path in masks or []]
                 data = open_source(dataset, split, video, _expressions(sources[0]) if video else None)
-                code = work.propagate_runs(data, sources, out or [])
+                code = work.propagate_runs(data, sources, out)
         raise typer.Exit(code)
 
     app.callback()(with_options(propagate, program.options))
@@ -189,6 +189,7 @@ class _Work:
     request: PropagatorRequest[Any]
     soft_masks: int | None
     videos: str | None
+    threads: int
 
     def propagate_runs(self, data: Dataset, sources: Sequence[MaskRun], out: Sequence[Path]) -> int:
         """Propagate the key frames of several runs together; returns the exit code."""
@@ -237,6 +238,7 @@ class _Work:
             "config": self.request.config,
             **self.program.settings(self.request),
             "soft_masks": self.soft_masks,
+            "threads": self.threads,
             "source": source,
         }
         return RunManifest(

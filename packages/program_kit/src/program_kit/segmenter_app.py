@@ -31,8 +31,8 @@ from program_kit.options import (
     WeightsOption,
     checked_device,
     config_option,
-    limit_threads,
     open_source,
+    set_threads,
     with_options,
 )
 from program_kit.outputs import OutputRuns
@@ -159,8 +159,8 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
             raise typer.BadParameter(f"--short-side: {program.name} chooses the size of frames by itself")
         if tokenizer is not None and program.tokenizer is None:
             raise typer.BadParameter(f"--tokenizer: {program.name} takes the one beside its weights")
-        limit_threads(threads)
         with user_errors(program.name, program.error):
+            threads = set_threads(threads, [out])
             network, chosen = choose_network(program, config, checkpoint, weights)
             request = ModelRequest(
                 config=network,
@@ -175,7 +175,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
             if video is not None and not source.videos[source.name].expressions:
                 raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE, with --video")
             typer.echo(f"{program.name}: weights: {request.weights}", err=True)
-            outputs = OutputRuns.create([(out, _manifest(program, request, source))], source)
+            outputs = OutputRuns.create([(out, _manifest(program, request, source, threads))], source)
             code = run_videos(
                 outputs, source, lambda: _process(program.load(request), soft_masks), videos, program.error
             )
@@ -185,9 +185,15 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
     return app
 
 
-def _manifest(program: SegmenterProgram, request: ModelRequest, source: Dataset) -> RunManifest:
+def _manifest(program: SegmenterProgram, request: ModelRequest, source: Dataset, threads: int) -> RunManifest:
     tokenizer = {} if request.tokenizer is None else {"tokenizer": request.tokenizer}
-    settings = {"config": request.config, **tokenizer, "soft_masks": request.soft_masks, **program.settings(request)}
+    settings = {
+        "config": request.config,
+        **tokenizer,
+        "soft_masks": request.soft_masks,
+        "threads": threads,
+        **program.settings(request),
+    }
     if request.short_side is not None:
         settings["short_side"] = request.short_side
     return RunManifest(
