@@ -1,0 +1,1 @@
+"""A model of somebody else, and the wrapper that makes it a member."""
