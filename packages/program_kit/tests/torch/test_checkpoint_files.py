@@ -3,6 +3,8 @@
 import argparse
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -256,6 +258,23 @@ def test_a_full_disk_ends_a_conversion_with_exit_code_1(tmp_path, monkeypatch, c
     words = "the disk is full: " + str(tmp_path / "net.safetensors") + ": cannot be written (No space left on device)"
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_known_by_its_number(tmp_path):
+    """The library tells it as text; the exit code of every program depends on it."""
+    script = (
+        "import resource, sys, torch; from pathlib import Path\n"
+        "from mask_interchange.files import is_disk_full; from program_kit.errors import CheckpointError\n"
+        "from program_kit.origin import Origin\n"
+        "from program_kit.torch.checkpoint.writing import write_checkpoint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: write_checkpoint(Path(sys.argv[1]), {'a': torch.zeros(9999)}, Origin(model='soc', config='tiny'))\n"
+        "except CheckpointError as error: print(is_disk_full(error), error)\n"
+    )
+    path = tmp_path / "net.safetensors"
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=300)
+    assert done.stdout.startswith(f"True {path}: cannot be written ("), done.stdout + done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_are_written_as_safetensors_only(tmp_path):

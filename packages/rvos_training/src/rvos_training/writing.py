@@ -15,6 +15,5 @@ def explained(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         cause = error.__context__ if isinstance(error.__context__, OSError) else error  # torch hides the system's own
         raise TrainingError(
-            f"{path}: cannot be written ({cause}); make room on that disk, or mend what the system says, then the same "
-            "command resumes from the last checkpoint"
-        ) from error
+            f"{path}: cannot be written ({cause}); the same command resumes from the last checkpoint"
+        ) from cause

@@ -357,7 +357,7 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(TrainingError, match=r"step-0000002\.pt: cannot be written \(no space left\); make room"):
+    with pytest.raises(TrainingError, match=r"step-0000002\.pt: cannot be written \(no space left\); the same command"):
         checkpoints.save(replace(state, position=Position(step=2)))
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000001.pt"]
 
