@@ -10,6 +10,7 @@ from fusion_core import doctor
 from fusion_core.cli import app
 from fusion_core.doctor import State
 from fusion_core.running import environments
+from program_kit.weights_folder import StoredFile, WeightsRecord, folder_of
 from typer.testing import CliRunner
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs acted here are shell scripts")
@@ -101,7 +102,7 @@ def problems(findings):
 def test_a_healthy_workspace(workspace):
     findings = workspace.findings()
     assert problems(findings) == []
-    areas = ["machine", "devices", "tools", "environments", "programs", "kernels", "downloads", "disk"]
+    areas = ["machine", "devices", "tools", "environments", "programs", "kernels", "weights", "downloads", "disk"]
     assert list(dict.fromkeys(finding.area for finding in findings)) == areas
     found = {(one.area, one.subject): one.text for one in findings}
     assert found["environments", "soc"] == "soc 1.0, Python 3.11.7, torch 2.9.0, msda-ops 0.1.0; up to date"
@@ -216,6 +217,19 @@ def test_vocabularies_are_looked_for_where_the_hub_keeps_them(workspace, monkeyp
     assert states == {"roberta-base": State.FINE, "bert-base-uncased": State.NOTE}
     monkeypatch.setenv("HF_HUB_CACHE", str(workspace.root / "elsewhere"))
     assert {one.state for one in workspace.findings("downloads")} == {State.NOTE}
+
+
+def test_weights_that_recipes_take_are_counted(workspace, monkeypatch):
+    monkeypatch.setenv("RVOS_WEIGHTS", str(workspace.root / "user"))
+    found = {one.subject: one for one in workspace.findings("weights")}
+    assert found["iccv2023"].text.startswith(f"0 of 9 in {workspace.root / 'user'}, ")
+    assert "weights list --recipe iccv2023` says where to get soc, roberta-base, mutr" in found["iccv2023"].remedy
+    folder = folder_of("soc")
+    folder.mkdir(parents=True)
+    (folder / "soc.tar").touch()
+    WeightsRecord(source="here", files={"soc.tar": StoredFile(size=0, sha256="0" * 64)}, loads="soc.tar").write(folder)
+    found = {one.subject: one for one in workspace.findings("weights")}
+    assert found["iccv2023"].text.startswith("1 of 9")
 
 
 def test_a_full_disk(workspace, monkeypatch):

@@ -94,4 +94,7 @@ def test_a_tokenizer_that_cannot_be_had(frames, checkpoint, tmp_path):
         *("--config", "tiny", "--tokenizer", tmp_path, "--device", "cpu"),
     )
     assert result.exit_code == 2
-    assert "has no vocab.json and no merges.txt. Pass --tokenizer FOLDER" in result.output
+    assert (
+        "has no vocab.json and no merges.txt. Run `fusion-core weights fetch roberta-base`, or pass --tokenizer FOLDER"
+        in result.output
+    )

@@ -14,11 +14,15 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import psutil
+from program_kit.weights_folder import hub_cache, stored, weights_folder
+from program_kit.weights_table import needs_of, published
 from rvos_evaluation.threads import in_threads
 
 from fusion_core.errors import ProgramError
 from fusion_core.recipe.published import RECIPES
 from fusion_core.running.environments import Program, WorkspacePackage, find_program, find_uv
+from fusion_core.weights.catalogue import entries
+from fusion_core.weights.web import is_offline
 
 GIB = 2**30
 LITTLE_DISK = 1 * GIB  # below this masks of a data set may not fit
@@ -28,14 +32,6 @@ PATIENCE = 180.0  # seconds that a question to an environment may take
 
 # Packages whose versions explain most differences between machines.
 TELLING = ("torch", "transformers", "detectron2", "msda-ops", "numpy")
-
-# Vocabularies that programs load from the Hugging Face hub for published weights; bundled weights have their own.
-HUB_TOKENIZERS = {
-    "roberta-base": ("soc-infer", "mutr-infer", "referformer-infer"),
-    "bert-base-uncased": ("uninext-infer",),
-}
-# Their names on the hub, since it moved them to their authors.
-HUB_FOLDERS = {"roberta-base": "FacebookAI/roberta-base", "bert-base-uncased": "google-bert/bert-base-uncased"}
 
 
 class State(StrEnum):
@@ -92,6 +88,7 @@ def examine(runs: Path) -> Iterator[Diagnosis]:
     pythons = {Path(one.command[0]).parent / "python": one for one in ready.values()}
     for of_kernels in in_threads(lambda item: kernels(*item, gpus=gpus), pythons.items()):
         yield from of_kernels
+    yield from weights()
     yield from vocabularies(set(ready))
     yield from disk(runs, packages, to_download)
 
@@ -269,32 +266,56 @@ def kernels(python: Path, program: Program, *, gpus: int) -> Iterator[Diagnosis]
         )
 
 
+def weights() -> Iterator[Diagnosis]:
+    """How many of the published weights that the built-in recipes take are in the user's folder."""
+    folder = weights_folder()
+    seen: set[tuple[str, ...]] = set()
+    for recipe in RECIPES.values():
+        found = entries(recipe)
+        names = tuple(entry.weights.name for entry in found)
+        if not names or names in seen:
+            continue
+        seen.add(names)
+        missing = [entry.weights.name for entry in found if not entry.is_there]
+        yield Diagnosis(
+            area="weights",
+            subject=recipe.name,
+            state=State.NOTE if missing else State.FINE,
+            text=f"{len(names) - len(missing)} of {len(names)} in {folder}, {_free(folder) / GIB:.1f} GiB free there",
+            remedy=f"`fusion-core weights list --recipe {recipe.name}` says where to get {', '.join(missing)}"
+            if missing
+            else "",
+        )
+
+
 def vocabularies(programs: set[str]) -> Iterator[Diagnosis]:
-    """Whether the vocabularies of published weights are in the cache of the Hugging Face hub."""
-    cache = _hub_cache()
-    offline = bool(os.environ.get("HF_HUB_OFFLINE"))
-    for name, users in HUB_TOKENIZERS.items():
-        needed = sorted(programs.intersection(users))
-        if not needed:
+    """Whether the tokenizers of published weights are in the user's folder, or in the cache of the Hugging Face hub."""
+    users: dict[str, set[str]] = {}
+    for program in programs:
+        for needs in needs_of(program).values():
+            if needs.tokenizer is not None:
+                users.setdefault(needs.tokenizer, set()).add(program)
+    cache = hub_cache()
+    for name in sorted(users):
+        folders = [f"models--{one.replace('/', '--')}" for one in (name, published(name).hub or name)]
+        there = stored(name) or next((cache for one in folders if (cache / one / "snapshots").is_dir()), None)
+        if there is not None:
+            yield Diagnosis(area="downloads", subject=name, state=State.FINE, text=f"in {there}")
             continue
-        folders = [cache / f"models--{one.replace('/', '--')}" / "snapshots" for one in (name, HUB_FOLDERS[name])]
-        if any(folder.is_dir() for folder in folders):
-            yield Diagnosis(area="downloads", subject=name, state=State.FINE, text=f"in {cache}")
-            continue
+        offline = ", and HF_HUB_OFFLINE is set" if is_offline() else ", fetched from the Hugging Face hub on first use"
         yield Diagnosis(
             area="downloads",
             subject=name,
             state=State.NOTE,
-            text="not there"
-            + (", and HF_HUB_OFFLINE is set" if offline else ", fetched from the Hugging Face hub on first use"),
-            remedy=f"{', '.join(needed)} need it with published weights only; or give `--tokenizer FOLDER`",
+            text=f"not there{offline}",
+            remedy=f"{', '.join(sorted(users[name]))} need it with published weights only; `fusion-core weights fetch "
+            f"{name}` gets it now; or give `--tokenizer FOLDER`",
         )
 
 
 def disk(runs: Path, packages: Sequence[WorkspacePackage], downloads: int) -> Iterator[Diagnosis]:
     """Space for runs, and for environments that must be made."""
-    there = next(folder for folder in (runs.absolute(), *runs.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
+    free = _free(runs)
     text = f"{free / GIB:.1f} GiB free for {runs}"
     if free < LITTLE_DISK:
         yield Diagnosis(
@@ -356,11 +377,7 @@ def _python(environment: Path) -> dict[str, str]:
     return {"Python": match[1]} if match else {}
 
 
-def _hub_cache() -> Path:
-    """The folder in which huggingface_hub keeps its files, by its own environment variables."""
-    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if folder := os.environ.get(variable):
-            return Path(folder)
-    home = os.environ.get("HF_HOME")
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return (Path(home) if home else Path(cache).expanduser() / "huggingface") / "hub"
+def _free(path: Path) -> int:
+    """Bytes that are free where a folder is, or will be."""
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    return shutil.disk_usage(there).free

@@ -1,19 +1,26 @@
 """Weights from a local server that behaves like the hub and like any other, and misbehaves as these do."""
 
 import hashlib
+import io
 import json
+import math
 import os
+import pickle
 import re
+import shutil
 import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
+import types
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from fusion_core.cli import app
@@ -33,17 +40,35 @@ def safetensors(fill: bytes = b"\0", **shapes: tuple[int, ...]) -> bytes:
     """A file of float32 tensors; `__` in a name is a dot."""
     header, end = {}, 0
     for name, shape in shapes.items():
-        begin, end = end, end + 4 * int(np_prod(shape))
+        begin, end = end, end + 4 * math.prod(shape)
         header[name.replace("__", ".")] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + fill * end
 
 
-def np_prod(shape: tuple[int, ...]) -> int:
-    total = 1
-    for side in shape:
-        total *= side
-    return total
+def torch_file(note: str, **shapes: tuple[int, ...]) -> bytes:
+    """A file as torch writes it, of its names alone."""
+
+    class Rebuilt:
+        def __init__(self, shape: tuple[int, ...]) -> None:
+            self.shape = shape
+
+        def __reduce__(self):
+            return rebuild, (None, 0, self.shape)
+
+    module = types.ModuleType("torch._utils")
+
+    def rebuild(*args):
+        pass
+
+    rebuild.__module__, rebuild.__qualname__, module._rebuild_tensor_v2 = "torch._utils", "_rebuild_tensor_v2", rebuild
+    content = {name.replace("__", "."): Rebuilt(shape) for name, shape in shapes.items()} | {"note": note}
+    with mock.patch.dict(sys.modules, {"torch": types.ModuleType("torch"), "torch._utils": module}):
+        pickled = pickle.dumps(content)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+    return file.getvalue()
 
 
 BACKBONE = safetensors(backbone__patch_embed__proj__weight=(128, 3, 2, 4, 4))
@@ -447,6 +472,33 @@ def test_list_as_json():
     ]
     assert lines[1]["sha256"]["model.safetensors"] == hashlib.sha256(MODEL).hexdigest()
     assert lines[1]["programs"] == ["sam-propagate --config base"]
+
+
+def test_convert_asks_the_program_and_programs_take_what_it_wrote(tmp_path, monkeypatch, table):
+    table.write_text(table.read_text() + '\n[programs.browser-infer]\nbase = { weights = { model = "browser" } }\n')
+    forget()
+    program = tmp_path / "browser-infer"
+    program.write_text(
+        f"#!{sys.executable}\nimport shutil, sys\n"
+        "assert sys.argv[1:3] == ['checkpoint', 'convert'] and sys.argv[5:] == ['--config', 'base']\n"
+        "if 'refuse' in open(sys.argv[3], 'rb').read().decode(errors='replace'): sys.exit('browser-infer: refused')\n"
+        "shutil.copy(sys.argv[3], sys.argv[4])\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert "`fusion-core weights fetch browser`" in call("convert", "browser").stderr
+    for note, code in (("refuse", 2), ("fine", 0)):
+        path = tmp_path / "browser.pth"
+        path.write_bytes(torch_file(note, head__weight=(2, 2)))
+        assert call("add", "browser", path).exit_code == 0
+        result = call("convert", "browser")
+        assert result.exit_code == code, result.stderr
+        if code:
+            assert "browser-infer: refused" in result.stderr
+            assert stored("browser") == folder_of("browser") / "browser.pth"
+            shutil.rmtree(folder_of("browser"))
+    assert stored("browser") == folder_of("browser") / "browser.safetensors"
+    assert call("convert", "browser").exit_code == 0
 
 
 def test_convert_of_what_needs_none():

@@ -1,11 +1,13 @@
 """Expressions to tokens: the published vocabularies, one token a byte, and messages about missing files."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 import torch
 from program_kit.origin import Origin
+from program_kit.weights_folder import StoredFile, WeightsRecord, folder_of
 from rvos_layers.encoders.config import BEGIN, END, PAD, TextConfig
 from rvos_layers.encoders.text import TextEncoder
 from rvos_layers.encoders.tokenizer import (
@@ -77,7 +79,7 @@ def test_too_long_expressions_keep_their_end_where_they_are_truncated():
 @pytest.mark.parametrize("vocabulary", ["[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n", "a\nb\n"])
 def test_a_vocabulary_that_is_not_berts_is_refused(tmp_path, vocabulary):
     with pytest.raises(
-        TokenizerError, match=r"has no vocab\.txt\. Pass --tokenizer FOLDER with vocab\.txt of bert-base"
+        TokenizerError, match=r"has no vocab\.txt\. Run .*, or pass --tokenizer FOLDER with vocab\.txt of bert-base"
     ):
         pretrained_encoder(str(tmp_path), BERT)
     (tmp_path / "vocab.txt").write_text(vocabulary)
@@ -87,7 +89,7 @@ def test_a_vocabulary_that_is_not_berts_is_refused(tmp_path, vocabulary):
 
 def test_a_folder_without_the_files_is_refused(tmp_path):
     (tmp_path / "vocab.json").write_text("{}")
-    with pytest.raises(TokenizerError, match=r"has no merges\.txt\. Pass --tokenizer FOLDER with vocab\.json"):
+    with pytest.raises(TokenizerError, match=r"has no merges\.txt\. Run .* pass --tokenizer FOLDER with vocab\.json"):
         pretrained_encoder(str(tmp_path))
 
 
@@ -98,12 +100,24 @@ def test_another_vocabulary_is_refused(tmp_path):
         pretrained_encoder(str(tmp_path))
 
 
+def test_a_fetched_tokenizer_comes_before_the_hub(tmp_path, monkeypatch):
+    monkeypatch.setenv("RVOS_WEIGHTS", str(tmp_path))
+    folder = folder_of("roberta-base")
+    folder.mkdir()
+    content = b"not the one of RoBERTa"
+    (folder / "vocab.json").write_bytes(content)
+    known = StoredFile(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    WeightsRecord(source="hub", files={"vocab.json": known}).write(folder)
+    with pytest.raises(TokenizerError, match=rf"{folder} has no merges\.txt"):
+        pretrained_encoder("roberta-base")
+
+
 def test_offline_the_message_says_what_to_pass(monkeypatch):
     def nowhere(*_, **__):
         raise OSError("no connection")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", nowhere)
-    with pytest.raises(TokenizerError, match=r"'roberta-base' is no folder.*cannot be downloaded.*Pass --tokenizer"):
+    with pytest.raises(TokenizerError, match=r"'roberta-base' is no folder.*cannot be downloaded.*pass --tokenizer"):
         pretrained_encoder("roberta-base")
 
 

@@ -117,10 +117,10 @@ def verify(
     """Hash files again, against what is published and what was recorded. Exit code 1: one is wrong or missing."""
     from program_kit.weights_table import published, published_weights
 
-    from fusion_core.weights.catalogue import State, Verdict, entry, verdicts
+    from fusion_core.weights.catalogue import Verdict, entry, verdicts
 
     if names is None:
-        names = [one.name for one in published_weights().values() if entry(one).state is State.THERE]
+        names = [one.name for one in published_weights().values() if entry(one).is_there]
     wrong = False
     for name in names:
         if not name.startswith("hub:"):

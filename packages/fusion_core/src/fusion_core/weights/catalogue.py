@@ -1,6 +1,5 @@
 """What the table of published weights lists, and the state of each on this machine."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -44,6 +43,11 @@ class Entry:
     weights: PublishedWeights
     state: State
     sha256: dict[str, str | None]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether programs find them."""
+        return self.state is State.THERE
 
 
 def entries(recipe: Recipe | None = None) -> list[Entry]:
@@ -113,9 +117,3 @@ def _md5(path: Path) -> str:
 
     with path.open("rb") as file:
         return file_digest(file, "md5").hexdigest()
-
-
-def total_size(weights: Iterable[PublishedWeights]) -> int | None:
-    """Bytes of several weights together; None if one is unknown."""
-    sizes = [one.size for one in weights]
-    return None if None in sizes else sum(size for size in sizes if size is not None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from program_kit.origin import Origin
+from program_kit.weights_folder import stored
 from torch import Tensor
 
 from rvos_layers.encoders.config import BEGIN, DEMO, END, PAD, ROBERTA_BASE
@@ -45,8 +46,8 @@ class Vocabulary:
     def what_to_pass(self) -> str:
         """The last sentence of messages about files."""
         return (
-            f"Pass --tokenizer FOLDER with {' and '.join(self.files)} of {self.name} ({self.page}), "
-            "or a hub id while online"
+            f"Run `fusion-core weights fetch {self.name}`, or pass --tokenizer FOLDER with "
+            f"{' and '.join(self.files)} of {self.name} ({self.page}), or a hub id while online"
         )
 
 
@@ -183,8 +184,9 @@ def pretrained_encoder(source: str, vocabulary: Vocabulary = ROBERTA) -> Encode:
     """RoBERTa's byte-level BPE, or BERT's word pieces.
 
     Args:
-        source: folder that holds the files of the vocabulary, or an id on the Hugging Face hub (the local cache comes
-            first); `demo` for the vocabulary that this package bundles, of which every text encoder can learn.
+        source: folder that holds the files of the vocabulary, or an id on the Hugging Face hub (the user's folder of
+            weights and the local cache come first); `demo` for the vocabulary that this package bundles, of which every
+            text encoder can learn.
         vocabulary: which of the two.
 
     Raises:
@@ -197,7 +199,8 @@ def pretrained_encoder(source: str, vocabulary: Vocabulary = ROBERTA) -> Encode:
     else:
         folder = Path(source).expanduser()
         if not folder.is_dir():
-            folder = _from_hub(source, vocabulary)
+            fetched = stored(source) if source == vocabulary.name else None
+            folder = fetched or _from_hub(source, vocabulary)
     # without these files transformers makes an empty tokenizer and does not complain
     missing = [name for name in vocabulary.files if not (folder / name).is_file()]
     if missing:
