@@ -5,12 +5,12 @@ import sys
 
 import pytest
 import torch
-from grounded_sam2 import SAM2Propagator
-from grounded_sam2.checkpoint import SAM2_CHECKPOINTS
-from grounded_sam2.config import SAM2
+from grounded_sam2 import GroundedSAM2Predictor, SAM2Propagator
+from grounded_sam2.checkpoint import GROUNDING_DINO_CHECKPOINTS, SAM2_CHECKPOINTS, load_tokenizer
 from program_kit.errors import CheckpointError, WeightsError
 from program_kit.weights_table import published_weights
 from safetensors.torch import load_file, save_file
+from transformers import BertTokenizerFast
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +61,19 @@ def test_published_shapes_are_told_apart():
     assert all(known.count(identity) == 1 for identity in known)
 
 
-@pytest.mark.parametrize("name", [name for name in SAM2 if published_weights().get(name)])
-def test_published_files_have_the_size_of_our_networks(name):
+@pytest.mark.parametrize("checkpoints", [SAM2_CHECKPOINTS, GROUNDING_DINO_CHECKPOINTS], ids=["sam2", "detector"])
+def test_published_files_have_the_size_of_our_networks(checkpoints):
     """The only check of our shapes that needs no download."""
-    size = published_weights()[name].files[0].size
-    if size is None:
-        pytest.skip("nobody published its size")
-    with torch.device("meta"):
-        network = SAM2_CHECKPOINTS.network(SAM2_CHECKPOINTS.build_config(SAM2[name]))
-    tensors = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    assert 0 < size - tensors < 200_000  # the header with the names
+    sizes = {name: published_weights()[name].files[0].size for name in checkpoints.shapes if name != "tiny"}
+    assert len([size for size in sizes.values() if size]) >= 2
+    for name, size in sizes.items():
+        if size is None:
+            continue  # nobody published it
+        with torch.device("meta"):
+            network = checkpoints.network(checkpoints.build_config(checkpoints.shapes[name]))
+        tensors = sum(parameter.numel() * 4 for parameter in network.parameters())  # shared ones are stored once
+        indices = [b.numel() * 8 for buffer, b in network.named_buffers() if buffer.endswith("relative_position_index")]
+        assert 0 < size - tensors - sum(indices) < 200_000, name  # the header with the names
 
 
 def test_a_tensor_too_few_too_many_and_of_another_shape_are_all_said(folder):
@@ -137,3 +140,67 @@ def test_the_configuration_of_another_network_names_it(folder):
 def test_weights_must_be_chosen(arguments, message):
     with pytest.raises(WeightsError, match=message):
         SAM2Propagator.load(device="cpu", **arguments)
+
+
+WORDS = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029, "red": 200, "square": 201}
+
+
+def save_tokenizer(folder, words):
+    """A BERT tokenizer of few words, as the published folders hold one."""
+    names = {number: word for word, number in words.items()}
+    lines = [names.get(number, f"[unused{number}]") for number in range(1200)]
+    (folder / "vocab.txt").write_text("\n".join(lines) + "\n")
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+
+
+@pytest.fixture
+def both(published, tmp_path):
+    """Both networks' folders, below one."""
+    (tmp_path / "segmenter").mkdir()
+    for file in published.iterdir():
+        (tmp_path / "segmenter" / file.name).write_bytes(file.read_bytes())
+    GROUNDING_DINO_CHECKPOINTS.load("tiny", None, seed=0).save_pretrained(tmp_path / "detector")
+    save_tokenizer(tmp_path / "detector", WORDS)
+    return tmp_path
+
+
+def test_two_networks_and_a_tokenizer_from_one_folder(both):
+    predictor = GroundedSAM2Predictor.load(both, config="tiny", device="cpu")
+    drawn = GROUNDING_DINO_CHECKPOINTS.load("tiny", None, seed=0).state_dict()
+    loaded = predictor.detector.network.state_dict()
+    assert loaded.keys() == drawn.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in drawn.items())
+    (ids,) = predictor.detector.tokens(["Red square"])
+    assert ids.tolist() == [101, 200, 201, 1012, 102]
+
+
+def test_what_the_library_stored_once_and_computes_today_may_be_there(both):
+    """The published files of Grounding DINO hold it, as their sizes tell."""
+    name = "model.backbone.conv_encoder.model.encoder.layers.0.blocks.0.attention.self.relative_position_index"
+    stored = load_file(both / "detector" / "model.safetensors")
+    assert name.replace("index", "bias_table") in stored  # the names of files are older than those of networks
+    change(both / "detector", lambda state: state.update({name: torch.zeros(16, 16, dtype=torch.int64)}))
+    GROUNDING_DINO_CHECKPOINTS.load("tiny", both / "detector", None)
+
+
+def test_a_missing_network_or_tokenizer_is_named(both):
+    with pytest.raises(CheckpointError, match="not 'grounding-dino'; expected that of tiny"):
+        GROUNDING_DINO_CHECKPOINTS.load("tiny", both / "segmenter", None)
+    for file in ("tokenizer.json", "vocab.txt"):
+        (both / "detector" / file).unlink()
+    with pytest.raises(CheckpointError, match=r"expected tokenizer\.json or vocab\.txt, found neither"):
+        GroundedSAM2Predictor.load(both, config="tiny", device="cpu")
+    (both / "detector" / "config.json").unlink()
+    with pytest.raises(
+        CheckpointError, match=r"found no config\.json; they are at https://huggingface\.co/IDEA-Research"
+    ):
+        GroundedSAM2Predictor.load(both, config="tiny", device="cpu")
+
+
+def test_another_tokenizer_is_refused(both):
+    save_tokenizer(both / "detector", {**WORDS, ".": 300})
+    with pytest.raises(CheckpointError, match=r"not that of Grounding DINO: expected the ids \[101, 1012, 102\]"):
+        load_tokenizer(both / "detector")
+    (both / "detector" / "tokenizer.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="its tokenizer cannot be read"):
+        load_tokenizer(both / "detector")

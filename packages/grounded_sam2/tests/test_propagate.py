@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from grounded_sam2 import tracking
+from grounded_sam2 import SAM2Propagator, tracking
 from grounded_sam2.propagate import Propagator, full_size
 from grounded_sam2.tracking import build_processor
 from program_kit.errors import InputError, ProgramKitError
+from program_kit.prompts import Prompt
 from program_kit.propagation import Job
 
 from .drawn_videos import SIZE, block, save_video
@@ -150,6 +151,39 @@ def test_every_object_of_a_label_map_is_found(network, video):
         np.testing.assert_array_equal(result.probability(7) > 0.5, masks[1])
         assert result.probability().dtype == np.float32
         assert result.presence() == max(result.presence(object_id) for object_id in (3, 7, 255))
+
+
+PROMPTS = {
+    "box": Prompt(frame=2, box=(10, 5, 50, 30)),
+    "points": Prompt(frame=2, points=((20, 12), (70, 40)), labels=(1, 0)),
+    "both": Prompt(frame=6, points=((20, 12),), labels=(1,), box=(10, 5, 50, 30)),
+}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_prompts_find_what_plain_calls_find(network, video, name):
+    prompt, processor = PROMPTS[name], build_processor(network)
+    session = processor.init_video_session(video=[video.read_frame(i) for i in range(len(video))])
+    processor.process_new_points_or_boxes_for_video_frame(
+        session,
+        prompt.frame,
+        [1],
+        input_points=[[[list(point) for point in prompt.points]]] if prompt.points else None,
+        input_labels=[[list(prompt.labels)]] if prompt.points else None,
+        input_boxes=[[list(prompt.box)]] if prompt.box else None,
+    )
+    expected = full_size(network(session, frame_idx=prompt.frame).pred_masks[0, 0], SIZE).numpy()
+    decided = np.abs(expected) > 1e-3
+    assert decided.any()
+    masks = Propagator(network).prompted_masks(video, list(PROMPTS.values()))
+    np.testing.assert_array_equal(masks[list(PROMPTS).index(name)][decided], expected[decided] > 0)
+
+
+def test_prompted_objects_are_propagated(network, video):
+    found = SAM2Propagator(network).propagate_prompts(video, PROMPTS)
+    assert found.expression_ids == tuple(PROMPTS)
+    assert [track.key_frame for track in found.tracks] == [2, 2, 6]
+    assert all(track.stack()[:2].any() for track in found.tracks)
 
 
 def test_half_precision(network, video):

@@ -47,6 +47,14 @@ class Mover:
         self.calls = []
         print("a library's chatter on standard output")
 
+    def prompted_masks(self, video, prompts):
+        """What is in the box."""
+        masks = np.zeros((len(prompts), *video.size), bool)
+        for mask, prompt in zip(masks, prompts, strict=True):
+            left, top, right, bottom = map(int, prompt.box)
+            mask[top:bottom, left:right] = True
+        return masks
+
     def propagate(self, video, jobs: Sequence) -> Iterator[Moved]:
         self.calls.append(jobs)
         for index, job in reversed(list(enumerate(jobs))):

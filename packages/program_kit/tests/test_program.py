@@ -781,7 +781,7 @@ def test_a_program_has_options_of_its_own_and_may_bring_its_tokenizer(dataset, t
     command = ["--dataset", str(dataset), "--out", str(tmp_path / "run"), "--weights", "random:0"]
     assert CliRunner().invoke(app, [*command, "--limit", "0.25"]).exit_code == 0
     assert requests[0].options == OwnOptions(limit=0.25)
-    assert requests[0].tokenizer is None
+    assert requests[0].tokenizer == ""
     settings = MaskRun.open(tmp_path / "run").manifest.settings
     assert settings["limit"] == 0.25
     assert "tokenizer" not in settings

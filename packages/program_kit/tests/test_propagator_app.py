@@ -333,3 +333,47 @@ def test_help_names_everything_and_loads_little():
     common = "dataset split video masks mask frame more-objects out checkpoint weights config videos soft-masks device"
     for option in [*common.split(), "threads", "step", "edge", "sure"]:
         assert f"--{option}" in result.stdout
+
+
+def test_prompts_point_at_objects(dataset, tmp_path):
+    prompted = propagator_app(replace(example.PROGRAM, prompts=True))
+    file = tmp_path / "prompts.json"
+    file.write_text(json.dumps({"ball": {"frame": 1, "box": [4, 8, 24, 24]}, "dog": {"box": [10, 8, 30, 24]}}))
+    arguments = ["--video", dataset / "JPEGImages" / "aa11", "--prompts", file, "--out", tmp_path / "out"]
+    result = call(*arguments, app=prompted)
+    assert result.exit_code == 0, result.stderr
+    masks = MaskRun.open(tmp_path / "out").read("aa11")
+    assert masks.expression_ids == ("ball", "dog")
+    assert [track.key_frame for track in masks.tracks] == [1, 0]
+    np.testing.assert_array_equal(masks.track("ball").mask(1), square(4))
+    np.testing.assert_array_equal(masks.track("ball").mask(2), square(6))
+    np.testing.assert_array_equal(masks.track("dog").mask(0), square(10))
+    assert call(*arguments, app=prompted).exit_code == 0  # the same again
+    file.write_text(json.dumps({"ball": {"frame": 1, "box": [4, 8, 24, 25]}}))
+    assert "the source.prompts differs" in call(*arguments, app=prompted).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--prompts", "p.json", "--video", "clip"], "example-propagate takes masks only"),
+        (["--prompts", "p.json"], "--prompts goes with --video"),
+        (["--prompts", "p.json", "--mask", "m.png", "--video", "clip"], "give either --masks RUN"),
+    ],
+)
+def test_prompts_that_do_not_go_with_the_rest(tmp_path, arguments, words):
+    app = example.app if "takes masks" in words else propagator_app(replace(example.PROGRAM, prompts=True))
+    result = call(*arguments, "--out", tmp_path / "out", app=app)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_a_prompt_outside_the_video_is_refused_before_anything_is_loaded(dataset, tmp_path):
+    app = propagator_app(replace(example.PROGRAM, prompts=True, load=lambda request: pytest.fail("loaded")))
+    file = tmp_path / "prompts.json"
+    file.write_text(json.dumps({"ball": {"frame": 9, "box": [4, 8, 24, 24]}}))
+    arguments = ["--video", dataset / "JPEGImages" / "aa11", "--prompts", file, "--out", tmp_path / "out"]
+    result = call(*arguments, app=app)
+    assert result.exit_code == 2
+    assert "frame 9 is not in the video" in result.stderr
+    assert not (tmp_path / "out").exists()

@@ -4,18 +4,26 @@ Nothing is fetched and nothing in a file is executed. Loading is strict: the con
 asked for, and every tensor must be there, of its shape and finite, with none to spare.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+from mask_interchange.json_files import parse_json
 from program_kit.errors import CheckpointError
 from program_kit.torch.checkpoint.reading import read_checkpoint
-from transformers import PreTrainedConfig, PreTrainedModel, Sam2VideoConfig, Sam2VideoModel
+from transformers import (
+    AutoTokenizer,
+    GroundingDinoConfig,
+    GroundingDinoForObjectDetection,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Sam2VideoConfig,
+    Sam2VideoModel,
+)
 
-from grounded_sam2.config import SAM2, SAM2Shape
+from grounded_sam2.config import GROUNDING_DINO, SAM2, GroundingDINOShape, SAM2Shape
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 NAMES_SHOWN = 10
@@ -88,7 +96,7 @@ class Published(Generic[S, C, N]):
     def _read_config(self, name: str, path: Path) -> C:
         again = f"expected that of {name}, as at {self.page(name)}"
         try:
-            content = json.loads(path.read_bytes())
+            content = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise CheckpointError(f"{path}: not JSON ({error}); {again}") from error
         model = content.get("model_type") if isinstance(content, dict) else None
@@ -166,3 +174,73 @@ SAM2_CHECKPOINTS = Published(
     identity=_sam2_identity,
     page=lambda name: f"https://huggingface.co/facebook/{name.replace('sam2.1-', 'sam2.1-hiera-')}",
 )
+
+
+def _grounding_dino_config(shape: GroundingDINOShape) -> GroundingDinoConfig:
+    heads = 8 if shape.hidden_size >= 256 else 2
+    return GroundingDinoConfig(
+        backbone_config={
+            "model_type": "swin",
+            "embed_dim": shape.embed_dim,
+            "depths": list(shape.depths),
+            "num_heads": list(shape.num_heads),
+            "window_size": shape.window,
+            "out_indices": [2, 3, 4],
+        },
+        text_config={
+            "model_type": "bert",
+            "hidden_size": shape.text_size,
+            "num_hidden_layers": shape.text_layers,
+            "num_attention_heads": 12 if shape.text_size >= 768 else 2,
+            "intermediate_size": 4 * shape.text_size,
+            "vocab_size": shape.vocab_size,
+        },
+        d_model=shape.hidden_size,
+        encoder_layers=shape.layers,
+        decoder_layers=shape.layers,
+        encoder_ffn_dim=shape.feedforward_dim,
+        decoder_ffn_dim=shape.feedforward_dim,
+        encoder_attention_heads=heads,
+        decoder_attention_heads=heads,
+        num_queries=shape.num_queries,
+    )
+
+
+def _grounding_dino_identity(config: Any) -> object:
+    return (config.backbone_config.embed_dim, list(config.backbone_config.depths), config.d_model)
+
+
+GROUNDING_DINO_CHECKPOINTS = Published(
+    network=GroundingDinoForObjectDetection,
+    config=GroundingDinoConfig,
+    shapes=GROUNDING_DINO,
+    build_config=_grounding_dino_config,
+    identity=_grounding_dino_identity,
+    page=lambda name: f"https://huggingface.co/IDEA-Research/{name}",
+)
+
+TOKENIZER = ("tokenizer.json", "vocab.txt")  # one of them is enough
+BEGIN, END, PERIOD, FIRST_BYTE = 101, 102, 1012, 200  # token ids; the network knows the first three by number
+Encode = Callable[[str], list[int]]  # a sentence to its token ids, those of begin and end among them
+
+
+def load_tokenizer(folder: Path | None) -> Encode:
+    """The tokenizer beside the weights of a detector; without a folder, a token for each byte, for random weights.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or not that of Grounding DINO.
+    """
+    if folder is None:
+        return lambda text: [BEGIN, *(PERIOD if c == ord(".") else FIRST_BYTE + c for c in text.encode()), END]
+    if not any((folder / name).is_file() for name in TOKENIZER):
+        raise CheckpointError(f"{folder}: expected {' or '.join(TOKENIZER)}, found neither; fetch the detector again")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers raises errors of many types
+        raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}); fetch it again") from error
+    if (found := tokenizer(".")["input_ids"]) != [BEGIN, PERIOD, END]:
+        raise CheckpointError(
+            f"{folder}: holds a tokenizer that is not that of Grounding DINO: expected the ids "
+            f"{[BEGIN, PERIOD, END]} for a period, found {found}; fetch it again"
+        )
+    return lambda text: tokenizer(text)["input_ids"]

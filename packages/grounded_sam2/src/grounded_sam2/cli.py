@@ -1,4 +1,4 @@
-"""The command `sam2-propagate`."""
+"""The commands `sam2-propagate` and `grounded-sam2-infer`."""
 
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -8,19 +8,33 @@ import typer
 from program_kit.errors import ProgramKitError
 from program_kit.options import PrecisionOption
 from program_kit.propagator_app import PropagatorProgram, PropagatorRequest, propagator_app
+from program_kit.segmenter_app import ModelRequest, SegmenterProgram, segmenter_app
 
-from grounded_sam2.config import SAM2
+from grounded_sam2.config import GROUNDED, NETWORKS, SAM2
 
 if TYPE_CHECKING:
+    from grounded_sam2.grounded import GroundedSAM2Predictor
     from grounded_sam2.predict import SAM2Propagator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SAM2Options:
-    """The options that only this program has."""
+    """The options that both programs have."""
 
     precision: PrecisionOption = "float32"
     cache: Annotated[float, typer.Option(metavar="GIB", min=0, help="Memory for features of frames.")] = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundedOptions(SAM2Options):
+    """The options of the program that finds what sentences describe."""
+
+    per_frame: Annotated[
+        bool, typer.Option("--per-frame", help="Mask of each frame's own box, instead of carrying the best frame's.")
+    ] = False
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="A sentence whose best score is below this has no masks.")
+    ] = 0.0
 
 
 def load_sam2(request: PropagatorRequest[SAM2Options]) -> "SAM2Propagator":
@@ -48,5 +62,51 @@ sam2 = propagator_app(
         options=SAM2Options,
         settings=lambda request: {"precision": request.options.precision},
         load=load_sam2,
+        prompts=True,
+    )
+)
+
+
+def load_grounded(request: ModelRequest) -> "GroundedSAM2Predictor":
+    """Load the networks that the options ask for."""
+    from grounded_sam2.grounded import GroundedSAM2Predictor, load_networks
+
+    options: GroundedOptions = request.options
+    detector, segmenter = load_networks(
+        request.config,
+        request.weights,
+        device=request.device,
+        precision=options.precision,
+        cache_bytes=int(options.cache * 2**30),
+    )
+    return GroundedSAM2Predictor(
+        detector,
+        segmenter,
+        per_frame=options.per_frame,
+        threshold=options.threshold,
+        soft_masks=request.soft_masks,
+        say=lambda line: typer.echo(f"grounded-sam2-infer: {line}", err=True),
+    )
+
+
+def grounded_settings(request: ModelRequest) -> dict[str, object]:
+    """What changes masks, for the manifest."""
+    options: GroundedOptions = request.options
+    return {"precision": options.precision, "per_frame": options.per_frame, "threshold": options.threshold}
+
+
+grounded = segmenter_app(
+    SegmenterProgram(
+        name="grounded-sam2-infer",
+        version=version("grounded-sam2"),
+        about="Grounding DINO and SAM 2.1: segment in a video what sentences describe.",
+        configs=tuple(GROUNDED),
+        checkpoint="folder",
+        networks=NETWORKS,
+        tokenizer=None,
+        error=ProgramKitError,
+        options=GroundedOptions,
+        settings=grounded_settings,
+        load=load_grounded,
     )
 )

@@ -78,3 +78,72 @@ SAM2: Mapping[str, SAM2Shape] = {
         feedforward_dim=64,
     ),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundingDINOShape:
+    """Shape of a Grounding DINO network.
+
+    Attributes:
+        embed_dim: channels of the first stage of the image encoder (Swin).
+        depths: blocks of its four stages.
+        num_heads: attention heads of the stages.
+        window: side of an attention window, in tokens.
+        short_side: of the frames that the network sees, in pixels.
+        long_side: no frame is longer.
+        hidden_size: width of encoder and decoder.
+        layers: of each of them.
+        feedforward_dim: hidden width of their feed-forward parts.
+        text_size: width of the text encoder (BERT).
+        text_layers: of the text encoder.
+        vocab_size: words that it knows.
+        num_queries: boxes that are found in a frame.
+    """
+
+    embed_dim: int
+    depths: Stages
+    num_heads: Stages
+    window: int
+    short_side: int = 800
+    long_side: int = 1333
+    hidden_size: int = 256
+    layers: int = 6
+    feedforward_dim: int = 2048
+    text_size: int = 768
+    text_layers: int = 12
+    vocab_size: int = 30522
+    num_queries: int = 900
+
+
+GROUNDING_DINO: Mapping[str, GroundingDINOShape] = {
+    "grounding-dino-base": GroundingDINOShape(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window=12),
+    "grounding-dino-tiny": GroundingDINOShape(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), window=7),
+    # Not a published model: a miniature for tests and trials.
+    "tiny": GroundingDINOShape(
+        embed_dim=16,
+        depths=(1, 1, 1, 1),
+        num_heads=(1, 2, 4, 8),
+        window=4,
+        short_side=64,
+        long_side=128,
+        hidden_size=32,
+        layers=2,
+        feedforward_dim=64,
+        text_size=32,
+        text_layers=1,
+        vocab_size=1200,
+        num_queries=30,
+    ),
+}
+
+NETWORKS = ("detector", "segmenter")  # of the program that finds what sentences describe
+# Both, by the names above.
+GROUNDED: Mapping[str, tuple[str, str]] = {
+    **{
+        f"{detector}_{segmenter}": (detector, segmenter)
+        for detector in GROUNDING_DINO
+        for segmenter in SAM2
+        if "tiny" not in (detector, segmenter)
+    },
+    "tiny": ("tiny", "tiny"),
+}

@@ -7,6 +7,7 @@ masks = propagator.propagate_labels(video, labels)  # labels: integer [H, W], th
 masks.track("1").mask(7)  # bool [H, W], object 1 in frame 7
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +17,8 @@ from mask_interchange.track import VideoMasks
 from numpy.typing import NDArray
 from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
-from program_kit.propagation import propagate_labels, propagate_tracks
+from program_kit.prompts import Prompt
+from program_kit.propagation import propagate_labels, propagate_prompts, propagate_tracks
 from program_kit.torch.device import choose_device
 from program_kit.weights import TakesWeights, choose_network
 
@@ -84,6 +86,26 @@ class SAM2Propagator(Propagator):
         """
         (propagated,) = propagate_tracks(self, video, [masks], progress, soft_masks)
         return propagated
+
+    def propagate_prompts(
+        self,
+        video: Video,
+        prompts: Mapping[str, Prompt],
+        progress: ProgressCallback = lambda done, total: None,
+        soft_masks: int | None = None,
+    ) -> VideoMasks:
+        """Find what points and boxes show, each in its frame, and propagate it.
+
+        Args:
+            video: the frames.
+            prompts: by the names of the objects, which become the ids of the tracks.
+            progress: called with the number of masks that are done, and of all.
+            soft_masks: longer side in pixels of probabilities to keep beside the masks; None for none.
+
+        Raises:
+            InputError: a prompt does not fit the video.
+        """
+        return propagate_prompts(self, video, prompts, progress, soft_masks)
 
     def propagate_labels(
         self,

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from program_kit.options import Precision
+from program_kit.prompts import Prompt
 from program_kit.propagation import Frames, Job
 from program_kit.torch.precision import autocast
 from torch import Tensor
 from torch.nn import functional
 from transformers import Sam2VideoModel
 
-from grounded_sam2.tracking import FrameEncoder, Tracker, build_processor
+from grounded_sam2.tracking import FrameEncoder, Session, Tracker, build_processor
 
 DEFAULT_CACHE = 2**30
 
@@ -28,7 +29,7 @@ class TrackedFrame:
 
     Attributes:
         job: index of the job.
-        frame: index of the frame; never the job's key frame.
+        frame: index of the frame.
         size: (H, W) of the video.
         object_ids: of the job.
         logits: float32 [n, h, w] of its objects, at stride 4 of the network's size.
@@ -78,7 +79,7 @@ class _Group:
 
 
 class Propagator:
-    """Carries masks with one network.
+    """Finds masks with one network, and carries them.
 
     Args:
         network: on its device, in evaluation mode.
@@ -96,6 +97,42 @@ class Propagator:
     def encoder(self, video: Frames) -> FrameEncoder:
         """The frames of a video as the network sees them."""
         return FrameEncoder(self.network, self._processor, video, self._autocast, self._cache_bytes)
+
+    def segment(self, encoder: FrameEncoder, frame: int, prompts: Sequence[Prompt]) -> list[TrackedFrame]:
+        """Find what prompts point at in one frame, which may be their key frame.
+
+        Returns:
+            One result for each prompt; its job is the prompt's place.
+        """
+        session = Session(encoder)
+        places = range(len(prompts))
+        for place, prompt in zip(places, prompts, strict=True):
+            self._processor.process_new_points_or_boxes_for_video_frame(
+                session,
+                frame,
+                [place],
+                input_points=[[[list(point) for point in prompt.points]]] if prompt.points else None,
+                input_labels=[[list(prompt.labels)]] if prompt.points else None,
+                input_boxes=[[list(prompt.box)]] if prompt.box else None,
+            )
+        session.obj_with_new_inputs = list(places)
+        logits, presences = session.step(frame, encoder.features(frame), remember=False)
+        size = encoder.video.size
+        return [
+            TrackedFrame(place, frame, size, [1], logits[place : place + 1], [float(presences[place])])
+            for place in places
+        ]
+
+    def prompted_masks(self, video: Frames, prompts: Sequence[Prompt]) -> list[NDArray[np.bool_]]:
+        """The mask [H, W] of each prompt in its frame; empty where the network finds nothing."""
+        encoder = self.encoder(video)
+        masks: dict[int, NDArray[np.bool_]] = {}
+        for frame in sorted({prompt.frame for prompt in prompts}):
+            places = [place for place, prompt in enumerate(prompts) if prompt.frame == frame]
+            found = self.segment(encoder, frame, [prompts[place] for place in places])
+            masks.update(zip(places, (result.mask() for result in found), strict=True))
+            encoder.cache.drop(frame)
+        return [masks[place] for place in range(len(prompts))]
 
     def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[TrackedFrame]:
         """Find the objects of every job in every frame but its key frame.

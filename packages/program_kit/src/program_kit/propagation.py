@@ -4,7 +4,7 @@ A propagator offers `Propagator.propagate`. What stands here needs no network: t
 of an id map become jobs, and the frames that come back become tracks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,12 +14,13 @@ from mask_interchange.codec import check_room
 from mask_interchange.dataset import Video
 from mask_interchange.errors import DatasetError
 from mask_interchange.images import read_label_image
-from mask_interchange.rle import encode_mask
+from mask_interchange.rle import empty_mask, encode_mask
 from mask_interchange.track import Expression, MaskTrack, VideoMasks, soft_from_probabilities
 from numpy.typing import NDArray
 
 from program_kit.errors import InputError
 from program_kit.progress import ProgressCallback
+from program_kit.prompts import Prompt
 from program_kit.python_arguments import check_video
 
 
@@ -110,6 +111,14 @@ class Propagator(Protocol):
         Yields:
             one result for each job and frame, in any order.
         """
+        ...
+
+
+class PromptedPropagator(Propagator, Protocol):
+    """A propagator that also finds what points and boxes show."""
+
+    def prompted_masks(self, video: Video, prompts: Sequence[Prompt], /) -> Sequence[NDArray[np.bool_]]:
+        """The mask [H, W] of each prompt in its frame."""
         ...
 
 
@@ -208,6 +217,45 @@ def propagate_tracks(
         return track if grown is None else grown.track(track.expression, video)
 
     return tuple(_masks_of(video, [propagated(track) for track in source.tracks]) for source in sources)
+
+
+def propagate_prompts(
+    propagator: PromptedPropagator,
+    video: Video,
+    prompts: Mapping[str, Prompt],
+    progress: ProgressCallback = lambda done, total: None,
+    soft_masks: int | None = None,
+) -> VideoMasks:
+    """Segment what prompts point at, each in its frame, and propagate these masks; each object gets a track.
+
+    Args:
+        propagator: the network.
+        video: the frames.
+        prompts: by the names of the objects.
+        progress: called with the number of masks that are done, and of all.
+        soft_masks: longer side in pixels of the probabilities to keep; None for none.
+
+    Returns:
+        Tracks by the names of the objects. One whose prompt the network found nothing at is empty.
+
+    Raises:
+        InputError: a prompt does not fit the video.
+        TypeError: a path in place of a video.
+    """
+    check_video(video)
+    for name, prompt in prompts.items():
+        prompt.check(name, video.size, len(video))
+    tracks = []
+    for (name, prompt), mask in zip(
+        prompts.items(), propagator.prompted_masks(video, list(prompts.values())), strict=True
+    ):
+        masks = [empty_mask(video.size)] * len(video)
+        masks[prompt.frame] = encode_mask(mask)
+        tracks.append(
+            MaskTrack(expression=Expression(id=name), size=video.size, masks=tuple(masks), key_frame=prompt.frame)
+        )
+    (found,) = propagate_tracks(propagator, video, [_masks_of(video, tracks)], progress, soft_masks)
+    return found
 
 
 def propagate_labels(

@@ -4,8 +4,9 @@ A program describes itself in a `PropagatorProgram` and gets its command line fr
 are the fields of a dataclass, annotated as typer wants parameters.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -37,10 +38,12 @@ from program_kit.options import (
 )
 from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback
+from program_kit.prompts import read_prompts
 from program_kit.propagation import (
     Job,
     Propagator,
     propagate_labels,
+    propagate_prompts,
     propagate_tracks,
     read_labels,
 )
@@ -83,6 +86,7 @@ class PropagatorProgram(TakesWeights, Generic[Own]):
             that takes published weights as they are.
         max_objects: the highest object id that a configuration's network takes, unless the user gives
             `--more-objects`; None for a program without such a limit.
+        prompts: whether the propagator is a `PromptedPropagator`, and the program has the option `--prompts`.
     """
 
     version: str
@@ -93,6 +97,7 @@ class PropagatorProgram(TakesWeights, Generic[Own]):
     load: Callable[[PropagatorRequest[Own]], Propagator]
     convert: Callable[[Path, Path, str], None] | None = None
     max_objects: Callable[[str], int] | None = None
+    prompts: bool = False
 
 
 def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
@@ -112,6 +117,14 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
         ] = None,
         mask: Annotated[
             Path | None, typer.Option(metavar="PNG", help="Indexed mask of one frame of --video, instead of --masks.")
+        ] = None,
+        prompts: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="JSON",
+                hidden=not program.prompts,
+                help="Points and boxes on frames of --video (see program_kit.prompts), instead of --masks.",
+            ),
         ] = None,
         frame: Annotated[int, typer.Option(help="The frame that --mask belongs to, counted from 0.")] = 0,
         more_objects: Annotated[
@@ -137,7 +150,9 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
     ) -> None:
         if context.invoked_subcommand is not None:
             return
-        _check_masks(masks or [], mask, video, out or [])
+        if prompts is not None and not program.prompts:
+            raise typer.BadParameter(f"--prompts: {program.name} takes masks only")
+        _check_masks(masks or [], mask, prompts, video, out or [])
         assert out  # checked above
         with user_errors(program.name, program.error):
             threads = set_threads(threads, out)
@@ -147,7 +162,9 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
             )
             typer.echo(f"{program.name}: weights: {chosen}", err=True)
             work = _Work(program, request, soft_masks, videos, threads)
-            if mask is not None:
+            if prompts is not None:
+                code = work.propagate_prompts(open_source(dataset, split, video), prompts, out[0])
+            elif mask is not None:
                 code = work.propagate_mask(open_source(dataset, split, video), mask, frame, more_objects, out[0])
             else:
                 sources = [MaskRun.open(path) for path in masks or []]
@@ -159,10 +176,14 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
     return app
 
 
-def _check_masks(masks: Sequence[Path], mask: Path | None, video: Path | None, out: Sequence[Path]) -> None:
+def _check_masks(
+    masks: Sequence[Path], mask: Path | None, prompts: Path | None, video: Path | None, out: Sequence[Path]
+) -> None:
     """Check that the options say what to propagate, and a place for each result."""
-    if (mask is None) == (not masks):
+    if (mask is not None) + (prompts is not None) + bool(masks) != 1:
         raise typer.BadParameter("give either --masks RUN (one or more) or --mask PNG with --video")
+    if prompts is not None and video is None:
+        raise typer.BadParameter("--prompts goes with --video; for a data set give --masks RUN")
     if mask is not None and video is None:
         raise typer.BadParameter("--mask goes with --video; for a data set give --masks RUN")
     wanted = max(1, len(masks))
@@ -221,6 +242,26 @@ class _Work:
 
             def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
                 return (propagate_labels(propagator, video, labels, frame, progress, self.soft_masks),)
+
+            return process
+
+        outputs = OutputRuns.create([(out, self._manifest(data, source))], data)
+        return run_videos(outputs, data, load, self.videos, self.program.error)
+
+    def propagate_prompts(self, data: Dataset, file: Path, out: Path) -> int:
+        """Propagate what a file of prompts points at in one video; returns the exit code."""
+        prompts = read_prompts(file)
+        video = data.videos[data.name]
+        for name, prompt in prompts.items():
+            prompt.check(name, video.size, len(video))
+        listed = json.dumps([(name, asdict(prompt)) for name, prompt in prompts.items()])
+        source = {"prompts_sha256": sha256(listed.encode()).hexdigest()}
+
+        def load() -> Process:
+            propagator: Any = self.program.load(self.request)  # a PromptedPropagator, as the program says
+
+            def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
+                return (propagate_prompts(propagator, video, prompts, progress, self.soft_masks),)
 
             return process
 

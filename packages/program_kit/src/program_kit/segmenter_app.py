@@ -48,7 +48,7 @@ class ModelRequest:
     Attributes:
         config: one of the program's configurations.
         weights: checkpoints, or a seed.
-        tokenizer: folder or hub name of the text encoder's tokenizer; None for a program whose weights bring it.
+        tokenizer: folder or hub name of the text encoder's tokenizer; empty for a program whose weights bring it.
         device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
         soft_masks: longer side in pixels of the probabilities to store, or None.
         short_side: short side in pixels of the frames that the network sees; None for a program without the option.
@@ -57,7 +57,7 @@ class ModelRequest:
 
     config: str
     weights: WeightsChoice
-    tokenizer: str | None
+    tokenizer: str
     device: str
     soft_masks: int | None = None
     short_side: int | None = None
@@ -165,7 +165,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
             request = ModelRequest(
                 config=network,
                 weights=chosen,
-                tokenizer=tokenizer,
+                tokenizer=tokenizer or "",
                 device=checked_device(device),
                 soft_masks=soft_masks,
                 short_side=short_side or program.usual_short_side(network, chosen),
@@ -186,7 +186,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
 
 
 def _manifest(program: SegmenterProgram, request: ModelRequest, source: Dataset, threads: int) -> RunManifest:
-    tokenizer = {} if request.tokenizer is None else {"tokenizer": request.tokenizer}
+    tokenizer = {} if program.tokenizer is None else {"tokenizer": request.tokenizer}
     settings = {
         "config": request.config,
         **tokenizer,
