@@ -436,6 +436,8 @@ def test_add_knows_files_by_the_names_of_their_tensors(tmp_path):
     assert "expected tensors such as head.weight, found head.weight" in call("add", "browser", path).stderr
     path.write_bytes(BACKBONE[:-5])
     assert "not whole" in call("add", "browser", path).stderr
+    (tmp_path / "words").write_text("words")
+    assert "not a checkpoint" in call("add", "browser", tmp_path / "words").stderr
     assert stored("browser") is None
 
 
@@ -446,8 +448,9 @@ def test_add_takes_a_folder(tmp_path):
     assert "found no config.json and no more.json in it" in call("add", "sam", folder).stderr
     (folder / "config.json").write_bytes(b"{}")
     (folder / "more.json").write_bytes(b"{}")
-    assert call("add", "sam", folder).exit_code == 0
-    assert stored("sam") == folder_of("sam")
+    for name in ("sam", f"hub:owner/other@{COMMIT}"):
+        assert call("add", name, folder).exit_code == 0
+        assert stored(name) == folder_of(name)
 
 
 def test_verify_hashes_again(tmp_path):

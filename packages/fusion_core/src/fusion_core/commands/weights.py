@@ -15,7 +15,9 @@ weights = plain_app(help="Published weights: list, fetch, add, verify, convert."
 NamesArgument = Annotated[
     list[str], typer.Argument(metavar="NAME...", help="Names of `weights list`, or hub:OWNER/NAME@COMMIT.")
 ]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A name of `weights list`.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name of `weights list`, or hub:OWNER/NAME@COMMIT.")
+]
 
 
 def _tell(line: str) -> None:

@@ -53,7 +53,7 @@ def fetch(name: str, status: Callable[[str], None], progress: web.Progress) -> P
 def _from_hub(
     name: str, weights: PublishedWeights | None, source: HubSource, folder: Path, status: Callable[[str], None]
 ) -> None:
-    listed = {file.name: file for file in hub.listed_files(source, folder)}
+    listed = {file.name: file for file in hub.listed_files(source, name)}
     known = {file.name: file for file in weights.files} if weights else listed
     for file in known.values():
         if file.name not in listed:

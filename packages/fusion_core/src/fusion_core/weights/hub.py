@@ -6,10 +6,8 @@ from pathlib import Path
 
 from program_kit.weights_table import HubSource, PublishedFile
 
-from fusion_core.weights.store import WeightsFilesError
+from fusion_core.weights.store import SUFFIXES, WeightsFilesError
 from fusion_core.weights.web import check_online
-
-SUFFIXES = (".safetensors", ".json", ".txt", ".model")  # of what programs read; nothing that could run code
 
 
 def endpoint() -> str:
@@ -17,8 +15,12 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
 
 
-def listed_files(source: HubSource, folder: Path) -> list[PublishedFile]:
+def listed_files(source: HubSource, name: str) -> list[PublishedFile]:
     """The files of a commit that programs may read, with sizes, and hashes where the hub has them.
+
+    Args:
+        source: the commit.
+        name: by which the user asked for it.
 
     Raises:
         WeightsFilesError: the hub cannot be reached, or has no such commit, or no safetensors in it.
@@ -26,11 +28,11 @@ def listed_files(source: HubSource, folder: Path) -> list[PublishedFile]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    check_online(endpoint(), by_hand(source, folder))
+    check_online(endpoint(), _by_hand(source, name))
     try:
         info = HfApi(endpoint=endpoint()).model_info(source.repository, revision=source.commit, files_metadata=True)
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        raise WeightsFilesError(f"{source}: {_explained(error)}; {by_hand(source, folder)}") from error
+        raise WeightsFilesError(f"{source}: {_explained(error)}; {_by_hand(source, name)}") from error
     found = [
         PublishedFile(name=file.rfilename, size=file.size, sha256=file.lfs.sha256 if file.lfs else None)
         for file in info.siblings or ()
@@ -63,11 +65,11 @@ def download(source: HubSource, names: Sequence[str], folder: Path) -> None:
             ) from error
 
 
-def by_hand(source: HubSource, folder: Path) -> str:
+def _by_hand(source: HubSource, name: str) -> str:
     """What to do where the hub cannot be reached."""
     return (
-        f"fetch {source} on another machine and copy its folder here with `fusion-core weights add`, to {folder}; "
-        "HF_ENDPOINT names a mirror"
+        f"copy the files of {endpoint()}/{source.repository}/tree/{source.commit} from elsewhere, and run "
+        f"`fusion-core weights add {name} FOLDER`; HF_ENDPOINT names a mirror"
     )
 
 

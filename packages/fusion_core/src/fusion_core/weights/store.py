@@ -28,6 +28,7 @@ from fusion_core.errors import FusionCoreError
 from fusion_core.weights.catalogue import fault
 
 SPARE = 2**26  # bytes that stay free on a disk
+SUFFIXES = (".safetensors", ".json", ".txt", ".model")  # of what programs read; nothing that could run code
 COMMANDS = ("infer", "propagate")  # end the names of programs
 CHECKED = (".safetensors", ".pth", ".pt", ".tar", ".pkl", ".bin")  # files of tensors
 
@@ -97,7 +98,7 @@ def add(name: str, path: Path, status: Callable[[str], None]) -> Path:
     """Take files that are elsewhere on this machine as the weights of a name.
 
     Args:
-        name: in the table.
+        name: in the table, or `hub:OWNER/NAME@COMMIT`.
         path: the file, or the folder that holds all of them.
         status: called with what is done, in words.
 
@@ -108,11 +109,10 @@ def add(name: str, path: Path, status: Callable[[str], None]) -> Path:
         WeightsError: there is no such name.
         WeightsFilesError: the files are missing, or are not these weights; or they cannot be written.
     """
-    weights = published(name)
-    files = _files_to_add(weights, path)
+    weights = None if name.startswith("hub:") else published(name)
+    files = _files_of_commit(path) if weights is None else _files_to_add(weights, path)
     for file, source in files.items():
-        known = next((one for one in weights.files if one.name == file), None)
-        check_file(weights, source, known)
+        check_file(weights, source, next((one for one in weights.files if one.name == file), None) if weights else None)
     there = stored(name)
     with working_on(name, status) as folder:
         if there is not None:
@@ -123,9 +123,16 @@ def add(name: str, path: Path, status: Callable[[str], None]) -> Path:
             status(f"{name}: copying {source}")
             replace_whole(folder / file, lambda temporary, source=source: shutil.copyfile(source, temporary))
         placed = {file: folder / file for file in files}
-        loads = None if weights.is_folder else next(iter(files))
+        loads = None if weights is None or weights.is_folder else next(iter(files))
         record(name, folder, str(path.absolute()), placed, loads)
         return folder / loads if loads else folder
+
+
+def _files_of_commit(path: Path) -> dict[str, Path]:
+    files = {file.name: file for file in path.iterdir() if file.name.endswith(SUFFIXES)} if path.is_dir() else {}
+    if not any(name.endswith(".safetensors") for name in files):
+        raise WeightsFilesError(f"{path}: expected a folder with a .safetensors file, found none")
+    return files
 
 
 def _files_to_add(weights: PublishedWeights, path: Path) -> dict[str, Path]:
@@ -161,8 +168,8 @@ def check_file(weights: PublishedWeights | None, path: Path, known: PublishedFil
     """
     if known is not None and (found := fault(path, known)):
         raise WeightsFilesError(f"{path}: not the published file: {found}")
-    if path.suffix not in CHECKED:
-        return
+    if path.suffix not in CHECKED and (weights is None or weights.is_folder):
+        return  # a configuration or a vocabulary
     try:
         found, origin = tensor_shapes(path), Origin.read(path)
     except CheckpointError as error:
