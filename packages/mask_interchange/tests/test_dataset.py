@@ -377,7 +377,12 @@ def test_pixels_are_taken_as_stored(tmp_path):
     exif[0x0112] = 6
     Image.new("RGB", (7, 5)).save(tmp_path / "0.jpg", exif=exif)
     assert open_video(tmp_path).videos[tmp_path.name].size == (5, 7)
-    assert open_video(tmp_path).videos[tmp_path.name].read_frame(0).shape == (5, 7, 3)
+    video = open_video(tmp_path).videos[tmp_path.name]
+    assert video.read_frame(0).shape == (5, 7, 3)
+    (note,) = video.notes()
+    assert "viewers turn it (EXIF orientation 6); frames are taken as stored" in note
+    Image.new("RGB", (7, 5)).save(tmp_path / "0.jpg")
+    assert open_video(tmp_path).videos[tmp_path.name].notes() == []
 
 
 def test_huge_images_are_refused(tmp_path):

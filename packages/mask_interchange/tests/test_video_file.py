@@ -232,3 +232,80 @@ def test_sound_only(tmp_path):
 def test_absent():
     with pytest.raises(DatasetError, match="no such video file or folder"):
         open_video("nowhere.mp4")
+
+
+def cut(path: Path, share: float) -> Path:
+    """The first part of a file whose header promises all of it."""
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    return path
+
+
+def faststart(path: Path, count: int = 40) -> Path:
+    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1", "bf": "0", "g": "5"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(count):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(i), format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+def test_a_lost_tail_is_said_and_skipped_if_the_user_wants(tmp_path, name):
+    whole = open_video(faststart(tmp_path / name)).videos["v"]
+    assert (len(whole), whole.notes()) == (40, [])
+    path = cut(tmp_path / name, 0.7)
+    with pytest.raises(DatasetError, match=r"damaged or missing; FFmpeg decodes [0-9]+ frames.*--damaged skip"):
+        len(open_video(path).videos["v"])
+    video = open_video(path, damaged="skip").videos["v"]
+    assert 3 < len(video) < 40
+    assert [number_of(frame) for frame in video.frames(0, 4)] == [0, 1, 2, 3]
+    assert video.read_frame(len(video) - 1).shape == (48, 64, 3)
+    (note,) = video.notes()
+    assert "video 'v': " in note
+    assert f"FFmpeg decodes {len(video)} frames" in note
+
+
+def test_a_packet_that_cannot_be_decoded_is_skipped_if_the_user_wants(tmp_path):
+    path = faststart(tmp_path / "v.mp4")
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        place, size = packets[20].pos, packets[20].size
+    raw = bytearray(path.read_bytes())
+    raw[place : place + size] = b"\xff" * size
+    path.write_bytes(raw)
+    with pytest.raises(DatasetError, match=r"about [1-5] of 40 frames are damaged or missing; FFmpeg decodes"):
+        len(open_video(path).videos["v"])
+    video = open_video(path, damaged="skip").videos["v"]
+    assert len(list(video.frames())) == len(video) >= 35
+    assert number_of(video.read_frame(len(video) - 1)) == 39
+
+
+def test_sound_that_lasts_longer_promises_no_frames(tmp_path):
+    for suffix in ("mp4", "mkv"):
+        path = tmp_path / f"v.{suffix}"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            sound = container.add_stream("aac", rate=16000)
+            for i in range(10):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(i), format="rgb24")))
+            container.mux(stream.encode())
+            for i in range(40):
+                silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                silence.sample_rate, silence.pts = 16000, 1024 * i
+                container.mux(sound.encode(silence))
+            container.mux(sound.encode())
+        assert len(open_video(path).videos["v"]) == 10
+
+
+def test_the_shape_of_pixels(tmp_path):
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(0), format="rgb24")))
+        container.mux(stream.encode())
+    assert open_video(path).videos["v"].source.pixel_aspect == Fraction(4, 3)
+    assert open_video(faststart(tmp_path / "square.mp4")).videos["square"].source.pixel_aspect == 1

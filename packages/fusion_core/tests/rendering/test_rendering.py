@@ -44,13 +44,14 @@ def ramp(t, size):
     return np.stack([60 + 10 * t + 0 * x, 40 + 100 * y / size[0], 40 + 100 * x / size[1]], axis=-1).astype(np.uint8)
 
 
-def film(path, size=(96, 128), times=tuple(range(8)), base=Fraction(1, 25), rotation=0):
+def film(path, size=(96, 128), times=tuple(range(8)), base=Fraction(1, 25), rotation=0, pixel_aspect=1):
     """A video file whose frames have these times in units of `base`."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "4", "bf": "2"})
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = base
+        stream.codec_context.sample_aspect_ratio = Fraction(pixel_aspect)
         if rotation:
             if not hasattr(stream, "set_display_rotation"):
                 pytest.skip("this PyAV cannot write a rotated video; 18 and later can")
@@ -105,6 +106,15 @@ def test_overlay_has_every_frame_at_its_time_and_size(tmp_path, times, base, rot
     with av.open(str(tmp_path / "out" / "overlay" / "film.mp4")) as container:
         duration = container.streams.video[0].duration * container.streams.video[0].time_base
     assert duration > shown_at[-1] - shown_at[0]  # the last frame stays for a while too
+
+
+@pytest.mark.parametrize(("rotation", "expected"), [(0, Fraction(4, 3)), (90, Fraction(3, 4))])
+def test_overlay_has_the_pixels_of_its_source(tmp_path, rotation, expected):
+    path = film(tmp_path / "film.mp4", rotation=rotation, pixel_aspect=Fraction(4, 3))
+    run = run_of(tmp_path / "run", path, ["a square"])
+    assert render(run.path, "--video", path, "--out", tmp_path / "out").exit_code == 0
+    with av.open(str(tmp_path / "out" / "overlay" / "film.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == expected
 
 
 def test_overlay_is_coloured_inside_masks_and_unchanged_outside(tmp_path):

@@ -8,120 +8,19 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
 from mask_interchange.faults import Fault, FaultKind
 from mask_interchange.frame_folder import FrameFolder
 from mask_interchange.json_files import JsonPlace, read_json, read_utf8
 from mask_interchange.names import MAX_NAME_BYTES, UNSAFE_CHARACTERS, check_name, is_name
-from mask_interchange.rle import Size
 from mask_interchange.track import Expression, check_unique
+from mask_interchange.video import FrameSource, Video
 
 META = "meta_expressions"
-V = TypeVar("V")
-
-
-class FrameSource(Protocol):
-    """Where a video's frames come from. It raises DatasetErrors; the video adds its id to them."""
-
-    @property
-    def frame_names(self) -> tuple[str, ...]:
-        """Names of all frames in order."""
-        ...
-
-    @property
-    def size(self) -> Size:
-        """(H, W) of the first frame."""
-        ...
-
-    def read(self, i: int) -> NDArray[np.uint8]:
-        """Frame `i` as RGB uint8 [H, W, 3]."""
-        ...
-
-    def frames(self, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
-        """Frames start..stop-1 in order."""
-        ...
-
-    def faults(self, *, decode: bool) -> Iterator[Fault]:
-        """Everything that would go wrong; without `decode`, only what the headers of images show."""
-        ...
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the content, in hexadecimal."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Video:
-    """A video and its expressions.
-
-    Attributes:
-        id: name of the video, safe as a part of a path.
-        expressions: with unique ids; may be empty.
-        source: where the frames are.
-    """
-
-    id: str
-    expressions: tuple[Expression, ...]
-    source: FrameSource
-
-    def __post_init__(self):
-        check_name("video", self.id)
-        check_unique("expression", tuple(expression.id for expression in self.expressions))
-
-    @property
-    def frame_names(self) -> tuple[str, ...]:
-        """Names of the frames in order; a video file is decoded once to count them."""
-        return self._explained(lambda: self.source.frame_names)
-
-    @property
-    def size(self) -> Size:
-        """(H, W) in pixels, from the first frame."""
-        return self._explained(lambda: self.source.size)
-
-    def __len__(self) -> int:
-        return len(self.frame_names)
-
-    def read_frame(self, i: int) -> NDArray[np.uint8]:
-        """Frame `i` (0 to T-1) as RGB uint8 [H, W, 3].
-
-        Raises:
-            DatasetError: the frame is missing, unreadable or not of the video's size; says which and what to do.
-        """
-        if not 0 <= i < len(self):
-            raise IndexError(f"video {self.id!r}: expected a frame from 0 to {len(self) - 1}, found {i}")
-        return self._explained(lambda: self.source.read(i))
-
-    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
-        """Frames start..stop-1 in order, as `read_frame` gives them, one in memory at a time."""
-        frames = self.source.frames(start, len(self) if stop is None else min(stop, len(self)))
-        while (frame := self._explained(lambda: next(frames, None))) is not None:
-            yield frame
-
-    def check(self, *, decode: bool = False) -> list[Fault]:
-        """Every fault of the frames: missing, unreadable, of another size.
-
-        Args:
-            decode: read images as a whole, not only their headers, which may be sound where the rest is cut off.
-        """
-        faults = self._explained(lambda: list(self.source.faults(decode=decode)))
-        return [replace(fault, message=f"video {self.id!r}: {fault}") for fault in faults]
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the frames' files, in hexadecimal."""
-        return self._explained(self.source.fingerprint)
-
-    def _explained(self, read: Callable[[], V]) -> V:
-        try:
-            return read()
-        except (DatasetError, OSError) as error:
-            raise DatasetError(f"video {self.id!r}: {error}") from error
 
 
 class _Videos(Mapping[str, Video]):
@@ -227,12 +126,15 @@ def open_dataset(root: Path | str, split: str | None = None) -> Dataset:
     )
 
 
-def open_video(path: Path | str, expressions: str | Sequence[str] = ()) -> Dataset:
+def open_video(
+    path: Path | str, expressions: str | Sequence[str] = (), damaged: Literal["stop", "skip"] = "stop"
+) -> Dataset:
     """A data set of one video: a file that FFmpeg reads, or a folder of frames (JPEG, PNG; natural order of the names).
 
     Args:
         path: the file or folder. Every frame of a file is kept and its rotation applied.
         expressions: one text or several; they get the ids "0", "1", ...
+        damaged: whether a file with damaged or missing packets is an error, or gives the frames that FFmpeg decodes.
 
     Raises:
         DatasetError: there is nothing to read at `path`, or an expression is blank.
@@ -244,7 +146,7 @@ def open_video(path: Path | str, expressions: str | Sequence[str] = ()) -> Datas
     elif path.is_file():
         from mask_interchange.video_file import VideoFile
 
-        source = VideoFile(path)
+        source = VideoFile(path, damaged)
     else:
         raise DatasetError(f"{path}: no such video file or folder of frames{_if_address(path)}")
     video = _safe_name(path.resolve().name if path.is_dir() else path.stem)

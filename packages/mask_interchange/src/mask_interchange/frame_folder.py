@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mask_interchange.errors import DatasetError, MaskInterchangeError
 from mask_interchange.faults import Fault, FaultKind
 from mask_interchange.files import file_sha256
-from mask_interchange.images import read_rgb, read_size
+from mask_interchange.images import read_orientation, read_rgb, read_size
 from mask_interchange.names import natural_key
 from mask_interchange.rle import Size
 from mask_interchange.track import check_unique
@@ -103,6 +103,14 @@ class FrameFolder:
             expected = expected or size
             if size != expected:
                 yield Fault(kind=FaultKind.SIZE, message=self._other_size(i, size, expected), frame=name)
+
+    def notes(self) -> Iterator[str]:
+        """Whether the first frame asks viewers to turn it."""
+        if (orientation := read_orientation(self._path(0))) != 1:
+            yield (
+                f"{self._path(0)}: viewers turn it (EXIF orientation {orientation}); frames are taken as stored, "
+                "and so are masks and overlays. Turn the files if that is wrong"
+            )
 
     def fingerprint(self) -> str:
         """SHA-256 over the names and bytes of the files."""

@@ -1,13 +1,13 @@
 """Image files: colour frames and label images in, as numpy arrays."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mask_interchange.errors import DatasetError, MaskInterchangeError
 from mask_interchange.files import open_regular
@@ -72,6 +72,16 @@ def read_size(path: Path) -> Size:
     """(H, W) from an image's header."""
     with open_image(path) as image:
         return image.height, image.width
+
+
+def read_orientation(path: Path) -> int:
+    """The EXIF orientation in an image's header, 1 (upright) to 8; 1 where there is none."""
+    with open_image(path) as image:
+        exif = Image.Exif()
+        with suppress(Exception):  # broken EXIF says nothing, as viewers take it
+            exif.load(image.info.get("exif"))
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:

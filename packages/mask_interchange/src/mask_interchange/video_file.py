@@ -5,15 +5,16 @@ frame's time stamp and checksum. To read one frame later, the decoder seeks to a
 other frames than the first pass (broken indices, open groups of pictures), the file is decoded from its start.
 """
 
+import re
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import av
 import numpy as np
@@ -28,6 +29,10 @@ from mask_interchange.faults import Fault, FaultKind
 from mask_interchange.files import file_sha256, open_regular
 from mask_interchange.rle import MAX_PIXELS, Size, check_size
 
+_MATROSKA_DURATION = re.compile(r"([0-9]{1,4}):([0-9]{2}):([0-9]{2}(?:\.[0-9]{1,9})?)")
+
+Damaged = Literal["stop", "skip"]
+V = TypeVar("V")
 CACHE_BYTES = 256 * 2**20  # decoded frames kept for random access, one at least
 
 # Demuxers that show text as pictures or read other files than the one given.
@@ -41,20 +46,29 @@ if int(av.__version__.split(".")[0]) < 19:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """What the first pass saw: per frame its time stamp and checksum; the key frames; the size after rotation."""
+    """What the first pass saw: per frame its time stamp and checksum; the key frames; size and shape of pixels after
+    rotation; what was damaged."""
 
     tick: Fraction | None
     stamps: tuple[int | None, ...]
     checksums: tuple[int, ...]
     key_frames: tuple[int, ...]
     size: Size
+    pixel_aspect: Fraction
+    damage: str | None
 
 
 class VideoFile:
-    """All frames of a file's video stream, in order of display, turned and mirrored as the file says."""
+    """All frames of a file's video stream, in order of display, turned and mirrored as the file says.
 
-    def __init__(self, path: Path):
+    Args:
+        path: the file.
+        damaged: `stop` makes a file with damaged or missing packets an error, `skip` takes what FFmpeg decodes.
+    """
+
+    def __init__(self, path: Path, damaged: Damaged = "stop"):
         self._path = path
+        self._damaged: Damaged = damaged
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         with self._opened():
             pass  # reports at once a file that is no video
@@ -74,6 +88,16 @@ class VideoFile:
         """Seconds at which each frame is shown, as the file says; None where it does not."""
         tick = self._index.tick
         return tuple(None if stamp is None or tick is None else stamp * tick for stamp in self._index.stamps)
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """Width of a pixel, divided by its height, after rotation."""
+        return self._index.pixel_aspect
+
+    def notes(self) -> Iterator[str]:
+        """What is damaged, if the user chose to skip it."""
+        if damage := self._index.damage:
+            yield f"{self._path}: {damage}"
 
     def read(self, i: int) -> NDArray[np.uint8]:
         """Frame `i` as RGB uint8 [H, W, 3]."""
@@ -109,11 +133,14 @@ class VideoFile:
         key_frames: list[int] = []
         size: Size | None = None
         tick: Fraction | None = None
-        for i, frame in enumerate(self._decoded()):
+        pixel_aspect = Fraction(1)
+        damage = _Damage()
+        for i, frame in enumerate(self._decoded(damage=damage)):
             tick = frame.time_base
             shown = _shown_size(frame)
             if size is None:
                 size = self._sound_size(shown)
+                pixel_aspect = self._pixel_aspect(_orientation(frame))
             self._check_size(shown, size, i)
             stamps.append(frame.pts)
             checksums.append(_checksum(frame))
@@ -121,7 +148,15 @@ class VideoFile:
                 key_frames.append(i)
         if size is None:
             raise DatasetError(f"{self._path}: no frame could be decoded; is the file complete?")
-        return _Index(tick, tuple(stamps), tuple(checksums), tuple(key_frames), size)
+        said = damage.described(len(stamps))
+        if said and self._damaged == "stop":
+            raise DatasetError(f"{self._path}: {said}; restore the file, or go on without them: --damaged skip")
+        return _Index(tick, tuple(stamps), tuple(checksums), tuple(key_frames), size, pixel_aspect, said)
+
+    def _pixel_aspect(self, orientation: "_Orientation") -> Fraction:
+        with self._opened() as (_, stream):
+            aspect = stream.sample_aspect_ratio or Fraction(1)
+        return 1 / aspect if orientation.transposed else aspect
 
     def _fill_cache(self, start: int, stop: int) -> bool:
         """Decode frames start..stop into the cache; False if seeking to `start` led somewhere else."""
@@ -151,12 +186,17 @@ class VideoFile:
         pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
         return np.ascontiguousarray(_orientation(frame).applied(pixels))
 
-    def _decoded(self, seek_to: int | None = None) -> Iterator[av.VideoFrame]:
-        """The decoder's frames from the start, or from a key frame at or before a time stamp."""
+    def _decoded(self, seek_to: int | None = None, damage: "_Damage | None" = None) -> Iterator[av.VideoFrame]:
+        """The decoder's frames from the start, or from a key frame at or before a time stamp; notes what is lost."""
+        damage = damage or _Damage()
         with self._opened() as (container, stream):
             if seek_to is not None:
                 container.seek(seek_to, stream=stream, backward=True)
-            yield from container.decode(stream)
+            packets = container.demux(stream)
+            while (packet := damage.attempt(lambda: next(packets, None))) is not None:
+                damage.see(packet)
+                yield from damage.attempt(packet.decode) or ()
+            damage.end(container, stream)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -196,6 +236,65 @@ class VideoFile:
                 f"{self._path}: expected {expected[1]}x{expected[0]} pixels as in the first frame, found "
                 f"{size[1]}x{size[0]} in frame {i}; all frames of a video must have one size"
             )
+
+
+@dataclass(slots=True)
+class _Damage:
+    """What FFmpeg could not read or decode of a stream.
+
+    Attributes:
+        broken: packets that cannot be read or decoded, or that it knows to be incomplete.
+        missing: frames that the file promises behind the last packet; an estimate.
+    """
+
+    broken: int = 0
+    missing: int = 0
+    _packets: int = 0
+    _end: Fraction | None = None
+    _longest: Fraction = Fraction(0)  # that a frame stays
+
+    def attempt(self, read: Callable[[], V]) -> V | None:
+        """What `read` returns; None if FFmpeg cannot read it."""
+        try:
+            return read()
+        except FFmpegError:
+            self.broken += 1
+            return None
+
+    def see(self, packet: av.Packet) -> None:
+        """Note a packet's faults and place."""
+        self.broken += packet.is_corrupt
+        self._packets += packet.size > 0
+        if packet.pts is not None and packet.time_base is not None:
+            end = (packet.pts + (packet.duration or 0)) * packet.time_base
+            if self._end is not None:
+                self._longest = max(self._longest, end - self._end)
+            self._end = end if self._end is None else max(self._end, end)
+
+    def end(self, container: InputContainer, stream: VideoStream) -> None:
+        """Compare what was read with what the file promises."""
+        promised = _promised_end(container, stream)
+        if promised is None or not self._end or self._packets < 2 or self._packets == stream.frames:
+            return
+        if (lost := promised - self._end) > self._longest * Fraction(3, 2):  # the last frame may stay for long
+            self.missing = max(1, round(lost * self._packets / self._end))
+
+    def described(self, decoded: int) -> str | None:
+        """In words, given the number of decoded frames."""
+        if not self.broken and not self.missing:
+            return None
+        missing = self.missing + max(0, self._packets - decoded)
+        lost = max(missing, self.broken)
+        return f"about {lost} of {decoded + missing} frames are damaged or missing; FFmpeg decodes {decoded} frames"
+
+
+def _promised_end(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Seconds at which the video ends, as the file says; None where it does not say it of the video alone."""
+    if tag := _MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
+        return 3600 * int(tag[1]) + 60 * int(tag[2]) + Fraction(tag[3])
+    if stream.frames and container.duration is not None:
+        return Fraction(container.duration + (container.start_time or 0), 1_000_000)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

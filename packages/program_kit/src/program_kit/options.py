@@ -24,6 +24,11 @@ VideoOption = Annotated[
     Path | None,
     typer.Option("--video", metavar="PATH", help="One video file or folder of frames instead of a data set."),
 ]
+Damaged = Literal["stop", "skip"]  # see `mask_interchange.video_file`
+DamagedOption = Annotated[
+    Damaged,
+    typer.Option("--damaged", help="A video file with damaged or missing frames: stop, or skip them and go on."),
+]
 ExpressionOption = Annotated[
     list[str] | None,
     typer.Option("--expression", "-e", metavar="TEXT", help="What to segment in a video of your own; repeatable."),
@@ -84,8 +89,9 @@ def open_source(
     video: Path | None,
     expressions: Sequence[str] | None = None,
     expressions_file: Path | None = None,
+    damaged: Damaged = "stop",
 ) -> "Dataset":
-    """The input of the options `--dataset`, `--split`, `--video`, `--expression` and `--expressions`.
+    """The input of the options `--dataset`, `--split`, `--video`, `--expression`, `--expressions` and `--damaged`.
 
     Raises:
         typer.BadParameter: not exactly one of data set and video, or an option that does not go with the one chosen.
@@ -102,7 +108,8 @@ def open_source(
         return open_dataset(dataset, split)
     if split is not None:
         raise typer.BadParameter("--split goes with --dataset")
-    return open_video(video, [*(expressions or ()), *(read_expressions(expressions_file) if expressions_file else ())])
+    texts = [*(expressions or ()), *(read_expressions(expressions_file) if expressions_file else ())]
+    return open_video(video, texts, damaged)
 
 
 def checked_device(device: str) -> str:

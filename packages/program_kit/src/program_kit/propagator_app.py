@@ -22,6 +22,7 @@ from program_kit.app import add_checkpoint_commands, plain_app, user_errors
 from program_kit.errors import InputError
 from program_kit.options import (
     CheckpointOption,
+    DamagedOption,
     DatasetOption,
     DeviceOption,
     SoftMasksOption,
@@ -111,6 +112,7 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
         dataset: DatasetOption = None,
         split: SplitOption = None,
         video: VideoOption = None,
+        damaged: DamagedOption = "stop",
         masks: Annotated[
             list[Path] | None,
             typer.Option(metavar="RUN", help="Run whose key frames are propagated; repeat for several at once."),
@@ -163,12 +165,14 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
             typer.echo(f"{program.name}: weights: {chosen}", err=True)
             work = _Work(program, request, soft_masks, videos, threads)
             if prompts is not None:
-                code = work.propagate_prompts(open_source(dataset, split, video), prompts, out[0])
+                data = open_source(dataset, split, video, damaged=damaged)
+                code = work.propagate_prompts(data, prompts, out[0])
             elif mask is not None:
-                code = work.propagate_mask(open_source(dataset, split, video), mask, frame, more_objects, out[0])
+                data = open_source(dataset, split, video, damaged=damaged)
+                code = work.propagate_mask(data, mask, frame, more_objects, out[0])
             else:
                 sources = [MaskRun.open(path) for path in masks or []]
-                data = open_source(dataset, split, video, _expressions(sources[0]) if video else None)
+                data = open_source(dataset, split, video, _expressions(sources[0]) if video else None, damaged=damaged)
                 code = work.propagate_runs(data, sources, out)
         raise typer.Exit(code)
 

@@ -145,6 +145,8 @@ class _Loop:
         if faults := source.check():
             more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
             raise DatasetError(f"{faults[0]}{more}")
+        for note in source.notes():
+            typer.echo(f"note: {note}", err=True)
         return _Work(video=source, made_of=self._outputs.made_of(source))
 
     def _carry_out(self, work: _Work, process: Process) -> None:

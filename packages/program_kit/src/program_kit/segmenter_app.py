@@ -18,6 +18,7 @@ from mask_interchange.track import VideoMasks
 from program_kit.app import add_checkpoint_commands, plain_app, user_errors
 from program_kit.options import (
     CheckpointOption,
+    DamagedOption,
     DatasetOption,
     DeviceOption,
     ExpressionOption,
@@ -139,6 +140,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
         video: VideoOption = None,
         expression: ExpressionOption = None,
         expressions: ExpressionsOption = None,
+        damaged: DamagedOption = "stop",
         out: OutOption = None,
         checkpoint: CheckpointOption = None,
         weights: WeightsOption = None,
@@ -171,7 +173,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
                 short_side=short_side or program.usual_short_side(network, chosen),
                 options=program.options(**own),
             )
-            source = open_source(dataset, split, video, expression, expressions)
+            source = open_source(dataset, split, video, expression, expressions, damaged)
             if video is not None and not source.videos[source.name].expressions:
                 raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE, with --video")
             typer.echo(f"{program.name}: weights: {request.weights}", err=True)

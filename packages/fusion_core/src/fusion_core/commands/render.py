@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from program_kit.options import DatasetOption, SplitOption, VideoOption, open_source
+from program_kit.options import DamagedOption, DatasetOption, SplitOption, VideoOption, open_source
 
 from fusion_core.terminal.progress import progress_bar
 
@@ -21,6 +21,7 @@ def render(
     dataset: DatasetOption = None,
     split: SplitOption = None,
     video: VideoOption = None,
+    damaged: DamagedOption = "stop",
     overlay: Annotated[
         bool, typer.Option("--overlay", help="MP4 of each video with masks and expressions; the default.")
     ] = False,
@@ -44,7 +45,7 @@ def render(
     from fusion_core.rendering.outputs import Wanted, write_coco, write_masks
 
     check_font(font)
-    source = open_source(dataset, split, video)
+    source = open_source(dataset, split, video, damaged=damaged)
     opened = MaskRun.open(run)
     chosen = _chosen(opened, videos)
     if not (overlay or masks or rgba or coco):

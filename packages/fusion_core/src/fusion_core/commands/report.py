@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from program_kit.options import DatasetOption, SplitOption, VideoOption, open_source
+from program_kit.options import DamagedOption, DatasetOption, SplitOption, VideoOption, open_source
 
 from fusion_core.terminal.progress import progress_bar
 
@@ -14,6 +14,7 @@ def report(
     dataset: DatasetOption = None,
     split: SplitOption = None,
     video: VideoOption = None,
+    damaged: DamagedOption = "stop",
     recipe: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="Recipe whose runs are shown: a name, or a TOML file.")
     ] = "iccv2023",
@@ -35,7 +36,7 @@ def report(
     from fusion_core.recipe.toml import find_recipe
     from fusion_core.report.page import write_report
 
-    source = open_source(dataset, split, video)
+    source = open_source(dataset, split, video, damaged=damaged)
     if video is not None and annotations is not None:
         raise typer.BadParameter("--annotations goes with --dataset, which says which object an expression means")
     with progress_bar("videos") as progress:

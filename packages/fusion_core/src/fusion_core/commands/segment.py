@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from program_kit.options import DeviceOption, ExpressionOption, ExpressionsOption
+from program_kit.options import DamagedOption, DeviceOption, ExpressionOption, ExpressionsOption
 
 from fusion_core.commands.recipe import (
     CheckpointOption,
@@ -46,6 +46,7 @@ def segment(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of workers; by default one on each GPU, or one on the CPU.")
     ] = None,
+    damaged: DamagedOption = "stop",
     fps: Annotated[float, typer.Option(min=0.01, help="Frames a second, if the video is a folder of images.")] = 6,
     font: Annotated[Path | None, typer.Option(help="Font file for the expressions in the overlay.")] = None,
 ) -> None:
@@ -64,9 +65,12 @@ def segment(
         raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE")
     _check_out(out)
     check_font(font)
-    source = VideoSource(path=video, expressions=texts)
+    source = VideoSource(path=video, expressions=texts, damaged=damaged)
     paired = _paired(find_recipe(recipe), pairing)
     context = open_context(paired, source, out / RUNS, checkpoint, checkpoints, weights, device)
+    for name in context.dataset.videos:
+        for note in context.dataset.videos[name].notes():
+            print_note(note)
     summary = _run(context, workers)
     print_failures(summary)
     if not summary.complete:

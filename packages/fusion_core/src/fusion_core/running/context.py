@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from mask_interchange import Dataset, DatasetError, open_dataset, open_video
 from mask_interchange.codec import SUFFIX
@@ -43,19 +43,22 @@ class VideoSource:
     Attributes:
         path: the file or folder.
         expressions: what to segment.
+        damaged: what to do about damaged or missing frames of a file.
     """
 
     path: Path
     expressions: Sequence[str]
+    damaged: Literal["stop", "skip"] = "stop"
 
     def open(self) -> Dataset:
         """Raises DatasetError."""
-        return open_video(self.path, self.expressions)
+        return open_video(self.path, self.expressions, self.damaged)
 
     def arguments(self, *, expressions: bool) -> list[str]:
         """Options of a program; with the expressions, unless it gets them from another run."""
         texts = [f"--expression={text}" for text in self.expressions] if expressions else []
-        return ["--video", str(self.path.absolute()), *texts]
+        damaged = [] if self.damaged == "stop" else ["--damaged", self.damaged]
+        return ["--video", str(self.path.absolute()), *damaged, *texts]
 
 
 Source = DatasetSource | VideoSource
