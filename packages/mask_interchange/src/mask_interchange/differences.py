@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mask_interchange.errors import MaskInterchangeError
 
 if TYPE_CHECKING:
     from mask_interchange.dataset import Dataset, Video
-    from mask_interchange.run import MaskRun
     from mask_interchange.track import VideoMasks
 
 _MAX_VALUE = 60  # characters of a value that a sentence shows
@@ -34,7 +33,19 @@ def difference(then: Mapping[str, object], now: Mapping[str, object], place: str
     return None
 
 
-def dataset_difference(run: "MaskRun", dataset: "Dataset") -> str:
+class MasksOfVideos(Protocol):
+    """What must be known of a run; `MaskRun` has it."""
+
+    def videos(self) -> list[str]:
+        """Ids of the finished videos."""
+        ...
+
+    def read(self, video: str) -> "VideoMasks":
+        """The masks of a finished video."""
+        ...
+
+
+def dataset_difference(run: MasksOfVideos, dataset: "Dataset") -> str:
     """How the data set that a run was made on differs from another, as far as the masks in the run show it."""
     for name in run.videos():
         try:
