@@ -789,3 +789,11 @@ def test_a_program_has_options_of_its_own_and_may_bring_its_tokenizer(dataset, t
     result = CliRunner().invoke(app, [*command, "--tokenizer", "some"])
     assert result.exit_code == 2
     assert "takes the one beside its weights" in result.stderr
+
+
+def test_one_bad_video_does_not_stop_the_others():
+    """The short form of tools/attacks/bad_videos.py."""
+    script = Path(__file__).parents[3] / "tools" / "attacks" / "bad_videos.py"
+    done = subprocess.run([sys.executable, script, "--videos", "3"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("2 of 2 sound videos done, the bad one named") == 10
