@@ -195,6 +195,12 @@ def test_half_precision(network, video):
         Propagator(network, precision="int8")
 
 
+def test_without_jobs_nothing_is_done(network, video, counted):
+    """As when every key frame of a run is empty."""
+    assert list(Propagator(network).propagate(video, [])) == []
+    assert counted == []
+
+
 def test_a_job_that_does_not_fit_the_video(network, video):
     with pytest.raises(InputError, match="key frame 24 is not in the video"):
         list(Propagator(network).propagate(video, [Job(24, block(1, 1).astype(np.uint8))]))

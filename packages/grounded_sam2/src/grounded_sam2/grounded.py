@@ -247,8 +247,7 @@ class GroundedSAM2Predictor:
         masks = {key: decode_mask(key[1], video.size) for key in alike}
         carried = [(key, same) for key, same in alike.items() if masks[key].any()]
         jobs = [Job(key[0], masks[key].astype(np.uint8)) for key, _ in carried]
-        results = self.segmenter.carry(encoder, jobs) if jobs else ()
-        for done, result in enumerate(results, start=1):
+        for done, result in enumerate(self.segmenter.carry(encoder, jobs), start=1):
             for track in carried[result.job][1]:
                 track.add(result)
             yield 1 + done // len(jobs)

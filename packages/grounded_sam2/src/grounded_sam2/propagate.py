@@ -153,6 +153,8 @@ class Propagator:
 
     def carry(self, encoder: FrameEncoder, jobs: Sequence[Job]) -> Iterator[TrackedFrame]:
         """As `propagate`, with frames that may be encoded already."""
+        if not jobs:
+            return
         groups = _groups(jobs)
         keys = [group.key_frame for group in groups]
         length = len(encoder.video)
