@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -52,6 +54,26 @@ def test_an_address_that_does_not_answer_is_an_error_soon(monkeypatch):
         address = f"127.0.0.1:{mute.getsockname()[1]}"
         with pytest.raises(FusionCoreError, match=f"no Ray cluster answers at {address} within 3 s"):
             RayExecutor(address).__enter__()
+
+
+def test_a_cluster_of_its_own_listens_on_the_loopback_interface_only(tmp_path):
+    """In a process of its own: Ray reads when it is imported whether other machines may reach it."""
+    script = (
+        "import psutil\n"
+        "from fusion_core.running.executors.ray import RayExecutor\n"
+        "with RayExecutor(device='cpu', workers=1):\n"
+        "    me = psutil.Process()\n"
+        "    for process in (me, *me.children(recursive=True)):\n"
+        "        for place in process.net_connections('inet'):\n"
+        "            if place.status == psutil.CONN_LISTEN:\n"
+        "                print(place.laddr.ip)\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    variables = kept | {"RAY_raylet_start_wait_time_s": "120"}
+    said = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, timeout=300)
+    assert said.returncode == 0, said.stderr
+    listening = {line.removeprefix("::ffff:") for line in said.stdout.split()}
+    assert listening == {"127.0.0.1"}
 
 
 def test_two_nodes_share_the_videos_and_make_the_same(cluster, stage, undisturbed):

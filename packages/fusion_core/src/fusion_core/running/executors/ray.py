@@ -17,6 +17,10 @@ from fusion_core.errors import FusionCoreError
 from fusion_core.running.executors.slot import Outcome, Verdict, WorkerSlot
 from fusion_core.running.worker import Task
 
+OWN_CLUSTER = "local"  # Ray's address for a new cluster on this machine
+# Ray listens on all interfaces, even if it is told that its node is 127.0.0.1. Without clusters of several machines, as
+# by default on Windows and macOS, it listens on the loopback interface only. It reads this when it is imported.
+_LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _GIB = 2**30
 _CLOSING = 30.0  # seconds that workers get to end by themselves
 _ASK_EVERY = 1.0  # seconds
@@ -27,7 +31,8 @@ class RayExecutor:
     """Worker slots on a cluster: one on each GPU, or one on each machine if there is no GPU.
 
     Args:
-        address: of the cluster, for example `auto`; None for the one in RAY_ADDRESS, or a new one on this machine.
+        address: of the cluster, for example `auto`; None for the one in RAY_ADDRESS, or a new one on this machine that
+            other machines cannot reach.
         workers: number of workers, if not that.
         device: the programs' option; with `cpu` no GPU is used.
         memory: GiB of main memory that one worker needs; Ray reserves it.
@@ -36,7 +41,7 @@ class RayExecutor:
     def __init__(
         self, address: str | None = None, workers: int | None = None, device: str = "auto", memory: float = 0.0
     ) -> None:
-        self._address = address
+        self._address = address or os.environ.get("RAY_ADDRESS") or OWN_CLUSTER
         self._workers = workers
         self._device = device
         self._memory = int(memory * _GIB)
@@ -45,9 +50,12 @@ class RayExecutor:
 
     def __enter__(self) -> Sequence["_RaySlot"]:
         """Raises FusionCoreError: Ray is not installed, or there is no cluster or no machine that is large enough."""
+        if self._address == OWN_CLUSTER:
+            os.environ[_LOOPBACK_ONLY] = "0"
         ray = _ray()
         if not ray.is_initialized():
-            _check_answer(self._address)
+            if self._address != OWN_CLUSTER:
+                _check_answer(self._address)
             try:
                 ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
@@ -154,17 +162,17 @@ def _machines() -> list[dict[str, float]]:
     return [node["Resources"] for node in _ray().nodes() if node["Alive"]]
 
 
-def _check_answer(address: str | None) -> None:
+def _check_answer(address: str) -> None:
     """Raise FusionCoreError if nothing answers at the address. Ray itself reports every other problem at once."""
-    given = [] if address is None else ["--address", address]
     try:
         subprocess.run(
-            [sys.executable, "-m", "ray.scripts.scripts", "status", *given], capture_output=True, timeout=_PATIENCE
+            [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address],
+            capture_output=True,
+            timeout=_PATIENCE,
         )
     except subprocess.TimeoutExpired:
-        where = address or "the address that RAY_ADDRESS or an earlier `ray start` gives"
         raise FusionCoreError(
-            f"--executor ray: no Ray cluster answers at {where} within {_PATIENCE:.0f} s; start one with"
+            f"--executor ray: no Ray cluster answers at {address} within {_PATIENCE:.0f} s; start one with"
             " `ray start --head`, which prints the address, or give another --address"
         ) from None
 
