@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from mask_interchange.dataset import Video
 from mask_interchange.track import VideoMasks
+from mask_interchange.video import Video
 from numpy.typing import NDArray
 from program_kit.options import Precision
 from program_kit.progress import ProgressCallback

@@ -15,9 +15,9 @@ from typing import Self
 
 import numpy as np
 import torch
-from mask_interchange.dataset import Video
 from mask_interchange.rle import decode_mask, empty_mask, encode_mask
 from mask_interchange.track import Expression, MaskTrack, VideoMasks, soft_from_probabilities
+from mask_interchange.video import Video
 from numpy.typing import NDArray
 from program_kit.options import Precision
 from program_kit.progress import ProgressCallback

@@ -2,7 +2,7 @@
 
 from mask_interchange.coco import coco_results, export_coco, import_coco
 from mask_interchange.codec import decode_video, encode_video, read_masks, write_masks
-from mask_interchange.dataset import Dataset, Video, open_dataset, open_video, read_expressions
+from mask_interchange.dataset import Dataset, open_dataset, open_video, read_expressions
 from mask_interchange.errors import (
     DataNameError,
     DatasetError,
@@ -38,6 +38,7 @@ from mask_interchange.track import (
     soft_from_probabilities,
     support_from_probabilities,
 )
+from mask_interchange.video import Video
 
 __all__ = [
     "DataNameError",

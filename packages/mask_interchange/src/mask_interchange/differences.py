@@ -1,14 +1,13 @@
 """How what a run was made of differs from what is wanted now, in words for people."""
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
-from mask_interchange.errors import MaskInterchangeError
-
-if TYPE_CHECKING:
-    from mask_interchange.dataset import Dataset, Video
-    from mask_interchange.track import VideoMasks
+from mask_interchange.dataset import Dataset
+from mask_interchange.errors import DatasetError
+from mask_interchange.track import VideoMasks
+from mask_interchange.video import Video
 
 _MAX_VALUE = 60  # characters of a value that a sentence shows
 _SUBJECTS = {"producer": "program", "producer_version": "version", "checkpoint_sha256": "checkpoint"}
@@ -33,34 +32,20 @@ def difference(then: Mapping[str, object], now: Mapping[str, object], place: str
     return None
 
 
-class MasksOfVideos(Protocol):
-    """What must be known of a run; `MaskRun` has it."""
-
-    def videos(self) -> list[str]:
-        """Ids of the finished videos."""
-        ...
-
-    def read(self, video: str) -> "VideoMasks":
-        """The masks of a finished video."""
-        ...
-
-
-def dataset_difference(run: MasksOfVideos, dataset: "Dataset") -> str:
-    """How the data set that a run was made on differs from another, as far as the masks in the run show it."""
-    for name in run.videos():
-        try:
-            if name not in dataset.videos:
-                return f"the videos differ: the run has {name!r}, which is not in {dataset.name}"
-            if why := _video_difference(run.read(name), dataset.videos[name]):
-                return f"{why} in video {name!r}"
-        except MaskInterchangeError:
-            continue  # damaged masks, or a faulty video: the next one may show it
+def dataset_difference(made: Iterable[VideoMasks], dataset: Dataset) -> str:
+    """How the data set that masks were made on differs from another, as far as the masks show it."""
+    for masks in made:
+        if masks.video not in dataset.videos:
+            return f"the videos differ: the run has {masks.video!r}, which is not in {dataset.name}"
+        with suppress(DatasetError):  # a faulty video: the next one may show it
+            if why := _video_difference(masks, dataset.videos[masks.video]):
+                return f"{why} in video {masks.video!r}"
     if len(dataset.videos) == 1:
         return f"the frames differ: {dataset.name} has other pixels"
     return "the data set differs in videos that the run does not have yet"
 
 
-def _video_difference(masks: "VideoMasks", video: "Video") -> str | None:
+def _video_difference(masks: VideoMasks, video: Video) -> str | None:
     if masks.frame_names != video.frame_names:
         return f"the frames differ: {_changed(masks.frame_names, video.frame_names)}"
     then = [track.expression for track in masks.tracks]

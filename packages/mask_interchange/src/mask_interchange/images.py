@@ -26,7 +26,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
             raise DatasetError(f"{path}: expected an image of 8 bits a channel, found mode {image.mode}; convert it")
         pixels = np.empty((image.height, image.width, 3), np.uint8)
         for rows, part in _strips(image):
-            pixels[rows] = part.convert("RGB")
+            pixels[rows] = np.asarray(part.convert("RGB"))
         return pixels
 
 
@@ -47,7 +47,7 @@ def read_label_image(path: Path) -> tuple[NDArray[np.uint8], bool]:
             )
         values = np.empty((image.height, image.width), np.uint8)
         for rows, part in _strips(image):
-            values[rows] = part
+            values[rows] = np.asarray(part)
         if image.mode != "P":
             return values, False
         colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
@@ -79,7 +79,7 @@ def read_orientation(path: Path) -> int:
     with open_image(path) as image:
         exif = Image.Exif()
         with suppress(Exception):  # broken EXIF says nothing, as viewers take it
-            exif.load(image.info.get("exif"))
+            exif.load(image.info.get("exif", b""))
         orientation = exif.get(ExifTags.Base.Orientation, 1)
     return orientation if orientation in range(1, 9) else 1
 

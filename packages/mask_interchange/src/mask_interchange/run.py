@@ -20,7 +20,7 @@ from typing import Self
 from mask_interchange.codec import SUFFIX, encode_video, read_masks
 from mask_interchange.dataset import Dataset
 from mask_interchange.differences import dataset_difference, difference
-from mask_interchange.errors import MaskFileError, RunBusyError, RunError
+from mask_interchange.errors import MaskFileError, MaskInterchangeError, RunBusyError, RunError
 from mask_interchange.files import (
     TEMPORARY_PREFIX,
     file_sha256,
@@ -218,6 +218,12 @@ class MaskRun:
         """Those of `videos` that are not finished, in the order given."""
         return [video for video in videos if not self.has(video)]
 
+    def sound_videos(self) -> Iterator[VideoMasks]:
+        """The masks of all videos, one video at a time, without those that are damaged."""
+        for video in self.videos():
+            with suppress(MaskInterchangeError):
+                yield self.read(video)
+
     def read(self, video: str) -> VideoMasks:
         """The masks of a finished video.
 
@@ -321,7 +327,7 @@ def _check_is_empty(run: MaskRun, manifest: RunManifest, dataset: Dataset | None
     if not run.videos():
         return
     if dataset is not None and run.manifest.dataset["fingerprint"] != dataset.fingerprint:
-        why = dataset_difference(run, dataset)
+        why = dataset_difference(run.sound_videos(), dataset)
     else:
         why = run.manifest.difference(manifest)
     raise RunError(f"{run.path}: the existing run differs: {why}. Give another folder with --out, or delete this one")

@@ -5,11 +5,12 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Self
 
-from mask_interchange.dataset import Dataset, Video
+from mask_interchange.dataset import Dataset
 from mask_interchange.made_of import MadeOf
 from mask_interchange.names import is_name
 from mask_interchange.run import MaskRun, RunManifest
 from mask_interchange.track import VideoMasks
+from mask_interchange.video import Video
 
 
 class OutputRuns:

@@ -11,11 +11,11 @@ from typing import Protocol
 
 import numpy as np
 from mask_interchange.codec import check_room
-from mask_interchange.dataset import Video
 from mask_interchange.errors import DatasetError
 from mask_interchange.images import read_label_image
 from mask_interchange.rle import empty_mask, encode_mask
 from mask_interchange.track import Expression, MaskTrack, VideoMasks, soft_from_probabilities
+from mask_interchange.video import Video
 from numpy.typing import NDArray
 
 from program_kit.errors import InputError

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 import typer
-from mask_interchange.dataset import Dataset, Video
+from mask_interchange.dataset import Dataset
 from mask_interchange.differences import dataset_difference
 from mask_interchange.errors import MaskInterchangeError
 from mask_interchange.run import MaskRun, RunManifest
 from mask_interchange.track import VideoMasks
+from mask_interchange.video import Video
 
 from program_kit.app import add_checkpoint_commands, plain_app, user_errors
 from program_kit.errors import InputError
@@ -299,7 +300,8 @@ def _check_dataset(run: MaskRun, data: Dataset) -> None:
     """Check that a run was made on the data set."""
     theirs, ours = run.manifest.dataset, data.identity
     if theirs["fingerprint"] not in (None, ours["fingerprint"]):
+        why = dataset_difference(run.sound_videos(), data)
         raise InputError(
             f"--masks {run.path}: the masks were made on another data set ({theirs['name']}, split {theirs['split']}) "
-            f"than {ours['name']}, split {ours['split']}: {dataset_difference(run, data)}; give the right one"
+            f"than {ours['name']}, split {ours['split']}: {why}; give the right one"
         )

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import numpy as np
-from mask_interchange.dataset import Video
 from mask_interchange.track import Expression
+from mask_interchange.video import Video
 
 from program_kit.errors import ProgramKitError
 

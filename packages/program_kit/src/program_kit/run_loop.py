@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import typer
-from mask_interchange.dataset import Dataset, Video
+from mask_interchange.dataset import Dataset
 from mask_interchange.errors import DatasetError, MaskInterchangeError, RunError
 from mask_interchange.files import is_disk_full
 from mask_interchange.made_of import MadeOf
 from mask_interchange.track import VideoMasks
+from mask_interchange.video import Video
 
 from program_kit.errors import ProgramKitError
 from program_kit.outputs import OutputRuns

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Protocol
 
 import typer
 from mask_interchange.codec import check_room
-from mask_interchange.dataset import Dataset, Video
+from mask_interchange.dataset import Dataset
 from mask_interchange.errors import DatasetError
 from mask_interchange.run import RunManifest
 from mask_interchange.track import VideoMasks
+from mask_interchange.video import Video
 
 from program_kit.app import add_checkpoint_commands, plain_app, user_errors
 from program_kit.options import (

@@ -18,7 +18,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from mask_interchange.dataset import Video
 from mask_interchange.rle import encode_mask
 from mask_interchange.track import (
     Expression,
@@ -28,6 +27,7 @@ from mask_interchange.track import (
     soft_from_probabilities,
     support_from_probabilities,
 )
+from mask_interchange.video import Video
 from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
 from program_kit.python_arguments import as_expressions, check_frames, check_video

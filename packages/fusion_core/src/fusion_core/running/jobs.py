@@ -243,8 +243,9 @@ class ProgramJob(Job):
         return self._dataset_difference(run, fingerprint) or difference(there, expected)
 
     def _dataset_difference(self, run: str, fingerprint: str | None) -> str | None:
-        dataset = self.context.dataset
-        return None if fingerprint in (None, dataset.fingerprint) else dataset_difference(self._open(run), dataset)
+        if fingerprint in (None, self.context.dataset.fingerprint):
+            return None
+        return dataset_difference(self._open(run).sound_videos(), self.context.dataset)
 
     def _unrecorded(self, run: str) -> str | None:
         """Which masks nobody can say the origin of, in words."""
