@@ -75,9 +75,10 @@ class Published(Generic[S, C, N]):
             )
         config = self._read_config(name, folder / CONFIG)
         state = read_checkpoint(folder / WEIGHTS).state
-        network, loaded = self.network.from_pretrained(
+        found: Any = self.network.from_pretrained(
             None, config=config, state_dict=state, ignore_mismatched_sizes=True, output_loading_info=True
         )
+        network, loaded = found
         faults = {
             "missing": sorted(loaded["missing_keys"]),
             "unknown": sorted(loaded["unexpected_keys"]),
@@ -96,7 +97,7 @@ class Published(Generic[S, C, N]):
     def _read_config(self, name: str, path: Path) -> C:
         again = f"expected that of {name}, as at {self.page(name)}"
         try:
-            content = parse_json(path.read_text(encoding="utf-8"))
+            content: Any = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise CheckpointError(f"{path}: not JSON ({error}); {again}") from error
         model = content.get("model_type") if isinstance(content, dict) else None

@@ -26,6 +26,7 @@ from program_kit.propagation import Job
 from program_kit.python_arguments import as_expressions, check_video
 from program_kit.torch.device import choose_device
 from program_kit.weights import TakesWeights, WeightsChoice, choose_network
+from torch.nn import Module
 
 from grounded_sam2.box_path import best_path
 from grounded_sam2.checkpoint import GROUNDING_DINO_CHECKPOINTS, SAM2_CHECKPOINTS, load_tokenizer
@@ -75,7 +76,7 @@ class _GrowingTrack:
         soft = None
         if self.soft_masks is not None:
             faint = soft_from_probabilities([np.zeros(size, np.float32)], self.soft_masks)[0]
-            soft = np.stack([self.soft.get(frame, faint) for frame in frames])
+            soft = np.stack(list({**dict.fromkeys(frames, faint), **self.soft}.values()))
         return MaskTrack(
             expression=self.expression,
             size=size,
@@ -92,7 +93,10 @@ def load_networks(
     """Both networks of a configuration, with the weights that `choose_network` found."""
     place = choose_device(device)
     names, folders = GROUNDED[config], [weights.paths.get(network) for network in NETWORKS]
-    network = GROUNDING_DINO_CHECKPOINTS.load(names[0], folders[0], weights.seed).to(place)
+    network = GROUNDING_DINO_CHECKPOINTS.load(names[0], folders[0], weights.seed)
+    segmenter = SAM2_CHECKPOINTS.load(names[1], folders[1], weights.seed)
+    for loaded in (network, segmenter):
+        Module.to(loaded, place)
     shape = GROUNDING_DINO[names[0]]
     detector = Detector(
         network,
@@ -101,7 +105,6 @@ def load_networks(
         long_side=shape.long_side,
         precision=precision,
     )
-    segmenter = SAM2_CHECKPOINTS.load(names[1], folders[1], weights.seed).to(place)
     return detector, Propagator(segmenter, precision=precision, cache_bytes=cache_bytes)
 
 

@@ -21,6 +21,7 @@ from program_kit.prompts import Prompt
 from program_kit.propagation import propagate_labels, propagate_prompts, propagate_tracks
 from program_kit.torch.device import choose_device
 from program_kit.weights import TakesWeights, choose_network
+from torch.nn import Module
 
 from grounded_sam2.checkpoint import SAM2_CHECKPOINTS
 from grounded_sam2.config import SAM2
@@ -60,7 +61,8 @@ class SAM2Propagator(Propagator):
         folder = None if checkpoint is None else Path(checkpoint)
         takes = TakesWeights(name="sam2-propagate", configs=tuple(SAM2), checkpoint="folder")
         name, weights = choose_network(takes, config, folder, None if seed is None else f"random:{seed}")
-        network = SAM2_CHECKPOINTS.load(name, weights.checkpoint, weights.seed).to(choose_device(device))
+        network = SAM2_CHECKPOINTS.load(name, weights.checkpoint, weights.seed)
+        Module.to(network, choose_device(device))
         return cls(network, precision=precision, cache_bytes=cache_bytes)
 
     def propagate_tracks(

@@ -48,10 +48,17 @@ class FrameFeatures:
 
 def build_processor(network: Sam2VideoModel) -> Sam2VideoProcessor:
     """What brings masks and points to the network's size."""
-    side = network.config.image_size
+    side = image_side(network)
     size, mask_size = {"height": side, "width": side}, {"height": side // 4, "width": side // 4}
     image_processor = Sam2ImageProcessor(size=size, mask_size=mask_size)
     return Sam2VideoProcessor(image_processor, Sam2VideoVideoProcessor(size=size), target_size=side)
+
+
+def image_side(network: Sam2VideoModel) -> int:
+    """Side of the square that the network sees, in pixels."""
+    side = network.config.image_size
+    assert isinstance(side, int)  # so in every published configuration
+    return side
 
 
 def network_image(frame: NDArray[np.uint8], side: int, device: torch.device) -> Tensor:
@@ -93,9 +100,9 @@ class FrameEncoder:
 
     @torch.inference_mode()
     def _encode(self, frame: int) -> FrameFeatures:
-        image = network_image(self._reader.read(frame), self.network.config.image_size, self.network.device)
+        image = network_image(self._reader.read(frame), image_side(self.network), self.network.device)
         with self._autocast:
-            found = self.network.get_image_features(image, return_dict=True)
+            found: Any = self.network.get_image_features(image)
         return FrameFeatures(found.fpn_hidden_states, found.fpn_position_encoding[-1])
 
 
