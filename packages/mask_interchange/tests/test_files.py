@@ -173,3 +173,5 @@ def test_the_cause_of_an_error_may_be_a_full_disk():
     error.__cause__ = OSError(errno.EDQUOT, "")
     assert is_disk_full(error)
     assert not is_disk_full(PermissionError(errno.EACCES, ""))
+    error.__cause__ = error
+    assert not is_disk_full(error)

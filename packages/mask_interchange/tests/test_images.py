@@ -41,10 +41,21 @@ def test_a_grey_palette_is_a_grey_image(tmp_path):
     assert not has_palette
 
 
-@pytest.mark.parametrize("palette", [[WHITE, RED, GREEN], [BLACK, RED, RED], [BLACK, RED, BLACK], [RED, BLACK, WHITE]])
+@pytest.mark.parametrize(
+    "palette", [[WHITE, RED, GREEN], [BLACK, RED, RED], [BLACK, RED, BLACK], [RED, BLACK, WHITE], [WHITE] * 3]
+)
 def test_other_palettes_are_refused(tmp_path, palette):
     with pytest.raises(DatasetError, match="black background"):
         read_label_image(save(tmp_path / "odd.png", VALUES, palette))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "LA", "I;16"])
+def test_the_error_about_another_mode_ends_in_itself(tmp_path, mode):
+    """It was its own cause, so whoever followed the causes never came to an end."""
+    Image.fromarray(VALUES.astype(np.uint16) if mode == "I;16" else VALUES).convert(mode).save(tmp_path / "a.png")
+    with pytest.raises(DatasetError, match=r"a\.png: expected an 8-bit grey or palette image") as caught:
+        read_label_image(tmp_path / "a.png")
+    assert caught.value.__cause__ is None
 
 
 def test_a_damaged_png_is_an_error_of_its_file(tmp_path):

@@ -97,6 +97,14 @@ def test_a_run_is_made_and_continued(dataset, tmp_path):
     assert changed == {"a.masks"}
 
 
+def test_a_frame_of_16_bits_costs_its_video_alone(dataset, tmp_path):
+    Image.fromarray(np.zeros((8, 12), np.uint16)).save(dataset / "JPEGImages" / "b" / "00005.jpg", "PNG")
+    result = infer(dataset, tmp_path / "run")
+    assert result.exit_code == 1
+    assert "expected an image of 8 bits a channel, found mode I;16" in result.stderr
+    assert MaskRun.open(tmp_path / "run").videos() == ["a", "c"]
+
+
 def test_soft_masks_that_no_file_holds_fail_before_anything_is_computed(dataset, tmp_path, monkeypatch):
     """The limit is 2**29 bytes a file; here 400. A video of one expression has room, the others have not."""
     monkeypatch.setattr(codec, "MAX_SOFT", 300)

@@ -39,7 +39,17 @@ def store(name: str, **files: bytes) -> Path:
 def test_the_folder_is_named_by_a_variable_or_by_the_system(folder, monkeypatch):
     assert weights_folder() == folder
     monkeypatch.delenv("RVOS_WEIGHTS")
-    assert weights_folder().parts[-2:] == ("rvos-fusion", "weights")
+    for system, variable, place in (
+        ("linux", "XDG_DATA_HOME", folder / "rvos-fusion" / "weights"),
+        ("linux", "HOME", folder / ".local" / "share" / "rvos-fusion" / "weights"),
+        ("darwin", "HOME", folder / "Library" / "Application Support" / "rvos-fusion" / "weights"),
+        ("win32", "LOCALAPPDATA", folder / "rvos-fusion" / "weights"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.delenv("XDG_DATA_HOME", raising=False)
+            patch.setattr("sys.platform", system)
+            patch.setenv(variable, str(folder))
+            assert weights_folder() == place
 
 
 def test_published_weights_are_found_without_options():

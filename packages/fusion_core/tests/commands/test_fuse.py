@@ -72,6 +72,14 @@ def changed(before, after):
     return sorted(name for name in after if after[name] != before.get(name))
 
 
+def test_a_vote_in_which_every_video_failed_shows_no_agreement(runs):
+    result = vote(runs, "--rule", "mean")
+    assert result.exit_code == 1
+    assert "--soft-masks" in result.stderr
+    assert "0 videos voted, 0 were voted before, 3 failed" in result.stdout
+    assert "IoU" not in result.stdout
+
+
 def test_any_vote(runs):
     result = vote(runs)
     assert result.exit_code == 0, result.output

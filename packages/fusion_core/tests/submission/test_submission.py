@@ -451,6 +451,7 @@ def test_an_unfinished_run_is_written_only_if_asked_for(run, dataset, tmp_path):
         assert result.exit_code == 2, result.output
         assert not path.exists()
     assert "--partial" in invoke("submit", run.path, "--out", path).output
+    assert "not both" in invoke("submit", run.path, "--out", path, "--partial", "--dataset", dataset.root).output
     result = invoke("submit", run.path, "--out", path, "--partial")
     assert result.exit_code == 0, result.output
     assert "was not checked" in result.stdout

@@ -143,9 +143,13 @@ def _naming(path: Path) -> Iterator[None]:
 
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether an error, or the one that caused it, says that there is no room for what is written."""
-    if isinstance(error, OSError):
-        return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-    return error is not None and is_disk_full(error.__cause__)
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, OSError):
+            return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        seen.add(id(error))
+        error = error.__cause__
+    return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -53,16 +53,17 @@ def read_label_image(path: Path) -> tuple[NDArray[np.uint8], bool]:
         colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
         used = [label for label, pixels in enumerate(image.histogram()) if pixels]
     shown = {label: tuple(colours[label].tolist()) for label in used if label < len(colours)}
-    if all(shown.get(label) in {_BLACK, _WHITE} for label in used):
+    found = [shown.get(label) for label in used]
+    if set(found) <= {_BLACK, _WHITE} and len(set(found)) == min(2, len(found)):
         return np.array([shown.get(label) == _WHITE for label in range(256)], np.uint8)[values], False
     if all(shown.get(label) == (label, label, label) for label in used):
         return values, False
     objects = [colour for label, colour in shown.items() if label != 0]
     if shown.get(0, _BLACK) != _BLACK or _BLACK in objects or len(set(objects)) < len(objects):
-        found = ", ".join(f"{label}: {colour}" for label, colour in list(shown.items())[:6])
+        entries = ", ".join(f"{label}: {colour}" for label, colour in list(shown.items())[:6])
         raise DatasetError(
             f"{path}: expected a palette with a black background (entry 0) and a colour for each object, or one of "
-            f"black and white only, found {found}; "
+            f"black and white only, found {entries}; "
             "save the labels as a grey image"
         )
     return values, True
@@ -113,7 +114,9 @@ def decode_image(file: BinaryIO, name: object, formats: tuple[str, ...] = ("JPEG
             yield image
     except UnidentifiedImageError as error:
         raise DatasetError(f"{name}: not a {' or '.join(formats)} image; restore the file") from error
+    except DatasetError:
+        raise
     except MaskInterchangeError as error:
-        raise error if isinstance(error, DatasetError) else DatasetError(f"{name}: {error}") from error
+        raise DatasetError(f"{name}: {error}") from error
     except Exception as error:  # PIL raises many types for a damaged file, IndexError and struct.error among them
         raise DatasetError(f"{name}: unreadable image: {error}; restore the file") from error

@@ -33,7 +33,7 @@ from mask_interchange.track import Expression, MaskTrack, VideoMasks
 Layout = Literal["grey", "palette"]
 LABELS = range(1, 255)  # 0 is background, 255 means "do not score" in DAVIS
 _LABEL_NAMES = frozenset(map(str, LABELS))
-_RESOLUTION = re.compile(r"[0-9]{3,4}p|Full-Resolution")  # folders between DAVIS's `Annotations` and its videos
+_RESOLUTION = re.compile(r"[0-9]{3,4}p(_\w+)?|Full-Resolution")  # folders between DAVIS's `Annotations` and its videos
 KeyFrames = Mapping[str, Mapping[str, int]]  # video -> expression id -> frame number
 
 

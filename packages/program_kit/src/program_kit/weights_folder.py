@@ -7,6 +7,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -14,7 +15,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from mask_interchange.files import file_sha256, write_whole
 
 from program_kit.weights_table import HubSource
@@ -26,7 +26,16 @@ RECORD = ".weights.json"
 def weights_folder() -> Path:
     """The folder that the variable `RVOS_WEIGHTS` names, or the one where the system keeps a user's data."""
     named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else platformdirs.user_data_path("rvos-fusion", False) / "weights"
+    return Path(named).expanduser() if named else _user_data() / "rvos-fusion" / "weights"
+
+
+def _user_data() -> Path:
+    """Where the system keeps a user's data; on Linux as the XDG base directories say."""
+    if sys.platform == "win32":
+        return Path(os.environ["LOCALAPPDATA"])
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,7 +162,8 @@ def _vote(out: Path, vote: Vote, members: Sequence[Path]) -> int:
                 raise typer.Exit(1) from error
     already = len(fused.videos()) - len(pending)
     typer.echo(f"{out}: {len(pending) - failed} videos voted, {already} were voted before, {failed} failed")
-    _print_agreements(fused)
+    if len(pending) - failed + already:
+        _print_agreements(fused)
     return failed
 
 

@@ -32,7 +32,9 @@ def submit(
 
     from fusion_core.submission.writer import write_submission
 
-    if (dataset is None) != partial:
+    if dataset is not None and partial:
+        raise typer.BadParameter("give either --dataset ROOT or --partial, not both")
+    if dataset is None and not partial:
         raise typer.BadParameter(
             "give --dataset ROOT, which says what a submission must hold, or --partial to write what the run has"
         )

@@ -180,4 +180,5 @@ def _without_prefix(state: StateDict) -> StateDict:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = next(iter(str(error).strip().splitlines()), "")
+    return line if " " in line else f"{type(error).__name__} {line}".strip()  # a KeyError's text is a bare key
