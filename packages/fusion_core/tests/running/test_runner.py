@@ -163,6 +163,13 @@ def test_whatever_a_worker_says_is_a_sign_of_life(tmp_path):
     worker.close()
 
 
+def test_a_signal_without_a_name_is_told_by_its_number(tmp_path):
+    worker = ProgramWorker(["sh", "-c", "kill -40 $$"], tmp_path / "log.txt", {})
+    with pytest.raises(WorkerLostError, match="was killed by signal 40 in the middle of the video"):
+        worker.process("dog", lambda done, total: None)
+    worker.close()
+
+
 def test_a_worker_is_ended_with_those_that_it_started(tmp_path):
     """As where the command line is that of a shell or of uv, and the program is its child."""
     program = tmp_path / "parent.py"

@@ -134,7 +134,7 @@ def _read(path: Path) -> dict[str, Any]:
     """A record; empty if it is absent or damaged: then work is done again."""
     try:
         tree = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return tree if isinstance(tree, dict) else {}
 

@@ -281,7 +281,7 @@ class ProgramWorker:
             return JobError(self._last_failure)
         if code == 2:
             return JobError(f"ended with exit code 2{self._tail()}")
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return WorkerLostError(f"{how} in the middle of the video{self._tail()}")
 
     def _tail(self) -> str:
@@ -292,3 +292,10 @@ class ProgramWorker:
         start = max((i for i, line in enumerate(lines) if line.startswith("$ ")), default=-1)
         said = [line for line in lines[start + 1 :] if line.strip()][-LOG_TAIL:]
         return "".join(f"\n    {line}" for line in [*said, f"(log: {self._log})"])
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
