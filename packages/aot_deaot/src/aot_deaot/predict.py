@@ -11,14 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Self
 
-import numpy as np
-from mask_interchange.track import VideoMasks
-from mask_interchange.video import Video
-from numpy.typing import NDArray
 from program_kit.options import Precision
-from program_kit.progress import ProgressCallback
-from program_kit.propagation import propagate_labels, propagate_tracks
 from program_kit.torch.device import choose_device
+from program_kit.video_propagator import VideoPropagator
 from program_kit.weights import TakesWeights, choose_network
 
 from aot_deaot.bundled import BUNDLED
@@ -28,7 +23,7 @@ from aot_deaot.propagate import Propagator
 from aot_deaot.settings import DEFAULT_CACHE, PropagationSettings, corrected
 
 
-class ModelPropagator(Propagator):
+class ModelPropagator(Propagator, VideoPropagator):
     """Carries masks of one frame both ways through a video. The two families derive from it.
 
     Attributes:
@@ -85,49 +80,6 @@ class ModelPropagator(Propagator):
             precision=precision,
             compiled=compiled,
         )
-
-    def propagate_tracks(
-        self,
-        video: Video,
-        masks: VideoMasks,
-        progress: ProgressCallback = lambda done, total: None,
-        soft_masks: int | None = None,
-    ) -> VideoMasks:
-        """Propagate the key frame of every track; the key frames keep their masks.
-
-        Args:
-            video: the frames.
-            masks: of this video; every track is one object.
-            progress: called with the number of masks that are done, and of all.
-            soft_masks: longer side in pixels of probabilities to keep beside the masks; None for none.
-
-        Raises:
-            InputError: masks of other frames or of another size, or a track without key frame.
-        """
-        (propagated,) = propagate_tracks(self, video, [masks], progress, soft_masks)
-        return propagated
-
-    def propagate_labels(
-        self,
-        video: Video,
-        labels: NDArray[np.integer],
-        key_frame: int = 0,
-        progress: ProgressCallback = lambda done, total: None,
-        soft_masks: int | None = None,
-    ) -> VideoMasks:
-        """Propagate the objects of one frame; each gets a track, named by its id.
-
-        Args:
-            video: the frames.
-            labels: integer [H, W], the object id of every pixel, 0 is background.
-            key_frame: index of the frame that `labels` belongs to.
-            progress: called with the number of frames that are done, and of all.
-            soft_masks: longer side in pixels of probabilities to keep beside the masks; None for none.
-
-        Raises:
-            InputError: the labels are empty or of another size than the frames, or the frame is not in the video.
-        """
-        return propagate_labels(self, video, labels, key_frame, progress, soft_masks)
 
 
 class AOTPropagator(ModelPropagator):
