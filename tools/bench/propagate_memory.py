@@ -9,7 +9,6 @@ so that it is full in the shortest video already.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,39 +17,14 @@ SIZE = (240, 432)
 CACHE = 128 * 2**20
 
 
-class DrawnVideo:
-    """A square that goes round; frames are drawn when asked for."""
-
-    size = SIZE
-
-    def __init__(self, frames: int):
-        self._frames = frames
-
-    def __len__(self):
-        return self._frames
-
-    def read_frame(self, i):
-        import numpy as np
-
-        frame = np.full((*SIZE, 3), 60, np.uint8)
-        x = 7 * i % (SIZE[1] - 80)
-        frame[60:140, x : x + 80] = (220, 80, 40)
-        return frame
-
-    def frames(self, start=0):
-        return (self.read_frame(i) for i in range(start, self._frames))
-
-
 def measure(family: str, frames: int, cap: int | None, threads: int) -> None:
     """Propagate the first frame's mask and print the peak and the resting memory in MiB."""
-    import numpy as np
     import torch
     from aot_deaot.config import SWIN_TINY, named_config
     from aot_deaot.network import PropagationNetwork
     from aot_deaot.propagate import Propagator
     from aot_deaot.settings import corrected
-    from mask_interchange import encode_mask
-    from program_kit.propagation import Job
+    from long_videos import DrawnVideo, print_peak
 
     torch.set_num_threads(threads)
     config = replace(named_config(family, f"swinl_{family}l"), encoder=SWIN_TINY)
@@ -58,17 +32,7 @@ def measure(family: str, frames: int, cap: int | None, threads: int) -> None:
     settings = replace(settings, scales=(1.0,), flip=False, memory=replace(settings.memory, long_term_cap=cap))
     torch.manual_seed(0)
     propagator = Propagator(PropagationNetwork(config).eval().requires_grad_(False), settings, cache_bytes=CACHE)
-    labels = np.zeros(SIZE, np.uint8)
-    labels[60:140, 100:180] = 1
-    before = peak()
-    masks = {r.frame: encode_mask(r.mask()) for r in propagator.propagate(DrawnVideo(frames), [Job(0, labels)])}
-    assert len(masks) == frames - 1
-    print(peak(), before)
-
-
-def peak() -> int:
-    """Peak memory of this process so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+    print_peak(propagator, DrawnVideo(frames, SIZE), key_frame=0)
 
 
 def main():
