@@ -275,6 +275,7 @@ GOOD = {"video_id": "v", "expression_id": "0", "segmentations": [{"size": [1, 2]
         ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [3, -1]}]}], "fill 1x2 pixels"),
         ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [[2]]}]}], "expected whole numbers"),
         ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [0.5, 1.5]}]}], "expected whole numbers"),
+        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [2**63]}]}], "at most 64 bits, found a larger one"),
         ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [2**62] * 4 + [2]}]}], "fill 1x2 pixels"),
         ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [2**80]}]}], "counts"),
         ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": "ö"}]}], "counts: mask 0"),

@@ -129,7 +129,10 @@ def _whole_numbers(values: list[object]) -> NDArray[np.int64]:
     odd = next((value for value in values if type(value) is not int), None)
     if odd is not None:
         raise MaskError(f"expected whole numbers, found {odd!r:.80}")
-    return np.array(values, np.int64)
+    try:
+        return np.array(values, np.int64)
+    except OverflowError as error:
+        raise MaskError("expected whole numbers of at most 64 bits, found a larger one") from error
 
 
 def _coco_counts(at: JsonPlace, segmentation: object, size: Size) -> bytes:

@@ -13,6 +13,7 @@ from mask_interchange.errors import DatasetError
 from mask_interchange.files import open_regular
 
 MAX_DEPTH = 64
+MAX_DIGITS = 4300  # of a whole number; Python itself refuses more, in words about Python
 V = TypeVar("V")
 Json = Mapping[str, object]
 
@@ -89,9 +90,15 @@ def parse_json(text: str) -> object:
     if depth > MAX_DEPTH:
         raise ValueError(f"expected at most {MAX_DEPTH} lists and objects inside each other, found {depth}")
     try:
-        return json.loads(text, object_pairs_hook=_no_repeats)
+        return json.loads(text, object_pairs_hook=_no_repeats, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits.removeprefix("-")) > MAX_DIGITS:
+        raise ValueError(f"expected numbers of at most {MAX_DIGITS} digits, found {digits:.20}... with {len(digits)}")
+    return int(digits)
 
 
 def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -138,7 +138,8 @@ def _files_of_commit(path: Path) -> dict[str, Path]:
 def _files_to_add(weights: PublishedWeights, path: Path) -> dict[str, Path]:
     if not weights.is_folder:
         if not path.is_file():
-            raise WeightsFilesError(f"{path}: no such file; expected {weights.files[0].name} from {weights.source}")
+            what = "not a file" if path.exists() else "no such file"
+            raise WeightsFilesError(f"{path}: {what}; expected {weights.files[0].name} from {weights.source}")
         return {path.name: path}
     absent = [file.name for file in weights.files if not (path / file.name).is_file()]
     if absent:
