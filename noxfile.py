@@ -18,6 +18,7 @@ import nox
 ROOT = Path(__file__).parent
 WORKSPACE = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
 MEMBERS = sorted(path.parent for pattern in WORKSPACE for path in ROOT.glob(f"{pattern}/pyproject.toml"))
+EXAMPLE = ROOT / "examples" / "member"  # outside the workspace, with a lock file of its own
 TESTED = [member for member in MEMBERS if any((member / "tests").rglob("test_*.py"))]
 AT_A_TIME = 2  # members; each has its share of the cores, and a few GB of memory at full size
 
@@ -92,8 +93,9 @@ def for_each(session: nox.Session, members: Sequence[Path], command: Callable[[P
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, formatting and an up-to-date lock file."""
-    session.run("uv", "lock", "--check", "--quiet")
+    """Style, formatting and up-to-date lock files."""
+    for folder in (ROOT, EXAMPLE):
+        session.run("uv", "lock", "--check", "--quiet", "--project", str(folder))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
