@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 SENTENCES = {"0": "a red square moving right", "1": "the square", "2": "a blue disk on the left"}
+OBJECTS = {"0": "1", "1": "1", "2": "2"}  # which of them each sentence means
 FRAMES = ["00000", "00005", "00010"]
 SIZE = (45, 64)
 
@@ -30,9 +31,7 @@ def draw_dataset(root: Path) -> Path:
     for seed, video in enumerate(["aa11", "bb22"]):
         draw_video(root / "JPEGImages" / video, seed)
         videos[video] = {
-            "expressions": {
-                key: {"exp": text, "obj_id": "2" if key == "2" else "1"} for key, text in SENTENCES.items()
-            },
+            "expressions": {key: {"exp": text, "obj_id": OBJECTS[key]} for key, text in SENTENCES.items()},
             "frames": FRAMES,
         }
     (root / "meta_expressions.json").write_text(json.dumps({"videos": videos}))

@@ -29,6 +29,8 @@ PROGRAMS = {
     "referformer": ("referformer-infer",),
     "uninext": ("uninext-infer",),
     "aot_deaot": ("aot-propagate", "deaot-propagate"),
+    "cutie": ("cutie-propagate",),
+    "grounded_sam2": ("grounded-sam2-infer", "sam2-propagate"),
 }
 
 
@@ -41,7 +43,7 @@ def script(path, output="", code=0):
 
 
 class Workspace:
-    """Five packages with environments that are up to date, on a machine with uv and without a GPU."""
+    """The packages of all programs with environments that are up to date, on a machine with uv and without a GPU."""
 
     def __init__(self, root):
         self.root = root
@@ -108,9 +110,9 @@ def test_a_healthy_workspace(workspace):
     assert found["environments", "soc"] == "soc 1.0, Python 3.11.7, torch 2.9.0, msda-ops 0.1.0; up to date"
     assert found["kernels", "soc on cpu"] == "C++ kernels with avx2 instructions; off the twin by 3e-07"
     assert found["tools", "uv"].startswith("uv 9.9")
-    assert sum(area == "programs" for area, _ in found) == 6
+    assert sum(area == "programs" for area, _ in found) == sum(map(len, PROGRAMS.values()))
     calls = (workspace.root / "calls.txt").read_text().splitlines()
-    assert len(calls) == 5
+    assert len(calls) == len(PROGRAMS)
     assert all("--dry-run" in call for call in calls)  # nothing is changed
 
 
@@ -139,7 +141,7 @@ def test_an_environment_that_is_not_made_yet(workspace, monkeypatch):
     assert not any(one.subject == "soc-infer" for one in workspace.findings("programs"))  # nothing there to start
     monkeypatch.setenv("UV_OFFLINE", "1")
     assert all("once online" in one.remedy for one in problems(workspace.findings("environments")))
-    assert len(problems(workspace.findings("environments"))) == 5
+    assert len(problems(workspace.findings("environments"))) == len(PROGRAMS)
 
 
 def test_without_uv_only_what_is_missing_is_a_problem(workspace):

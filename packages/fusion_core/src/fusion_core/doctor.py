@@ -19,7 +19,7 @@ from program_kit.weights_table import needs_of, published
 from rvos_evaluation.threads import in_threads
 
 from fusion_core.errors import ProgramError
-from fusion_core.recipe.published import RECIPES
+from fusion_core.recipe.named import named_recipes
 from fusion_core.running.environments import Program, WorkspacePackage, find_program, find_uv
 from fusion_core.weights.catalogue import entries
 from fusion_core.weights.web import is_offline
@@ -75,7 +75,7 @@ def examine(runs: Path) -> Iterator[Diagnosis]:
     gpus, diagnoses = graphics()
     yield from diagnoses
     yield from tools()
-    names = sorted({model.program[0] for recipe in RECIPES.values() for model in recipe.models})
+    names = sorted({model.program[0] for recipe in named_recipes().values() for model in recipe.models})
     programs, diagnoses = find_programs(names)
     yield from diagnoses
     packages = list({one.package.distribution: one.package for one in programs.values() if one.package}.values())
@@ -97,7 +97,7 @@ def machine() -> Iterator[Diagnosis]:
     """Cores and main memory."""
     memory = psutil.virtual_memory()
     text = f"{os.cpu_count()} cores, {memory.total / GIB:.1f} GiB of memory, {memory.available / GIB:.1f} of it free"
-    needed = max(model.memory for recipe in RECIPES.values() for model in recipe.models)
+    needed = max(model.memory for recipe in named_recipes().values() for model in recipe.models)
     if memory.available >= needed * GIB:
         yield Diagnosis(area="machine", subject="memory", state=State.FINE, text=text)
     else:
@@ -270,7 +270,7 @@ def weights() -> Iterator[Diagnosis]:
     """How many of the published weights that the built-in recipes take are in the user's folder."""
     folder = weights_folder()
     seen: set[tuple[str, ...]] = set()
-    for recipe in RECIPES.values():
+    for recipe in named_recipes().values():
         found = entries(recipe)
         names = tuple(entry.weights.name for entry in found)
         if not names or names in seen:

@@ -6,9 +6,10 @@ import pytest
 from fusion_core.cli import app
 from fusion_core.errors import RecipeError
 from fusion_core.recipe.graph import AblationStep, Model
+from fusion_core.recipe.named import find_recipe, named_recipes
 from fusion_core.recipe.nodes import ExistingRun, Pairing, Predict, Propagate, Vote
-from fusion_core.recipe.published import ICCV2023, RECIPES
-from fusion_core.recipe.toml import find_recipe, read_recipe, recipe_as_toml
+from fusion_core.recipe.published import ICCV2023
+from fusion_core.recipe.toml import read_recipe, recipe_as_toml
 from fusion_core.recipe.toml_file import read_toml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -199,9 +200,10 @@ def parts(recipe):
     return recipe.name, recipe.result, recipe.faithful, recipe.models, nodes, recipe.ablation
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_as_a_file_is_the_same_recipe(tmp_path, name):
-    assert parts(read_recipe(written(tmp_path, recipe_as_toml(RECIPES[name])))) == parts(RECIPES[name])
+@pytest.mark.parametrize(("name", "recipe"), named_recipes().items(), ids=named_recipes())
+def test_a_recipe_as_a_file_is_the_same_recipe(tmp_path, name, recipe):
+    assert recipe.name == name
+    assert parts(read_recipe(written(tmp_path, recipe_as_toml(recipe)))) == parts(recipe)
 
 
 def test_a_file_written_again_is_the_same_recipe(tmp_path):
@@ -214,7 +216,7 @@ def test_a_file_written_again_is_the_same_recipe(tmp_path):
 
 def test_recipes_have_names():
     assert find_recipe("iccv2023") is ICCV2023
-    with pytest.raises(RecipeError, match="no recipe 'iccv2032': give iccv2023, iccv2023-faithful, demo, or the path"):
+    with pytest.raises(RecipeError, match="no recipe 'iccv2032': give iccv2023, iccv2023-faithful, demo, modern, or"):
         find_recipe("iccv2032")
 
 

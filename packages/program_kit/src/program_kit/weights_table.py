@@ -74,6 +74,12 @@ class PublishedWeights:
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     @property
+    def megabytes(self) -> str:
+        """The size of the tensors, in words; that of a configuration or vocabulary beside them is small."""
+        size = self.files[0].size
+        return "size unknown" if size is None else f"{size / 1e6:.0f} MB"
+
+    @property
     def is_folder(self) -> bool:
         """Whether programs read a folder, not a file."""
         return len(self.files) > 1

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from fusion_core.running.runner import Summary
 
 RecipeOption = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="iccv2023, iccv2023-faithful, demo, or a TOML file (docs/recipe.md).")
+    str,
+    typer.Option(metavar="NAME|FILE", help="iccv2023, iccv2023-faithful, modern, demo, or a file (docs/recipe.md)."),
 ]
 DatasetOption = Annotated[Path, typer.Option(metavar="ROOT", help="Data set in the Ref-YouTube-VOS layout.")]
 RunsOption = Annotated[Path, typer.Option(help="Folder of the runs, one for each node of the recipe.")]
@@ -38,7 +39,8 @@ def recipe(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe's name, or a TOML file to check.")],
 ) -> None:
     """Print a recipe as a TOML file: a start for a recipe of your own."""
-    from fusion_core.recipe.toml import find_recipe, recipe_as_toml
+    from fusion_core.recipe.named import find_recipe
+    from fusion_core.recipe.toml import recipe_as_toml
 
     typer.echo(recipe_as_toml(find_recipe(name)), nl=False)
 
@@ -54,7 +56,7 @@ def plan(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show what `run` would do with the same options: the graph, what is done and missing, and how long it may take."""
-    from fusion_core.recipe.toml import find_recipe
+    from fusion_core.recipe.named import find_recipe
     from fusion_core.running.context import DatasetSource
     from fusion_core.running.plan import make_plan
     from fusion_core.terminal.plan_table import as_json, as_table
@@ -106,7 +108,7 @@ def run(
     The same command continues after any interruption. A video is made again only if its frames, the masks it is made
     from, settings or weights have changed. Exit code 1: some videos failed; the rest are done.
     """
-    from fusion_core.recipe.toml import find_recipe
+    from fusion_core.recipe.named import find_recipe
     from fusion_core.results.writer import find_annotations, result_folder, write_results
     from fusion_core.running.context import DatasetSource
     from fusion_core.running.plan import make_plan

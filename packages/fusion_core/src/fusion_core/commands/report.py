@@ -33,7 +33,7 @@ def report(
     """
     from rvos_evaluation.annotations import open_annotations
 
-    from fusion_core.recipe.toml import find_recipe
+    from fusion_core.recipe.named import find_recipe
     from fusion_core.report.page import write_report
 
     source = open_source(dataset, split, video, damaged=damaged)

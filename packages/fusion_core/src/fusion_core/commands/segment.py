@@ -34,8 +34,12 @@ def segment(
     expression: ExpressionOption = None,
     expressions: ExpressionsOption = None,
     recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="demo, iccv2023, or a TOML file (docs/recipe.md).")
-    ] = "demo",
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="modern, iccv2023, demo, or a file (docs/recipe.md); by default the best whose weights are here.",
+        ),
+    ] = None,
     checkpoint: CheckpointOption = None,
     checkpoints: CheckpointsOption = None,
     weights: WeightsOption = None,
@@ -56,7 +60,7 @@ def segment(
     """
     from mask_interchange import read_expressions
 
-    from fusion_core.recipe.toml import find_recipe
+    from fusion_core.recipe.named import best_recipe, find_recipe
     from fusion_core.rendering.legend import check_font
     from fusion_core.running.context import VideoSource
 
@@ -66,7 +70,7 @@ def segment(
     _check_out(out)
     check_font(font)
     source = VideoSource(path=video, expressions=texts, damaged=damaged)
-    paired = _paired(find_recipe(recipe), pairing)
+    paired = _paired(best_recipe() if recipe is None else find_recipe(recipe), pairing)
     context = open_context(paired, source, out / RUNS, checkpoint, checkpoints, weights, device)
     for name in context.dataset.videos:
         for note in context.dataset.videos[name].notes():

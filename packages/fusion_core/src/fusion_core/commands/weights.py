@@ -34,7 +34,7 @@ def list_weights(
     """List published weights: model, source, licence, size, SHA-256, and what is on this machine."""
     from program_kit.weights_folder import weights_folder
 
-    from fusion_core.recipe.toml import find_recipe
+    from fusion_core.recipe.named import find_recipe
     from fusion_core.weights.catalogue import entries
 
     found = entries(None if recipe is None else find_recipe(recipe))
@@ -50,7 +50,7 @@ def list_weights(
 def _print(entry: "Entry") -> None:
     of = entry.weights
     typer.echo(f"{of.name}: {entry.state}")
-    typer.echo(f"    {of.title}; {_size(of.size)}")
+    typer.echo(f"    {of.title}; {of.megabytes}")
     typer.echo(f"    licence: {of.licence}")
     if of.terms:
         typer.echo(f"    data: {of.terms}")
@@ -59,10 +59,6 @@ def _print(entry: "Entry") -> None:
     for name, sha256 in entry.sha256.items():
         origin = "" if sha256 is None or name in published else ", recorded at first use"
         typer.echo(f"    {name}: SHA-256 {sha256 or 'unknown'}{origin}")
-
-
-def _size(size: int | None) -> str:
-    return "size unknown" if size is None else f"{size / 1e6:.0f} MB"
 
 
 def _as_json(entry: "Entry") -> dict[str, object]:

@@ -21,7 +21,6 @@ from fusion_core.recipe.nodes import (
     Vote,
     VoteRule,
 )
-from fusion_core.recipe.published import RECIPES
 from fusion_core.recipe.toml_file import Keys, TomlFile, read_toml
 
 T = TypeVar("T")
@@ -29,20 +28,6 @@ _MISSING: Any = object()
 
 
 # --- reading a recipe -------------------------------------------------------------------------------------------------
-
-
-def find_recipe(name: str) -> Recipe:
-    """A recipe by its name, or from the TOML file with that path.
-
-    Raises:
-        RecipeError: there is neither, or the file has a mistake (names the line).
-    """
-    if name in RECIPES:
-        return RECIPES[name]
-    path = Path(name)
-    if path.suffix != ".toml" and not path.is_file():
-        raise RecipeError(f"no recipe {name!r}: give {', '.join(RECIPES)}, or the path of a .toml file")
-    return read_recipe(path)
 
 
 def read_recipe(path: Path) -> Recipe:

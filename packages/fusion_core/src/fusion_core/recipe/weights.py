@@ -57,6 +57,18 @@ def published_needs(model: Model) -> Needs | None:
     return needs.get(str(config))
 
 
+def needed_weights(recipe: Recipe) -> list[str]:
+    """Names of the published weights and tokenizers that the models of a recipe take."""
+    needs = [published_needs(model) for model in recipe.models]
+    return list(dict.fromkeys(name for one in needs if one for name in one.names))
+
+
+def is_stored(model: Model) -> bool:
+    """Whether all published weights that a model takes by the table are in the user's folder, its tokenizer too."""
+    needs = published_needs(model)
+    return needs is not None and all(stored(name) for name in needs.names)
+
+
 def _in_folder(model: Model) -> str | None:
     """Names of the published weights of a model, if they are in the user's folder."""
     needs = published_needs(model)

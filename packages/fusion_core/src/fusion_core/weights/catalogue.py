@@ -8,7 +8,7 @@ from program_kit.weights_folder import cached_sha256, folder_of, read_record, st
 from program_kit.weights_table import PublishedFile, PublishedWeights, published, published_weights
 
 from fusion_core.recipe.graph import Recipe
-from fusion_core.recipe.weights import published_needs
+from fusion_core.recipe.weights import needed_weights
 
 PART = ".part"  # ends the name of a file that is not whole yet
 
@@ -52,14 +52,8 @@ class Entry:
 
 def entries(recipe: Recipe | None = None) -> list[Entry]:
     """All published weights, or those that the models of a recipe take, with their state."""
-    names = published_weights() if recipe is None else names_for(recipe)
+    names = published_weights() if recipe is None else needed_weights(recipe)
     return [entry(published(name)) for name in names]
-
-
-def names_for(recipe: Recipe) -> list[str]:
-    """Names of the published weights and tokenizers that the models of a recipe take."""
-    needs = [published_needs(model) for model in recipe.models]
-    return list(dict.fromkeys(name for one in needs if one for name in one.names))
 
 
 def entry(weights: PublishedWeights) -> Entry:
