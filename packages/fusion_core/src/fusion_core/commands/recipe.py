@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RecipeOption = Annotated[
     str,
-    typer.Option(metavar="NAME|FILE", help="iccv2023, iccv2023-faithful, modern, demo, or a file (docs/recipe.md)."),
+    typer.Option(metavar="NAME|FILE", help="iccv2023, iccv2023-faithful, modern, demo, or a file: docs/recipe.md."),
 ]
 DatasetOption = Annotated[Path, typer.Option(metavar="ROOT", help="Data set in the Ref-YouTube-VOS layout.")]
 RunsOption = Annotated[Path, typer.Option(help="Folder of the runs, one for each node of the recipe.")]
