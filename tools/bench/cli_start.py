@@ -1,33 +1,67 @@
-"""Seconds until `fusion-core --help` is done, against a Python that does nothing.
+"""Seconds until a command says something, against a Python that does nothing.
 
-uv run python tools/bench/cli_start.py
+    uv run python tools/bench/cli_start.py
+    uv run --package grounded-sam2 python tools/bench/cli_start.py sam2-propagate grounded-sam2-infer
+
+Of a program also wrong use, and the first line of a real run on a drawn video with a tiny network.
 """
 
+import argparse
 import statistics
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from pathlib import Path
 
-REPEATS = 20
+import numpy as np
+from PIL import Image
 
 
-def seconds(command: list[str]) -> float:
-    """Wall time of one call."""
+def until_first_line(command: list[str]) -> float:
+    """Wall time until a command has said its first line, on standard output or standard error."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout is not None
+    process.stdout.readline()
+    seconds = time.perf_counter() - start
+    process.kill()
+    process.communicate()
+    return seconds
+
+
+def commands(program: str, folder: Path) -> dict[str, list[str]]:
+    """What is timed of a program, by name."""
+    executable = str(Path(sysconfig.get_path("scripts")) / program)
+    found = {f"{program} --help": [executable, "--help"]}
+    if program.endswith(("-infer", "-propagate")):
+        subject = ["-e", "a square"] if program.endswith("-infer") else ["--mask", str(folder / "mask.png")]
+        run = [executable, "--video", str(folder / "clip"), *subject, "--out", str(folder / program)]
+        found[f"{program}, wrong use"] = [*run, "--config", "huge"]
+        found[f"{program}, a run"] = [*run, "--config", "tiny", "--weights", "random:0", "--device", "cpu"]
+    return found
 
 
 def main() -> None:
-    """Time both in turn and print the table."""
-    help_command = [str(Path(sysconfig.get_path("scripts")) / "fusion-core"), "--help"]
-    nothing = [sys.executable, "-c", "pass"]
-    times = [(seconds(help_command), seconds(nothing)) for _ in range(REPEATS)]
-    for name, column in (("fusion-core --help", 0), ("python -c pass", 1)):
-        values = [row[column] for row in times]
-        print(f"{name:20} median {statistics.median(values):.3f} s  largest {max(values):.3f} s  of {REPEATS}")
+    """Time everything in turn and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("programs", nargs="*", default=["fusion-core"])
+    parser.add_argument("--repeats", type=int, default=20)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "clip").mkdir()
+        for i in range(2):
+            Image.fromarray(np.full((96, 128, 3), 60 * i, np.uint8)).save(folder / "clip" / f"{i:05d}.png")
+        Image.fromarray(np.eye(96, 128, dtype=np.uint8)).save(folder / "mask.png")
+        timed = {"python -c pass": [sys.executable, "-c", "print()"]}
+        for program in options.programs:
+            timed |= commands(program, folder)
+        times = [{name: until_first_line(command) for name, command in timed.items()} for _ in range(options.repeats)]
+    for name in timed:
+        values = [row[name] for row in times]
+        print(f"{name:36} median {statistics.median(values):.2f} s  largest {max(values):.2f} s  of {options.repeats}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ def main():
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", default="240x432", help="height x width")
     parser.add_argument("--same-key-frame", action="store_true", help="all masks on the middle frame")
+    parser.add_argument("--alone", type=int, default=16, help="masks that are also run alone")
     parser.add_argument("--batches", default="64", help="objects that go through the clip together")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
@@ -36,7 +37,7 @@ def main():
     height, width = map(int, options.size.split("x"))
     clip = DrawnClip(options.frames, (height, width))
     jobs = masks(clip, options.same_key_frame)
-    compare(run, clip, jobs, [int(batch) for batch in options.batches.split(",")])
+    compare(run, clip, jobs, [int(batch) for batch in options.batches.split(",")], alone=options.alone)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def main():
     clip = DrawnClip(options.frames)
     jobs = masks(clip, options.same_key_frame)
     least = 0.9999 if options.precision == "float32" else 0.99
-    compare(propagate, clip, jobs, [int(batch) for batch in options.batches.split(",")], least)
+    compare(propagate, clip, jobs, [int(batch) for batch in options.batches.split(",")], least=least)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the benchmarks of sharing have in common: a clip, sixteen masks, and the comparison of together with alone.
 
-The baseline propagates each mask alone, both ways. Two times are given: by the clock, and of the processor, which other
-work on the machine disturbs less.
+The baseline propagates each mask alone, both ways. After each of them comes an equal part of the work together, so that
+other work on the machine disturbs both alike. Two times are given: by the clock, and of the processor.
 
 The bound is what sharing alone can give: a share s of the baseline (reading, resizing and encoding frames) does not
 depend on masks, so N jobs cannot be faster than N / (s + N (1 - s)) times the baseline by encoding once.
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from program_kit.frame_reading import FeatureCache
@@ -84,18 +85,33 @@ class TimedCache(FeatureCache):
 
 
 Propagate = Callable[[DrawnClip, Sequence[Job], int], Iterator[PropagatedFrame]]  # with a batch size
+Masks = dict[tuple[int, int], np.ndarray]  # by job and frame
 
 
-def run(propagate: Propagate, clip: DrawnClip, jobs: Sequence[Job], batch: int):
-    """Masks of every job and frame, and how long they took."""
-    whole = Stopwatch()
-    with whole.running():
-        found = {(result.job, result.frame): result.mask() for result in propagate(clip, jobs, batch)}
-    return found, whole
+class Together:
+    """All jobs at once, in as many parts as one likes."""
+
+    def __init__(self, results: Iterator[PropagatedFrame]):
+        self.watch = Stopwatch()
+        self.masks: Masks = {}
+        self._results = results
+
+    def advance(self, results: int) -> None:
+        """Work on until there are so many results."""
+        with self.watch.running():
+            for result in islice(self._results, results - len(self.masks)):
+                self.masks[result.job, result.frame] = result.mask()
 
 
 def compare(
-    propagate: Propagate, clip: DrawnClip, jobs: Sequence[Job], batches: Sequence[int], least: float = 0.9999
+    propagate: Propagate,
+    clip: DrawnClip,
+    jobs: Sequence[Job],
+    batches: Sequence[int],
+    *,
+    least: float = 0.9999,
+    alone: int | None = None,
+    plain: Callable[[DrawnClip, Job], None] | None = None,
 ) -> None:
     """Print the times of all jobs together and of each alone.
 
@@ -105,34 +121,51 @@ def compare(
         jobs: the masks.
         batches: sizes to be tried; each job alone takes the first one.
         least: share of the pixels that must be the same together and alone.
+        alone: how many of the jobs are run alone, evenly taken; their times stand for all. None for all of them.
+        plain: runs a job in somebody else's way, as a second baseline.
     """
-    run(propagate, DrawnClip(3, clip.size), [Job(0, jobs[0].labels)], batches[0])  # warm-up
-    TimedCache.watch = Stopwatch()
-    alone, baseline = {}, Stopwatch()
-    for index, job in enumerate(jobs):
-        found, watch = run(propagate, clip, [job], batches[0])
-        alone |= {(index, frame): mask for (_, frame), mask in found.items()}
-        baseline.clock += watch.clock
-        baseline.processor += watch.processor
-    frames_time, count, bounds = TimedCache.watch, len(jobs), {}
+    warm_up = DrawnClip(3, clip.size), Job(0, jobs[0].labels)
+    Together(propagate(warm_up[0], [warm_up[1]], batches[0])).advance(2)
+    if plain is not None:
+        plain(*warm_up)
+    chosen = range(0, len(jobs), len(jobs) // (alone or len(jobs)))
+    scale, results = len(jobs) / len(chosen), len(jobs) * (len(clip) - 1)
+    frames, baseline, theirs = Stopwatch(), Stopwatch(), Stopwatch()
+    together = {batch: Together(propagate(clip, jobs, batch)) for batch in batches}
+    single: Masks = {}
+    for turn, index in enumerate(chosen, start=1):
+        TimedCache.watch = frames
+        one = Together(propagate(clip, [jobs[index]], batches[0]))
+        one.watch = baseline
+        one.advance(results)
+        single |= {(index, frame): mask for (_, frame), mask in one.masks.items()}
+        TimedCache.watch = Stopwatch()
+        for batch in batches:
+            together[batch].advance(results * turn // len(chosen))
+        if plain is not None:
+            with theirs.running():
+                plain(clip, jobs[index])
+
+    bounds = {}
     for kind in ("clock", "processor"):
-        share = getattr(frames_time, kind) / getattr(baseline, kind)
-        bounds[kind] = count / (share + count * (1 - share))
+        share = getattr(frames, kind) / getattr(baseline, kind)
+        bounds[kind] = len(jobs) / (share + len(jobs) * (1 - share))
         print(f"{kind:9s}  independent of masks: {share:6.1%}   bound of encoding once: {bounds[kind]:.2f}x")
     print(f"\n{'':24s}{'clock s':>9s}{'ratio':>8s}{'of bound':>10s}{'processor s':>13s}{'ratio':>8s}{'of bound':>10s}")
-    _row("each mask alone", baseline, baseline, bounds)
+    if plain is not None:
+        _row("plain calls", theirs, baseline, bounds, scale)
+    _row("each mask alone", baseline, baseline, bounds, scale)
     for batch in batches:
-        found, watch = run(propagate, clip, jobs, batch)
-        _row(f"together, batch {batch}", watch, baseline, bounds)
-        assert found.keys() == alone.keys()
-        same = np.mean([np.mean(found[key] == alone[key]) for key in alone])
+        _row(f"together, batch {batch}", together[batch].watch, baseline, bounds, scale, times=1)
+        assert len(together[batch].masks) == results
+        same = np.mean([np.mean(together[batch].masks[key] == mask) for key, mask in single.items()])
         assert same > least, f"only {same:.6f} of the pixels are the same"
 
 
-def _row(name, watch, baseline, bounds):
+def _row(name, watch, baseline, bounds, scale, times=None):
     cells = []
     for kind in ("clock", "processor"):
-        seconds, width = getattr(watch, kind), 9 if kind == "clock" else 13
-        ratio = getattr(baseline, kind) / seconds
+        seconds, width = getattr(watch, kind) * (times or scale), 9 if kind == "clock" else 13
+        ratio = scale * getattr(baseline, kind) / seconds
         cells.append(f"{seconds:{width}.1f}{ratio:7.2f}x{ratio / bounds[kind]:10.0%}")
     print(f"{name:24s}{''.join(cells)}", flush=True)

@@ -14,6 +14,7 @@ from cutie import CutiePropagator, cli
 from cutie.settings import LongTerm, PropagationSettings
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
 from PIL import Image
+from program_kit.torch import memory
 from typer.testing import CliRunner
 
 from .published import drawn_state
@@ -131,6 +132,66 @@ def test_wrong_use(arguments, message, tmp_path):
     result = CliRunner().invoke(cli.app, command, terminal_width=200)
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
+
+
+def refused(dataset, mask, out, *more):
+    """The message of a call that ends with exit code 2 before any work."""
+    command = ["--video", dataset / "JPEGImages" / "aa11", "--mask", mask, "--out", out, "--device", "cpu", *more]
+    result = call(*command, smoke=())
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.stderr
+    assert not out.exists()
+    return result.stderr
+
+
+@pytest.fixture
+def mask(tmp_path):
+    Image.fromarray(np.array(square(0), np.uint8)).save(tmp_path / "mask.png")
+    return tmp_path / "mask.png"
+
+
+def test_a_mask_of_another_size(dataset, tmp_path):
+    Image.fromarray(np.ones((8, 9), np.uint8)).save(tmp_path / "mask.png")
+    words = "mask of key frame 0 is 8 x 9, the video's frames are 40 x 56 (height x width); give a mask of their size"
+    assert words in refused(
+        dataset, tmp_path / "mask.png", tmp_path / "out", "--config", "tiny", "--weights", "random:0"
+    )
+
+
+def test_more_objects_than_memory_allows(dataset, mask, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 0)
+    message = refused(dataset, mask, tmp_path / "out", "--config", "tiny", "--weights", "random:0")
+    assert "1 objects at the same time take about" in message
+    assert "0 objects fit; give a smaller --batch" in message
+
+
+def test_without_weights_the_message_says_what_to_fetch(dataset, mask, tmp_path, monkeypatch):
+    monkeypatch.setenv("RVOS_WEIGHTS", str(tmp_path / "none"))
+    message = refused(dataset, mask, tmp_path / "out")
+    assert (
+        "`fusion-core weights fetch cutie-base-mega` fetches published ones (cutie-base-mega: size unknown, MIT"
+        in message
+    )
+    assert "--weights random:0 --config tiny" in message
+
+
+def test_checkpoints_that_do_not_fit(dataset, mask, tmp_path):
+    state, path = drawn_state("small"), tmp_path / "net.pth"
+    torch.save(state, path)
+    assert "names and shapes fit config small" in refused(dataset, mask, tmp_path / "out", "--checkpoint", path)
+    state["stray.weight"] = torch.zeros(1)
+    state["pix_feat_proj.bias"] = torch.zeros(3)
+    del state["mask_decoder.pred.bias"]
+    torch.save(state, path)
+    message = refused(dataset, mask, tmp_path / "out", "--checkpoint", path, "--config", "small")
+    for words in (
+        "net.pth",
+        "unknown (1)",
+        "missing (1)",
+        "wrong (1)",
+        "pix_feat_proj.bias: expected shape [256], found [3]",
+    ):
+        assert words in message
 
 
 def test_help_names_every_option():

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from grounded_sam2 import GroundedSAM2Predictor
+from grounded_sam2 import GroundedSAM2Predictor, cli
 from grounded_sam2.grounding import SENTENCES_AT_ONCE
+from mask_interchange import MaskRun
 from program_kit.errors import ProgramKitError
+from typer.testing import CliRunner
 
 from .drawn_videos import SIZE, lively_network, save_video
 
@@ -94,6 +96,29 @@ def test_not_there_is_an_answer(predictor, video):
     assert "below the threshold" in said[0]
     predictor.threshold = 1.5
     assert not any(track.stack().any() for track in predictor.predict(video).tracks)
+
+
+def test_the_run_says_which_tracks_the_threshold_emptied(tmp_path):
+    """docs/mask_format.md, section 3: those whose scores are all below the threshold of run.json."""
+    save_video(tmp_path / "clip", 2)
+    arguments = ["--video", str(tmp_path / "clip"), "--weights", "random:0", "--config", "tiny", "--device", "cpu"]
+    arguments += [option for sentence in SENTENCES for option in ("-e", sentence)]
+
+    def run(out, *more):
+        result = CliRunner().invoke(cli.grounded, [*arguments, "--out", str(out), *more])
+        assert result.exit_code == 0, result.output
+        return MaskRun.open(out), result.stderr
+
+    scores = [float(track.scores.max()) for track in run(tmp_path / "all")[0].read("clip").tracks]
+    limit = sorted(scores)[2]
+    found, said = run(tmp_path / "some", "--threshold", repr(limit))
+    threshold = found.manifest.settings["threshold"]
+    emptied = [track for track in found.read("clip").tracks if track.scores.max() < threshold]
+    below = [text for text, best in zip(SENTENCES, scores, strict=True) if best < limit]
+    assert [track.expression.text for track in emptied] == below
+    assert len(below) == 2
+    assert not any(track.stack().any() for track in emptied)
+    assert all(f"no masks for {text!r}" in said for text in below)
 
 
 def test_one_frame(predictor, tmp_path):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from grounded_sam2 import SAM2Propagator, tracking
+from grounded_sam2 import SAM2Propagator, propagate, tracking
 from grounded_sam2.propagate import Propagator, full_size
 from grounded_sam2.tracking import build_processor
 from program_kit.errors import InputError, ProgramKitError
@@ -14,7 +14,7 @@ from program_kit.propagation import Job
 
 from .drawn_videos import SIZE, block, save_video
 
-KEPT = {"object_pointer", "object_score_logits", "pred_masks"}
+KEPT = {"object_pointer", "object_score_logits"}
 MEMORY = {"maskmem_features", "maskmem_pos_enc"}
 
 
@@ -82,9 +82,10 @@ def test_memory_matters_in_this_network(network, video, monkeypatch):
     forget = tracking.Tracker._forget
     for name, fewer in (("_memories", 2), ("_pointers", 5)):
 
-        def sooner(self, outputs, frame, name=name, fewer=fewer):
+        def sooner(self, session, frame, name=name, fewer=fewer):
             setattr(self, name, fewer)
-            forget(self, {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}, frame)
+            forget(self, session, frame)
+            (outputs,) = session.output_dict_per_obj.values()
             tracked = outputs["non_cond_frame_outputs"]
             for earlier in [earlier for earlier in tracked if abs(frame - earlier) >= fewer]:
                 del tracked[earlier]
@@ -127,17 +128,43 @@ def test_sessions_remember_a_bounded_number_of_frames(network, video, monkeypatc
 
     def watched(self, frame, features):
         found = step(self, frame, features)
-        (outputs,) = self._session.output_dict_per_obj.values()
+        (session,) = self._sessions
+        (outputs,) = session.output_dict_per_obj.values()
         tracked = outputs["non_cond_frame_outputs"].values()
         assert all(set(output) - MEMORY == KEPT for output in tracked)
-        assert self._session.processed_frames is None
-        assert not self._session.frames_tracked_per_obj[0]
+        assert session.processed_frames is None
+        assert not session.frames_tracked_per_obj[0]
+        assert not session.mask_inputs_per_obj[0]
         kept.append((len(tracked), sum(set(output) >= MEMORY for output in tracked)))
         return found
 
     monkeypatch.setattr(tracking.Tracker, "step", watched)
     list(Propagator(network).propagate(video, [Job(0, block(10, 2).astype(np.uint8))]))
     assert max(kept) == (15, 6)
+
+
+def test_the_key_frame_is_seen_once_for_both_ways(network, video, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        network.mask_downsample, "forward", lambda mask, f=network.mask_downsample.forward: seen.append(1) or f(mask)
+    )
+    list(Propagator(network).propagate(video, [Job(key, block(10, 2).astype(np.uint8)) for key in (0, 8, 8, 23)]))
+    assert len(seen) == 4
+
+
+def test_objects_of_several_sessions_come_out_in_order(network, video, monkeypatch):
+    jobs = [Job(4, block(top, 10).astype(np.uint8)) for top in (0, 7, 15, 22, 29)]
+    whole = [(r.job, r.frame, r.logits) for r in Propagator(network).propagate(video, jobs)]
+    boxes = [Prompt(frame=2, box=(10, 5, 30 + 10 * n, 30)) for n in range(5)]
+    found = Propagator(network).prompted_masks(video, boxes)
+    for module in (tracking, propagate):
+        monkeypatch.setattr(module, "OBJECTS_AT_ONCE", 2)
+    parts = [(r.job, r.frame, r.logits) for r in Propagator(network).propagate(video, jobs)]
+    assert [result[:2] for result in parts] == [result[:2] for result in whole]
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one[2], other[2], rtol=1e-4, atol=1e-4)
+    again = Propagator(network).prompted_masks(video, boxes)
+    assert np.mean([np.mean(one == other) for one, other in zip(found, again, strict=True)]) > 0.999
 
 
 def test_every_object_of_a_label_map_is_found(network, video):

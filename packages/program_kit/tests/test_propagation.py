@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mask_interchange import Expression, MaskTrack, VideoMasks, open_video
+from mask_interchange.errors import MaskError
 from PIL import Image
 from program_kit.errors import InputError
+from program_kit.prompts import Prompt
 from program_kit.propagation import (
     Job,
     propagate_labels,
+    propagate_prompts,
     propagate_tracks,
     read_labels,
 )
@@ -161,6 +164,40 @@ def test_label_maps_that_do_not_fit_the_video(video, propagator, job, message):
     with pytest.raises(InputError, match=message):
         propagate_labels(propagator, video, job.labels, job.key_frame)
     assert not propagator.calls
+
+
+class Limited(Mover):
+    """A propagator that has memory for two objects."""
+
+    def prompted_masks(self, video, prompts):
+        pytest.fail("work has begun")
+
+    def check_memory(self, size, objects):
+        assert size == SIZE
+        if sum(objects) > 2:
+            raise InputError(f"{sum(objects)} objects, 2 fit")
+
+
+def test_more_objects_than_fit_are_refused_before_any_work(video):
+    limited = Limited(Options())
+    labels = np.zeros(SIZE, np.uint8)
+    labels[0, :3] = 1, 2, 3
+    box = Prompt(box=(0, 0, 4, 4))
+    for call in (
+        lambda: propagate_labels(limited, video, labels),
+        lambda: propagate_tracks(limited, video, [source(video), source(video, (0, 3))]),
+        lambda: propagate_prompts(limited, video, {"a": box, "b": box, "c": box}),
+    ):
+        with pytest.raises(InputError, match=r"[34] objects, 2 fit"):
+            call()
+    assert not limited.calls
+    propagate_tracks(limited, video, [source(video)])
+
+
+def test_prompts_whose_soft_masks_no_file_holds_are_refused_before_any_work(video, monkeypatch):
+    monkeypatch.setattr("mask_interchange.codec.MAX_SOFT", 10)
+    with pytest.raises(MaskError, match="soft masks"):
+        propagate_prompts(Limited(Options()), video, {"a": Prompt(box=(0, 0, 4, 4))}, soft_masks=24)
 
 
 @pytest.mark.parametrize("path", ["clip.mp4", Path("clip.mp4")])

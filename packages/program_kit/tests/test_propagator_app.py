@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset
 from PIL import Image
+from program_kit.errors import InputError
 from program_kit.propagator_app import propagator_app
 from program_kit.weights import BundledWeights
 from typer.testing import CliRunner
@@ -234,6 +235,29 @@ def test_a_networks_limit_of_objects(dataset, tmp_path):
     assert call(*options, "--out", tmp_path / "out", "--more-objects").exit_code == 0
     unlimited = propagator_app(replace(example.PROGRAM, max_objects=None))
     assert call(*options, "--out", tmp_path / "any", app=unlimited).exit_code == 0
+
+
+def test_more_objects_of_one_video_than_fit_are_wrong_use(dataset, tmp_path):
+    class Limited(example.Mover):
+        def check_memory(self, size, objects):
+            raise InputError(f"{objects} objects of {size}: none fits")
+
+        def propagate(self, video, jobs):
+            pytest.fail("work has begun")
+
+    program = replace(example.PROGRAM, load=lambda request: Limited(request.options), prompts=True)
+    labels = np.zeros(SIZE, np.uint8)
+    labels[0, :3] = 1, 2, 4
+    (tmp_path / "prompts.json").write_text(json.dumps({"a": {"box": [4, 8, 24, 24]}, "b": {"box": [4, 8, 24, 24]}}))
+    for source, objects in (
+        (["--mask", write_labels(tmp_path / "first.png", labels)], "[3]"),
+        (["--prompts", tmp_path / "prompts.json"], "[1, 1]"),
+    ):
+        options = ["--video", dataset / "JPEGImages" / "aa11", *source, "--out", tmp_path / "out"]
+        result = call(*options, app=propagator_app(program))
+        assert result.exit_code == 2, result.output
+        assert f"error: {objects} objects of (40, 56): none fits" in result.stderr
+        assert not (tmp_path / "out").exists()
 
 
 def test_worker(dataset, tmp_path):

@@ -63,6 +63,17 @@ def test_published_weights_are_found_without_options():
     assert choose_network(SOC, weights="soc") == choose_network(SOC, "joint-base") == (config, choice)
 
 
+def test_without_weights_one_message_says_what_to_fetch_and_how_to_try():
+    config = "grounding-dino-base_sam2.1-base-plus"
+    program = TakesWeights(name="grounded-sam2-infer", configs=(config, "tiny"), networks=("detector", "segmenter"))
+    with pytest.raises(WeightsError) as caught:
+        choose_network(program)
+    message = str(caught.value)
+    assert "`fusion-core weights fetch grounding-dino-base sam2.1-base-plus`" in message
+    assert "(grounding-dino-base: 933 MB, Apache-2.0; sam2.1-base-plus: 323 MB, Apache-2.0)" in message
+    assert "--weights random:0 --config tiny" in message
+
+
 def test_published_weights_come_before_bundled_ones_unless_these_are_asked_for(tmp_path):
     bundled = BundledWeights(path=tmp_path / "demo.safetensors", config="tiny")
     bundled.path.write_bytes(b"demo")

@@ -41,6 +41,12 @@ class NetworkView:
         (above, below), (left, right) = ((pixels // 2, pixels - pixels // 2) for pixels in missing)
         self.padding = (left, right, above, below)
 
+    @property
+    def padded(self) -> tuple[int, int]:
+        """(h, w) with padding."""
+        left, right, above, below = self.padding
+        return self.inner[0] + above + below, self.inner[1] + left + right
+
     def image(self, frame: NDArray[np.uint8], device: torch.device) -> Tensor:
         """RGB frame uint8 [H, W, 3] to a normalised float32 image [1, 3, h, w]; the padding is black."""
         image = torch.from_numpy(frame).to(device).permute(2, 0, 1)[None] / 255

@@ -5,6 +5,7 @@ direction starts from the key frame alone. A frame is encoded once and segmented
 sweep at its key frame. Jobs of one key frame remember the same images, so that they share one memory.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from program_kit.errors import InputError
 from program_kit.frame_reading import FeatureCache, FrameReader
 from program_kit.options import Precision
 from program_kit.propagation import Frames, Job
+from program_kit.torch.memory import check_objects
 from program_kit.torch.precision import autocast
 from torch import Tensor
 
 from cutie.competition import compete
+from cutie.config import STRIDE
 from cutie.errors import ConfigError
 from cutie.memory import Memory
 from cutie.model import Cutie, FrameFeatures
@@ -29,6 +32,7 @@ from cutie.settings import PropagationSettings
 
 DEFAULT_CACHE = 2**30  # bytes
 MOST_OBJECTS = 255  # of one job: numbers are uint8
+WORK, MASKS = 12, 8  # maps of tokens and of pixels that an object needs beside what is remembered, as measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,25 @@ class Propagator:
         self.device = next(network.parameters()).device
         self._autocast = autocast(self.device, precision)
 
+    def check_memory(self, size: tuple[int, int], objects: Sequence[int]) -> None:
+        """Check that there is memory for objects, before work begins.
+
+        Args:
+            size: (H, W) of the video.
+            objects: how many each job has.
+
+        Raises:
+            InputError: there is not; says how many fit.
+        """
+        together = max([min(self.batch, sum(objects)), *objects])
+        pixels = math.prod(NetworkView(size, self.settings.short_side).padded)
+        tokens = pixels // STRIDE**2
+        held = self.settings.memory.most_tokens(tokens) + WORK * tokens
+        each = 4 * (self.network.config.dim * held + MASKS * pixels)
+        check_objects(
+            self.device, together, each=each, remedy="give a smaller --batch or --size, or masks of fewer objects"
+        )
+
     def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[SegmentedFrame]:
         """Segment every frame but the key frame for every job, in an order that suits the work.
 
@@ -189,7 +212,7 @@ class Propagator:
                 group.state = None
 
     def _task(self, index: int, job: Job, view: NetworkView) -> _Task:
-        ids = tuple(np.unique(job.labels[job.labels != 0]).tolist())
+        ids = tuple(job.object_ids)
         if len(ids) > MOST_OBJECTS:
             raise InputError(f"the mask has {len(ids)} objects, at most {MOST_OBJECTS} can be propagated together")
         numbers = np.searchsorted(np.array([0, *ids]), job.labels).astype(np.uint8)

@@ -59,6 +59,12 @@ class MemoryPolicy:
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is at least {least}, not {getattr(self, name)}")
 
+    def most_tokens(self, frame: int) -> int:
+        """Most pixels that are in memory at a time, where a frame has so many."""
+        if self.long_term is None:
+            return (self.frames + 1) * frame  # one more while a frame is added
+        return self.long_term.most_frames * frame + self.long_term.most_tokens
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropagationSettings:

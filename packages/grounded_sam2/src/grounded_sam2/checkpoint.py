@@ -53,6 +53,10 @@ class Published(Generic[S, C, N]):
     identity: Callable[[C], object]
     page: Callable[[str], str]
 
+    def remedy(self, name: str) -> str:
+        """What a user can do about a folder that is not that of a configuration, as the end of a sentence."""
+        return f"`fusion-core weights fetch {name}` fetches its files from {self.page(name)}"
+
     def load(self, name: str, folder: Path | None, seed: int | None) -> N:
         """A network for inference with the weights of a folder, or without one of a seed.
 
@@ -71,7 +75,7 @@ class Published(Generic[S, C, N]):
         if missing:
             raise CheckpointError(
                 f"{folder}: expected a folder with {CONFIG} and {WEIGHTS} of {name}, "
-                f"found no {' and no '.join(missing)}; they are at {self.page(name)}"
+                f"found no {' and no '.join(missing)}; {self.remedy(name)}"
             )
         config = self._read_config(name, folder / CONFIG)
         state = read_checkpoint(folder / WEIGHTS).state
@@ -89,13 +93,11 @@ class Published(Generic[S, C, N]):
             "not finite": sorted(name for name, tensor in state.items() if not tensor.isfinite().all()),
         }
         if any(faults.values()):
-            raise CheckpointError(
-                f"{folder / WEIGHTS}: does not fit {name}; fetch it again from {self.page(name)}" + _listed(faults)
-            )
+            raise CheckpointError(f"{folder / WEIGHTS}: does not fit {name}; {self.remedy(name)}" + _listed(faults))
         return network.float().eval().requires_grad_(False)
 
     def _read_config(self, name: str, path: Path) -> C:
-        again = f"expected that of {name}, as at {self.page(name)}"
+        again = f"expected that of {name}; {self.remedy(name)}"
         try:
             content: Any = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:

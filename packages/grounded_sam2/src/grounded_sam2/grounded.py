@@ -190,10 +190,13 @@ class GroundedSAM2Predictor:
         Raises:
             TypeError: `video` is a path.
             DatasetError: a frame is missing or unreadable.
-            ProgramKitError: the video has no expression, or one without text or with too many words.
+            ProgramKitError: the video has no expression, one without text or with too many words, or more of them than
+                there is memory for.
         """
         check_video(video)
         expressions = as_expressions(video.expressions)
+        if not self.per_frame:  # else masks of one frame are all that is held
+            self.segmenter.check_memory(video.size, [1] * len(expressions))
         found = self._find_boxes(video, [expression.text or "" for expression in expressions], progress)
         tracks = []
         for expression, candidates in zip(expressions, found, strict=True):

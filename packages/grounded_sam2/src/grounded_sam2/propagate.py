@@ -13,12 +13,22 @@ from numpy.typing import NDArray
 from program_kit.options import Precision
 from program_kit.prompts import Prompt
 from program_kit.propagation import Frames, Job
+from program_kit.torch.memory import check_objects
 from program_kit.torch.precision import autocast
 from torch import Tensor
 from torch.nn import functional
 from transformers import Sam2VideoModel
 
-from grounded_sam2.tracking import FrameEncoder, Session, Tracker, build_processor
+from grounded_sam2.tracking import (
+    OBJECTS_AT_ONCE,
+    FrameEncoder,
+    FrameFeatures,
+    Session,
+    Tracker,
+    build_processor,
+    object_bytes,
+    session_bytes,
+)
 
 DEFAULT_CACHE = 2**30
 
@@ -69,13 +79,20 @@ def full_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(logits[None, None], size, mode="bilinear", align_corners=False)[0, 0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Group:
-    """The jobs of one key frame, by their indices, with the objects of each."""
+    """The jobs of one key frame, by their indices, with the objects of each; a tracker once they are under way."""
 
     key_frame: int
     jobs: dict[int, list[int]]
     masks: list[NDArray[np.bool_]]
+    tracker: Tracker | None = None
+
+    def join(self, encoder: FrameEncoder, features: FrameFeatures, *, reverse: bool) -> None:
+        """Be ready to step on from the key frame, whose features these are."""
+        if self.tracker is None:
+            self.tracker = Tracker(encoder, self.key_frame, features, self.masks, reverse=reverse)
+            self.masks.clear()  # the tracker has its own
 
 
 class Propagator:
@@ -98,15 +115,43 @@ class Propagator:
         """The frames of a video as the network sees them."""
         return FrameEncoder(self.network, self._processor, video, self._autocast, self._cache_bytes)
 
+    def check_memory(self, size: tuple[int, int], objects: Sequence[int]) -> None:
+        """Check that there is memory for objects, before work begins.
+
+        Args:
+            size: (H, W) of the video.
+            objects: how many each job has.
+
+        Raises:
+            InputError: there is not; says how many fit.
+        """
+        check_objects(
+            self.network.device,
+            sum(objects),
+            each=object_bytes(self.network.config, size),
+            shared=session_bytes(self.network.config, sum(objects)),
+            remedy="give fewer of them, or one run after the other",
+        )
+
     def segment(self, encoder: FrameEncoder, frame: int, prompts: Sequence[Prompt]) -> list[TrackedFrame]:
         """Find what prompts point at in one frame, which may be their key frame.
 
         Returns:
             One result for each prompt; its job is the prompt's place.
         """
+        found: list[TrackedFrame] = []
+        for start in range(0, len(prompts), OBJECTS_AT_ONCE):
+            some = prompts[start : start + OBJECTS_AT_ONCE]
+            logits, presences = self._segment(encoder, frame, some)
+            found += [
+                TrackedFrame(start + n, frame, encoder.video.size, [1], logits[n : n + 1], [float(presences[n])])
+                for n in range(len(some))
+            ]
+        return found
+
+    def _segment(self, encoder: FrameEncoder, frame: int, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
         session = Session(encoder)
-        places = range(len(prompts))
-        for place, prompt in zip(places, prompts, strict=True):
+        for place, prompt in enumerate(prompts):
             self._processor.process_new_points_or_boxes_for_video_frame(
                 session,
                 frame,
@@ -115,13 +160,8 @@ class Propagator:
                 input_labels=[[list(prompt.labels)]] if prompt.points else None,
                 input_boxes=[[list(prompt.box)]] if prompt.box else None,
             )
-        session.obj_with_new_inputs = list(places)
-        logits, presences = session.step(frame, encoder.features(frame), remember=False)
-        size = encoder.video.size
-        return [
-            TrackedFrame(place, frame, size, [1], logits[place : place + 1], [float(presences[place])])
-            for place in places
-        ]
+        session.obj_with_new_inputs = list(range(len(prompts)))
+        return session.step(frame, encoder.features(frame), remember=False)
 
     def prompted_masks(self, video: Frames, prompts: Sequence[Prompt]) -> list[NDArray[np.bool_]]:
         """The mask [H, W] of each prompt in its frame; empty where the network finds nothing."""
@@ -157,20 +197,23 @@ class Propagator:
             return
         groups = _groups(jobs)
         keys = [group.key_frame for group in groups]
-        length = len(encoder.video)
-        for reverse, order in ((False, range(min(keys), length)), (True, range(max(keys), -1, -1))):
-            waiting = [group for group in groups if group.key_frame != order[-1]]
-            if not waiting:
+        for reverse, order in ((False, range(min(keys), len(encoder.video))), (True, range(max(keys), -1, -1))):
+            if len(order) == 1:
                 continue
-            under_way: list[tuple[_Group, Tracker]] = []
+            under_way: list[_Group] = []
+            for group in groups:
+                if group.tracker is not None:
+                    group.tracker.turn_round()
             for frame in order:
-                joining = [group for group in waiting if group.key_frame == frame]
-                under_way += [(group, Tracker(encoder, frame, group.masks, reverse=reverse)) for group in joining]
                 features = encoder.features(frame)
-                for group, tracker in under_way:
-                    logits, presences = tracker.step(frame, features)
-                    if frame != group.key_frame:
-                        yield from _results(group, frame, encoder.video.size, logits, presences.tolist())
+                for group in under_way:
+                    assert group.tracker is not None  # it has joined
+                    yield from _results(group, frame, encoder.video.size, *group.tracker.step(frame, features))
+                if frame != order[-1]:
+                    joining = [group for group in groups if group.key_frame == frame]
+                    for group in joining:
+                        group.join(encoder, features, reverse=reverse)
+                    under_way += joining
                 if not min(keys) <= frame <= max(keys):
                     encoder.cache.drop(frame)  # no sweep comes by again
 
@@ -179,17 +222,17 @@ def _groups(jobs: Sequence[Job]) -> list[_Group]:
     groups: dict[int, _Group] = {}
     for index, job in enumerate(jobs):
         group = groups.setdefault(job.key_frame, _Group(job.key_frame, {}, []))
-        ids = np.unique(job.labels[job.labels != 0]).tolist()
+        ids = job.object_ids
         group.jobs[index] = ids
         group.masks.extend(job.labels == object_id for object_id in ids)
     return list(groups.values())
 
 
 def _results(
-    group: _Group, frame: int, size: tuple[int, int], logits: Tensor, presences: list[float]
+    group: _Group, frame: int, size: tuple[int, int], logits: Tensor, presences: Tensor
 ) -> Iterator[TrackedFrame]:
     start = 0
     for job, ids in group.jobs.items():
         own = slice(start, start + len(ids))
-        yield TrackedFrame(job, frame, size, ids, logits[own], presences[own])
+        yield TrackedFrame(job, frame, size, ids, logits[own], presences[own].tolist())
         start += len(ids)

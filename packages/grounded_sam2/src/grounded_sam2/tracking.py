@@ -5,6 +5,7 @@ hold no frames, take features from outside, and forget what the network does not
 result (tests/test_propagate.py compares with plain calls).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import normalize, resize
 from transformers import (
     Sam2ImageProcessor,
+    Sam2VideoConfig,
     Sam2VideoInferenceSession,
     Sam2VideoModel,
     Sam2VideoProcessor,
@@ -26,6 +28,8 @@ from transformers import (
 )
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+ENCODING = 24  # masks at full size in float32 that the encoding of one memory takes room for, as measured
+OBJECTS_AT_ONCE = 8  # in one session, which encodes their memories as one batch: bounds memory, changes no result
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,42 +166,87 @@ class Session(Sam2VideoInferenceSession):
         return found.pred_masks[:, 0].float(), found.object_score_logits[:, 0].float().sigmoid()
 
 
+def object_bytes(config: Sam2VideoConfig, size: tuple[int, int]) -> int:
+    """About how much memory an object takes on its way through a video of a size (H, W)."""
+    side = config.image_size
+    tokens = (side // 16) ** 2 * config.memory_encoder_output_channels
+    memories = tokens * (2 * config.num_maskmem + 4)  # features in bfloat16, and the position code in float32
+    return memories + 4 * (side // 4) ** 2 + 2 * math.prod(size)  # mask logits of a frame; the mask as it was given
+
+
+def session_bytes(config: Sam2VideoConfig, objects: int) -> int:
+    """About how much memory is needed besides, while the memories of some objects are encoded."""
+    return min(objects, OBJECTS_AT_ONCE) * ENCODING * 4 * config.image_size**2
+
+
 class Tracker:
-    """Objects of one key frame on their way through the video in one direction.
+    """Objects of one key frame on their way through the video, in one direction and then in the other.
+
+    The key frame is seen once; both ways start from it.
 
     Args:
         encoder: of the video.
         key_frame: index of the frame whose masks are given.
+        features: of this frame.
         masks: bool [H, W] of each object, none empty.
-        reverse: towards the first frame.
+        reverse: whether the first way is that towards the first frame.
     """
 
-    def __init__(self, encoder: FrameEncoder, key_frame: int, masks: Sequence[NDArray[np.bool_]], *, reverse: bool):
-        self.key_frame = key_frame
+    def __init__(
+        self,
+        encoder: FrameEncoder,
+        key_frame: int,
+        features: FrameFeatures,
+        masks: Sequence[NDArray[np.bool_]],
+        *,
+        reverse: bool,
+    ):
         self._reverse = reverse
-        self._session = Session(encoder)
         config = encoder.network.config
         self._memories = config.num_maskmem - 1  # most frames whose features are read, besides the key frame
         self._pointers = config.max_object_pointers_in_encoder - 1  # and those whose object pointers are
-        ids = list(range(len(masks)))  # a list of its own: the session empties it
-        encoder.processor.process_new_mask_for_video_frame(self._session, key_frame, ids, list(masks))
+        self._sessions: list[Session] = []
+        for start in range(0, len(masks), OBJECTS_AT_ONCE):
+            some = list(masks[start : start + OBJECTS_AT_ONCE])
+            places = range(len(some))
+            session = Session(encoder)
+            encoder.processor.process_new_mask_for_video_frame(session, key_frame, list(places), some)
+            session.step(key_frame, features)
+            for place in places:
+                session.remove_mask_inputs(place, key_frame)
+            self._forget(session, key_frame)
+            self._sessions.append(session)
+
+    def turn_round(self) -> None:
+        """Go back to the key frame and take the other direction from there."""
+        self._reverse = not self._reverse
+        for session in self._sessions:
+            for outputs in session.output_dict_per_obj.values():
+                outputs["non_cond_frame_outputs"].clear()
 
     def step(self, frame: int, features: FrameFeatures) -> tuple[Tensor, Tensor]:
-        """Segment the next frame, the key frame first; returns what `Session.step` does."""
-        found = self._session.step(frame, features, reverse=self._reverse)
-        for outputs in self._session.output_dict_per_obj.values():
-            self._forget(outputs, frame)
-        for tracked in self._session.frames_tracked_per_obj.values():
-            tracked.clear()
-        return found
+        """Segment the next frame after the key frame or after the last step; returns what `Session.step` does."""
+        found = []
+        for session in self._sessions:
+            found.append(session.step(frame, features, reverse=self._reverse))
+            self._forget(session, frame)
+        logits, presences = zip(*found, strict=True)
+        return torch.cat(logits), torch.cat(presences)
 
-    def _forget(self, outputs: dict[str, dict[int, dict[str, Any]]], frame: int) -> None:
-        """Drop of one object what no later frame reads; most of it are masks at full size."""
-        for kept in (*outputs["cond_frame_outputs"].values(), *outputs["non_cond_frame_outputs"].values()):
-            kept.pop("high_res_masks", None)
-        tracked = outputs["non_cond_frame_outputs"]
-        for earlier in [earlier for earlier in tracked if abs(frame - earlier) >= self._memories]:
-            tracked[earlier].pop("maskmem_features", None)
-            tracked[earlier].pop("maskmem_pos_enc", None)
-            if abs(frame - earlier) >= self._pointers:
-                del tracked[earlier]
+    def _forget(self, session: Session, frame: int) -> None:
+        """Drop what no later frame reads; most of it are masks at full size."""
+        for outputs in session.output_dict_per_obj.values():
+            (given,) = outputs["cond_frame_outputs"].values()
+            tracked = outputs["non_cond_frame_outputs"]
+            for kept in (given, *tracked.values()):
+                kept.pop("high_res_masks", None)
+                kept.pop("pred_masks", None)
+            if frame in tracked:
+                tracked[frame]["maskmem_pos_enc"] = given["maskmem_pos_enc"]  # equal in every frame, so kept once
+            for earlier in [earlier for earlier in tracked if abs(frame - earlier) >= self._memories]:
+                tracked[earlier].pop("maskmem_features", None)
+                tracked[earlier].pop("maskmem_pos_enc", None)
+                if abs(frame - earlier) >= self._pointers:
+                    del tracked[earlier]
+        for seen in session.frames_tracked_per_obj.values():
+            seen.clear()

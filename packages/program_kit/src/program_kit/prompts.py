@@ -57,7 +57,8 @@ class Prompt:
         for x, y in (*self.points, *corners):
             if not (0 <= x <= width and 0 <= y <= height):
                 raise InputError(
-                    f"prompt {name!r}: the point ({x:g}, {y:g}) is outside the frame of {width} x {height} pixels"
+                    f"prompt {name!r}: the point ({x:g}, {y:g}) is outside the frame of {width} x {height} pixels; "
+                    f"give x from 0 to {width} and y from 0 to {height}"
                 )
 
 

@@ -7,7 +7,7 @@ of an id map become jobs, and the frames that come back become tracks.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from mask_interchange.codec import check_room
@@ -55,6 +55,11 @@ class Job:
     key_frame: int
     labels: NDArray[np.integer]
 
+    @property
+    def object_ids(self) -> list[int]:
+        """Of its objects, in ascending order."""
+        return np.unique(self.labels[self.labels != 0]).tolist()
+
     def check(self, video: Frames) -> None:
         """Check that the job fits the video.
 
@@ -66,7 +71,7 @@ class Job:
         if self.labels.shape != tuple(video.size):
             raise InputError(
                 f"the mask of key frame {self.key_frame} is {_pixels(self.labels.shape)}, "
-                f"the video's frames are {_pixels(video.size)} (height x width)"
+                f"the video's frames are {_pixels(video.size)} (height x width); give a mask of their size"
             )
         if not self.labels.any():
             raise InputError(f"the mask of key frame {self.key_frame} is empty: there is nothing to propagate")
@@ -120,6 +125,29 @@ class PromptedPropagator(Propagator, Protocol):
     def prompted_masks(self, video: Video, prompts: Sequence[Prompt], /) -> Sequence[NDArray[np.bool_]]:
         """The mask [H, W] of each prompt in its frame."""
         ...
+
+
+@runtime_checkable
+class LimitedPropagator(Protocol):
+    """A propagator whose memory grows with the number of objects; others need not say anything."""
+
+    def check_memory(self, size: tuple[int, int], objects: Sequence[int], /) -> None:
+        """Check that there is memory for objects, before work begins.
+
+        Args:
+            size: (H, W) of the video.
+            objects: how many each job has.
+
+        Raises:
+            InputError: there is not; says how many fit.
+        """
+        ...
+
+
+def check_memory(propagator: Propagator, video: Video, objects: Sequence[int]) -> None:
+    """`LimitedPropagator.check_memory`, where the propagator has it."""
+    if isinstance(propagator, LimitedPropagator):
+        propagator.check_memory(video.size, objects)
 
 
 @dataclass(slots=True)
@@ -194,7 +222,7 @@ def propagate_tracks(
         Masks for each source.
 
     Raises:
-        InputError: masks of other frames or of another size, or a track without key frame.
+        InputError: masks of other frames or of another size, a track without key frame, or too many for memory.
         MaskError: the probabilities are more than a file can hold.
         TypeError: a path in place of a video.
     """
@@ -239,12 +267,15 @@ def propagate_prompts(
         Tracks by the names of the objects. One whose prompt the network found nothing at is empty.
 
     Raises:
-        InputError: a prompt does not fit the video.
+        InputError: a prompt does not fit the video, or there is no memory for so many objects.
+        MaskError: the probabilities are more than a file can hold.
         TypeError: a path in place of a video.
     """
     check_video(video)
+    check_room(video.id, video.size, len(video), len(prompts), soft_masks)
     for name, prompt in prompts.items():
         prompt.check(name, video.size, len(video))
+    check_memory(propagator, video, [1] * len(prompts))
     tracks = []
     for (name, prompt), mask in zip(
         prompts.items(), propagator.prompted_masks(video, list(prompts.values())), strict=True
@@ -277,7 +308,8 @@ def propagate_labels(
         soft_masks: longer side in pixels of the probabilities to keep; None for none.
 
     Raises:
-        InputError: the map is empty or of another size than the frames, or the frame is not in the video.
+        InputError: the map is empty or of another size than the frames, the frame is not in the video, or there is no
+            memory for so many objects.
         MaskError: the probabilities are more than a file can hold.
         TypeError: a path in place of a video.
     """
@@ -285,9 +317,8 @@ def propagate_labels(
     job = Job(key_frame, labels)
     job.check(video)
     growing: list[_GrowingTrack] = []
-    objects = np.unique(labels[labels != 0]).tolist()
-    check_room(video.id, video.size, len(video), len(objects), soft_masks)
-    for object_id in objects:
+    check_room(video.id, video.size, len(video), len(job.object_ids), soft_masks)
+    for object_id in job.object_ids:
         mask = labels == object_id
         growing.append(_GrowingTrack(key_frame, mask, {key_frame: encode_mask(mask)}, object_id, soft_masks))
     _propagate(propagator, video, [job], [growing], progress)
@@ -302,6 +333,7 @@ def _propagate(
     progress: ProgressCallback,
 ) -> None:
     """Run the jobs and add what is found to the tracks of each."""
+    check_memory(propagator, video, [len(objects) for objects in tracks])
     total = len(jobs) * (len(video) - 1)
     for done, found in enumerate(propagator.propagate(video, jobs), start=1):
         for track in tracks[found.job]:

@@ -44,6 +44,7 @@ from program_kit.prompts import read_prompts
 from program_kit.propagation import (
     Job,
     Propagator,
+    check_memory,
     propagate_labels,
     propagate_prompts,
     propagate_tracks,
@@ -240,10 +241,11 @@ class _Work:
         limit = self.program.max_objects
         labels = read_labels(mask, None if more_objects or limit is None else limit(self.request.config))
         source = {"mask_sha256": sha256(labels.tobytes()).hexdigest(), "size": list(labels.shape), "frame": frame}
-        Job(frame, labels).check(data.videos[data.name])
+        job = Job(frame, labels)
+        job.check(data.videos[data.name])
 
         def load() -> Process:
-            propagator = self.program.load(self.request)
+            propagator = self._load_for(data.videos[data.name], [len(job.object_ids)])
 
             def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
                 return (propagate_labels(propagator, video, labels, frame, progress, self.soft_masks),)
@@ -263,7 +265,7 @@ class _Work:
         source = {"prompts_sha256": sha256(listed.encode()).hexdigest()}
 
         def load() -> Process:
-            propagator: Any = self.program.load(self.request)  # a PromptedPropagator, as the program says
+            propagator: Any = self._load_for(video, [1] * len(prompts))  # a PromptedPropagator, as the program says
 
             def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
                 return (propagate_prompts(propagator, video, prompts, progress, self.soft_masks),)
@@ -272,6 +274,12 @@ class _Work:
 
         outputs = OutputRuns.create([(out, self._manifest(data, source))], data)
         return run_videos(outputs, data, load, self.videos, self.program.error)
+
+    def _load_for(self, video: Video, objects: Sequence[int]) -> Propagator:
+        """The propagator, if it has memory for the only video's jobs of so many objects."""
+        propagator = self.program.load(self.request)
+        check_memory(propagator, video, objects)
+        return propagator
 
     def _manifest_of(self, source: MaskRun, data: Dataset, path: Path) -> RunManifest:
         if path.resolve() == source.path.resolve():

@@ -45,7 +45,8 @@ class VideoPropagator(Protocol):
             A track for each. A network that tells whether an object is there gives that probability as scores.
 
         Raises:
-            InputError: masks of other frames or of another size, or a track without key frame.
+            InputError: masks of other frames or of another size, a track without key frame, or no memory for so many
+                objects.
             MaskError: the probabilities are more than a file can hold.
             TypeError: a path in place of a video.
         """
@@ -70,7 +71,8 @@ class VideoPropagator(Protocol):
             soft_masks: longer side in pixels of probabilities to keep beside the masks; None for none.
 
         Raises:
-            InputError: the labels are empty or of another size than the frames, or the frame is not in the video.
+            InputError: the labels are empty or of another size than the frames, the frame is not in the video, or there
+                is no memory for so many objects.
             MaskError: the probabilities are more than a file can hold.
             TypeError: a path in place of a video.
         """
@@ -100,7 +102,7 @@ class PromptedVideoPropagator(VideoPropagator, Protocol):
             soft_masks: longer side in pixels of probabilities to keep beside the masks; None for none.
 
         Raises:
-            InputError: a prompt does not fit the video.
+            InputError: a prompt does not fit the video, or there is no memory for so many objects.
             MaskError: the probabilities are more than a file can hold.
             TypeError: a path in place of a video.
         """

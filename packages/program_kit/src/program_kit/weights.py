@@ -9,7 +9,7 @@ from typing import Literal
 from program_kit.errors import WeightsError
 from program_kit.origin import Origin
 from program_kit.weights_folder import cached_sha256, combined_sha256, folder_of, stored, weights_files
-from program_kit.weights_table import HubSource, needs_of, published
+from program_kit.weights_table import HubSource, fetching, needs_of, published
 
 CheckpointKind = Literal["file", "folder"]
 BUNDLED = "bundled"
@@ -211,11 +211,13 @@ def _usual(program: TakesWeights, config: str | None) -> tuple[str, WeightsChoic
             return name, _placed(program, named_weights(list(needs[name].weights.values())))
     if any(weights.available for weights in program.bundled):
         return _bundled(program, config)
-    wanted = needs.get(config or program.configs[0])
-    fetch = (
-        f"`fusion-core weights fetch {' '.join(wanted.weights.values())}` fetches published ones; " if wanted else ""
+    usual = config or program.configs[0]
+    wanted = needs.get(usual)
+    fetch = f"{fetching(list(wanted.weights.values()))}; " if wanted else ""
+    trying = "; --weights random:0 --config tiny tries it out untrained" if "tiny" in program.configs else ""
+    raise WeightsError(
+        f"no weights of {program.name}, config {usual}, are on this machine; {fetch}{GIVE_WEIGHTS}{trying}"
     )
-    raise WeightsError(fetch + GIVE_WEIGHTS)
 
 
 def _bundled(program: TakesWeights, config: str | None) -> tuple[str, WeightsChoice]:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -143,6 +143,15 @@ def published(name: str) -> PublishedWeights:
         return table[name]
     close = get_close_matches(name, table, cutoff=0.5) or list(table)
     raise WeightsError(f"weights {name!r}: there are none of that name; did you mean {_either(close)}?")
+
+
+def fetching(names: Sequence[str]) -> str:
+    """The command that fetches weights of the table, with their sizes and licences, as a part of a sentence."""
+    about = []
+    for weights in map(published, names):
+        size = weights.files[0].size  # the tensors; other files are small, and the sizes of some are unknown
+        about.append(f"{weights.name}: {f'{size / 1e6:.0f} MB' if size else 'size unknown'}, {weights.licence}")
+    return f"`fusion-core weights fetch {' '.join(names)}` fetches published ones ({'; '.join(about)})"
 
 
 @dataclass(frozen=True, slots=True)
