@@ -1,6 +1,9 @@
 """Video files: every frame, upright, in order, and the same one however it is reached."""
 
+import json
+import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +14,8 @@ import pytest
 from av.stream import Disposition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mask_interchange import DatasetError, open_video, video_file
+from mask_interchange import DatasetError, open_video, video_file, video_index
+from mask_interchange.video_file import VideoFile
 
 
 def picture(i: int, height: int = 48, width: int = 64) -> np.ndarray:
@@ -309,3 +313,122 @@ def test_the_shape_of_pixels(tmp_path):
         container.mux(stream.encode())
     assert open_video(path).videos["v"].source.pixel_aspect == Fraction(4, 3)
     assert open_video(faststart(tmp_path / "square.mp4")).videos["square"].source.pixel_aspect == 1
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """The time stamps from which frames are decoded to be read, in order."""
+    seen = []
+
+    def counted(path, seek_to=None):
+        seen.append(seek_to)
+        return decoded(path, seek_to)
+
+    decoded = video_file.decoded
+    monkeypatch.setattr(video_file, "decoded", counted)
+    monkeypatch.setattr(video_file, "CACHE_BYTES", 8 * 48 * 64 * 3)  # eight frames
+    return seen
+
+
+@pytest.mark.parametrize("name", ["b-frames.mp4", "open-gop.mkv", "one-key-frame.mp4"])
+def test_the_decoder_stays_open_and_reads_on(tmp_path, starts, name):
+    codec, options = FILES[name]
+    video = VideoFile(write_video(tmp_path / name, 41, codec, **options))
+    assert [number_of(video.read(i)) for i in range(41)] == list(range(41))
+    assert len(starts) == 1
+    assert [number_of(video.read(i)) for i in range(40, -1, -1)] == list(range(40, -1, -1))
+    assert len(starts) <= 1 + 41 / 8 + 41 / 9  # once for what the cache holds, or for a group of pictures
+
+
+def test_a_key_frame_to_which_seeking_fails_is_tried_once(tmp_path, starts, monkeypatch):
+    video = VideoFile(write_video(tmp_path / "v.mp4", 41, g="10"))
+    video.index.grow()
+    video.index.checksums[20] ^= 1
+    assert [number_of(video.read(i)) for i in (25, 27, 12)] == [25, 27, 12]
+    assert [start is None for start in starts] == [False, True, False]  # 12: from the key frame before it
+    assert number_of(video.read(39)) == 39
+
+
+def test_a_frame_is_read_before_the_file_is_known(tmp_path):
+    video = VideoFile(write_video(tmp_path / "v.mp4", 40, bf="2", g="10"))
+    assert number_of(video.read(0)) == 0
+    assert video.size == (48, 64)
+    assert len(video.index) == 1
+    assert number_of(video.read(12)) == 12
+    assert (len(video.index), video.index.is_complete) == (13, False)
+    with ThreadPoolExecutor() as pool:
+        growing = [pool.submit(video.index.grow) for _ in range(2)]
+        reading = [pool.submit(video.read, i) for i in (5, 30, 2, 39)]
+        assert [number_of(one.result()) for one in reading] == [5, 30, 2, 39]
+        assert [len(one.result()) for one in growing] == [40, 40]
+    assert len(video.frame_names) == 40
+    with pytest.raises(DatasetError, match="expected a frame from 0 to 39, found 40"):
+        video.read(40)
+
+
+def test_a_damaged_file_is_refused_every_time(tmp_path):
+    path = cut(faststart(tmp_path / "v.mp4"), 0.7)
+    video = VideoFile(path)
+    assert number_of(video.read(0)) == 0
+    for _ in range(2):
+        with pytest.raises(DatasetError, match="damaged or missing"):
+            video.index.grow()
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A video whose index is kept in the folder `kept`, and a function that opens it."""
+    path = write_video(tmp_path / "v.mp4", 12, bf="2", g="4")
+
+    def reopened():
+        video = VideoFile(path)
+        video.index.keep_in(tmp_path / "kept")
+        return video
+
+    reopened().index.grow()
+    return path, reopened
+
+
+def test_the_index_is_kept_on_disk(kept, monkeypatch):
+    path, reopened = kept
+    decoded = list(VideoFile(path).frames(0, 12))
+
+    def refused(*_, **__):
+        raise AssertionError("the file is decoded to make an index")
+
+    monkeypatch.setattr(video_index, "decoded", refused)
+    video = reopened()
+    assert (video.size, len(video.frame_names), video.pixel_aspect) == ((48, 64), 12, 1)
+    assert video.times == tuple(Fraction(t, 25) + video.times[0] for t in range(12))
+    for i in (11, 5, 6, 0):
+        np.testing.assert_array_equal(video.read(i), decoded[i])
+
+
+def test_another_video_in_its_place_gets_another_index(kept):
+    path, reopened = kept
+    write_video(path, 15)
+    assert len(reopened().frame_names) == 15
+    os.utime(path, ns=(1, 1))
+    assert not reopened().index.is_complete
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: "",
+        lambda content: "[]",
+        lambda content: json.dumps({**content, "checksums": []}),
+        lambda content: json.dumps({**content, "key_frames": [99]}),
+        lambda content: json.dumps({**content, "size": [0, 10**9]}),
+        lambda content: json.dumps({**content, "tick": "1/0"}),
+        lambda content: json.dumps({key: value for key, value in content.items() if key != "damage"}),
+    ],
+)
+def test_a_damaged_index_is_made_again(kept, tmp_path, spoil):
+    _, reopened = kept
+    [file] = (tmp_path / "kept").glob("*.json")
+    file.write_text(spoil(json.loads(file.read_text())))
+    video = reopened()
+    assert not video.index.is_complete
+    assert len(video.frame_names) == 12
+    assert reopened().index.is_complete

@@ -24,7 +24,7 @@ VideoOption = Annotated[
     Path | None,
     typer.Option("--video", metavar="PATH", help="One video file or folder of frames instead of a data set."),
 ]
-Damaged = Literal["stop", "skip"]  # see `mask_interchange.video_file`
+Damaged = Literal["stop", "skip"]  # see `mask_interchange.video_index`
 DamagedOption = Annotated[
     Damaged,
     typer.Option("--damaged", help="A video file with damaged or missing frames: stop, or skip them and go on."),
