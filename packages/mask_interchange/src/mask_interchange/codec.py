@@ -9,7 +9,7 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from itertools import count, pairwise
 from pathlib import Path
@@ -19,7 +19,8 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_interchange.errors import MaskError, MaskFileError, MaskInterchangeError
+from mask_interchange.errors import MaskError, MaskFileError
+from mask_interchange.fields import MAX_UNPACKED, Budget, Fields
 from mask_interchange.files import open_regular, write_whole
 from mask_interchange.rle import MAX_PIXELS, MAX_SIDE, Size, longest_string
 from mask_interchange.track import Expression, MaskTrack, VideoMasks, soft_size
@@ -27,7 +28,6 @@ from mask_interchange.track import Expression, MaskTrack, VideoMasks, soft_size
 MAGIC = b"\x89RVMASK\n"
 VERSION = 1
 MAX_PAYLOAD = 2**30
-MAX_UNPACKED = 2**29  # bytes of all masks and soft masks of a file after decompression
 MAX_SOFT = MAX_UNPACKED // 8 * 7  # of these for soft masks, as `check_room` plans them
 MAX_FRAMES = 2**18  # three hours
 MAX_TRACKS = 2**14
@@ -40,7 +40,6 @@ _VIDEO_KEYS = ("video", "height", "width", "frames", "tracks")
 _TRACK_KEYS = ("id", "text", "group", "masks", "scores", "key_frame", "support", "soft")
 _MASKS_KEYS = ("lengths", "zlib")
 _SOFT_KEYS = ("height", "width", "zlib")
-_PIECE = 2**16  # bytes that are decompressed at a time
 _FAST = 1  # zlib level: run-length strings are dense already; the default took 2.6 times as long for 5 % less
 
 
@@ -139,6 +138,15 @@ def decode_video(data: bytes, path: Path | str = "<memory>") -> VideoMasks:
     Raises:
         MaskFileError: anything is not as the format says.
     """
+    return _unpack_video(unpack_payload(data, path))
+
+
+def unpack_payload(data: bytes, path: Path | str) -> Fields:
+    """The map that a `.masks` file holds, its header and checksum verified, its fields not yet.
+
+    Raises:
+        MaskFileError: as `decode_video`.
+    """
     _check_header(data[: _HEADER.size], len(data), path)
     payload = memoryview(data)[_HEADER.size :]
     if (found := zlib.crc32(payload)) != (expected := _HEADER.unpack_from(data)[3]):
@@ -158,7 +166,7 @@ def decode_video(data: bytes, path: Path | str = "<memory>") -> VideoMasks:
         )
     except (ValueError, RecursionError, msgpack.UnpackException) as error:
         raise MaskFileError(path, "payload", "one msgpack map", f"{type(error).__name__}: {error}") from error
-    return _unpack_video(_Fields(path, "", tree, _VIDEO_KEYS))
+    return Fields(path, "", tree, _VIDEO_KEYS)
 
 
 def _counted(most: int, what: str) -> Callable[[V], V]:
@@ -192,165 +200,85 @@ def _check_header(header: bytes, size: int, path: Path | str) -> None:
         )
 
 
-def _unpack_video(fields: "_Fields") -> VideoMasks:
+def _unpack_video(fields: Fields) -> VideoMasks:
+    size, frame_names, tracks = unpack_frame(fields)
+    budget = Budget(MAX_UNPACKED)
+    return fields.made(
+        VideoMasks,
+        video=fields.text("video"),
+        size=size,
+        frame_names=frame_names,
+        tracks=tuple(_unpack_track(track, len(frame_names), size, budget) for track in tracks),
+    )
+
+
+def unpack_frame(fields: Fields) -> tuple[Size, tuple[str, ...], list[Fields]]:
+    """What is around the masks of a file: their size, the names of the frames, and the maps of the tracks."""
     size = fields.integer("height", 1, MAX_SIDE), fields.integer("width", 1, MAX_SIDE)
     if size[0] * size[1] > MAX_PIXELS:
         raise fields.fault("width", f"at most {MAX_PIXELS} pixels in all", f"{size[0]} x {size[1]}")
     frame_names = fields.texts("frames")
     if (n_tracks := len(fields.typed("tracks", list))) > MAX_TRACKS:
         raise fields.fault("tracks", f"at most {MAX_TRACKS}", str(n_tracks))
-    budget = _Budget(MAX_UNPACKED)
-    tracks = tuple(
-        _unpack_track(fields.inner_at("tracks", i, _TRACK_KEYS), len(frame_names), size, budget)
-        for i in range(n_tracks)
-    )
-    return fields.made(VideoMasks, video=fields.text("video"), size=size, frame_names=frame_names, tracks=tracks)
+    return size, frame_names, [fields.inner_at("tracks", i, _TRACK_KEYS) for i in range(n_tracks)]
 
 
-def _unpack_track(fields: "_Fields", n_frames: int, size: Size, budget: "_Budget") -> MaskTrack:
-    expression = fields.made(
+def unpack_expression(fields: Fields) -> Expression:
+    """Whose track it is."""
+    return fields.made(
         Expression,
         id=fields.text("id"),
         text=fields.maybe("text", fields.text),
         group=fields.maybe("group", fields.text),
     )
+
+
+def unpack_scores(fields: Fields, n_frames: int) -> tuple[NDArray[np.float32] | None, int | None]:
+    """A track's scores float32 [T] and its key frame."""
+    scores = fields.maybe("scores", lambda key: fields.numbers(key, n_frames, "<f4"))
+    return scores, fields.maybe("key_frame", lambda key: fields.integer(key, 0, n_frames - 1))
+
+
+def _unpack_track(fields: Fields, n_frames: int, size: Size, budget: Budget) -> MaskTrack:
+    expression = unpack_expression(fields)
+    masks = _unpack_masks(fields, "masks", n_frames, size, budget)
+    scores, key_frame = unpack_scores(fields, n_frames)
     return fields.made(
         MaskTrack,
         expression=expression,
         size=size,
-        masks=_unpack_masks(fields.inner("masks", _MASKS_KEYS), n_frames, size, budget),
-        scores=fields.maybe("scores", lambda key: fields.numbers(key, n_frames, "<f4")),
-        key_frame=fields.maybe("key_frame", lambda key: fields.integer(key, 0, n_frames - 1)),
-        support=fields.maybe(
-            "support", lambda key: _unpack_masks(fields.inner(key, _MASKS_KEYS), n_frames, size, budget)
-        ),
+        masks=masks,
+        scores=scores,
+        key_frame=key_frame,
+        support=fields.maybe("support", lambda key: _unpack_masks(fields, key, n_frames, size, budget)),
         soft=fields.maybe("soft", lambda key: _unpack_soft(fields.inner(key, _SOFT_KEYS), n_frames, size, budget)),
     )
 
 
-def _unpack_masks(fields: "_Fields", n_frames: int, size: Size, budget: "_Budget") -> tuple[bytes, ...]:
-    lengths = fields.numbers("lengths", n_frames, "<u4")
+def _unpack_masks(fields: Fields, key: str, n_frames: int, size: Size, budget: Budget) -> tuple[bytes, ...]:
+    joined, ends = unpack_strings(fields, key, n_frames, size, budget)
+    return tuple(bytes(joined[a:b]) for a, b in pairwise([0, *ends.tolist()]))
+
+
+def unpack_strings(
+    fields: Fields, key: str, n_frames: int, size: Size, budget: Budget
+) -> tuple[memoryview, NDArray[np.int64]]:
+    """The run-length strings of packed masks, one after another, and where each of them ends, int64 [T]."""
+    packed = fields.inner(key, _MASKS_KEYS)
+    lengths = packed.numbers("lengths", n_frames, "<u4")
     if (longest := int(lengths.max(initial=0))) > longest_string(size):
         most = f"at most {longest_string(size)} bytes for a mask of {size[0]}x{size[1]} pixels"
-        raise fields.fault("lengths", most, str(longest))
-    ends = np.cumsum(lengths, dtype=np.int64).tolist()
-    joined = memoryview(fields.unpacked("zlib", ends[-1] if ends else 0, budget))
-    return tuple(bytes(joined[a:b]) for a, b in pairwise([0, *ends]))
+        raise packed.fault("lengths", most, str(longest))
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return memoryview(packed.unpacked("zlib", int(ends[-1]) if len(ends) else 0, budget)), ends
 
 
-def _unpack_soft(fields: "_Fields", n_frames: int, size: Size, budget: "_Budget") -> NDArray[np.uint8]:
+def _unpack_soft(fields: "Fields", n_frames: int, size: Size, budget: "Budget") -> NDArray[np.uint8]:
     height, width = fields.integer("height", 1, size[0]), fields.integer("width", 1, size[1])
     raw = fields.unpacked("zlib", n_frames * height * width, budget)
     soft = np.frombuffer(raw, np.uint8).reshape(n_frames, height, width)
     soft.setflags(write=False)  # so that the track takes it without a copy
     return soft
-
-
-class _Fields:
-    """One map of a file, read field by field; knows its place for messages."""
-
-    def __init__(self, path: Path | str, place: str, tree: object, keys: tuple[str, ...]):
-        self._path = path
-        self._place = place
-        if not isinstance(tree, dict):
-            raise MaskFileError(path, place or "payload", "a map", _kind(tree))
-        if tree.keys() != set(keys):
-            found = ", ".join(map(str, tree))
-            raise MaskFileError(path, place or "payload", f"the keys {', '.join(keys)}", found[:200] or "none")
-        self._tree: Mapping[str, object] = tree
-
-    def inner(self, key: str, keys: tuple[str, ...]) -> "_Fields":
-        return _Fields(self._path, self._at(key), self._tree[key], keys)
-
-    def inner_at(self, key: str, i: int, keys: tuple[str, ...]) -> "_Fields":
-        return _Fields(self._path, self._at(f"{key}[{i}]"), self.typed(key, list)[i], keys)
-
-    def typed(self, key: str, kind: type[V]) -> V:
-        value = self._tree[key]
-        if not isinstance(value, kind):
-            raise self.fault(key, _NAMES[kind], _kind(value))
-        return value
-
-    def text(self, key: str) -> str:
-        return self.typed(key, str)
-
-    def integer(self, key: str, low: int, high: int) -> int:
-        value = self.typed(key, int)
-        if isinstance(value, bool) or not low <= value <= high:
-            raise self.fault(key, f"an integer from {low} to {high}", repr(value))
-        return value
-
-    def numbers(self, key: str, count: int, kind: str) -> np.ndarray:
-        raw = self.typed(key, bytes)
-        expected = count * np.dtype(kind).itemsize
-        if len(raw) != expected:
-            raise self.fault(key, f"{count} numbers in {expected} bytes", f"{len(raw)} bytes")
-        return np.frombuffer(raw, kind)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        values = self.typed(key, list)
-        for i, value in enumerate(values):
-            if not isinstance(value, str):
-                raise self.fault(f"{key}[{i}]", _NAMES[str], _kind(value))
-        return tuple(values)
-
-    def maybe(self, key: str, read: Callable[[str], V]) -> V | None:
-        return None if self._tree[key] is None else read(key)
-
-    def unpacked(self, key: str, size: int, budget: "_Budget") -> bytearray:
-        """`size` bytes out of a zlib stream; a longer one is noticed without unpacking it."""
-        if not budget.take(size):
-            raise self.fault(key, f"at most {MAX_UNPACKED} bytes after decompression in a file", f"{size} more")
-        packed = memoryview(self.typed(key, bytes))
-        stream = zlib.decompressobj()
-        raw = bytearray()  # grows with what is there; zlib's own buffers would take the result twice
-        try:
-            while not stream.eof and len(raw) <= size:
-                piece = stream.unconsumed_tail
-                if not piece:
-                    piece, packed = packed[:_PIECE], packed[_PIECE:]
-                more = stream.decompress(piece, min(_PIECE, size + 1 - len(raw)))
-                if not piece and not more:
-                    break
-                raw += more
-        except zlib.error as error:
-            raise self.fault(key, f"a zlib stream of {size} bytes", str(error)) from error
-        behind = len(stream.unused_data) + len(packed)
-        if len(raw) != size or not stream.eof or behind:
-            found = f"{len(raw)} bytes{'' if stream.eof else ' and no end'}, {behind} behind the end"
-            raise self.fault(key, f"a zlib stream of {size} bytes", found)
-        return raw
-
-    def made(self, record: type[V], **fields: object) -> V:
-        """A record of these fields; its own complaint becomes a fault of this map."""
-        try:
-            return record(**fields)
-        except MaskInterchangeError as error:
-            raise MaskFileError(self._path, self._place or "payload", "a sound record", str(error)) from error
-
-    def fault(self, key: str, expected: str, found: str) -> MaskFileError:
-        return MaskFileError(self._path, self._at(key), expected, found)
-
-    def _at(self, key: str) -> str:
-        return f"{self._place}.{key}" if self._place else key
-
-
-class _Budget:
-    """Bytes that a file may still decompress to."""
-
-    def __init__(self, size: int):
-        self._left = size
-
-    def take(self, size: int) -> bool:
-        self._left -= size
-        return self._left >= 0
-
-
-_NAMES: dict[type, str] = {str: "text", bytes: "bytes", int: "an integer", list: "an array", dict: "a map"}
-
-
-def _kind(value: object) -> str:
-    return _NAMES.get(type(value), type(value).__name__)
 
 
 def read_masks(path: Path | str) -> VideoMasks:
@@ -359,16 +287,24 @@ def read_masks(path: Path | str) -> VideoMasks:
     Raises:
         MaskFileError: the file is absent, unreadable or not as the format says.
     """
+    return decode_video(read_file(path), path)
+
+
+def read_file(path: Path | str) -> bytes:
+    """The bytes of a `.masks` file, whose header is checked before the rest is read.
+
+    Raises:
+        MaskFileError: as `read_masks`.
+    """
     try:
         with open_regular(Path(path)) as file:
             size = os.fstat(file.fileno()).st_size
             header = file.read(_HEADER.size)
             _check_header(header, size, path)
             file.seek(0)
-            data = file.read(size)
+            return file.read(size)
     except OSError as error:
         raise MaskFileError(path, "file", "a readable file", error.strerror or str(error)) from error
-    return decode_video(data, path)
 
 
 def write_masks(path: Path | str, masks: VideoMasks) -> None:

@@ -30,6 +30,7 @@ from mask_interchange.files import (
     write_whole,
 )
 from mask_interchange.json_files import parse_json
+from mask_interchange.lazy_masks import LazyMasks, open_masks
 from mask_interchange.made_of import MadeOf, read_record, write_record
 from mask_interchange.names import check_name, is_name, natural_key
 from mask_interchange.track import VideoMasks
@@ -231,12 +232,16 @@ class MaskRun:
             RunError: the video is not in the run.
             MaskFileError: its file is not sound, or is another video's.
         """
-        path = self._file(video)
-        if not path.is_file():
-            raise RunError(f"{self.path}: the run has no masks of video {video!r}; is it finished?")
+        path = self._finished(video)
         masks = read_masks(path)
-        if masks.video != video:
-            raise MaskFileError(path, "video", f"{video!r}, as the file is called", repr(masks.video))
+        _check_video(path, masks.video, video)
+        return masks
+
+    def open_video(self, video: str) -> LazyMasks:
+        """As `read`, but masks are checked and decoded one by one, when asked for: to look at a few of them."""
+        path = self._finished(video)
+        masks = open_masks(path)
+        _check_video(path, masks.video, video)
         return masks
 
     def sha256(self, video: str) -> str | None:
@@ -301,11 +306,22 @@ class MaskRun:
             finally:
                 self._writing = False
 
+    def _finished(self, video: str) -> Path:
+        path = self._file(video)
+        if not path.is_file():
+            raise RunError(f"{self.path}: the run has no masks of video {video!r}; is it finished?")
+        return path
+
     def _file(self, video: str) -> Path:
         return self.path / "videos" / (check_name("video", video) + SUFFIX)
 
     def _record(self, video: str) -> Path:
         return self.path / "records" / (check_name("video", video) + ".json")
+
+
+def _check_video(path: Path, found: str, video: str) -> None:
+    if found != video:
+        raise MaskFileError(path, "video", f"{video!r}, as the file is called", repr(found))
 
 
 def _read_manifest(path: Path) -> RunManifest | None:
