@@ -39,6 +39,7 @@ COMMANDS = {
     "submit": submission.submit,
     "check-submission": submission.check_submission,
     "check-dataset": dataset.check_dataset,
+    "convert-dataset": dataset.convert_dataset,
     "doctor": doctor.doctor,
 }
 

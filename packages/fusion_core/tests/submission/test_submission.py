@@ -12,6 +12,7 @@ from fusion_core.errors import SubmissionError
 from fusion_core.submission.archive import MAX_PNG
 from fusion_core.submission.checker import check_submission
 from fusion_core.submission.findings import Kind
+from fusion_core.submission.forms import FORMS
 from fusion_core.submission.writer import mask_png, write_submission
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -101,6 +102,22 @@ def test_a_written_submission_is_faultless_and_holds_the_masks(run, dataset, tmp
         archive.extractall(tmp_path / "unzipped")
     for masks in import_annotations(tmp_path / "unzipped"):
         assert masks == run.read(masks.video)
+
+
+def test_each_challenge_has_its_own_folders(run, dataset, tmp_path):
+    tops = {"ref-youtube-vos": "Annotations", "mevis": ""}
+    for name, form in FORMS.items():
+        path = tmp_path / f"{name}.zip"
+        assert write_submission(run, path, dataset, form=form) == 9
+        names = zipfile.ZipFile(path).namelist()
+        assert {"/".join(one.split("/")[:-3]) for one in names} == {tops[name]}
+        for other in FORMS.values():
+            found = check_submission(path, dataset, form=other)
+            if other is form:
+                assert found.findings == []
+            else:
+                assert [finding.kind for finding in found.findings] == [Kind.WRONG_TOP], "and no other"
+                assert f"9 masks lie there, not at {other.layout}" in found.findings[0].detail
 
 
 def test_the_same_run_gives_the_same_bytes(run, tmp_path):

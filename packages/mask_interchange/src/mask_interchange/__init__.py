@@ -2,7 +2,7 @@
 
 from mask_interchange.coco import coco_results, export_coco, import_coco
 from mask_interchange.codec import decode_video, encode_video, read_masks, write_masks
-from mask_interchange.dataset import Dataset, open_dataset, open_video, read_expressions
+from mask_interchange.dataset import Dataset, open_dataset
 from mask_interchange.errors import (
     DataNameError,
     DatasetError,
@@ -29,6 +29,7 @@ from mask_interchange.rle import (
     runs_to_counts,
 )
 from mask_interchange.run import MaskRun, RunManifest
+from mask_interchange.single_video import open_video, read_expressions
 from mask_interchange.track import (
     Expression,
     MaskTrack,

@@ -5,18 +5,15 @@ Scores survive here, unlike in folders of PNG images; support and soft masks do 
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mask_interchange.errors import DatasetError, MaskError, MaskInterchangeError
+from mask_interchange.errors import DatasetError
 from mask_interchange.files import write_whole
-from mask_interchange.json_files import JsonPlace, read_json
+from mask_interchange.json_files import JsonPlace, errors_at, read_json
 from mask_interchange.names import check_name
-from mask_interchange.rle import Size, check_size, counts_to_runs, empty_mask, runs_to_counts
+from mask_interchange.rle import empty_mask
 from mask_interchange.run import MaskRun
+from mask_interchange.segmentations import coco_segmentations
 from mask_interchange.track import Expression, MaskTrack, VideoMasks
 
 
@@ -63,38 +60,27 @@ def import_coco(path: Path | str) -> Iterator[VideoMasks]:
     results = at.typed(tree, list)
     videos: dict[str, list[int]] = {}
     for i, result in enumerate(results):
-        with _about(at / f"[{i}]") as place:
+        with errors_at(at / f"[{i}]") as place:
             videos.setdefault(_coco_id(place, result, "video_id"), []).append(i)
     for video, numbers in videos.items():
         tracks: dict[int, MaskTrack] = {}
         frame_names: tuple[str, ...] = ()
         for i in numbers:
-            with _about(at / f"[{i}]") as place:
+            with errors_at(at / f"[{i}]") as place:
                 tracks[i], names = _coco_track(place, results[i])
                 if i != numbers[0] and names != frame_names:
                     raise DatasetError(f"{place}: expected the frames of the video's first entry, found others")
                 frame_names = names
-        with _about(at / f"[{numbers[0]}]"):
+        with errors_at(at / f"[{numbers[0]}]"):
             masks = tuple(tracks.values())
             made = VideoMasks(video=video, size=masks[0].size, frame_names=frame_names, tracks=masks)
         yield made
 
 
-@contextmanager
-def _about(place: JsonPlace) -> Iterator[JsonPlace]:
-    """Turn a record's complaint about what stands at a place into a DatasetError that names the place."""
-    try:
-        yield place
-    except DatasetError:
-        raise
-    except (MaskInterchangeError, ValueError, TypeError, OverflowError) as error:
-        raise DatasetError(f"{place}: {error}") from error
-
-
 def _coco_track(at: JsonPlace, result: object) -> tuple[MaskTrack, tuple[str, ...]]:
     segmentations = at.get(result, "segmentations", list)
     names = at.optional(result, "file_names", list) or [f"{i:05d}" for i in range(len(segmentations))]
-    size = next((_coco_size(at, s) for s in segmentations if s is not None), None)
+    size, counts = coco_segmentations(at / "segmentations", segmentations)
     if size is None:
         raise DatasetError(f"{at}: expected a segmentation that tells the size, found none")
     track = MaskTrack(
@@ -104,7 +90,7 @@ def _coco_track(at: JsonPlace, result: object) -> tuple[MaskTrack, tuple[str, ..
             group=at.optional(result, "group", str),
         ),
         size=size,
-        masks=tuple(_coco_counts(at / f"segmentations[{t}]", s, size) for t, s in enumerate(segmentations)),
+        masks=tuple(empty_mask(size) if mask is None else mask for mask in counts),
         scores=at.optional(result, "scores", list),  # pyright: ignore[reportArgumentType] - checked by the record
         key_frame=at.optional(result, "key_frame", int),
     )
@@ -115,47 +101,3 @@ def _coco_id(at: JsonPlace, result: object, key: str) -> str:
     """An id as text; other tools number their videos."""
     value = at.typed(result, dict).get(key)
     return check_name(key.removesuffix("_id"), str(value) if type(value) is int else at.get(result, key, str))
-
-
-def _coco_size(at: JsonPlace, segmentation: object) -> Size:
-    size = at.get(segmentation, "size", list)
-    if not all(isinstance(side, int) for side in size):
-        raise DatasetError(f"{at}: expected [height, width], found {size!r:.80}")
-    return check_size(tuple(size))
-
-
-def _whole_numbers(values: list[object]) -> NDArray[np.int64]:
-    """Numbers of a JSON list as int64 [R]; numpy alone would also take text and cut off fractions."""
-    odd = next((value for value in values if type(value) is not int), None)
-    if odd is not None:
-        raise MaskError(f"expected whole numbers, found {odd!r:.80}")
-    try:
-        return np.array(values, np.int64)
-    except OverflowError as error:
-        raise MaskError("expected whole numbers of at most 64 bits, found a larger one") from error
-
-
-def _coco_counts(at: JsonPlace, segmentation: object, size: Size) -> bytes:
-    if segmentation is None:
-        return empty_mask(size)
-    if _coco_size(at, segmentation) != size:
-        raise DatasetError(f"{at}: expected the size {list(size)} of the frames before, found another")
-    counts = at.typed(segmentation, dict).get("counts")
-    with _about(at / "counts"):
-        if isinstance(counts, str):
-            runs = counts_to_runs(counts.encode())
-        else:
-            runs = _whole_numbers(at.get(segmentation, "counts", list))
-    pixels = size[0] * size[1]
-    # Every length is bounded before they are summed: a sum of huge ones may wrap around and look right.
-    if runs.min(initial=0) < 0 or runs.max(initial=0) > pixels or runs.sum() != pixels:
-        raise DatasetError(f"{at}.counts: expected run lengths that fill {size[0]}x{size[1]} pixels, found others")
-    return runs_to_counts(_without_empty_runs(runs))
-
-
-def _without_empty_runs(runs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The one spelling that this package knows: others may write empty runs, also after the first."""
-    kept = np.flatnonzero(runs)
-    first = np.flatnonzero(np.diff(kept % 2, prepend=-1))  # neighbours of one colour become one run
-    joined = np.add.reduceat(runs[kept], first)
-    return joined if kept[0] % 2 == 0 else np.concatenate(([0], joined))

@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from mask_interchange.errors import DatasetError
+from mask_interchange.errors import DatasetError, MaskInterchangeError
 from mask_interchange.files import open_regular
 
 MAX_DEPTH = 64
@@ -62,6 +63,17 @@ class JsonPlace:
     def optional(self, tree: object, key: str, kind: type[V]) -> V | None:
         """As `get`; None when the key is absent or null."""
         return None if self.typed(tree, dict).get(key) is None else self.get(tree, key, kind)
+
+
+@contextmanager
+def errors_at(place: JsonPlace) -> Iterator[JsonPlace]:
+    """Turn a record's complaint about what stands at a place into a DatasetError that names the place."""
+    try:
+        yield place
+    except DatasetError:
+        raise
+    except (MaskInterchangeError, ValueError, TypeError, OverflowError) as error:
+        raise DatasetError(f"{place}: {error}") from error
 
 
 def read_json(file: Path) -> tuple[JsonPlace, object]:

@@ -97,7 +97,7 @@ def open_source(
         typer.BadParameter: not exactly one of data set and video, or an option that does not go with the one chosen.
         DatasetError: the input cannot be opened.
     """
-    from mask_interchange.dataset import open_dataset, open_video, read_expressions
+    from mask_interchange import open_dataset, open_video, read_expressions
 
     if (dataset is None) == (video is None):
         raise typer.BadParameter("give either --dataset ROOT or --video PATH")

@@ -7,15 +7,18 @@ J&F is the mean of mean J and mean F.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from statistics import fmean
 
-from mask_interchange import Dataset, MaskRun
+from mask_interchange import Dataset, Expression, MaskRun
 
 from rvos_evaluation.annotations import VideoAnnotation
 from rvos_evaluation.comparison import TargetScores
 from rvos_evaluation.errors import EvaluationError
-from rvos_evaluation.protocols import Protocol, VideoScores, score_video
+from rvos_evaluation.measures import measures
+from rvos_evaluation.protocols import FRAMES_OF_EXPRESSIONS, Protocol, VideoScores, score_video
+from rvos_evaluation.targets import Asked, Folders, Frames, folders_of
 from rvos_evaluation.threads import in_threads
 
 
@@ -72,6 +75,11 @@ class Evaluation:
         return [Means.over(one for _, one in group) for _, group in groupby(ordered, key=lambda pair: pair[0])]
 
     @property
+    def measures(self) -> dict[str, float]:
+        """What the protocol measures beside J and F, by name, in [0, 1]."""
+        return measures(self.protocol, self.targets)
+
+    @property
     def missing(self) -> list[str]:
         """What the run lacks, in words; it counts as 0 or as empty masks."""
         return [line for video in self.videos for line in video.missing]
@@ -83,6 +91,9 @@ def evaluate_run(
     protocol: Protocol = Protocol.RVOS,
     dataset: Dataset | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    folders: Folders | None = None,
+    frames: Frames | None = None,
 ) -> Evaluation:
     """Score a run.
 
@@ -92,9 +103,12 @@ def evaluate_run(
         protocol: what is compared with what.
         dataset: if given, only its videos count, and all its expressions are required.
         progress: called with videos done and in all.
+        folders: what a folder of masks stands for; None to tell by their names.
+        frames: which count; None for those that the kind of annotation implies (`protocols.score_video`).
 
     Raises:
         EvaluationError: run and annotations do not match; names the video.
+        DatasetError: the data set's entry of a video is faulty.
     """
     videos = [name for name in annotations if dataset is None or name in dataset.videos]
     predicted = run.videos()
@@ -104,10 +118,13 @@ def evaluate_run(
             f"{_some(predicted)}; are these annotations of another data set, or the folder above them?"
         )
 
+    if folders is None and protocol in FRAMES_OF_EXPRESSIONS:
+        folders = folders_of((annotations[name] for name in videos), partial(_expressions, run, dataset))
+
     def score(name: str) -> VideoScores:
         masks = run.read(name) if run.has(name) else None
-        expressions = dataset.videos[name].expressions if dataset else None
-        return score_video(protocol, annotations[name], masks, expressions)
+        asked = Asked.of(dataset, name) if dataset else Asked()
+        return score_video(protocol, annotations[name], masks, asked, folders or Folders.EXPRESSIONS, frames)
 
     scored: dict[str, VideoScores] = {}
     for done, one in enumerate(in_threads(score, videos), start=1):
@@ -125,6 +142,12 @@ def evaluate_run(
         videos=tuple(scored.values()),
         unscored=(*extra, *(line for video in scored.values() for line in video.unscored)),
     )
+
+
+def _expressions(run: MaskRun, dataset: Dataset | None, video: str) -> Sequence[Expression]:
+    if dataset is not None:
+        return dataset.videos[video].expressions
+    return [track.expression for track in run.read(video).tracks] if run.has(video) else []
 
 
 def _some(names: Sequence[str]) -> str:

@@ -34,10 +34,14 @@ def region_similarity(truth: Mask, prediction: Mask, void: Mask | None = None) -
     Raises:
         EvaluationError: a mask is not bool [H, W], or the sizes differ.
     """
-    truth, prediction = _without_void(truth, prediction, void)
-    intersection = int(np.count_nonzero(truth & prediction))
-    union = int(np.count_nonzero(truth | prediction))
+    intersection, union = overlap(truth, prediction, void)
     return intersection / union if union else 1.0
+
+
+def overlap(truth: Mask, prediction: Mask, void: Mask | None = None) -> tuple[int, int]:
+    """Pixels that two masks share, and pixels that either has; arguments and errors as `region_similarity`."""
+    truth, prediction = _without_void(truth, prediction, void)
+    return int(np.count_nonzero(truth & prediction)), int(np.count_nonzero(truth | prediction))
 
 
 def contour_accuracy(

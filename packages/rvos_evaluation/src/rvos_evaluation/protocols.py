@@ -2,29 +2,34 @@
 
 | protocol | frames | compared | void label 255 | missing prediction |
 |---|---|---|---|---|
-| rvos | all annotated | every expression with its object | background | scores 0 |
+| rvos | all annotated (or all, see `targets`) | every expression with its objects | background | scores 0 |
+| mevis, long-rvos | all | as rvos, with the set's own measures (`measures`) | background | scores 0 |
+| a2d, refcoco | all annotated | as rvos, with the set's own measures | background | scores 0 |
+| ref-davis-mean | as rvos | as rvos | background | scores 0 |
 | davis | all but the first and the last | every object with the prediction of its label | background | empty masks |
 | davis-unsupervised | all annotated | every object with the prediction that matches it best | left out | empty masks |
 | ref-davis | all annotated | as davis-unsupervised, once for each of four annotators | left out | empty masks |
 
-`rvos` is how public code for Ref-YouTube-VOS and MeViS averages; the code of the official server was not published. The
+`rvos` is how public code for Ref-YouTube-VOS and MeViS averages; the code of the official server was not published. Two
+scores are published as those of Ref-DAVIS17: `ref-davis` is the one of ReferFormer, SOC and MUTR, and `ref-davis-mean`,
+the plain mean over expressions, the one of VISA and its followers. The
 DAVIS protocols follow `davis2017/evaluation.py` of the DAVIS 2017 evaluation toolkit: the largest label of the first
 annotated frame is the number of objects, and a pixel belongs to one object only; if predictions overlap, the first one
 keeps it. (The published Ref-DAVIS17 numbers give such a pixel to the largest probability, which binary masks do not
 have.) A video or an annotated frame that the run does not have scores 0 under every protocol.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
 
 import numpy as np
 from mask_interchange import Expression, MaskTrack, VideoMasks
 
-from rvos_evaluation.annotations import VideoAnnotation, objects_in
+from rvos_evaluation.annotations import LabelImages, MaskFolders, VideoAnnotation, objects_in
 from rvos_evaluation.comparison import Target, TargetScores, compare
 from rvos_evaluation.errors import EvaluationError
+from rvos_evaluation.targets import Asked, Folders, Frames, labels_of, score_expressions
 
 ANNOTATORS = 4  # Ref-DAVIS17: two people, each with a description of the first frame and one of the whole video
 MAX_PROPOSALS = 20  # the most predictions that one video may have in the unsupervised DAVIS task
@@ -34,9 +39,25 @@ class Protocol(StrEnum):
     """How the scores of a run are defined; see the table above."""
 
     RVOS = "rvos"
+    MEVIS = "mevis"
+    LONG_RVOS = "long-rvos"
+    A2D = "a2d"
+    REFCOCO = "refcoco"
+    REF_DAVIS_MEAN = "ref-davis-mean"
     DAVIS = "davis"
     DAVIS_UNSUPERVISED = "davis-unsupervised"
     REF_DAVIS = "ref-davis"
+
+
+# Protocols that compare expressions, and which frames they count; None leaves it to the kind of ground truth.
+FRAMES_OF_EXPRESSIONS = {
+    Protocol.RVOS: None,
+    Protocol.REF_DAVIS_MEAN: None,
+    Protocol.MEVIS: Frames.ALL,
+    Protocol.LONG_RVOS: Frames.ALL,
+    Protocol.A2D: Frames.ANNOTATED,
+    Protocol.REFCOCO: Frames.ANNOTATED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +79,9 @@ def score_video(
     protocol: Protocol,
     annotation: VideoAnnotation,
     prediction: VideoMasks | None,
-    expressions: Sequence[Expression] | None = None,
+    asked: Asked,
+    folders: Folders = Folders.EXPRESSIONS,
+    frames: Frames | None = None,
 ) -> VideoScores:
     """Compare the prediction for one video with its annotation.
 
@@ -66,17 +89,20 @@ def score_video(
         protocol: see the table at the top.
         annotation: the ground truth.
         prediction: None if the run does not have the video.
-        expressions: those of the data set, if known; else those of annotation and run.
+        asked: by the data set, if there is one; else by annotation and run.
+        folders: what a folder of masks stands for.
+        frames: which count; None for those of the protocol or else of the ground truth: all of object folders and of
+            run lengths, the annotated ones of everything else.
 
     Raises:
         EvaluationError: sizes differ, or it is not known which object a prediction means.
     """
-    if protocol is Protocol.RVOS:
-        scores = _rvos(annotation, prediction, expressions)
-    elif annotation.expressions is not None:
+    if protocol in FRAMES_OF_EXPRESSIONS:
+        scores = score_expressions(annotation, prediction, asked, folders, frames or FRAMES_OF_EXPRESSIONS[protocol])
+    elif not isinstance(annotation, LabelImages):
         raise EvaluationError(
-            f"video {annotation.video}: the {protocol} protocol needs label images {annotation.folder}/<frame>.png, "
-            "not one folder for each expression; use --protocol rvos"
+            f"video {annotation.video}: the {protocol} protocol needs label images <video>/<frame>.png, "
+            f"not masks of single expressions or objects ({annotation.place}); use --protocol rvos"
         )
     elif protocol is Protocol.DAVIS:
         scores = _davis(annotation, prediction)
@@ -92,70 +118,7 @@ def score_video(
     )
 
 
-def _rvos(
-    annotation: VideoAnnotation, prediction: VideoMasks | None, expressions: Sequence[Expression] | None
-) -> list[TargetScores]:
-    tracks = {track.expression.id: track for track in prediction.tracks} if prediction else {}
-    if annotation.expressions is None:
-        targets = _targets_in_label_images(annotation, tracks, expressions)
-    else:
-        targets = _targets_in_folders(annotation.expressions, tracks, expressions)
-    scores = []
-    for folder, group in groupby(targets, key=lambda target: target.folder):
-        scores += compare(annotation.video, annotation.frames(folder), list(group), prediction)
-    return scores
-
-
-def _targets_in_label_images(
-    annotation: VideoAnnotation, tracks: Mapping[str, MaskTrack], expressions: Sequence[Expression] | None
-) -> list[Target]:
-    """The expressions of the data set, or else of the run; if these have no texts, also objects without a mask."""
-    objects = annotation.object_labels()
-    asked = [track.expression for track in tracks.values()] if expressions is None else expressions
-    targets = [Target(expression=e, label=_label(e, objects, annotation), track=tracks.get(e.id)) for e in asked]
-    if expressions is None and all(expression.text is None for expression in asked):
-        uncovered = objects - {target.label for target in targets}
-        targets += [
-            Target(expression=Expression(id=str(label)), label=label, track=None) for label in sorted(uncovered)
-        ]
-    return targets
-
-
-def _targets_in_folders(
-    annotated: Sequence[str], tracks: Mapping[str, MaskTrack], expressions: Sequence[Expression] | None
-) -> list[Target]:
-    """Every annotated expression of the data set."""
-    asked = [Expression(id=id_) for id_ in annotated] if expressions is None else expressions
-    known = {e.id: e for e in asked} | {id_: track.expression for id_, track in tracks.items()}
-    asked_ids = {expression.id for expression in asked}
-    return [
-        Target(expression=known[id_], label=1, folder=id_, track=tracks.get(id_))
-        for id_ in annotated
-        if id_ in asked_ids
-    ]
-
-
-def _label(expression: Expression, objects: frozenset[int], annotation: VideoAnnotation) -> int:
-    """The label of the object that an expression means, among the labels of the video's annotation."""
-    name = expression.group
-    if name is None and objects <= {1}:
-        return 1
-    if name is None and expression.text is None:
-        name = expression.id
-    where = f"video {annotation.video}, expression {expression.id!r}"
-    if name is None:
-        raise EvaluationError(
-            f"{where}: {annotation.folder} shows the objects {sorted(objects)} and nothing says which one is meant; "
-            "give the data set with obj_id (--dataset), or annotations in one folder for each expression"
-        )
-    if not name.isdecimal() or int(name) not in objects:
-        raise EvaluationError(
-            f"{where}: it means object {name!r}, but {annotation.folder} shows the objects {sorted(objects)}"
-        )
-    return int(name)
-
-
-def _davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> list[TargetScores]:
+def _davis(annotation: LabelImages, prediction: VideoMasks | None) -> list[TargetScores]:
     labels = _davis_objects(annotation)
     frames = annotation.frame_names()
     if len(frames) < 3:
@@ -165,7 +128,13 @@ def _davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> list[T
         )
     tracks: dict[int, MaskTrack] = {}
     for track in prediction.tracks if prediction else ():
-        label = _label(track.expression, frozenset(labels), annotation)
+        meant = labels_of(track.expression, frozenset(labels), annotation)
+        if len(meant) != 1:
+            raise EvaluationError(
+                f"video {annotation.video}, expression {track.expression.id!r}: it means {len(meant)} objects; the "
+                "davis protocol takes one mask per object. Use --protocol rvos"
+            )
+        [label] = meant
         if label in tracks:
             raise EvaluationError(
                 f"video {annotation.video}: expressions {tracks[label].expression.id!r} and {track.expression.id!r} "
@@ -176,7 +145,7 @@ def _davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> list[T
     targets = [
         Target(
             expression=tracks[label].expression if label in tracks else Expression(id=str(label)),
-            label=label,
+            labels=(label,),
             track=tracks.get(label),
         )
         for label in labels
@@ -186,7 +155,7 @@ def _davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> list[T
 
 
 def _davis_unsupervised(
-    annotation: VideoAnnotation,
+    annotation: LabelImages,
     prediction: VideoMasks | None,
     proposals: Sequence[MaskTrack],
     annotator: int | None = None,
@@ -205,7 +174,7 @@ def _davis_unsupervised(
     labels = _davis_objects(annotation)
     candidates = [*proposals, *[None] * max(0, len(labels) - len(proposals))]
     pairs = [
-        Target(expression=Expression(id=str(label)), label=label, track=candidate, annotator=annotator)
+        Target(expression=Expression(id=str(label)), labels=(label,), track=candidate, annotator=annotator)
         for candidate in candidates
         for label in labels
     ]
@@ -215,7 +184,7 @@ def _davis_unsupervised(
     return [scores[row * len(labels) + column] for row, column in zip(rows, columns, strict=True)]
 
 
-def _ref_davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> list[TargetScores]:
+def _ref_davis(annotation: LabelImages, prediction: VideoMasks | None) -> list[TargetScores]:
     tracks = prediction.tracks if prediction else ()
     if len(tracks) % ANNOTATORS:
         raise EvaluationError(
@@ -229,7 +198,7 @@ def _ref_davis(annotation: VideoAnnotation, prediction: VideoMasks | None) -> li
     ]
 
 
-def _davis_objects(annotation: VideoAnnotation) -> range:
+def _davis_objects(annotation: LabelImages) -> range:
     """Labels of the objects that DAVIS scores: up to the largest one of the first annotated frame."""
     first = next(annotation.frames())
     labels = objects_in(first.labels)
@@ -264,6 +233,14 @@ def _missing(
 def _unscored(
     annotation: VideoAnnotation, prediction: VideoMasks | None, scores: Sequence[TargetScores]
 ) -> tuple[str, ...]:
+    """Expressions of the run that were not compared, and how many of its frames: those are not annotated."""
+    if prediction is None:
+        return ()
     used = {one.target.track.expression.id for one in scores if one.target.track}
-    predicted = prediction.expression_ids if prediction else ()
-    return tuple(f"video {annotation.video}, expression {id_}" for id_ in predicted if id_ not in used)
+    lines = [f"video {annotation.video}, expression {id_}" for id_ in prediction.expression_ids if id_ not in used]
+    left = set(prediction.frame_names) - set(annotation.frame_names()) if isinstance(annotation, LabelImages) else set()
+    if isinstance(annotation, MaskFolders) and scores:
+        left = set(prediction.frame_names).difference(*(one.frames for one in scores))
+    if left:
+        lines.append(f"video {annotation.video}, {len(left)} of {len(prediction.frame_names)} frames")
+    return tuple(lines)

@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rvos_evaluation.comparison import TargetScores
+from rvos_evaluation.comparison import Target, TargetScores
 from rvos_evaluation.evaluation import Evaluation, Means
 from rvos_evaluation.metrics import Statistics
 
@@ -33,6 +33,8 @@ def as_table(evaluation: Evaluation) -> RenderableType:
     for number, means in enumerate(evaluation.annotators):
         table.add_row(f"annotator {number}", "", *_percent(means))
     table.add_row("mean over targets", str(len(evaluation.targets)), *_percent(evaluation.overall), style="bold")
+    for name, value in evaluation.measures.items():
+        table.add_row(name, "", f"{100 * value:.1f}", "", "")
     return Group(
         table,
         *_list("missing in the run", evaluation.missing),
@@ -46,6 +48,7 @@ def as_json(evaluation: Evaluation) -> str:
         "run": evaluation.run,
         "protocol": evaluation.protocol,
         "overall": _means(evaluation.overall) | {"targets": len(evaluation.targets)},
+        "measures": evaluation.measures,
         "annotators": [_means(means) for means in evaluation.annotators],
         "missing": evaluation.missing,
         "unscored": list(evaluation.unscored),
@@ -112,9 +115,16 @@ def _identity(one: TargetScores) -> dict[str, object]:
     target = one.target
     return {
         "expression": target.expression.id,
-        "object": target.label if target.folder is None else None,
+        "object": _object(target),
         "annotator": target.annotator,
     }
+
+
+def _object(target: Target) -> int | str | None:
+    """The object's label, several as `0+1`; None where the annotation has no labels."""
+    if target.masks is not None:
+        return None
+    return target.labels[0] if len(target.labels) == 1 else "+".join(map(str, target.labels))
 
 
 def _row(one: TargetScores) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`fusion-core check-dataset`: finds the faults of a data set before hours are spent on it."""
+"""`fusion-core check-dataset` and `convert-dataset`: before hours are spent on a data set."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ LISTED = 10  # videos with faults of one kind whose first fault is shown
 
 
 def check_dataset(
-    root: Annotated[Path, typer.Argument(help="Folder in the Ref-YouTube-VOS layout.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the data set, or the JSON file that describes it.")],
     split: Annotated[str | None, typer.Option(help="Split of the release, where there are several.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Read the headers of images only; a picture that is cut off looks sound.")
@@ -56,3 +56,42 @@ def _grouped(faults: "Mapping[str, Sequence[Fault]]") -> Iterator[str]:
             yield f"    {first}{more}"
         if rest := list(alike)[LISTED:]:
             yield f"    and the same in {len(rest)} more videos: {', '.join(rest)}"
+
+
+def convert_dataset(
+    root: Annotated[Path, typer.Argument(help="Folder of the data set as it was downloaded; it is not changed.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; new or empty.")],
+    images: Annotated[
+        Path | None,
+        typer.Option(help="RefCOCO: folder of COCO's train2014; also writes data sets to predict and score on."),
+    ] = None,
+    partition: Annotated[
+        str | None, typer.Option(help="RefCOCO: whose division into splits, where there are several: unc, umd, google.")
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(help="JHMDB-Sentences: jhmdb_sentences_samples_metadata.json with the frames to score."),
+    ] = None,
+) -> None:
+    """Write A2D-Sentences, JHMDB-Sentences, RefCOCO/+/g or gRefCOCO as data sets that all programs read.
+
+    Other data sets are read where they lie. What was read and how much was written stands in `conversion.json`.
+    """
+    from mask_interchange.files import new_folder
+
+    from fusion_core.conversion import find_conversion
+    from fusion_core.conversion.conversion import Request
+
+    conversion = find_conversion(root)
+    request = Request(root=root, images=images, partition=partition, samples=samples)
+    with new_folder(out) as unfinished, progress_bar(conversion.name) as progress:
+        done = conversion.convert(request, unfinished, progress)
+        done.write(unfinished)
+    for note in done.notes[:LISTED]:
+        typer.echo(f"note: {note}")
+    if len(done.notes) > LISTED:
+        typer.echo(f"note: and {len(done.notes) - LISTED} more in conversion.json")
+    typer.echo(
+        f"{out}: {conversion.name}, {done.videos} videos or images, {done.expressions} sentences "
+        f"({done.nothing} mean nothing), {done.masks} masks"
+    )

@@ -45,7 +45,7 @@ def report(
             runs,
             source,
             out,
-            annotations=open_annotations(annotations) if annotations else None,
+            annotations=open_annotations(annotations, source) if annotations else None,
             videos=videos.split(",") if videos else None,
             limit=max_size * 1_000_000,
             progress=progress,

@@ -1,7 +1,7 @@
 """`fusion-core submit` and `fusion-core check-submission`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,12 @@ DatasetOption = Annotated[
 SplitOption = Annotated[str | None, typer.Option(help="Split of the data set, for example test.")]
 
 
+ForOption = Annotated[
+    Literal["ref-youtube-vos", "mevis"],  # see `fusion_core.submission.forms`
+    typer.Option("--for", help="Challenge: Annotations/<video>/... in the zip file, or <video>/... at its top."),
+]
+
+
 def submit(
     run: Annotated[Path, typer.Argument(help="Run folder to submit.")],
     out: Annotated[Path, typer.Option(help="Zip file to write.")],
@@ -26,10 +32,12 @@ def submit(
     partial: Annotated[
         bool, typer.Option("--partial", help="Instead of a data set: write what the run has, finished or not.")
     ] = False,
+    challenge: ForOption = "ref-youtube-vos",
 ) -> None:
-    """Write a run as a challenge submission: Annotations/<video>/<expression>/<frame>.png in a zip file."""
+    """Write a run as a challenge submission: masks <video>/<expression>/<frame>.png in a zip file."""
     from mask_interchange import MaskRun, open_dataset
 
+    from fusion_core.submission.forms import FORMS
     from fusion_core.submission.writer import write_submission
 
     if dataset is not None and partial:
@@ -40,24 +48,26 @@ def submit(
         )
     with progress_bar("videos") as progress:
         opened = open_dataset(dataset, split) if dataset else None
-        masks = write_submission(MaskRun.open(run), out, opened, progress)
+        masks = write_submission(MaskRun.open(run), out, opened, progress, FORMS[challenge])
     note = "; whether the run is finished was not checked" if partial else ""
-    typer.echo(f"wrote {masks} masks to {out}{note}")
+    typer.echo(f"wrote {masks} masks to {out}, at {FORMS[challenge].layout}{note}")
 
 
 def check_submission(
     file: Annotated[Path, typer.Argument(help="Zip file of any origin.")],
     dataset: DatasetOption = None,
     split: SplitOption = None,
+    challenge: ForOption = "ref-youtube-vos",
     json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON.")] = False,
 ) -> None:
     """List every fault of a submission; exit code 1 if there is one."""
     from mask_interchange import open_dataset
 
     from fusion_core.submission.checker import check_submission
+    from fusion_core.submission.forms import FORMS
 
     with progress_bar("masks") as progress:
-        result = check_submission(file, open_dataset(dataset, split) if dataset else None, progress)
+        result = check_submission(file, open_dataset(dataset, split) if dataset else None, progress, FORMS[challenge])
     typer.echo(_as_json(result) if json else _as_text(result, file))
     if result.faults:
         raise typer.Exit(1)

@@ -146,10 +146,10 @@ class Gatherer:
         numbers = {name: t for t, name in enumerate(video.frame_names)}
         frames, masks = [], []
         try:
-            for frame in annotation.frames(target.folder):
+            for frame in annotation.frames(target.masks):
                 if frame.name in numbers and frame.labels.shape == video.size:
                     frames.append(numbers[frame.name])
-                    masks.append(encode_mask(frame.labels == target.label))
+                    masks.append(encode_mask(target.truth(frame.labels)))
         except EvaluationError as error:
             problems.append(str(error))
         return GroundTruth(frames=tuple(frames), runs=decode_runs(masks)) if masks else None

@@ -18,7 +18,7 @@ from rvos_evaluation.evaluation import Evaluation, evaluate_run
 from rvos_evaluation.scoreboard import write_files
 
 from fusion_core.results.ablation import Row, ablation, as_markdown, scored_runs
-from fusion_core.running.context import DatasetSource, RunContext
+from fusion_core.running.context import RunContext
 from fusion_core.submission.writer import write_submission
 
 
@@ -46,12 +46,8 @@ def result_folder(runs: Path) -> Path:
 
 
 def find_annotations(context: RunContext) -> Path | None:
-    """The folder with ground truth beside the frames of a data set, if there is one."""
-    if not isinstance(context.source, DatasetSource):
-        return None
-    split = context.dataset.split
-    folder = (context.source.root / split if split else context.source.root) / "Annotations"
-    return folder if folder.is_dir() else None
+    """The ground truth that the data set brings, if there is one."""
+    return None if context.dataset.truth is None else context.dataset.truth.path
 
 
 def write_results(
@@ -83,7 +79,7 @@ def write_results(
 
 
 def _scores(context: RunContext, annotations: Path, progress: ProgressCallback) -> dict[str, Evaluation]:
-    ground_truth = open_annotations(annotations)
+    ground_truth = open_annotations(annotations, context.dataset)
     runs = scored_runs(context.recipe)
     scores = {}
     for number, run in enumerate(runs):

@@ -18,7 +18,7 @@ from mask_interchange.images import decode_image
 from mask_interchange.rle import MAX_PIXELS
 
 from fusion_core.submission.findings import Finding, Kind
-from fusion_core.submission.writer import TOP
+from fusion_core.submission.forms import SubmissionForm
 
 MAX_DIRECTORY = 64 * 2**20  # bytes of the zip file's table of contents: about half a million masks
 MAX_PNG = 16 * 2**20  # bytes of one mask's file
@@ -64,7 +64,9 @@ def directory_size(file: io.BufferedReader) -> int:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def find_masks(entries: Iterable[zipfile.ZipInfo]) -> tuple[dict[MaskKey, zipfile.ZipInfo], list[Finding]]:
+def find_masks(
+    entries: Iterable[zipfile.ZipInfo], form: SubmissionForm
+) -> tuple[dict[MaskKey, zipfile.ZipInfo], list[Finding]]:
     """The entry of each mask, read as generously as possible, and what is wrong with the names."""
     masks: dict[MaskKey, zipfile.ZipInfo] = {}
     findings: list[Finding] = []
@@ -85,12 +87,12 @@ def find_masks(entries: Iterable[zipfile.ZipInfo]) -> tuple[dict[MaskKey, zipfil
         if not parts[-1].lower().endswith(".png") or parts[-1].startswith(".") or parts[0] == "__MACOSX":
             findings.append(Finding(kind=Kind.UNEXPECTED_FILE, where=name))
             continue
-        above, below = _split_at_top(parts)
+        above, below = _split_at_top(parts, form.top)
         if len(below) != 3:
             detail = "no folder for the expression" if len(below) == 2 else ""
             findings.append(Finding(kind=Kind.WRONG_DEPTH, where=name, detail=detail))
             continue
-        if above != TOP:
+        if above != form.top:
             tops[above] += 1
         if not parts[-1].endswith(".png"):
             findings.append(
@@ -102,7 +104,9 @@ def find_masks(entries: Iterable[zipfile.ZipInfo]) -> tuple[dict[MaskKey, zipfil
         masks.setdefault(mask, entry)
     for above, count in tops.items():
         where = f"{above}/" if above else "top of the zip file"
-        findings.append(Finding(kind=Kind.WRONG_TOP, where=where, detail=f"{count} masks lie there"))
+        findings.append(
+            Finding(kind=Kind.WRONG_TOP, where=where, detail=f"{count} masks lie there, not at {form.layout}")
+        )
     return masks, findings
 
 
@@ -119,10 +123,10 @@ def _unsafe(name: str, kind: int) -> str | None:
     return None
 
 
-def _split_at_top(parts: Sequence[str]) -> tuple[str, Sequence[str]]:
+def _split_at_top(parts: Sequence[str], top: str) -> tuple[str, Sequence[str]]:
     """The folders above the masks, and <video>/<expression>/<frame>.png below them."""
     # If there is no such folder, or it has another name, the deepest files count as the masks.
-    cut = parts.index(TOP) + 1 if TOP in parts[:-1] else max(len(parts) - 3, 0)
+    cut = parts.index(top) + 1 if top in parts[:-1] else max(len(parts) - 3, 0)
     return "/".join(parts[:cut]), parts[cut:]
 
 

@@ -21,10 +21,14 @@ from fusion_core.submission.archive import (
     read_mask,
 )
 from fusion_core.submission.findings import Finding, Kind, SubmissionCheck
+from fusion_core.submission.forms import REF_YOUTUBE_VOS, SubmissionForm
 
 
 def check_submission(
-    path: Path, dataset: Dataset | None = None, progress: ProgressCallback = lambda done, total: None
+    path: Path,
+    dataset: Dataset | None = None,
+    progress: ProgressCallback = lambda done, total: None,
+    form: SubmissionForm = REF_YOUTUBE_VOS,
 ) -> SubmissionCheck:
     """Check a zip file of any origin.
 
@@ -32,6 +36,7 @@ def check_submission(
         path: the zip file.
         dataset: what is required; without it, expressions, frames and sizes are only compared within each video.
         progress: called with masks checked and in all.
+        form: of the challenge.
 
     Raises:
         SubmissionError: the file cannot be read.
@@ -53,7 +58,7 @@ def check_submission(
             result.findings.append(Finding(kind=Kind.NOT_A_ZIP, where=path.name, detail=str(error)))
         else:
             with archive:
-                _check_archive(archive, path.name, dataset, progress, result)
+                _check_archive(archive, path.name, dataset, progress, form, result)
     order = list(Kind)
     result.findings.sort(key=lambda finding: order.index(finding.kind))
     return result
@@ -64,6 +69,7 @@ def _check_archive(
     name: str,
     dataset: Dataset | None,
     progress: ProgressCallback,
+    form: SubmissionForm,
     result: SubmissionCheck,
 ) -> None:
     total = sum(entry.file_size for entry in archive.infolist())
@@ -71,7 +77,7 @@ def _check_archive(
         detail = f"its files have {total} bytes unpacked, more than {MAX_TOTAL}"
         result.findings.append(Finding(kind=Kind.TOO_LARGE, where=name, detail=detail))
         return
-    masks, findings = find_masks(archive.infolist())
+    masks, findings = find_masks(archive.infolist(), form)
     result.findings += findings
     result.masks, result.videos = len(masks), len({video for video, _, _ in masks})
     images: dict[MaskKey, MaskImage] = {}

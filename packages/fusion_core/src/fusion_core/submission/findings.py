@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fusion_core.submission.writer import TOP
-
 
 class Kind(StrEnum):
     """What can be wrong, in the words that users see. After the first ones, the rest cannot be checked."""
@@ -12,8 +10,8 @@ class Kind(StrEnum):
     NOT_A_ZIP = "not a readable zip file"
     TOO_LARGE = "suspicious size (zip bomb?)"
     UNSAFE_NAME = "unsafe name"
-    WRONG_TOP = f"masks do not lie in {TOP}/ at the top of the zip file"
-    WRONG_DEPTH = f"not at {TOP}/<video>/<expression>/<frame>.png"
+    WRONG_TOP = "masks in another folder than the challenge looks into"
+    WRONG_DEPTH = "not at <video>/<expression>/<frame>.png"
     UNEXPECTED_FILE = "file that is no mask"
     DUPLICATE = "mask stored twice"
     UNREADABLE = "unreadable file"

@@ -1,6 +1,6 @@
-"""Submissions in the layout of the RVOS challenges: written from a run.
+"""Submissions in the layouts of the RVOS challenges (`forms`): written from a run.
 
-    Annotations/<video>/<expression>/<frame>.png      8-bit grey, 0 background, 255 object
+A mask is an 8-bit grey PNG file, 0 background, 255 object.
 
 Equal runs give equal bytes: entries come in the order of the run with a fixed date, and PNG files are stored, since
 they are compressed already. One decoded mask is in memory at a time, besides the small PNG files of one video.
@@ -19,8 +19,8 @@ from PIL import Image
 from program_kit.progress import ProgressCallback
 
 from fusion_core.errors import SubmissionError
+from fusion_core.submission.forms import REF_YOUTUBE_VOS, SubmissionForm
 
-TOP = "Annotations"
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can hold
 _RUN_LENGTH_STRATEGY = 3  # zlib's Z_RLE: masks are long runs of one value
 
@@ -30,6 +30,7 @@ def write_submission(
     path: Path,
     dataset: Dataset | None = None,
     progress: ProgressCallback = lambda done, total: None,
+    form: SubmissionForm = REF_YOUTUBE_VOS,
 ) -> int:
     """Write a run as a submission; the file appears when it is complete.
 
@@ -38,6 +39,7 @@ def write_submission(
         path: the zip file to write; an old one is replaced.
         dataset: exactly its videos, expressions and frames are written. None: all that the run has.
         progress: called with videos done and in all.
+        form: of the challenge.
 
     Returns:
         The number of masks written.
@@ -60,7 +62,7 @@ def write_submission(
         nonlocal count
         with zipfile.ZipFile(unfinished, "x", zipfile.ZIP_STORED) as archive:
             for done, name in enumerate(videos, start=1):
-                for entry, png in _entries(run.read(name), dataset):
+                for entry, png in _entries(run.read(name), dataset, form):
                     archive.writestr(entry, png)
                     count += 1
                 progress(done, len(videos))
@@ -70,7 +72,9 @@ def write_submission(
     return count
 
 
-def _entries(masks: VideoMasks, dataset: Dataset | None) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
+def _entries(
+    masks: VideoMasks, dataset: Dataset | None, form: SubmissionForm
+) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
     tracks, frames = (masks.tracks, masks.frame_names) if dataset is None else _required(masks, dataset)
     position = {name: t for t, name in enumerate(masks.frame_names)}
     images: dict[bytes, bytes] = {}  # fused runs hold most masks twice
@@ -80,7 +84,7 @@ def _entries(masks: VideoMasks, dataset: Dataset | None) -> Iterator[tuple[zipfi
             counts = track.masks[t]
             if counts not in images:
                 images[counts] = mask_png(track.mask(t))
-            entry = zipfile.ZipInfo(f"{TOP}/{masks.video}/{track.expression.id}/{frame}.png", DATE)
+            entry = zipfile.ZipInfo(form.entry(masks.video, track.expression.id, frame), DATE)
             entry.create_system = 3  # Unix on every system, for equal bytes
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
             yield entry, images[counts]
