@@ -74,7 +74,7 @@ def sequences(case, report, folder):
             score_video(protocol, annotations[video], predicted_objects(video, case.arrays[f"in.{video}.pred.{task}"]))
             for video in config["sequences"]
         ]
-        names = {f"{video.video}_{one.target.label}" for video in videos for one in video.targets}
+        names = {f"{video.video}_{one.target.labels[0]}" for video in videos for one in video.targets}
         assert names == set(config[f"objects.{task}"])
         evaluation = Evaluation(run="golden", protocol=protocol, videos=tuple(videos))
         numbers = {

@@ -236,7 +236,7 @@ def test_a_wrong_top_folder_is_one_fault_and_the_rest_is_still_checked(dataset, 
     report = check_submission(zipped(tmp_path / "x.zip", entries | {bad: grey(7)}), dataset)
     assert [finding.kind for finding in report.faults] == [Kind.WRONG_TOP, Kind.WRONG_VALUE]
     assert report.faults[0].where.startswith(top)
-    assert report.faults[0].detail == "9 masks lie there"
+    assert report.faults[0].detail == "9 masks lie there, not at Annotations/<video>/<expression>/<frame>.png"
 
 
 def test_backslashes_are_named_and_read_as_folders(dataset, tmp_path):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mask_interchange.dataset import Dataset
 
 DatasetOption = Annotated[
-    Path | None, typer.Option("--dataset", metavar="ROOT", help="Data set folder in the Ref-YouTube-VOS layout.")
+    Path | None, typer.Option("--dataset", metavar="ROOT", help="Data set as it was downloaded (docs/datasets.md).")
 ]
 SplitOption = Annotated[str | None, typer.Option("--split", help="Split of the data set, where there are several.")]
 VideoOption = Annotated[

@@ -123,7 +123,7 @@ def evaluate_run(
 
     def score(name: str) -> VideoScores:
         masks = run.read(name) if run.has(name) else None
-        asked = Asked.of(dataset, name) if dataset else Asked()
+        asked = Asked.of(dataset, name) if dataset else None
         return score_video(protocol, annotations[name], masks, asked, folders or Folders.EXPRESSIONS, frames)
 
     scored: dict[str, VideoScores] = {}

@@ -39,7 +39,11 @@ def measures(protocol: Protocol, targets: Sequence[TargetScores]) -> dict[str, f
 
 
 def _mevis(targets: Sequence[TargetScores]) -> dict[str, float]:
-    answers = _answers([one.shown.any() for one in targets], [one.found.any() for one in targets])
+    answers = _answers(
+        [one.shown.any() for one in targets],
+        [one.found.any() for one in targets],
+        [one.target.track is not None for one in targets],
+    )
     if not answers:
         return {}
     jf = float(np.mean([(one.j.mean() + one.f.mean()) / 2 for one in targets]))
@@ -59,7 +63,7 @@ def _long_rvos(targets: Sequence[TargetScores]) -> dict[str, float]:
 def _a2d(targets: Sequence[TargetScores]) -> dict[str, float]:
     iou = np.concatenate([one.j for one in targets])
     confidence = np.concatenate([one.confidence for one in targets])
-    predicted = np.concatenate([np.full(len(one.j), one.target.track is not None) for one in targets])
+    predicted = _predicted(targets)
     found = _precisions(iou, operator.gt) | {"overall IoU": _summed(targets), "mean IoU": float(iou.mean())}
     if not np.isnan(confidence[predicted]).any():
         found["mAP"] = average_precision(iou[predicted], confidence[predicted], len(iou))
@@ -71,7 +75,12 @@ def _refcoco(targets: Sequence[TargetScores]) -> dict[str, float]:
     shown = np.concatenate([one.shown for one in targets])
     found = np.concatenate([one.found for one in targets])
     measured = {"gIoU": float(iou.mean()), "cIoU": _summed(targets)}
-    return measured | _precisions(iou[shown], operator.ge) | _answers(shown, found)
+    return measured | _precisions(iou[shown], operator.ge) | _answers(shown, found, _predicted(targets))
+
+
+def _predicted(targets: Sequence[TargetScores]) -> npt.NDArray[np.bool_]:
+    """Whether there is a prediction for each sample."""
+    return np.concatenate([np.full(len(one.j), one.target.track is not None) for one in targets])
 
 
 def _summed(targets: Sequence[TargetScores]) -> float:
@@ -84,12 +93,16 @@ def _precisions(iou: npt.NDArray[np.float64], passes: Callable[..., npt.NDArray[
     return {f"P@{one}": float(np.mean(passes(iou, one))) for one in PRECISIONS} if len(iou) else {}
 
 
-def _answers(shown: npt.ArrayLike, found: npt.ArrayLike) -> dict[str, float]:
-    """N-acc: how often nothing was found where nothing is. T-acc: how often something was found where something is."""
-    there, answered = np.asarray(shown, bool), np.asarray(found, bool)
+def _answers(shown: npt.ArrayLike, found: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
+    """N-acc: how often nothing was found where nothing is. T-acc: how often something was found where something is.
+
+    Without a prediction nothing was looked for, which is a wrong answer. No measures where all or none are there.
+    """
+    there, something = np.asarray(shown, bool), np.asarray(found, bool)
+    nothing = np.asarray(predicted, bool) & ~something
     if there.all() or not there.any():
         return {}
-    return {"N-acc": float(np.mean(~answered[~there])), "T-acc": float(np.mean(answered[there]))}
+    return {"N-acc": float(np.mean(nothing[~there])), "T-acc": float(np.mean(something[there]))}
 
 
 def average_precision(iou: npt.NDArray[np.float64], confidence: npt.NDArray[np.float64], samples: int) -> float:

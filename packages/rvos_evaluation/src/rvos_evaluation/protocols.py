@@ -26,7 +26,7 @@ from enum import StrEnum
 import numpy as np
 from mask_interchange import Expression, MaskTrack, VideoMasks
 
-from rvos_evaluation.annotations import LabelImages, MaskFolders, VideoAnnotation, objects_in
+from rvos_evaluation.annotations import LabelImages, VideoAnnotation, objects_in
 from rvos_evaluation.comparison import Target, TargetScores, compare
 from rvos_evaluation.errors import EvaluationError
 from rvos_evaluation.targets import Asked, Folders, Frames, labels_of, score_expressions
@@ -79,7 +79,7 @@ def score_video(
     protocol: Protocol,
     annotation: VideoAnnotation,
     prediction: VideoMasks | None,
-    asked: Asked,
+    asked: Asked | None = None,
     folders: Folders = Folders.EXPRESSIONS,
     frames: Frames | None = None,
 ) -> VideoScores:
@@ -89,7 +89,7 @@ def score_video(
         protocol: see the table at the top.
         annotation: the ground truth.
         prediction: None if the run does not have the video.
-        asked: by the data set, if there is one; else by annotation and run.
+        asked: by the data set; None to ask for what annotation and run have.
         folders: what a folder of masks stands for.
         frames: which count; None for those of the protocol or else of the ground truth: all of object folders and of
             run lengths, the annotated ones of everything else.
@@ -98,7 +98,9 @@ def score_video(
         EvaluationError: sizes differ, or it is not known which object a prediction means.
     """
     if protocol in FRAMES_OF_EXPRESSIONS:
-        scores = score_expressions(annotation, prediction, asked, folders, frames or FRAMES_OF_EXPRESSIONS[protocol])
+        scores = score_expressions(
+            annotation, prediction, asked or Asked(), folders, frames or FRAMES_OF_EXPRESSIONS[protocol]
+        )
     elif not isinstance(annotation, LabelImages):
         raise EvaluationError(
             f"video {annotation.video}: the {protocol} protocol needs label images <video>/<frame>.png, "
@@ -238,9 +240,8 @@ def _unscored(
         return ()
     used = {one.target.track.expression.id for one in scores if one.target.track}
     lines = [f"video {annotation.video}, expression {id_}" for id_ in prediction.expression_ids if id_ not in used]
-    left = set(prediction.frame_names) - set(annotation.frame_names()) if isinstance(annotation, LabelImages) else set()
-    if isinstance(annotation, MaskFolders) and scores:
-        left = set(prediction.frame_names).difference(*(one.frames for one in scores))
-    if left:
+    annotated = annotation.frame_names() if isinstance(annotation, LabelImages) else ()
+    left = set(prediction.frame_names).difference(annotated, *(one.frames for one in scores))
+    if scores and left:
         lines.append(f"video {annotation.video}, {len(left)} of {len(prediction.frame_names)} frames")
     return tuple(lines)

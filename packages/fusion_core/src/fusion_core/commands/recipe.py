@@ -17,7 +17,7 @@ RecipeOption = Annotated[
     str,
     typer.Option(metavar="NAME|FILE", help="iccv2023, iccv2023-faithful, modern, demo, or a file: docs/recipe.md."),
 ]
-DatasetOption = Annotated[Path, typer.Option(metavar="ROOT", help="Data set in the Ref-YouTube-VOS layout.")]
+DatasetOption = Annotated[Path, typer.Option(metavar="ROOT", help="Data set as it was downloaded.")]
 RunsOption = Annotated[Path, typer.Option(help="Folder of the runs, one for each node of the recipe.")]
 CheckpointOption = Annotated[
     list[str] | None,

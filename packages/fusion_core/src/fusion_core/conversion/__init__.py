@@ -48,5 +48,5 @@ def find_conversion(root: Path) -> Conversion:
     for one in CONVERSIONS:
         if one.recognises(root):
             return one
-    known = "\n  ".join(f"{one.name}: {one.files}" for one in CONVERSIONS)
-    raise DatasetError(f"{root}: expected a data set that can be converted, found none of\n  {known}")
+    known = ", ".join(f"{one.name} ({one.files})" for one in CONVERSIONS)
+    raise DatasetError(f"{root}: expected a data set that can be converted, found none of {known}")

@@ -16,7 +16,7 @@ from fusion_core.running.worker import STALL
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSource:
-    """A data set in the Ref-YouTube-VOS layout.
+    """A data set of any format.
 
     Attributes:
         root: its folder.

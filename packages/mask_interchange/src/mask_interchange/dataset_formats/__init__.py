@@ -37,8 +37,8 @@ def find_split(root: Path, split: str | None) -> tuple[DatasetFormat, str | None
         if splits := one.splits(root):
             chosen = _choose(root, split, [name for name in splits if name is not None])
             return one, chosen, splits[chosen]
-    known = "\n  ".join(f"{one.name}: {one.files}" for one in FORMATS)
-    raise DatasetError(f"{root}: expected the files of a data set, found none of\n  {known}")
+    known = ", ".join(f"{one.name} ({one.files})" for one in FORMATS)
+    raise DatasetError(f"{root}: expected the files of a data set, found none of {known}")
 
 
 def _choose(root: Path, split: str | None, names: list[str]) -> str | None:

@@ -31,16 +31,16 @@ def read_expressions_file(file: Path, *image_folders: Path) -> Videos:
     """
     at, tree = read_json(file)
     entries = at.get(tree, "videos", dict)
-    names = tuple(video.replace("/", "__") for video in entries)
     with errors_at(at / "videos"):
-        check_unique("video", names)
+        paths = [[check_name("video", part) for part in video.split("/")] for video in entries]
+        check_unique("video", tuple("__".join(parts) for parts in paths))
 
-    def reader(video: str) -> Callable[[JsonPlace, object], DescribedVideo]:
-        return lambda place, entry: _video(place, entry, tuple(_below(folder, video) for folder in image_folders))
+    def reader(parts: list[str]) -> Callable[[JsonPlace, object], DescribedVideo]:
+        return lambda place, entry: _video(place, entry, tuple(folder.joinpath(*parts) for folder in image_folders))
 
     return {
-        name: described(at / "videos" / video, entry, reader(video))
-        for name, (video, entry) in zip(names, entries.items(), strict=True)
+        "__".join(parts): described(at / "videos" / video, entry, reader(parts))
+        for parts, (video, entry) in zip(paths, entries.items(), strict=True)
     }
 
 
@@ -53,10 +53,6 @@ def describe_beside(file: Path) -> Description:
     masks, folder = file.with_name(MASKS), file.with_name("Annotations")
     truth = masks if masks.is_file() else folder if folder.is_dir() else None
     return Description(videos=read_expressions_file(file, file.with_name("JPEGImages")), truth=truth)
-
-
-def _below(folder: Path, video: str) -> Path:
-    return folder.joinpath(*(check_name("video", part) for part in video.split("/")))
 
 
 def described(

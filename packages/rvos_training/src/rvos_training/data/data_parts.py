@@ -117,7 +117,7 @@ def _training_videos(videos: Path) -> AnnotatedVideos:
 
 
 def _validation(videos: Path) -> AnnotatedVideos | None:
-    """The split `valid`, where it has annotations; those of Ref-YouTube-VOS are not public."""
+    """The split `valid`, where it has annotations."""
     annotations = videos / "valid" / "Annotations"
     if not annotations.is_dir() or not (videos / META / "valid" / f"{META}.json").is_file():
         return None
