@@ -398,7 +398,7 @@ def test_shipped_weights_are_of_one_configuration(dataset, tmp_path, shipping):
         (["--out", "run"], "either --dataset ROOT or --video PATH"),
         (["--out", "run", "--dataset", ".", "--video", "."], "either --dataset ROOT or --video PATH"),
         (["--out", "run", "--dataset", "absent"], "absent: expected a data set's folder, found nothing"),
-        (["--out", "run", "--dataset", "."], "expected meta_expressions.json"),
+        (["--out", "run", "--dataset", "."], "expected the files of a data set"),
         (["--out", "run", "--dataset", ".", "-e", "a dog"], "go with --video"),
         (["--out", "run", "--video", "absent.mp4", "-e", "a dog"], "absent.mp4: no such video file"),
         (["--out", "run", "--video", "frames"], "at least one --expression"),
