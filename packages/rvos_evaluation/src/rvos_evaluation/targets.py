@@ -112,6 +112,7 @@ def score_expressions(
     elif isinstance(annotation, MaskFolders) and folders is Folders.EXPRESSIONS:
         targets = _in_expression_folders(annotation, tracks, asked)
     else:
+        assert isinstance(annotation, MaskFolders | MaskLists)
         targets = _in_named_masks(annotation, tracks, asked)
     every = _all_frames(annotation, prediction, asked, folders, frames)
     scores = []
@@ -183,7 +184,7 @@ def _in_expression_folders(annotation: MaskFolders, tracks: Mapping[str, MaskTra
     ]
 
 
-def _in_named_masks(annotation: VideoAnnotation, tracks: Mapping[str, MaskTrack], asked: Asked) -> list[Target]:
+def _in_named_masks(annotation: MaskFolders | MaskLists, tracks: Mapping[str, MaskTrack], asked: Asked) -> list[Target]:
     """Every expression of the data set, or else of the run, with the masks of its objects."""
     wanted = [track.expression for track in tracks.values()] if asked.expressions is None else asked.expressions
     held = set(annotation.folders if isinstance(annotation, MaskFolders) else annotation.lists)

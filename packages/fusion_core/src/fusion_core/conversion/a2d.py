@@ -130,10 +130,7 @@ def _instances(file: Path) -> dict[int, np.ndarray]:
     """
     try:
         with h5py.File(file, "r") as content:
-            stored = content["reMask"]
-            if stored.size > LARGEST:
-                raise DatasetError(f"{file}: expected masks of at most {LARGEST} pixels, found {stored.size}")
-            names, masks = np.atleast_1d(content["instance"][()]).ravel(), stored[()]
+            names, masks = np.atleast_1d(_array(content, "instance")).ravel(), _array(content, "reMask")
     except DatasetError:
         raise
     except Exception as error:  # h5py raises many types for a damaged file
@@ -142,3 +139,10 @@ def _instances(file: Path) -> dict[int, np.ndarray]:
     if masks.ndim != 3 or len(masks) != len(names):
         raise DatasetError(f"{file}: expected a mask for each of {len(names)} instances, found an array {masks.shape}")
     return {int(one): mask.T.astype(bool) for one, mask in zip(names.tolist(), masks, strict=True)}
+
+
+def _array(content: h5py.File, key: str) -> np.ndarray:
+    stored = content[key]
+    if not isinstance(stored, h5py.Dataset) or stored.size > LARGEST:
+        raise DatasetError(f"{content.filename}: expected at most {LARGEST} numbers in {key!r}, found {stored!r}")
+    return np.asarray(stored[()])

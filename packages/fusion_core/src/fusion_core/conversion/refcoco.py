@@ -15,9 +15,10 @@ become, for every split,
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from mask_interchange import DatasetError, check_name
+from mask_interchange import DatasetError, check_name, encode_mask
 from mask_interchange.json_files import JsonPlace, errors_at, read_json
 from mask_interchange.rle import check_size
 from mask_interchange.segmentations import coco_segmentations
@@ -211,7 +212,9 @@ def _run_lengths(at: JsonPlace, annotation: dict, size: tuple[int, int]) -> dict
     else:
         with errors_at(place):
             check_size(size)
-            counts = outlines.merge(outlines.frPyObjects(_polygons(place, outline, size), *size))["counts"]
+            polygons: Any = _polygons(place, outline, size)  # the types of pycocotools know no lists of polygons
+            drawn = outlines.decode(outlines.merge(outlines.frPyObjects(polygons, *size)))
+            counts = encode_mask(drawn.astype(bool))
     return {"size": list(size), "counts": counts.decode()}
 
 
