@@ -160,7 +160,7 @@ def contracts(session: nox.Session) -> None:
     for member in MEMBERS:
         if project(member).get("scripts"):
             sync(session, member)
-    session.run("pytest", "-n", "auto", "tests/contracts", *session.posargs)  # mostly time spent on starting programs
+    session.run("pytest", "-n", "auto", "tests/contracts", *session.posargs)
 
 
 @nox.session

@@ -1,10 +1,13 @@
 """The workspace's programs, each in its own environment."""
 
+import json
 import os
 import re
 import subprocess
+import tempfile
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -59,8 +62,32 @@ class Program:
             env=clean(),
         )
 
+    def run_forked(self, *arguments: object, stdin: str = "", cwd: Path | None = None):
+        """As `run`, in a fork of a process that has imported the program; not for tests of how it starts."""
+        command = self.command(*arguments)
+        with tempfile.TemporaryDirectory() as folder:
+            files = {stream: Path(folder) / stream for stream in ("stdin", "stdout", "stderr")}
+            for stream, path in files.items():
+                path.write_text(stdin if stream == "stdin" else "", encoding="utf-8")
+            call = {stream: str(path) for stream, path in files.items()}
+            call |= {"arguments": command[1:], "folder": str(cwd or Path.cwd())}
+            server = _forking(self)
+            server.stdin.write(json.dumps(call) + "\n")
+            server.stdin.flush()
+            code = server.stdout.readline()
+            assert code, f"{self} cannot be imported"
+            said = {stream: files[stream].read_text(encoding="utf-8") for stream in ("stdout", "stderr")}
+        return subprocess.CompletedProcess(command, int(code), **said)
+
     def __str__(self) -> str:
         return self.name
+
+
+@cache
+def _forking(program: Program) -> subprocess.Popen[str]:
+    """The process that forks for a program; it ends with this one, which closes its input."""
+    command = [str(program.python), str(Path(__file__).with_name("forking.py")), program.name]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean())
 
 
 def clean() -> dict[str, str]:

@@ -52,7 +52,7 @@ def write_run(dataset, path, change=lambda video, tracks: tracks, size=SIZE):
 
 
 def propagate(program, dataset, masks, out, *more, **options):
-    return program.run("--dataset", dataset, "--masks", masks, "--out", out, *program.smoke, *more, **options)
+    return program.run_forked("--dataset", dataset, "--masks", masks, "--out", out, *program.smoke, *more, **options)
 
 
 def test_the_key_frame_is_kept_and_every_frame_gets_a_mask(program, dataset, tmp_path):
@@ -123,7 +123,7 @@ def test_plain_video_object_segmentation(program, dataset, tmp_path):
     picture.save(tmp_path / "first.png")
     video = dataset / "JPEGImages" / "aa11"
     arguments = ["--video", video, "--mask", tmp_path / "first.png", "--frame", "0", "--out", tmp_path / "out"]
-    result = program.run(*arguments, *program.smoke)
+    result = program.run_forked(*arguments, *program.smoke)
     assert result.returncode == 0, result.stderr
     masks = MaskRun.open(tmp_path / "out").read("aa11")
     assert list(masks.expression_ids) == ["1", "2"]
@@ -149,5 +149,5 @@ def test_weights_that_are_not_shipped_must_be_chosen(program, dataset, tmp_path)
     arguments = list(program.smoke)
     at = arguments.index("--weights")
     del arguments[at : at + 2]
-    result = program.run("--dataset", dataset, "--masks", source, "--out", tmp_path / "out", *arguments)
+    result = program.run_forked("--dataset", dataset, "--masks", source, "--out", tmp_path / "out", *arguments)
     assert_a_choice_is_asked_for(result)

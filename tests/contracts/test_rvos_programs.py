@@ -28,7 +28,7 @@ def program(request):
 
 
 def infer(program, dataset, out, *more, **options):
-    return program.run("--dataset", dataset, "--out", out, *program.smoke, *more, **options)
+    return program.run_forked("--dataset", dataset, "--out", out, *program.smoke, *more, **options)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def finished(program, tmp_path_factory):
     """A finished run and its data set; for tests that only need one, as loading a model is what takes time."""
     folder = tmp_path_factory.mktemp(program.name)
     dataset = draw_dataset(folder / "data")
-    result = infer(program, dataset, folder / "run")
+    result = program.run("--dataset", dataset, "--out", folder / "run", *program.smoke)
     assert result.returncode == 0, result.stderr
     return dataset, folder / "run"
 
@@ -116,7 +116,7 @@ def test_other_settings_do_not_mix_into_a_run(program, own_copy):
     dataset, run = own_copy
     before = files(run)
     arguments = ["random:1" if argument.startswith("random:") else argument for argument in program.smoke]
-    result = program.run("--dataset", dataset, "--out", run, *arguments)
+    result = program.run_forked("--dataset", dataset, "--out", run, *arguments)
     assert result.returncode == 2
     assert "random:1" in result.stderr
     assert files(run) == before
@@ -138,7 +138,7 @@ def test_own_video_with_sentences_on_the_command_line(program, finished, tmp_pat
     """What is found of a sentence is what is found of it in a data set, in whatever company."""
     dataset, run = finished
     arguments = ["--video", dataset / "JPEGImages" / "aa11", "-e", SENTENCES["2"], "-e", "a disk"]
-    result = program.run(*arguments, "--out", tmp_path / "run", *program.smoke)
+    result = program.run_forked(*arguments, "--out", tmp_path / "run", *program.smoke)
     assert result.returncode == 0, result.stderr
     masks = MaskRun.open(tmp_path / "run").read("aa11")
     assert [track.expression.text for track in masks.tracks] == [SENTENCES["2"], "a disk"]
@@ -175,7 +175,7 @@ def test_a_faulty_expression_is_named(program, dataset, tmp_path, change, word):
 
 
 def without_weights(program, dataset, out, *more):
-    return program.run("--dataset", dataset, "--out", out, *more)
+    return program.run_forked("--dataset", dataset, "--out", out, *more)
 
 
 def test_shipped_weights_are_used_when_none_are_chosen(program, dataset, tmp_path):
@@ -204,7 +204,7 @@ def test_weights_that_are_not_shipped_must_be_chosen(program, dataset, tmp_path)
 
 @pytest.mark.parametrize("arguments", [[], ["--dataset", "absent"], ["--video", "absent.mp4", "-e", "a dog"]])
 def test_wrong_use_is_exit_code_two_without_a_traceback(program, tmp_path, arguments):
-    result = program.run(*arguments, "--out", tmp_path / "run", *program.smoke, cwd=tmp_path)
+    result = program.run_forked(*arguments, "--out", tmp_path / "run", *program.smoke, cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.strip()
     assert "Traceback" not in result.stderr
@@ -229,7 +229,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(program, dataset, tmp_path)
     with zipfile.ZipFile(path, "w") as archive:  # the container that torch.save writes
         archive.writestr("bomb/data.pkl", pickle.dumps({"model": Bomb(target)}, protocol=2))
         archive.writestr("bomb/version", "3\n")
-    result = program.run("--dataset", dataset, "--out", tmp_path / "run", *checkpoint_arguments(program, path))
+    result = program.run_forked("--dataset", dataset, "--out", tmp_path / "run", *checkpoint_arguments(program, path))
     assert result.returncode == 2, result.stderr
     assert "bomb.pth" in result.stderr
     assert not target.exists()
@@ -238,7 +238,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(program, dataset, tmp_path)
 def test_a_checkpoint_that_is_none_is_refused(program, dataset, tmp_path):
     path = tmp_path / "notes.pth"
     path.write_text("not a checkpoint")
-    result = program.run("--dataset", dataset, "--out", tmp_path / "run", *checkpoint_arguments(program, path))
+    result = program.run_forked("--dataset", dataset, "--out", tmp_path / "run", *checkpoint_arguments(program, path))
     assert result.returncode == 2
     assert "notes.pth" in result.stderr
     assert "Traceback" not in result.stderr
