@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--config", choices=GROUNDED, default=next(iter(GROUNDED)))
     parser.add_argument("--frames", type=int, default=3)
     parser.add_argument("--size", default="480x854", help="height x width")
+    parser.add_argument("--short-side", type=int, default=800, help="of the frames that the detector sees")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -42,6 +43,10 @@ def main() -> None:
     predictor = GroundedSAM2Predictor.load(seed=0, config=options.config, device="cpu")
     with torch.no_grad():
         predictor.segmenter.network.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(20.0)
+    detector, side = predictor.detector, options.short_side
+    predictor.detector = grounding.Detector(
+        detector.network, detector._encode, short_side=side, long_side=side * 1333 // 800
+    )
     grounding._SharedBackbone, tracking.FeatureCache = TimedBackbone, TimedCache
     frames, alone, together = Stopwatch(), Stopwatch(), Stopwatch()
     with tempfile.TemporaryDirectory() as name:

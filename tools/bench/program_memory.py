@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 
 import av
-import numpy as np
 from long_videos import DrawnVideo
 from PIL import Image
 
@@ -66,9 +65,7 @@ def main():
             if options.program.endswith("-infer"):
                 command += [argument for sentence in SENTENCES for argument in ("-e", sentence)]
             else:
-                picture = Image.fromarray(video.labels())
-                picture.putpalette(np.random.default_rng(0).bytes(768))
-                picture.save(folder / "mask.png")
+                Image.fromarray(video.labels()).save(folder / "mask.png")
                 command += ["--mask", str(folder / "mask.png"), "--frame", str(frames // 2)]
             command += ["--out", str(folder / "run"), "--config", "tiny", "--weights", "random:0", "--device", "cpu"]
             command += ["--threads", str(options.threads), *(argument for argument in more if argument != "--")]

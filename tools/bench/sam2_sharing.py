@@ -8,12 +8,16 @@ mask and direction. Every object is taken to be there, as random weights would o
 """
 
 import argparse
+from dataclasses import replace
 
 import torch
-from grounded_sam2 import SAM2Propagator, tracking
+from grounded_sam2 import tracking
+from grounded_sam2.checkpoint import SAM2_CHECKPOINTS
 from grounded_sam2.config import SAM2
+from grounded_sam2.propagate import Propagator
 from grounded_sam2.tracking import build_processor
 from sharing import DrawnClip, TimedCache, compare, masks
+from transformers import Sam2VideoModel
 
 
 def main():
@@ -21,6 +25,7 @@ def main():
     parser.add_argument("--config", choices=SAM2, default="sam2.1-tiny")
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--size", default="480x854", help="height x width")
+    parser.add_argument("--image-size", type=int, help="side of the square that the network sees; 1024 as published")
     parser.add_argument("--same-key-frame", action="store_true", help="all masks on the middle frame")
     parser.add_argument("--alone", type=int, default=16, help="masks that are also run alone, and by plain calls")
     parser.add_argument("--no-plain", action="store_true", help="without the library's plain calls")
@@ -30,8 +35,11 @@ def main():
     torch.set_num_threads(options.threads)
 
     tracking.FeatureCache = TimedCache
-    propagator = SAM2Propagator.load(seed=0, config=options.config, device=options.device)
-    network, processor = propagator.network, build_processor(propagator.network)
+    shape = SAM2[options.config]
+    config = SAM2_CHECKPOINTS.build_config(replace(shape, image_size=options.image_size or shape.image_size))
+    torch.manual_seed(0)
+    network = Sam2VideoModel(config).eval().requires_grad_(False).to(options.device)
+    propagator, processor = Propagator(network), build_processor(network)
     with torch.no_grad():
         network.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(20.0)
 

@@ -25,14 +25,15 @@ from cutie.competition import compete
 from cutie.config import STRIDE
 from cutie.errors import ConfigError
 from cutie.memory import Memory
-from cutie.model import Cutie, FrameFeatures
+from cutie.model import CHUNK, Cutie, FrameFeatures
 from cutie.object_memory import ObjectSummary
 from cutie.preprocess import NetworkView
 from cutie.settings import PropagationSettings
 
 DEFAULT_CACHE = 2**30  # bytes
 MOST_OBJECTS = 255  # of one job: numbers are uint8
-WORK, MASKS = 12, 8  # maps of tokens and of pixels that an object needs beside what is remembered, as measured
+# Maps that an object needs besides its memories, as measured: of tokens, of pixels, and of tokens while it is decoded.
+WORK, MASKS, DECODING = 12, 8, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +169,13 @@ class Propagator:
         together = max([min(self.batch, sum(objects)), *objects])
         pixels = math.prod(NetworkView(size, self.settings.short_side).padded)
         tokens = pixels // STRIDE**2
-        held = self.settings.memory.most_tokens(tokens) + WORK * tokens
-        each = 4 * (self.network.config.dim * held + MASKS * pixels)
+        token, held = 4 * self.network.config.dim, self.settings.memory.most_tokens(tokens) + WORK * tokens
         check_objects(
-            self.device, together, each=each, remedy="give a smaller --batch or --size, or masks of fewer objects"
+            self.device,
+            together,
+            each=token * held + 4 * MASKS * pixels,
+            shared=min(together, CHUNK) * DECODING * token * tokens,
+            remedy="give a smaller --batch or --size, or masks of fewer objects",
         )
 
     def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[SegmentedFrame]:
