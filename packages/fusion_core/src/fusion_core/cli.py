@@ -19,6 +19,7 @@ from fusion_core.commands import (
     segment,
     show,
     submission,
+    view,
     weights,
 )
 from fusion_core.errors import FusionCoreError
@@ -35,6 +36,7 @@ COMMANDS = {
     "show": show.show,
     "evaluate": evaluate.evaluate,
     "report": report.report,
+    "view": view.view,
     "render": render.render,
     "submit": submission.submit,
     "check-submission": submission.check_submission,

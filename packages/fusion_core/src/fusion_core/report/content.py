@@ -124,7 +124,7 @@ class Gatherer:
             vote = recorded_vote(self.runs[node.name]) or node
             if vote.rule == "count" and all(member in read for member in vote.members):
                 try:
-                    counts[node.name] = _counts(vote, read, video.expressions)
+                    counts[node.name] = vote_counts(vote, read, video.expressions)
                 except FusionCoreError as error:
                     problems.append(str(error))
         return VideoContent(
@@ -165,7 +165,9 @@ def _expressions(masks: VideoMasks) -> tuple[Expression, ...]:
     return tuple(track.expression for track in masks.tracks)
 
 
-def _counts(vote: Vote, read: Mapping[str, VideoMasks], expressions: Sequence[Expression]) -> tuple[Count | None, ...]:
+def vote_counts(
+    vote: Vote, read: Mapping[str, VideoMasks], expressions: Sequence[Expression]
+) -> tuple[Count | None, ...]:
     """How a vote counted; as in `voting.fuse.fuse_video`, which made the masks."""
     members = aligned(vote.members, [read[name] for name in vote.members])
     position = {expression.id: index for index, expression in enumerate(expressions)}

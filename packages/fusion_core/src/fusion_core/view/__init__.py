@@ -1,0 +1,14 @@
+"""`fusion-core view`: a page on this machine that shows every run, and corrects one of them.
+
+bytes_cache     keeps the latest values as long as they fit
+pictures        frames as JPEG
+library         the videos and runs that are looked at
+journal         the corrections of a video as a file that only grows
+corrections     the corrections of a video in memory: masks, locks, revisions, undo
+corrected_run   the run that corrections are saved as
+guard           who may ask
+request_values  values in requests, checked
+routes          what the server answers
+server          starts it on this machine and opens the browser
+page/           the page: HTML, style, and modules of JavaScript without a build step
+"""

@@ -1,0 +1,421 @@
+// The page: what is shown, and what keys and buttons do.
+
+import { Corrections } from "./corrections.js";
+import { Entries } from "./entries.js";
+import { listen } from "./hands.js";
+import { CORRECTED, Masks } from "./masks.js";
+import { Pictures } from "./pictures.js";
+import { addMask, decode, encode } from "./run_lengths.js";
+import { getJSON } from "./server.js";
+import { drawTile, heatColour, Stage } from "./stage.js";
+import { drawStrip } from "./strip.js";
+import { Tools } from "./tools.js";
+
+const $ = (id) => document.getElementById(id);
+const PLAY_MS = 160;
+const TILE_WIDTH = 240;
+
+const session = await getJSON("/api/session");
+const state = {
+  entry: null, video: null, frame: 0, direction: 1, layer: CORRECTED, shown: null, timer: null, link: null,
+  marked: [null, null], masks: null, pictures: null, extras: new Map(),
+};
+
+// --- what is shown ---------------------------------------------------------------------------------------------------
+
+const layerName = (layer) => (layer === CORRECTED ? "corrected" : session.runs[layer].name);
+
+function layers() {
+  const { video, entry } = state;
+  return [CORRECTED, ...session.runs.keys()].filter((run) => run === CORRECTED || video.tracks[run][entry.e]);
+}
+
+const frameName = (frame) => state.video.names?.[frame] ?? String(frame).padStart(5, "0");
+
+/** What was done to the frame, if anything; see `Corrections.parts` of the server. */
+function partAt(frame) {
+  return state.video.parts[state.entry.e].find(({ start, stop }) => start <= frame && frame < stop);
+}
+
+/** Something that the server computes once for an expression, by its address; undefined until it is there. */
+function extra(path) {
+  const address = `/api/videos/${state.entry.v}/${path}`;
+  if (!state.extras.has(address)) {
+    state.extras.set(address, undefined);
+    getJSON(address).then((value) => {
+      state.extras.set(address, value);
+      draw();
+    }, (error) => note(error.message));
+  }
+  return state.extras.get(address);
+}
+
+const trackOf = (layer) => extra(`track?run=${layer === CORRECTED ? session.source : layer}&e=${state.entry.e}`);
+const heatOf = (layer) => ($("heat").checked && layer !== CORRECTED ? extra(`votes?run=${layer}&e=${state.entry.e}`) : null);
+
+let drawing = 0;
+async function draw() {
+  const turn = ++drawing, { video, entry, frame, layer, masks, pictures } = state;
+  if (!video) return;
+  drawTexts();
+  try {
+    const heat = heatOf(layer);
+    const [bitmap, found, counted] = await Promise.all([
+      pictures.get(frame, state.direction),
+      masks.get(layer, entry.e, frame),
+      heat ? Promise.all(heat.voters.map(([run, e]) => masks.get(run, e, frame))) : null,
+    ]);
+    if (turn !== drawing) return; // something else is wanted by now
+    const [height, width] = video.size;
+    stage.resize(width, height);
+    stage.showPicture(bitmap);
+    const mask = decode(found.mask, width, height);
+    state.shown = { layer, v: entry.v, e: entry.e, frame, mask, revision: found.revision };
+    if (counted) {
+      const counts = new Uint8Array(width * height);
+      counted.forEach((one) => addMask(counts, one.mask, width, height));
+      stage.showCounts(counts, heat.voters.length);
+    } else if (!tools.stroke) stage.showMask(mask);
+    drawLegend(counted ? heat : null);
+    drawCaption(mask.includes(1));
+    $("stage").dataset.frame = frame; // what is on the canvas now
+    await drawTiles(turn, bitmap);
+  } catch (error) {
+    if (error.name !== "AbortError" && turn === drawing) fail(`Frame ${frameName(frame)} cannot be shown: ${error.message}`);
+  }
+}
+
+function drawTexts() {
+  const { video, entry, frame, layer } = state, last = video.frames - 1;
+  const values = extra(`disagreement?e=${entry.e}`), key = trackOf(layer)?.key ?? null;
+  $("frame").max = last;
+  $("frame").value = frame;
+  const part = partAt(frame);
+  const words = part ? [{ draw: "drawn", take: `taken from ${part.run}`, clear: "not there" }[part.kind], part.locked ? "locked" : null] : [];
+  const said = [`frame ${frameName(frame)} (${frame + 1} of ${video.frames})`, values ? `disagreement ${values[frame].toFixed(2)}` : null, ...words];
+  $("where").textContent = said.filter(Boolean).join(", ");
+  $("frame").setAttribute("aria-valuetext", $("where").textContent);
+  $("key").disabled = key === null;
+  $("heat-control").hidden = layer === CORRECTED;
+  $("undo").disabled = !video.canUndo || session.readOnly !== null;
+  $("redo").disabled = !video.canRedo || session.readOnly !== null;
+  const [from, to] = stretch();
+  $("marked").textContent = `frames ${frameName(from)} to ${frameName(to - 1)}`;
+  for (const id of ["take", "clear", "lock", "unlock", "save"]) $(id).disabled = session.readOnly !== null;
+  $("take").disabled ||= layer === CORRECTED;
+  const marked = state.marked.some((one) => one !== null) ? [from, to] : null;
+  drawStrip($("strip"), { frames: video.frames, frame, disagreement: values, parts: video.parts[entry.e], key, marked });
+  clearTimeout(state.link); // browsers allow only so many changes of the address, so not while the video plays
+  state.link = setTimeout(() => history.replaceState(null, "", `#${[entry.video, entry.expression, frameName(frame)].map(encodeURIComponent).join("/")}`), 400);
+}
+
+function drawCaption(isThere) {
+  const { layer, frame } = state, track = trackOf(layer), score = layer === CORRECTED ? undefined : track?.scores?.[frame];
+  $("caption").textContent = [
+    layerName(layer), track?.key === frame ? "★ key frame" : null, score === undefined ? null : `score ${score.toFixed(2)}`,
+    isThere ? null : "no mask here",
+  ].filter(Boolean).join(" · ");
+  $("picture").setAttribute("aria-label", `Frame ${frameName(frame)} of ${state.entry.video} with the mask of ${layerName(layer)}`);
+}
+
+function drawLegend(heat) {
+  $("legend").replaceChildren();
+  if (!heat) return;
+  $("legend").append(`votes, ${heat.needed} needed: `);
+  for (let n = 1; n <= heat.voters.length; n++) {
+    const swatch = document.createElement("span");
+    const [r, g, b] = heatColour(heat.voters.length === 1 ? 1 : (n - 1) / (heat.voters.length - 1));
+    swatch.textContent = n;
+    swatch.style.background = `rgb(${r} ${g} ${b})`;
+    swatch.style.color = 0.3 * r + 0.59 * g + 0.11 * b > 120 ? "#000" : "#fff";
+    swatch.classList.toggle("needed", n === heat.needed);
+    $("legend").append(swatch);
+  }
+}
+
+async function drawTiles(turn, bitmap) {
+  if (state.timer) return; // not while it plays
+  const { entry, frame, masks, video } = state, [height, width] = video.size;
+  await Promise.all([...$("tiles").children].map(async (tile) => {
+    const layer = Number(tile.dataset.layer), canvas = tile.querySelector("canvas");
+    const { mask } = await masks.get(layer, entry.e, frame);
+    if (turn !== drawing) return;
+    tile.setAttribute("aria-pressed", layer === state.layer);
+    canvas.width = Math.min(width, TILE_WIDTH);
+    canvas.height = Math.max(1, Math.round((canvas.width * height) / width));
+    drawTile(canvas, bitmap, decode(mask, width, height), width, height);
+  }));
+}
+
+function buildLayers() {
+  const shown = layers();
+  if (!shown.includes(state.layer)) state.layer = CORRECTED;
+  $("layer").replaceChildren(...shown.map((layer) => new Option(layerName(layer), layer)));
+  $("layer").value = state.layer;
+  $("tiles").replaceChildren(...shown.map((layer) => {
+    const tile = document.createElement("button"), label = document.createElement("span");
+    tile.type = "button";
+    tile.className = layer === CORRECTED ? "tile corrected" : "tile";
+    tile.dataset.layer = layer;
+    label.className = "label";
+    label.textContent = layerName(layer);
+    tile.append(document.createElement("canvas"), label);
+    tile.addEventListener("click", () => chooseLayer(layer));
+    return tile;
+  }));
+}
+
+// --- choosing --------------------------------------------------------------------------------------------------------
+
+function chooseLayer(layer) {
+  if (layer !== CORRECTED && tools.tool !== "look") tools.choose("look");
+  state.layer = layer;
+  $("layer").value = layer;
+  draw();
+}
+
+function setFrame(frame) {
+  if (!state.video) return;
+  tools.drop();
+  const wanted = Math.min(Math.max(frame, 0), state.video.frames - 1);
+  if (wanted !== state.frame) state.direction = wanted > state.frame ? 1 : -1;
+  state.frame = wanted;
+  draw();
+}
+
+async function choose(entry, named) {
+  stop();
+  tools.drop();
+  const isNew = state.entry?.v !== entry.v;
+  state.entry = entry;
+  entries.mark(entry);
+  $("expression").textContent = entry.text ?? `${entry.video}, ${entry.expression}`;
+  state.marked = [null, null];
+  try {
+    if (isNew) {
+      state.video = null;
+      const video = await getJSON(`/api/videos/${entry.v}`);
+      if (state.entry !== entry) return;
+      openVideo(entry.v, video);
+    }
+    const frame = named === undefined ? -1 : (state.video.names?.indexOf(named) ?? Number(named));
+    if (frame >= 0 && frame < state.video.frames) state.frame = frame;
+    buildLayers();
+    note(state.video.problems.filter(Boolean).join(" "));
+    await draw();
+  } catch (error) {
+    fail(`${entry.video} cannot be shown: ${error.message}`);
+  }
+}
+
+function openVideo(v, video) {
+  state.pictures?.close();
+  const [height, width] = video.size;
+  const reduced = session.widths.find((one) => one >= $("stage").clientWidth * devicePixelRatio);
+  const shownWidth = Math.min(width, reduced ?? width), query = shownWidth < width ? `w=${shownWidth}&` : "";
+  state.pictures = new Pictures(video.frames, 4 * shownWidth * height * (shownWidth / width),
+    (frame) => `/api/videos/${v}/frames/${frame}.jpg?${query}k=${session.key}`);
+  state.masks = new Masks(v, video.frames);
+  state.extras.clear();
+  state.video = video;
+  state.frame = Math.min(state.frame, video.frames - 1);
+}
+
+function nextLayer(by) {
+  const shown = layers();
+  chooseLayer(shown[(shown.indexOf(state.layer) + by + shown.length) % shown.length]);
+}
+
+function toKeyFrame() {
+  const key = trackOf(state.layer)?.key;
+  if (typeof key === "number") setFrame(key);
+}
+
+/** To the nearest drawn frame before or behind this one. */
+function toDrawn(by) {
+  const drawn = state.video.parts[state.entry.e].filter(({ kind }) => kind === "draw")
+    .flatMap(({ start, stop }) => Array.from({ length: stop - start }, (_, k) => start + k));
+  const frames = drawn.filter((frame) => (by > 0 ? frame > state.frame : frame < state.frame));
+  if (frames.length) setFrame(by > 0 ? frames[0] : frames[frames.length - 1]);
+}
+
+function stop() {
+  clearInterval(state.timer);
+  state.timer = null;
+  $("play").textContent = "Play";
+  $("play").setAttribute("aria-pressed", false);
+}
+
+function play() {
+  if (state.timer) {
+    stop();
+    draw();
+    return;
+  }
+  state.timer = setInterval(() => {
+    if (Number($("stage").dataset.frame) === state.frame) setFrame((state.frame + 1) % state.video.frames);
+  }, PLAY_MS);
+  $("play").textContent = "Stop";
+  $("play").setAttribute("aria-pressed", true);
+}
+
+function toggleHeat() {
+  $("heat").checked = !$("heat").checked;
+  draw();
+}
+
+function fail(message) {
+  $("failure").textContent = message;
+  $("failure").hidden = !message;
+}
+
+function note(message) {
+  $("note").textContent = message;
+  $("note").hidden = !message;
+}
+
+// --- correcting ------------------------------------------------------------------------------------------------------
+
+const stage = new Stage($("stage"), $("sheet"), $("picture"), $("mask"), $("sketch"));
+stage.onzoom = (scale) => { $("zoom").textContent = `${Math.round(100 * scale)} %`; };
+
+const tools = new Tools(stage, { begin: beginStroke, done: endStroke, dropped: () => draw(), changed: showTool });
+
+const corrections = new Corrections({
+  say(text, isWaiting) {
+    $("saved").textContent = text;
+    $("saved").classList.toggle("waiting", isWaiting);
+  },
+  state(v, answer) {
+    if (state.entry?.v !== v) return;
+    for (const name of ["revision", "parts", "canUndo", "canRedo"]) state.video[name] = answer[name];
+    drawTexts();
+  },
+  kept({ v, e, frame }, mask, revision) {
+    const { shown } = state;
+    if (state.entry?.v !== v) return;
+    if (mask === null) state.masks.forget(e, frame, frame + 1);
+    else state.masks.put(e, frame, mask, revision);
+    const isShown = shown?.layer === CORRECTED && shown.e === e && shown.frame === frame && shown.v === v;
+    if (isShown && revision !== null) shown.revision = revision;
+    if (mask === null || (isShown && !tools.isBusy && encode(shown.mask, stage.width, stage.height) !== mask)) draw();
+  },
+  async ask({ frame }, theirs) {
+    $("conflict-text").textContent = `Another page has changed frame ${frameName(frame)} since you saw it. ` +
+      `Its mask has ${decode(theirs.mask, stage.width, stage.height).reduce((sum, one) => sum + one, 0)} pixels.`;
+    $("conflict").returnValue = "";
+    $("conflict").showModal();
+    await new Promise((resolve) => $("conflict").addEventListener("close", resolve, { once: true }));
+    return $("conflict").returnValue || "theirs";
+  },
+  failed: note,
+});
+
+/** The mask that a stroke may change, or null if it cannot now. */
+function beginStroke() {
+  const { shown, entry, frame } = state;
+  if (session.readOnly !== null) note(`Nothing can be corrected: ${session.readOnly}`);
+  else if (corrections.isFull) note("Too many strokes wait for the server; is it still running?");
+  else if (partAt(frame)?.locked) note(`Frame ${frameName(frame)} is locked; unlock it first.`);
+  else if (shown?.layer === CORRECTED && shown.v === entry.v && shown.e === entry.e && shown.frame === frame) {
+    note("");
+    return shown.mask;
+  }
+  return null;
+}
+
+function endStroke(mask) {
+  const { shown } = state;
+  shown.mask = mask;
+  stage.showMask(mask);
+  const string = encode(mask, stage.width, stage.height);
+  state.masks.put(shown.e, shown.frame, string, shown.revision);
+  corrections.draw(shown.v, shown.e, shown.frame, string, shown.revision);
+}
+
+function confirm() {
+  if (tools.closePolygon()) return;
+  if (state.layer !== CORRECTED) return note("Choose the run corrected, or take this run with t.");
+  const mask = beginStroke();
+  if (mask) endStroke(mask);
+}
+
+function chooseTool(name) {
+  if (name !== "look" && state.layer !== CORRECTED) chooseLayer(CORRECTED);
+  tools.choose(name);
+}
+
+function showTool() {
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    button.setAttribute("aria-pressed", button.dataset.tool === tools.tool);
+  }
+  $("swap").setAttribute("aria-pressed", tools.swapped);
+  $("size").value = tools.radius;
+  $("radius").textContent = tools.radius;
+}
+
+function swap() {
+  tools.swapped = !tools.swapped;
+  showTool();
+}
+
+/** First frame of the stretch that is marked, and the one after its last; this frame where nothing is marked. */
+function stretch() {
+  const [from, to] = [state.marked[0] ?? state.marked[1] ?? state.frame, state.marked[1] ?? state.marked[0] ?? state.frame];
+  return [Math.min(from, to), Math.max(from, to) + 1];
+}
+
+function mark(place) {
+  state.marked[place] = state.frame;
+  drawTexts();
+}
+
+async function changeStretch(kind) {
+  const { entry, layer } = state, [from, to] = stretch();
+  if (kind === "take" && layer === CORRECTED) return note("Show the run whose masks you want to take.");
+  note("");
+  const wanted = { kind, e: entry.e, from, to, ...(kind === "take" ? { run: layer } : {}) };
+  await show(entry.v, await corrections.change(entry.v, () => state.video.revision, wanted));
+}
+
+async function turn(direction) {
+  if (tools.drop()) return;
+  note("");
+  const { v } = state.entry;
+  await show(v, await corrections.undo(v, direction));
+}
+
+/** Show what the server has changed: the frame, if it is not among those seen now. */
+async function show(v, changed) {
+  if (!changed || state.entry.v !== v) return;
+  state.masks.forget(changed.e, changed.from, changed.to);
+  if (changed.e !== state.entry.e) {
+    state.frame = changed.from;
+    return choose(entries.all.find((one) => one.v === v && one.e === changed.e));
+  }
+  state.marked = [null, null];
+  if (state.layer !== CORRECTED) chooseLayer(CORRECTED);
+  if (state.frame < changed.from || state.frame >= changed.to) setFrame(changed.from);
+  else draw();
+}
+
+// --- begin -----------------------------------------------------------------------------------------------------------
+
+$("title").textContent = `Runs on ${session.dataset}${session.split ? `, split ${session.split}` : ""}`;
+$("about").textContent = `${session.videos.length} videos, ${session.runs.length} runs; corrections begin from ${session.runs[session.source].name}`;
+document.title = `${session.dataset} - fusion-core view`;
+fail(session.videos.filter(({ problem }) => problem).map(({ problem }) => problem).join(" "));
+if (session.readOnly !== null) note(`Nothing can be corrected: ${session.readOnly}`);
+
+const entries = new Entries(session.videos, choose);
+listen({
+  state, stage, tools, entries, corrections, setFrame, toDrawn, play, toKeyFrame, choose, chooseLayer, nextLayer,
+  toggleHeat, chooseTool, swap, mark, changeStretch, confirm, turn, draw, drawTexts,
+});
+{
+  const [video, expression, frame] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const linked = entries.all.find((one) => one.video === video && one.expression === expression);
+  const first = linked ?? entries.all[0];
+  if (first) choose(first, linked && frame);
+}
+showTool();

@@ -1,0 +1,387 @@
+"""What the server answers. Videos, runs and expressions are numbers of tables that it holds, never parts of paths."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from mask_interchange import MaskError, MaskInterchangeError
+from mask_interchange.files import is_disk_full
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from fusion_core.errors import FusionCoreError
+from fusion_core.view.corrected_run import CorrectedRun, ReadOnlyError
+from fusion_core.view.corrections import Change, ConflictError, LockedError, NothingToUndoError
+from fusion_core.view.pictures import WIDTHS
+from fusion_core.view.request_values import (
+    NotThereError,
+    RequestError,
+    check_number,
+    json_object,
+    number,
+    seen_revision,
+    stretch,
+)
+
+AT_ONCE = 2  # requests that need the processor
+MASKS_AT_ONCE = 64  # of one request
+CHANGES = frozenset({"take", "clear", "lock", "unlock"})
+
+SCRIPTS = (
+    "view",
+    "hands",
+    "server",
+    "run_lengths",
+    "pictures",
+    "masks",
+    "stage",
+    "strip",
+    "entries",
+    "tools",
+    "corrections",
+)
+ASSETS: Mapping[str, tuple[str, str, str]] = {  # name in the address: package, file, type
+    "view.css": ("fusion_core.view", "page/view.css", "text/css"),
+    "icon.svg": ("fusion_core.view", "page/icon.svg", "image/svg+xml"),
+    "report.css": ("fusion_core.report", "templates/report.css", "text/css"),
+    **{f"{name}.js": ("fusion_core.view", f"page/{name}.js", "text/javascript") for name in SCRIPTS},
+}
+
+log = logging.getLogger(__name__)
+
+
+STATUS: Mapping[type[Exception], int] = {
+    NotThereError: 404,
+    RequestError: 400,
+    MaskError: 400,
+    ConflictError: 412,
+    LockedError: 409,
+    NothingToUndoError: 409,
+    ReadOnlyError: 409,
+    FusionCoreError: 409,
+    MaskInterchangeError: 409,
+}
+
+
+def make_app(corrected: CorrectedRun) -> Starlette:
+    """The server of a library and its corrections."""
+    views = _Views(corrected)
+    video = "/api/videos/{v:int}"
+    table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+        ("GET", "/", views.page),
+        ("GET", "/assets/{name}", views.asset),
+        ("GET", "/api/session", views.session),
+        ("GET", video, views.video),
+        ("GET", video + "/frames/{i:int}.jpg", views.frame),
+        ("GET", video + "/masks", views.masks),
+        ("GET", video + "/track", views.track),
+        ("GET", video + "/votes", views.votes),
+        ("GET", video + "/disagreement", views.disagreement),
+        ("GET", video + "/edits", views.edits),
+        ("PUT", video + "/edits/{e:int}/{i:int}", views.draw),
+        ("POST", video + "/stretches", views.change),
+        ("POST", video + "/undo", views.undo),
+        ("POST", video + "/redo", views.redo),
+        ("POST", "/api/save", views.save),
+    ]
+    return Starlette(routes=[Route(path, endpoint, methods=[method]) for method, path, endpoint in table])
+
+
+def _answering(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+    """Turns user errors into answers that the page shows, and all others into a number that stands in the log."""
+
+    @wraps(endpoint)
+    async def answered(self: "_Views", request: Request) -> Response:
+        try:
+            return await endpoint(self, request)
+        except (FusionCoreError, MaskInterchangeError) as error:
+            status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+            return _failed(status, str(error))
+        except OSError as error:
+            return _failed(507 if is_disk_full(error) else 500, f"{error.filename or 'file'}: {error.strerror}")
+        except HTTPException:
+            raise
+        except Exception:
+            number = secrets.token_hex(4)
+            log.exception("error %s", number)
+            return _failed(500, f"error {number} inside the program; the terminal says more")
+
+    return answered
+
+
+def _failed(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": message}, status)
+
+
+@dataclass
+class _Views:
+    corrected: CorrectedRun
+
+    def __post_init__(self) -> None:
+        self.library = self.corrected.library
+        self.key = secrets.token_hex(8)  # in the addresses of frames, which browsers keep
+        self._turn = asyncio.Semaphore(AT_ONCE)
+
+    async def _compute(self, work: Callable[[], Any]) -> Any:
+        """Do what takes time in a thread, few at once."""
+        async with self._turn:
+            return await run_in_threadpool(work)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    @_answering
+    async def page(self, request: Request) -> Response:
+        return Response(_file("fusion_core.view", "page/view.html"), media_type="text/html")
+
+    @_answering
+    async def asset(self, request: Request) -> Response:
+        if (name := request.path_params["name"]) not in ASSETS:
+            raise NotThereError("no such file")
+        package, file, kind = ASSETS[name]
+        return Response(_file(package, file), media_type=kind)
+
+    @_answering
+    async def session(self, request: Request) -> Response:
+        library = self.library
+
+        def described() -> dict[str, object]:
+            videos = []
+            for v, video in enumerate(library.videos):
+                try:
+                    expressions = [{"id": one.id, "text": one.text} for one in library.expressions(v)]
+                    videos.append({"id": video, "expressions": expressions, "problem": None})
+                except MaskInterchangeError as error:
+                    videos.append({"id": video, "expressions": [], "problem": str(error)})
+            return {
+                "version": version("fusion-core"),
+                "dataset": library.dataset.name,
+                "split": library.dataset.split,
+                "runs": [{"name": run.name, "producer": run.manifest.producer} for run in library.runs],
+                "source": self.corrected.source,
+                "readOnly": self.corrected.read_only,
+                "videos": videos,
+                "key": self.key,
+                "widths": WIDTHS,
+            }
+
+        return JSONResponse(await self._compute(described))
+
+    @_answering
+    async def video(self, request: Request) -> Response:
+        v = request.path_params["v"]
+
+        def described() -> dict[str, object]:
+            opened = self.library.open(v)
+            names = opened.frame_names
+            runs = range(len(self.library.runs))
+            expressions = opened.video.expressions
+            return {
+                "id": opened.video.id,
+                "size": opened.size,
+                "frames": opened.frames,
+                "names": None if names == tuple(f"{i:05d}" for i in range(len(names))) else names,
+                "expressions": [{"id": one.id, "text": one.text} for one in expressions],
+                "tracks": [[opened.track(run, e) is not None for e in range(len(expressions))] for run in runs],
+                "problems": [opened.problems.get(run) for run in runs],
+                **self._state(v),
+            }
+
+        return JSONResponse(await self._compute(described))
+
+    def _state(self, v: int) -> dict[str, object]:
+        """What corrections change of a video."""
+        corrections = self.corrected.corrections(v)
+        return {
+            "revision": corrections.revision,
+            "parts": [corrections.parts(e) for e in range(len(corrections.expressions))],
+            "canUndo": corrections.can_undo,
+            "canRedo": corrections.can_redo,
+            "saved": self.corrected.is_saved,
+        }
+
+    @_answering
+    async def frame(self, request: Request) -> Response:
+        width = number(request.query_params, "w", optional=True)
+        if width not in {None, *WIDTHS}:
+            raise RequestError(f"expected a width of {' or '.join(map(str, WIDTHS))}, found {width}")
+        v, i = request.path_params["v"], request.path_params["i"]
+
+        async with self._turn:
+            if await request.is_disconnected():
+                return Response(status_code=499)
+            data = await run_in_threadpool(lambda: self.library.picture(v, i, width))
+        return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400, immutable"})
+
+    @_answering
+    async def masks(self, request: Request) -> Response:
+        v, query = request.path_params["v"], request.query_params
+        run, e = number(query, "run"), number(query, "e")
+        start, stop = stretch(query, MASKS_AT_ONCE)
+
+        def strings() -> bytes:
+            opened = self.library.open(v)
+            check_number(run, len(self.library.runs), "run")
+            check_number(e, len(opened.video.expressions), "expression")
+            return b"\n".join(opened.strings(run, e, start, min(stop, opened.frames)))
+
+        return PlainTextResponse(await self._compute(strings))
+
+    @_answering
+    async def track(self, request: Request) -> Response:
+        v, query = request.path_params["v"], request.query_params
+        run, e = number(query, "run"), number(query, "e")
+
+        def described() -> dict[str, object]:
+            opened = self.library.open(v)
+            check_number(run, len(self.library.runs), "run")
+            check_number(e, len(opened.video.expressions), "expression")
+            track = opened.track(run, e)
+            if track is None:
+                return {"scores": None, "key": None}
+            scores = None if track.scores is None else [round(float(score), 3) for score in track.scores]
+            return {"scores": scores, "key": track.key_frame}
+
+        return JSONResponse(await self._compute(described))
+
+    @_answering
+    async def votes(self, request: Request) -> Response:
+        v, query = request.path_params["v"], request.query_params
+        run, e = number(query, "run"), number(query, "e")
+
+        def counted() -> object:
+            check_number(run, len(self.library.runs), "run")
+            check_number(e, len(self.library.open(v).video.expressions), "expression")
+            count = self.library.votes(v, run, e)
+            if count is None:
+                return None
+            numbers = {one.name: number for number, one in enumerate(self.library.runs)}
+            return {"voters": [[numbers[name], index] for name, index in count.voters], "needed": count.needed}
+
+        return JSONResponse(await self._compute(counted))
+
+    @_answering
+    async def disagreement(self, request: Request) -> Response:
+        v, e = request.path_params["v"], number(request.query_params, "e")
+
+        def values() -> list[float] | None:
+            check_number(e, len(self.library.open(v).video.expressions), "expression")
+            found = self.library.disagreement(v, e)
+            return None if found is None else [round(float(value), 3) for value in found]
+
+        return JSONResponse(await self._compute(values))
+
+    # --- correcting ---------------------------------------------------------------------------------------------------
+
+    @_answering
+    async def edits(self, request: Request) -> Response:
+        v, query = request.path_params["v"], request.query_params
+        e, (start, stop) = number(query, "e"), stretch(query, MASKS_AT_ONCE)
+
+        def described() -> dict[str, object]:
+            corrections = self.corrected.corrections(v)
+            self._check_place(v, e, start)
+            with corrections.lock:
+                frames = [self._frame(v, e, i) for i in range(start, min(stop, self.library.open(v).frames))]
+            return {"revision": corrections.revision, "frames": frames}
+
+        return JSONResponse(await self._compute(described))
+
+    def _frame(self, v: int, e: int, i: int) -> dict[str, object]:
+        corrections = self.corrected.corrections(v)
+        return {"mask": self.corrected.mask(v, e, i).decode(), "revision": corrections.frame_revision(e, i)}
+
+    def _check_place(self, v: int, e: int, i: int) -> None:
+        opened = self.library.open(v)
+        check_number(e, len(opened.video.expressions), "expression")
+        check_number(i, opened.frames, "frame")
+
+    @_answering
+    async def draw(self, request: Request) -> Response:
+        v, e, i = (request.path_params[name] for name in "vei")
+        seen, counts = seen_revision(request), await request.body()
+        if seen is None:
+            return _failed(428, "expected the header If-Match with the revision of the frame")
+
+        def drawn() -> Response:
+            corrections = self.corrected.corrections(v)
+            self._check_place(v, e, i)
+            self.corrected.begin()
+            try:
+                revision = corrections.draw(e, i, counts, seen)
+            except ConflictError as error:
+                return JSONResponse({"error": str(error), **self._frame(v, e, i), **self._state(v)}, 412)
+            self.corrected.changed()
+            return JSONResponse({"frame": revision, **self._state(v)}, headers={"etag": f'"{revision}"'})
+
+        return await self._compute(drawn)
+
+    @_answering
+    async def change(self, request: Request) -> Response:
+        v, seen = request.path_params["v"], seen_revision(request)
+        if seen is None or not seen.isdecimal():
+            return _failed(428, "expected the header If-Match with the revision of the video")
+        wanted = json_object(await request.body(), {"kind", "e", "from", "to", "run"})
+        kind, e, start, stop = (wanted.get(key) for key in ("kind", "e", "from", "to"))
+        if kind not in CHANGES or not all(type(one) is int for one in (e, start, stop)):
+            raise RequestError(f"expected kind ({', '.join(sorted(CHANGES))}) and the numbers e, from, to")
+        run = wanted.get("run")
+
+        def changed() -> Response:
+            corrections = self.corrected.corrections(v)
+            self._check_place(v, e, start)
+            if not start < stop <= self.library.open(v).frames:
+                raise RequestError(f"expected frames of the video, found {start} to {stop}")
+            masks = name = None
+            if kind == "take":
+                if type(run) is not int:
+                    raise RequestError("expected the number of a run to take")
+                check_number(run, len(self.library.runs), "run")
+                opened, name = self.library.open(v), self.library.runs[run].name
+                if opened.track(run, e) is None:
+                    raise NotThereError(f"the run {name} has no masks of this expression")
+                masks = lambda a, b: opened.strings(run, e, a, b)  # noqa: E731
+            self.corrected.begin()
+            try:
+                done = corrections.change(kind, e, start, stop, int(seen), masks=masks, run=name)
+            except ConflictError as error:
+                return JSONResponse({"error": str(error), **self._state(v)}, 412)
+            return self._changed(v, done)
+
+        return await self._compute(changed)
+
+    def _changed(self, v: int, change: Change) -> Response:
+        self.corrected.changed()
+        where = {"e": change.expression, "from": change.start, "to": change.stop}
+        return JSONResponse({"changed": where, **self._state(v)})
+
+    @_answering
+    async def undo(self, request: Request) -> Response:
+        return await self._compute(lambda: self._turned(request.path_params["v"], "undo"))
+
+    @_answering
+    async def redo(self, request: Request) -> Response:
+        return await self._compute(lambda: self._turned(request.path_params["v"], "redo"))
+
+    def _turned(self, v: int, direction: str) -> Response:
+        corrections = self.corrected.corrections(v)
+        self.corrected.begin()
+        return self._changed(v, corrections.undo() if direction == "undo" else corrections.redo())
+
+    @_answering
+    async def save(self, request: Request) -> Response:
+        await self._compute(self.corrected.save)
+        return JSONResponse({"saved": self.corrected.is_saved, "path": str(self.corrected.path)})
+
+
+def _file(package: str, name: str) -> bytes:
+    return files(package).joinpath(name).read_bytes()

@@ -1,0 +1,111 @@
+"""A copy of the synthetic runs, and the server over it: without a socket, or on one for a browser."""
+
+import shutil
+import socket
+import time
+from contextlib import contextmanager
+from threading import Thread
+
+import pytest
+from fusion_core.view.corrected_run import CorrectedRun
+from fusion_core.view.guard import Guard
+from fusion_core.view.library import Library, open_runs
+from fusion_core.view.routes import make_app
+from fusion_core.view.server import ADDRESS, server_of
+from mask_interchange import open_dataset
+from starlette.testclient import TestClient
+
+PORT = 8123
+ORIGIN = f"http://127.0.0.1:{PORT}"
+
+
+@pytest.fixture
+def runs(world, tmp_path):
+    """The folder of the runs of `world`, to be written to."""
+    shutil.copytree(world.runs, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def opened(world, runs):
+    """A function that opens the runs as another start of the program would."""
+
+    def open_again(source=None):
+        library = Library(dataset=open_dataset(world.dataset), runs=open_runs(runs), folder=runs)
+        return CorrectedRun(library, source)
+
+    return open_again
+
+
+class Page:
+    """Asks as the page does."""
+
+    def __init__(self, corrected):
+        self.corrected = corrected
+        self.guard = Guard(make_app(corrected), PORT)
+        self.client = TestClient(
+            self.guard, base_url=ORIGIN, headers={"origin": ORIGIN, "sec-fetch-site": "same-origin"}
+        )
+        assert self.client.get(f"/?token={self.guard.token}").status_code == 200
+
+    def get(self, path, **query):
+        return self.client.get(f"/api/{path}", params=query)
+
+    def json(self, path, **query):
+        answer = self.get(path, **query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path, body=None, match=None):
+        headers = {} if match is None else {"if-match": f'"{match}"'}
+        return self.client.post(f"/api/{path}", json=body or {}, headers=headers)
+
+    def draw(self, v, e, i, counts, match):
+        headers = {"content-type": "application/octet-stream"} | ({} if match is None else {"if-match": f'"{match}"'})
+        return self.client.put(f"/api/videos/{v}/edits/{e}/{i}", content=counts, headers=headers)
+
+    def change(self, v, **wanted):
+        return self.post(f"videos/{v}/stretches", wanted, self.json(f"videos/{v}")["revision"])
+
+    def masks(self, v, e):
+        """The strings of all frames as they are now."""
+        frames = self.json(f"videos/{v}")["frames"]
+        return [
+            one["mask"].encode() for one in self.json(f"videos/{v}/edits", e=e, **{"from": 0, "to": frames})["frames"]
+        ]
+
+
+@pytest.fixture
+def page(opened):
+    with opened("final") as corrected:
+        yield Page(corrected)
+
+
+@pytest.fixture
+def page_of():
+    """A function that gives the page of a server."""
+    return Page
+
+
+@pytest.fixture
+def served():
+    """A context manager that serves corrections, and yields the address with the token."""
+
+    @contextmanager
+    def serving(corrected):
+        with socket.create_server((ADDRESS, 0)) as listening:
+            port = listening.getsockname()[1]
+            guard = Guard(make_app(corrected), port)
+            server = server_of(guard)
+            thread = Thread(target=lambda: server.run(sockets=[listening]))
+            thread.start()
+            try:
+                deadline = time.monotonic() + 30
+                while not server.started and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                yield f"http://{ADDRESS}:{port}/?token={guard.token}"
+            finally:
+                server.should_exit = True
+                thread.join()
+
+    return serving
