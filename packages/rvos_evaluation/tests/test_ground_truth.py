@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from rvos_evaluation.measures import average_precision
 from rvos_evaluation.protocols import Protocol
 from rvos_evaluation.scoreboard import as_json, write_files
 from rvos_evaluation.targets import Folders, Frames
+from rvos_evaluation.truth_check import TruthCheck
 
 SIZE = (12, 16)
 FRAMES = ("00000", "00001", "00002", "00003")
@@ -362,3 +364,82 @@ def test_ref_davis_mean_is_the_plain_mean_over_expressions(describe, predict):
     run = predict(swapped)
     assert evaluate(run, root, "ref-davis").overall.jf == 1, "objects are matched"
     assert evaluate(run, root, "ref-davis-mean").overall.jf == 0, "every expression has its own object"
+
+
+# --- masks that do not fit --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frames_of(describe):
+    """Write the frames of a described video."""
+
+    def write(root, video="dog"):
+        (root / "JPEGImages" / video).mkdir(parents=True)
+        for frame in FRAMES:
+            Image.new("RGB", SIZE[::-1]).save(root / "JPEGImages" / video / f"{frame}.jpg")
+
+    return write
+
+
+def truth_faults(root):
+    dataset = open_dataset(root)
+    check = TruthCheck(dataset)
+    return [str(fault) for name in dataset.videos for fault in check.faults(name)]
+
+
+def test_masks_of_every_kind_that_fit(describe, frames_of):
+    root = describe([[1, 2], "1"])
+    frames_of(root)
+    for frame in FRAMES:
+        save(root / "Annotations/dog" / f"{frame}.png", LEFT * np.uint8(1) + RIGHT * np.uint8(2))
+    assert truth_faults(root) == []
+    shutil.rmtree(root / "Annotations")
+    write_object_folders(root, {"1": (LEFT, FRAMES), "2": (RIGHT, FRAMES[:2])})
+    assert truth_faults(root) == []
+    describe([[1, 2], []], anno_ids={"0": ["a", "b"], "1": []})
+    write_lists(root, {"a": [LEFT] * 4, "b": [NOTHING] * 4})
+    assert open_dataset(root).truth.path.name == "mask_dict.json"
+    assert truth_faults(root) == []
+
+
+def test_label_images_that_do_not_fit(describe, frames_of):
+    root = describe(["1", "7"])
+    frames_of(root)
+    save(root / "Annotations/dog/00000.png", LEFT * np.uint8(1))
+    assert truth_faults(root) == [
+        f"video dog, expression '1': it means object '7', but {root}/Annotations/dog shows the objects [1]"
+    ]
+    describe(["1"])
+    save(root / "Annotations/dog/00000.png", (LEFT * np.uint8(1))[:5])
+    assert "expected masks of 16x12 pixels as the frames, found 16x5" in truth_faults(root)[0]
+    save(root / "Annotations/dog/00000.png", LEFT * np.uint8(1))
+    save(root / "Annotations/dog/00009.png", LEFT * np.uint8(1))
+    assert "frame '00009': " in truth_faults(root)[0]
+    describe(["1"], video="cat")
+    frames_of(root, "cat")
+    assert truth_faults(root)[1:] == ["video 'cat': expected its masks beside those of the others, found none"]
+
+
+def test_folders_that_do_not_fit(describe, frames_of):
+    root = describe(["1", "1"])
+    frames_of(root)
+    describe(["1", "1"], video="cat")
+    frames_of(root, "cat")
+    write_object_folders(root, {"0": (LEFT, FRAMES), "1": (LEFT, FRAMES)})
+    write_object_folders(root, {"0": (LEFT, FRAMES), "5": (LEFT, FRAMES)}, "cat")
+    assert truth_faults(root) == [
+        f"video 'cat': {root}/Annotations/cat/5 belongs to no expression",
+        f"video 'cat', expression '1': {root}/Annotations/cat has no folder of its masks",
+    ]
+
+
+def test_run_lengths_that_do_not_fit(describe, frames_of):
+    root = describe([[0]], anno_ids={"0": [4]})
+    frames_of(root)
+    write_lists(root, {"4": [LEFT] * 3})
+    assert "expected masks of 4 frames, of one size" in truth_faults(root)[0]
+    tree = {"4": [{"size": [5, 16], "counts": encode_mask(LEFT[:5]).decode()}] * 4}
+    (root / "mask_dict.json").write_text(json.dumps(tree))
+    assert "expected masks of 16x12 pixels as the frames, found 16x5" in truth_faults(root)[0]
+    (root / "mask_dict.json").write_text(json.dumps({"4": [{"size": [12, 16], "counts": "?"}] * 4}))
+    assert "mask_dict.json: 4[0].counts: " in truth_faults(root)[0]

@@ -58,3 +58,21 @@ def test_equal_faults_are_told_once(root):
     assert "frame '00010' is missing" in lines[13]
     assert lines[13].endswith(f"(the same in {', '.join(FRAMES[11:])})")
     assert lines[14].endswith("15 videos, 34 faults")
+
+
+def test_masks_are_compared_with_the_description(root):
+    for video in VIDEOS:
+        for folder in ("1", "2", "7", "8"):
+            path = root / "Annotations" / video / folder / f"{FRAMES[0]}.png"
+            path.parent.mkdir(parents=True)
+            Image.new("L", (16, 16)).save(path)
+    described = json.loads((root / "meta_expressions.json").read_text())
+    for entry in described["videos"].values():
+        entry["expressions"] = {"1": {"exp": "a dog"}, "2": {"exp": "it runs"}}
+    (root / "meta_expressions.json").write_text(json.dumps(described))
+    result = check(root)
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 1
+    assert lines[0] == "masks that do not fit the description (30)"
+    assert lines[1].endswith("Annotations/v00/7 belongs to no expression (and 1 more)")
+    assert check(root, "--quick").exit_code == 0

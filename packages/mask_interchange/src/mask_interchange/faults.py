@@ -13,6 +13,7 @@ class FaultKind(StrEnum):
     MISSING = "missing frame"
     UNREADABLE = "unreadable frame or video file"
     SIZE = "frame of another size"
+    MASKS = "masks that do not fit the description"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,14 +106,7 @@ def score_expressions(
     frames: Frames | None = None,
 ) -> list[TargetScores]:
     """J and F of every expression with what it means; arguments as in `protocols.score_video`."""
-    tracks = {track.expression.id: track for track in prediction.tracks} if prediction else {}
-    if isinstance(annotation, LabelImages):
-        targets = _in_label_images(annotation, tracks, asked)
-    elif isinstance(annotation, MaskFolders) and folders is Folders.EXPRESSIONS:
-        targets = _in_expression_folders(annotation, tracks, asked)
-    else:
-        assert isinstance(annotation, MaskFolders | MaskLists)
-        targets = _in_named_masks(annotation, tracks, asked)
+    targets = targets_of(annotation, prediction, asked, folders)
     every = _all_frames(annotation, prediction, asked, folders, frames)
     scores = []
     for masks, group in groupby(targets, key=lambda target: target.masks):
@@ -123,6 +116,23 @@ def score_expressions(
             read = _with_empty(read, names, prediction.size if prediction else None)
         scores += compare(annotation.video, read, list(group), prediction)
     return scores
+
+
+def targets_of(
+    annotation: VideoAnnotation, prediction: VideoMasks | None, asked: Asked, folders: Folders
+) -> list[Target]:
+    """Every expression that is asked for, with its masks in the annotation and in the prediction.
+
+    Raises:
+        EvaluationError: it is not known what an expression means, or the annotation does not show it.
+    """
+    tracks = {track.expression.id: track for track in prediction.tracks} if prediction else {}
+    if isinstance(annotation, LabelImages):
+        return _in_label_images(annotation, tracks, asked)
+    if isinstance(annotation, MaskFolders) and folders is Folders.EXPRESSIONS:
+        return _in_expression_folders(annotation, tracks, asked)
+    assert isinstance(annotation, MaskFolders | MaskLists)
+    return _in_named_masks(annotation, tracks, asked)
 
 
 # --- which masks ------------------------------------------------------------------------------------------------------

@@ -18,21 +18,28 @@ def check_dataset(
     root: Annotated[Path, typer.Argument(help="Folder of the data set, or the JSON file that describes it.")],
     split: Annotated[str | None, typer.Option(help="Split of the release, where there are several.")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Read the headers of images only; a picture that is cut off looks sound.")
+        bool,
+        typer.Option("--quick", help="Read the headers of frames only, and no masks; half a picture looks sound then."),
     ] = False,
 ) -> None:
-    """Name every missing, unreadable or wrongly sized frame and every faulty expression.
+    """Name every missing, unreadable or wrongly sized frame, every faulty expression, and masks that do not fit.
 
-    All frames are decoded. Exit code 0: no faults; 1: faults were found; 2: the data set cannot be opened.
+    All frames are decoded, and the masks that the data set brings. Exit code 0: no faults; 1: faults were found; 2: the
+    data set cannot be opened.
     """
     from mask_interchange import open_dataset
+    from rvos_evaluation.truth_check import TruthCheck
 
     dataset = open_dataset(root, split)
+    truth = None if quick or dataset.truth is None else TruthCheck(dataset)
     faults: dict[str, list[Fault]] = {}
     with progress_bar("videos") as progress:
         for done, video in enumerate(dataset.videos):
             progress(done, len(dataset.videos))
-            faults[video] = dataset.check_video(video, decode=not quick)
+            faults[video] = [
+                *dataset.check_video(video, decode=not quick),
+                *(truth.faults(video) if truth is not None else ()),
+            ]
     for line in _grouped(faults):
         typer.echo(line)
     where = f"{dataset.name}, split {dataset.split}" if dataset.split else dataset.name
@@ -52,10 +59,17 @@ def _grouped(faults: "Mapping[str, Sequence[Fault]]") -> Iterator[str]:
             continue
         yield f"{kind} ({sum(map(len, alike.values()))})"
         for first, *others in list(alike.values())[:LISTED]:
-            more = f" (the same in {', '.join(str(fault.frame) for fault in others)})" if others else ""
-            yield f"    {first}{more}"
+            yield f"    {first}{_others(others)}"
         if rest := list(alike)[LISTED:]:
             yield f"    and the same in {len(rest)} more videos: {', '.join(rest)}"
+
+
+def _others(faults: "Sequence[Fault]") -> str:
+    """What to say of more faults of one kind in one video."""
+    if not faults:
+        return ""
+    frames = [fault.frame for fault in faults if fault.frame is not None]
+    return f" (the same in {', '.join(frames)})" if len(frames) == len(faults) else f" (and {len(faults)} more)"
 
 
 def convert_dataset(

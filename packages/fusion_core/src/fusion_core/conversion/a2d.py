@@ -143,6 +143,6 @@ def _instances(file: Path) -> dict[int, np.ndarray]:
 
 def _array(content: h5py.File, key: str) -> np.ndarray:
     stored = content[key]
-    if not isinstance(stored, h5py.Dataset) or stored.size > LARGEST:
+    if not isinstance(stored, h5py.Dataset) or stored.size is None or stored.size > LARGEST:
         raise DatasetError(f"{content.filename}: expected at most {LARGEST} numbers in {key!r}, found {stored!r}")
     return np.asarray(stored[()])
