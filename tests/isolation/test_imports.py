@@ -34,7 +34,7 @@ CONFLICTING = {one.get("package") for conflict in CONFLICTS for one in conflict}
 PROGRAMS = sorted({program.member for program in programs("-(infer|propagate)")})
 
 # Import names that differ from the name of the distribution that holds them.
-DISTRIBUTION_OF = {"cv2": "opencv-python-headless", "PIL": "pillow"}
+DISTRIBUTION_OF = {"cv2": "opencv-python-headless", "PIL": "pillow", "rerun": "rerun-sdk"}
 # The only ways workspace members may lean on each other (docs/architecture.md).
 ARROWS = {
     "mask-interchange": set(),

@@ -154,7 +154,7 @@ def test_submission_holds_the_final_masks_and_passes_the_checker(whole):
 def test_a_run_scored_against_itself_is_perfect(whole, tmp_path):
     _, runs, _ = whole
     succeed("export", runs / "final", "--out", tmp_path / "truth")
-    folder = tmp_path / "truth" / "Annotations"
+    folder = tmp_path / "truth/masks/Annotations"
     succeed("evaluate", runs / "final", "--annotations", folder, "--out", tmp_path / "scores")
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert scores["overall"]["J"] == 1
@@ -164,8 +164,7 @@ def test_a_run_scored_against_itself_is_perfect(whole, tmp_path):
 def test_export_and_import_give_the_same_masks(whole, tmp_path):
     _, runs, _ = whole
     succeed("export", runs / "soc", "--out", tmp_path / "png")
-    arguments = ["--annotations", tmp_path / "png" / "Annotations", "--key-frames", tmp_path / "png" / "key_frame.json"]
-    succeed("import", *arguments, "--out", tmp_path / "again")
+    succeed("import", "--annotations", tmp_path / "png/masks", "--out", tmp_path / "again")
     for video in ("aa11", "bb22"):
         before, after = MaskRun.open(runs / "soc").read(video), MaskRun.open(tmp_path / "again").read(video)
         assert (before.size, before.frame_names) == (after.size, after.frame_names) == (SIZE, tuple(FRAMES))

@@ -1,11 +1,12 @@
 """Shared by this package's tests."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mask_interchange import Expression, MaskTrack, VideoMasks
+from mask_interchange import Expression, MaskRun, MaskTrack, RunManifest, VideoMasks
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,38 @@ def masks() -> VideoMasks:
     )
     bare = MaskTrack.from_masks(Expression(id="left one"), np.zeros(shape, bool))
     return VideoMasks(video="dog", size=(9, 13), frame_names=("00000", "00005", "00010", "00015"), tracks=(full, bare))
+
+
+@pytest.fixture
+def make_run() -> Callable[..., MaskRun]:
+    """Makes a run of videos at a path."""
+
+    def make(path: Path, *videos: VideoMasks) -> MaskRun:
+        dataset = {"name": "d", "split": None, "fingerprint": "f"}
+        run = MaskRun.create(path, RunManifest(producer="x", producer_version="1", dataset=dataset))
+        for video in videos:
+            run.write(video)
+        return run
+
+    return make
+
+
+@pytest.fixture
+def disjoint() -> Callable[..., VideoMasks]:
+    """Makes a video of two objects side by side, the second absent in the second frame."""
+
+    def make(ids: tuple[str, str] = ("3", "7")) -> VideoMasks:
+        left, right = np.zeros((2, 4, 6), bool), np.zeros((2, 4, 6), bool)
+        left[:, 1:3, :3] = True
+        right[0, :, 4:] = True
+        return VideoMasks(
+            video="pair",
+            size=(4, 6),
+            frame_names=("00000", "00001"),
+            tracks=tuple(
+                MaskTrack.from_masks(Expression(id=i), m, key_frame=k)
+                for i, m, k in zip(ids, (left, right), (1, None), strict=True)
+            ),
+        )
+
+    return make

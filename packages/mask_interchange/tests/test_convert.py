@@ -1,39 +1,22 @@
-"""Masks out to other tools' forms and back, the same."""
+"""Masks out to folders of PNG images and back, the same."""
 
 import json
-import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from mask_interchange import (
     DatasetError,
     Expression,
     MaskError,
-    MaskRun,
     MaskTrack,
     RunError,
-    RunManifest,
     VideoMasks,
-    coco_results,
-    encode_mask,
     export_annotations,
-    export_coco,
     import_annotations,
-    import_coco,
     open_dataset,
 )
 from PIL import Image
-
-
-def make_run(path, *videos) -> MaskRun:
-    manifest = RunManifest(producer="x", producer_version="1", dataset={"name": "d", "split": None, "fingerprint": "f"})
-    run = MaskRun.create(path, manifest)
-    for video in videos:
-        run.write(video)
-    return run
 
 
 def bare(masks: VideoMasks) -> VideoMasks:
@@ -47,23 +30,7 @@ def bare(masks: VideoMasks) -> VideoMasks:
     )
 
 
-def disjoint(ids=("3", "7")) -> VideoMasks:
-    """Two objects side by side, the second absent in the second frame."""
-    left, right = np.zeros((2, 4, 6), bool), np.zeros((2, 4, 6), bool)
-    left[:, 1:3, :3] = True
-    right[0, :, 4:] = True
-    return VideoMasks(
-        video="pair",
-        size=(4, 6),
-        frame_names=("00000", "00001"),
-        tracks=tuple(
-            MaskTrack.from_masks(Expression(id=i), m, key_frame=k)
-            for i, m, k in zip(ids, (left, right), (1, None), strict=True)
-        ),
-    )
-
-
-def test_grey_round_trip(masks, tmp_path):
+def test_grey_round_trip(masks, tmp_path, make_run):
     run = make_run(tmp_path / "run", masks, replace(masks, video="v9"), replace(masks, video="v10"))
     export_annotations(run, tmp_path / "out")
     image = Image.open(tmp_path / "out/Annotations/dog/left one/00005.png")
@@ -79,7 +46,7 @@ def test_grey_round_trip(masks, tmp_path):
 
 
 @pytest.mark.parametrize("ids", [("3", "7"), ("0", "1"), ("the dog", "254")])
-def test_palette_round_trip(tmp_path, ids):
+def test_palette_round_trip(tmp_path, ids, make_run, disjoint):
     video = disjoint(ids)
     gone = replace(
         video, video="nothing", tracks=(MaskTrack.from_masks(Expression(id="9"), np.zeros((2, 4, 6), bool)),)
@@ -93,28 +60,28 @@ def test_palette_round_trip(tmp_path, ids):
         assert set(np.unique(np.asarray(image))) == ({0, 3, 7} if ids == ("3", "7") else {0, 1, 2})
 
 
-def test_palette_without_labels_file(tmp_path):
+def test_palette_without_labels_file(tmp_path, make_run, disjoint):
     run = make_run(tmp_path / "run", disjoint())
     export_annotations(run, tmp_path / "out", "palette")
     (tmp_path / "out/labels.json").unlink()
     assert next(import_annotations(tmp_path / "out")) == disjoint()
 
 
-def test_overlaps_do_not_fit_a_palette(masks, tmp_path):
+def test_overlaps_do_not_fit_a_palette(masks, tmp_path, make_run):
     full = MaskTrack.from_masks(Expression(id="2"), np.ones((4, 9, 13), bool))
     run = make_run(tmp_path / "run", replace(masks, tracks=(masks.tracks[0], full)))
     with pytest.raises(MaskError, match="frame '00000': expression '2' overlaps another"):
         export_annotations(run, tmp_path / "out", "palette")
 
 
-def test_old_images_are_not_mixed_with_new(masks, tmp_path):
+def test_old_images_are_not_mixed_with_new(masks, tmp_path, make_run):
     run = make_run(tmp_path / "run", masks)
     export_annotations(run, tmp_path / "out")
     with pytest.raises(RunError, match="new or empty folder"):
         export_annotations(run, tmp_path / "out")
 
 
-def test_real_annotations(data, tmp_path):
+def test_real_annotations(data, tmp_path, make_run):
     """DAVIS as released: palette images with the values 0 and 1."""
     videos = {video.video: video for video in import_annotations(data / "davis_mini/Annotations")}
     assert list(videos) == ["blackswan", "bmx-trees", "car-shadow", "dog", "horsejump-high", "libby"]
@@ -133,7 +100,7 @@ def test_real_annotations(data, tmp_path):
     assert before.getpalette()[:9] == after.getpalette()[:9]
 
 
-def test_sentences_come_from_the_dataset(masks, tmp_path):
+def test_sentences_come_from_the_dataset(masks, tmp_path, make_run):
     run = make_run(tmp_path / "run", masks)
     export_annotations(run, tmp_path / "out")
     expressions = {"left one": {"exp": "the left one", "obj_id": 5}, "0": {"exp": "a dog"}, "more": {"exp": "more"}}
@@ -209,90 +176,6 @@ def test_grey_video_of_one_object(tmp_path):
     """A grey 0/255 image per frame, without a folder per expression: one object."""
     save(tmp_path / "v/a.png", GREY)
     assert next(import_annotations(tmp_path)).expression_ids == ("1",)
-
-
-def test_coco_round_trip(masks, tmp_path):
-    run = make_run(tmp_path / "run", masks, disjoint())
-    export_coco(run, tmp_path / "coco.json")
-    dog, pair = import_coco(tmp_path / "coco.json")
-    kept = tuple(replace(track, support=None, soft=None) for track in masks.tracks)
-    assert dog == replace(masks, tracks=kept)
-    assert pair == disjoint()
-    assert len(list(coco_results(run, ["pair"]))) == 2
-
-
-def test_coco_of_other_tools(tmp_path):
-    """Numbers as ids, no frame names, nothing where there is nothing, run lengths as a list with empty runs."""
-    result = {
-        "video_id": 12,
-        "expression_id": 0,
-        "category_id": 1,
-        "score": 0.5,
-        "segmentations": [None, {"size": [2, 3], "counts": [1, 2, 0, 1, 2]}],
-    }
-    (tmp_path / "coco.json").write_text(json.dumps([result]))
-    (video,) = import_coco(tmp_path / "coco.json")
-    assert (video.video, video.frame_names, video.expression_ids) == ("12", ("00000", "00001"), ("0",))
-    assert video.tracks[0].stack().astype(int).tolist() == [[[0, 0, 0], [0, 0, 0]], [[0, 1, 0], [1, 1, 0]]]
-
-
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=12).filter(any))
-def test_empty_runs_are_joined(tmp_path_factory, runs):
-    """Without painting the mask: 5 MB of JSON could ask for hours of pixels."""
-    mask = np.repeat(np.arange(len(runs)) % 2 == 1, runs)[None]
-    path = tmp_path_factory.mktemp("coco") / "coco.json"
-    size = list(mask.shape)
-    path.write_text(json.dumps([{**GOOD, "segmentations": [{"size": size, "counts": runs}]}]))
-    (video,) = import_coco(path)
-    assert video.tracks[0].masks == (encode_mask(mask),)
-
-
-def test_a_small_json_cannot_ask_for_many_pixels(tmp_path):
-    segmentation = {"size": [8192, 8192], "counts": [0, 2**26]}
-    (tmp_path / "coco.json").write_text(json.dumps([{**GOOD, "segmentations": [segmentation] * 300}]))
-    tracemalloc.start()
-    try:
-        (video,) = import_coco(tmp_path / "coco.json")
-        assert tracemalloc.get_traced_memory()[1] < 2**24
-    finally:
-        tracemalloc.stop()
-    assert len(video.frame_names) == 300
-
-
-GOOD = {"video_id": "v", "expression_id": "0", "segmentations": [{"size": [1, 2], "counts": "11"}]}
-
-
-@pytest.mark.parametrize(
-    ("results", "words"),
-    [
-        ({}, "expected a list"),
-        ([3], r"\[0\]: expected an object"),
-        ([{}], r"\[0\].video_id: expected text, found no such key"),
-        ([{**GOOD, "video_id": "../x"}], "contains '/'"),
-        ([{**GOOD, "video_id": True}], "found true or false"),
-        ([{**GOOD, "segmentations": []}], "tells the size"),
-        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": "1"}]}], "fill 1x2 pixels"),
-        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [3, -1]}]}], "fill 1x2 pixels"),
-        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [[2]]}]}], "expected whole numbers"),
-        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [0.5, 1.5]}]}], "expected whole numbers"),
-        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [2**63]}]}], "at most 64 bits, found a larger one"),
-        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [2**62] * 4 + [2]}]}], "fill 1x2 pixels"),
-        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": [2**80]}]}], "counts"),
-        ([{**GOOD, "segmentations": [{"size": [1, 2], "counts": "ö"}]}], "counts: mask 0"),
-        ([{**GOOD, "segmentations": [{"size": [1, 2]}]}], "counts: expected a list, found no such key"),
-        ([{**GOOD, "segmentations": [{"size": [10**9, 2], "counts": "11"}]}], "height, width"),
-        ([{**GOOD, "segmentations": [{"size": [2], "counts": "11"}]}], "height, width"),
-        ([{**GOOD, "scores": ["a"]}], r"\[0\]: "),
-        ([{**GOOD, "file_names": ["a", "b"]}], "expected 2 masks, found 1"),
-        ([{**GOOD, "file_names": ["a/b"]}], "contains '/'"),
-        ([GOOD, GOOD], "'0' again"),
-        ([GOOD, {**GOOD, "expression_id": 1, "file_names": ["x"]}], "frames of the video's first entry"),
-    ],
-)
-def test_bad_coco(tmp_path, results, words):
-    (tmp_path / "coco.json").write_text(json.dumps(results))
-    with pytest.raises(DatasetError, match=words):
-        list(import_coco(tmp_path / "coco.json"))
 
 
 def test_the_folder_of_a_resolution_is_no_video(tmp_path):

@@ -40,33 +40,35 @@ def content(folder):
     return {video: MaskRun.open(folder).read(video) for video in MaskRun.open(folder).videos()}
 
 
-@pytest.mark.parametrize("layout", ["grey", "palette"])
-def test_png_masks_go_out_and_come_back(run, tmp_path, layout):
-    assert call("export", run.path, "--out", tmp_path / "png", "--layout", layout).exit_code == 0
-    result = call("import", "--annotations", tmp_path / "png", "--out", tmp_path / "back")
+@pytest.mark.parametrize(("form", "folder"), [("png", "masks"), ("palette", "palette")])
+def test_png_masks_go_out_and_come_back(run, tmp_path, form, folder):
+    assert call("export", run.path, "--out", tmp_path / "png", "--format", form).exit_code == 0
+    result = call("import", "--annotations", tmp_path / "png" / folder, "--out", tmp_path / "back")
     assert result.exit_code == 0, result.output
     assert content(tmp_path / "back") == content(run.path)
 
 
-def test_coco_goes_out_and_comes_back(run, tmp_path):
-    assert call("export", run.path, "--coco", tmp_path / "masks.json").exit_code == 0
-    assert call("import", "--coco", tmp_path / "masks.json", "--out", tmp_path / "back").exit_code == 0
+def test_youtube_vis_goes_out_and_comes_back(run, tmp_path):
+    assert call("export", run.path, "--format", "youtube-vis", "--out", tmp_path / "json").exit_code == 0
+    assert call("import", "--coco", tmp_path / "json/youtube_vis.json", "--out", tmp_path / "back").exit_code == 0
     assert content(tmp_path / "back") == content(run.path)
 
 
 def test_the_challenge_s_folder_and_key_frames_are_written(run, tmp_path):
     call("export", run.path, "--out", tmp_path / "png")
-    image = Image.open(tmp_path / "png" / "Annotations" / "aa" / "1" / "00005.png")
+    image = Image.open(tmp_path / "png/masks/Annotations" / "aa" / "1" / "00005.png")
     assert image.mode == "L"
     assert np.array_equal(np.array(image), 255 * run.read("aa").track("1").mask(1))
-    keys = json.loads((tmp_path / "png" / "key_frame.json").read_text())
+    keys = json.loads((tmp_path / "png/masks/key_frame.json").read_text())
     assert keys["aa"] == {"1": {"index_info": {"class_index": 2}}, "2": {"index_info": {"class_index": 0}}}
 
 
 def test_key_frames_may_lie_elsewhere(run, tmp_path):
     call("export", run.path, "--out", tmp_path / "png")
-    moved = (tmp_path / "png" / "key_frame.json").rename(tmp_path / "keys.json")
-    call("import", "--annotations", tmp_path / "png" / "Annotations", "--key-frames", moved, "--out", tmp_path / "back")
+    moved = (tmp_path / "png/masks/key_frame.json").rename(tmp_path / "keys.json")
+    call(
+        "import", "--annotations", tmp_path / "png/masks/Annotations", "--key-frames", moved, "--out", tmp_path / "back"
+    )
     assert content(tmp_path / "back") == content(run.path)
 
 
@@ -77,7 +79,7 @@ def test_a_data_set_gives_expressions_groups_and_order(run, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "meta_expressions.json").write_text(json.dumps(meta))
     result = call(
-        "import", "--annotations", tmp_path / "png", "--dataset", tmp_path / "data", "--out", tmp_path / "back"
+        "import", "--annotations", tmp_path / "png/masks", "--dataset", tmp_path / "data", "--out", tmp_path / "back"
     )
     assert result.exit_code == 0, result.output
     tracks = MaskRun.open(tmp_path / "back").read("bb").tracks
@@ -90,10 +92,10 @@ def test_a_data_set_gives_expressions_groups_and_order(run, tmp_path):
 
 def test_a_bad_image_leaves_nothing_behind(run, tmp_path):
     call("export", run.path, "--out", tmp_path / "png")
-    bad = tmp_path / "png" / "Annotations" / "bb" / "2" / "00010.png"
+    bad = tmp_path / "png/masks/Annotations" / "bb" / "2" / "00010.png"
     bad.write_bytes(b"no picture")
     before = sorted(path.name for path in tmp_path.iterdir())
-    result = call("import", "--annotations", tmp_path / "png", "--out", tmp_path / "back")
+    result = call("import", "--annotations", tmp_path / "png/masks", "--out", tmp_path / "back")
     assert result.exit_code == 2
     assert str(bad) in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == before
@@ -101,7 +103,7 @@ def test_a_bad_image_leaves_nothing_behind(run, tmp_path):
 
 def test_import_does_not_mix_into_what_is_there(run, tmp_path):
     call("export", run.path, "--out", tmp_path / "png")
-    result = call("import", "--annotations", tmp_path / "png", "--out", run.path)
+    result = call("import", "--annotations", tmp_path / "png/masks", "--out", run.path)
     assert result.exit_code == 2
     assert "new or empty folder" in result.stderr
 
@@ -113,7 +115,8 @@ def test_import_does_not_mix_into_what_is_there(run, tmp_path):
         (["import", "--out", "x", "--annotations", "a", "--coco", "b"], "either --annotations FOLDER or --coco FILE"),
         (["import", "--out", "x", "--coco", "b", "--key-frames", "k"], "go with --annotations"),
         (["import", "--out", "x", "--annotations", "absent"], "absent: expected a folder of PNG masks, found nothing"),
-        (["export", "run"], "either --out FOLDER or --coco FILE"),
+        (["export", "run", "--out", "x", "--format", "png,gif"], "--format: expected some of png, palette, coco,"),
+        (["export", "run", "--out", "x", "--format", "png,rgba"], "rgba needs the frames: give --dataset ROOT or"),
         (["export", "absent", "--out", "x"], "absent: not a run"),
         (["show", "absent"], "absent: not a run"),
         (["check-dataset", "absent"], "absent: expected a data set's folder"),
@@ -167,7 +170,7 @@ def test_every_fault_of_a_data_set_is_named(davis_mini, tmp_path):
 
 def test_real_masks_go_out_and_come_back(davis_mini, tmp_path):
     assert call("import", "--annotations", davis_mini / "Annotations", "--out", tmp_path / "run").exit_code == 0
-    call("export", tmp_path / "run", "--out", tmp_path / "png", "--layout", "palette")
+    call("export", tmp_path / "run", "--out", tmp_path / "png", "--format", "palette")
     for file in sorted((davis_mini / "Annotations").rglob("*.png"))[::20]:
-        there = np.array(Image.open(tmp_path / "png" / "Annotations" / file.parent.name / file.name))
+        there = np.array(Image.open(tmp_path / "png/palette/Annotations" / file.parent.name / file.name))
         assert np.array_equal(there, np.array(Image.open(file))), file

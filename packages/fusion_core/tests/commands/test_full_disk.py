@@ -25,15 +25,16 @@ COMMANDS = {
     "submit": "submit {runs}/a --dataset {dataset} --out {out}",
     "evaluate": "evaluate {runs}/a --annotations {dataset}/Annotations --dataset {dataset} --out {out}",
     "export": "export {runs}/a --out {out}",
-    "export palette": "export {root}/labels --layout palette --out {out}",
-    "export coco": "export {runs}/a --coco {out}",
+    "export palette": "export {root}/labels --format palette --out {out}",
+    "export coco": "export {runs}/a --format coco --out {out}",
+    "export youtube-vis": "export {runs}/a --format youtube-vis --out {out}",
+    "export overlay": "export {runs}/a --dataset {dataset} --format overlay --out {out}",
+    "export rgba": "export {runs}/a --dataset {dataset} --format rgba --out {out}",
+    "export yolo": "export {runs}/a --dataset {dataset} --format yolo --out {out}",
+    "export rerun": "export {runs}/a --dataset {dataset} --format rerun --out {out}",
     "import": "import --annotations {dataset}/Annotations --out {out}",
-    "import coco": "import --coco {root}/masks.json --out {out}",
+    "import coco": "import --coco {root}/json/coco.json --out {out}",
     "report": "report --runs {runs} --dataset {dataset} --recipe {root}/one.toml --out {out}",
-    "render": "render {runs}/a --dataset {dataset} --out {out}",
-    "render rgba": "render {runs}/a --dataset {dataset} --rgba --out {out}",
-    "render masks": "render {runs}/a --dataset {dataset} --masks --out {out}",
-    "render coco": "render {runs}/a --dataset {dataset} --coco --out {out}",
     "fuse": "fuse --members a,b --threshold 2 --runs {runs} --out {out}",
 }
 
@@ -42,7 +43,7 @@ COMMANDS = {
 def prepared(world):
     (world.root / "one.toml").write_text(f'result = "a"\n[run.a]\npath = {str(world.runs / "a")!r}\n')
     for arguments in (
-        ["export", world.runs / "a", "--coco", world.root / "masks.json"],
+        ["export", world.runs / "a", "--format", "coco", "--out", world.root / "json"],
         ["import", "--annotations", world.annotations, "--out", world.root / "labels"],
     ):
         result = CliRunner().invoke(app, list(map(str, arguments)))

@@ -50,7 +50,7 @@ def test_every_form_of_the_result(clip, recipe, tmp_path):
     out = tmp_path / "out"
     result = segment(clip, recipe, out, "--weights", "random:0", "--fps", "12")
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in out.iterdir()) == ["masks", "masks.json", "overlay", "rgba", "runs"]
+    assert sorted(path.name for path in out.iterdir()) == ["coco.json", "masks", "overlay", "rgba", "runs"]
     assert "the man in red: on 3 of 3 frames" in result.stdout
     voted = MaskRun.open(out / "runs" / "voted").read("clip")
     assert [track.expression.text for track in voted.tracks] == list(EXPRESSIONS)
@@ -59,7 +59,7 @@ def test_every_form_of_the_result(clip, recipe, tmp_path):
     assert [(frame.width, frame.height, frame.pts * frame.time_base * 12) for frame in frames] == [
         (16, 12, t) for t in range(3)
     ]
-    (again,) = import_coco(out / "masks.json")
+    (again,) = import_coco(out / "coco.json")
     assert [track.masks for track in again.tracks] == [track.masks for track in voted.tracks]
     for track in voted.tracks:
         for t in range(3):
@@ -87,14 +87,14 @@ def test_expressions_are_voted_one_by_one_unless_asked(clip, recipe, tmp_path):
 def test_the_same_command_again_and_with_other_expressions(clip, recipe, stage, tmp_path):
     out = tmp_path / "out"
     assert segment(clip, recipe, out, "--weights", "random:0").exit_code == 0
-    first = (out / "masks.json").read_bytes()
+    first = (out / "coco.json").read_bytes()
     before = stage.log.read_text()
     assert segment(clip, recipe, out, "--weights", "random:0").exit_code == 0
-    assert (out / "masks.json").read_bytes() == first
+    assert (out / "coco.json").read_bytes() == first
     assert stage.log.read_text() == before  # nothing was computed again
     result = segment(clip, recipe, out, "--weights", "random:0", expressions=("a cat",))
     assert result.exit_code == 0, result.output
-    (again,) = import_coco(out / "masks.json")
+    (again,) = import_coco(out / "coco.json")
     assert [track.expression.text for track in again.tracks] == ["a cat"]
     assert sorted(path.name for path in (out / "rgba" / "clip").iterdir()) == ["0"]
 

@@ -1,6 +1,6 @@
 """The file contract between segmentation programs: data sets in, mask runs out."""
 
-from mask_interchange.coco import coco_results, export_coco, import_coco
+from mask_interchange.coco import export_coco, import_coco
 from mask_interchange.codec import decode_video, encode_video, read_masks, write_masks
 from mask_interchange.dataset import Dataset, open_dataset
 from mask_interchange.errors import (
@@ -40,6 +40,7 @@ from mask_interchange.track import (
     support_from_probabilities,
 )
 from mask_interchange.video import Video
+from mask_interchange.youtube_vis import export_youtube_vis
 
 __all__ = [
     "DataNameError",
@@ -63,7 +64,6 @@ __all__ = [
     "binary_from_probabilities",
     "check_counts",
     "check_name",
-    "coco_results",
     "counts_to_runs",
     "decode_mask",
     "decode_runs",
@@ -74,6 +74,7 @@ __all__ = [
     "encode_video",
     "export_annotations",
     "export_coco",
+    "export_youtube_vis",
     "import_annotations",
     "import_coco",
     "mask_area",

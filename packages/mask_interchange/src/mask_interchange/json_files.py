@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,3 +140,27 @@ def read_utf8(file: Path) -> str:
             f"{file}: expected UTF-8 text, found byte 0x{raw[error.start]:02x} at offset {error.start}; "
             "save the file as UTF-8"
         ) from error
+
+
+def write_lists(
+    path: Path, first: str, entries: Iterable[object], others: Iterable[tuple[str, list[dict[str, object]]]]
+) -> None:
+    """Write a JSON object of lists, of which the first is never in memory as a whole.
+
+    Args:
+        path: the file.
+        first: the key of the first list.
+        entries: what stands in it, one line each.
+        others: keys and lists that follow; asked for when `entries` has ended.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{{{json.dumps(first)}: [")
+        for i, entry in enumerate(entries):
+            file.write(f"{',' if i else ''}\n{json.dumps(entry)}")
+        file.write("\n]")
+        for key, values in others:
+            file.write(f",\n{json.dumps(key)}: {json.dumps(values)}")
+        file.write("}\n")

@@ -287,6 +287,13 @@ def encode_mask(mask: NDArray[np.bool_]) -> bytes:
     return counts
 
 
+def unite_masks(masks: Sequence[bytes], size: Size) -> bytes:
+    """Compressed counts of the pixels that are in any of the masks of `size`, which must be sound."""
+    united = coco.merge([{"size": list(size), "counts": counts} for counts in masks])["counts"]
+    assert isinstance(united, bytes)
+    return united
+
+
 def encode_labels(labels: NDArray[np.uint8]) -> dict[int, bytes]:
     """Compressed counts of every label of an image [H, W] except 0, in one pass over its pixels.
 

@@ -22,7 +22,7 @@ from mask_interchange.faults import Fault, FaultKind
 from mask_interchange.files import file_sha256
 from mask_interchange.rle import Size
 from mask_interchange.video_index import Damaged, VideoIndex, check_same_size
-from mask_interchange.video_stream import checksum, decoded, opened, orientation, shown_size
+from mask_interchange.video_stream import checksum, decoded, opened, orientation, shown_size, sound
 
 CACHE_BYTES = 256 * 2**20  # decoded frames kept for random access, one at least
 
@@ -94,6 +94,10 @@ class VideoFile:
                 return
             if i >= start:
                 yield self._pixels(frame, i)
+
+    def sound(self) -> Iterator[av.AudioFrame]:
+        """The first sound of the file, decoded frame by frame, without what is damaged; nothing if it is silent."""
+        return sound(self._path)
 
     def faults(self, *, decode: bool) -> Iterator[Fault]:
         """Why the file cannot be decoded, if it cannot; to know that, it is decoded in any case."""

@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -47,6 +47,15 @@ def decoded(
             damage.see(packet)
             yield from damage.attempt(packet.decode) or ()
         damage.end(container, stream)
+
+
+def sound(path: Path) -> Iterator[av.AudioFrame]:
+    """The first sound of a video file, decoded frame by frame, without what is damaged; nothing if it is silent."""
+    with opened(path) as (container, _):
+        for stream in container.streams.audio[:1]:
+            for packet in container.demux(stream):
+                with suppress(FFmpegError):
+                    yield from packet.decode()
 
 
 @contextmanager

@@ -1,13 +1,23 @@
 """`fusion-core segment`: a whole recipe on one's own video."""
 
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from program_kit.options import DamagedOption, DeviceOption, ExpressionOption, ExpressionsOption
 
+from fusion_core.commands.export import (
+    AudioOption,
+    FeatherOption,
+    FontOption,
+    FormatOption,
+    FpsOption,
+    SoftOption,
+    chosen_look,
+    listener,
+    print_note,
+)
 from fusion_core.commands.recipe import (
     CheckpointOption,
     CheckpointsOption,
@@ -15,17 +25,15 @@ from fusion_core.commands.recipe import (
     open_context,
     print_failures,
 )
-from fusion_core.commands.render import print_note
 from fusion_core.recipe.nodes import Pairing, Vote
-from fusion_core.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from fusion_core.recipe.graph import Recipe
+    from fusion_core.rendering.clip import Look
     from fusion_core.running.context import RunContext
     from fusion_core.running.runner import Summary
 
 RUNS = "runs"
-OUTPUTS = ("overlay", "masks", "rgba", "masks.json")
 
 
 def segment(
@@ -51,24 +59,28 @@ def segment(
         int | None, typer.Option(min=1, help="Number of workers; by default one on each GPU, or one on the CPU.")
     ] = None,
     damaged: DamagedOption = "stop",
-    fps: Annotated[float, typer.Option(min=0.01, help="Frames a second, if the video is a folder of images.")] = 6,
-    font: Annotated[Path | None, typer.Option(help="Font file for the expressions in the overlay.")] = None,
+    formats: FormatOption = "overlay,png,rgba,coco",
+    fps: FpsOption = 6,
+    font: FontOption = None,
+    audio: AudioOption = False,
+    soft: SoftOption = False,
+    feather: FeatherOption = 0,
 ) -> None:
-    """Segment what expressions mean in a video: overlay MP4, PNG masks, transparent PNGs, COCO JSON.
+    """Segment what expressions mean in a video, and write the result in forms for people and other tools.
 
     The runs of the recipe stay in OUT/runs; the same command continues after an interruption.
     """
     from mask_interchange import read_expressions
 
     from fusion_core.recipe.named import best_recipe, find_recipe
-    from fusion_core.rendering.legend import check_font
+    from fusion_core.rendering.forms import named_forms
     from fusion_core.running.context import VideoSource
 
     texts = [*(expression or ()), *(read_expressions(expressions) if expressions else ())]
     if not texts:
         raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE")
     _check_out(out)
-    check_font(font)
+    forms, look = named_forms(formats), chosen_look(fps, font, audio, soft, feather)
     source = VideoSource(path=video, expressions=texts, damaged=damaged)
     paired = _paired(best_recipe() if recipe is None else find_recipe(recipe), pairing)
     context = open_context(paired, source, out / RUNS, checkpoint, checkpoints, weights, device)
@@ -80,12 +92,12 @@ def segment(
     if not summary.complete:
         typer.echo(f"{out}: not complete; the same command tries again what is missing", err=True)
         raise typer.Exit(1)
-    _render(summary, out, Fraction(fps).limit_denominator(1001), font)
+    _export(summary, out, forms, look)
     _print_found(summary)
 
 
 def _check_out(out: Path) -> None:
-    from fusion_core.rendering.outputs import RenderError
+    from fusion_core.rendering.forms import RenderError
 
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / RUNS).is_dir())):
         raise RenderError(f"{out}: expected a new or empty folder, or one of an earlier call; give another with --out")
@@ -108,28 +120,31 @@ def _run(context: "RunContext", workers: int | None) -> "Summary":
         return run_plan(plan, LocalExecutor(workers, context.device, context.memory), listener)
 
 
-def _render(summary: "Summary", out: Path, rate: Fraction, font: Path | None) -> None:
-    """Write the result in all forms; they replace those of an earlier call."""
+def _export(summary: "Summary", out: Path, forms: "tuple[str, ...]", look: "Look") -> None:
+    """Write the result; it replaces that of an earlier call, in whatever forms."""
     import shutil
 
     from mask_interchange import MaskRun
     from mask_interchange.files import temporary_folder
 
-    from fusion_core.rendering.outputs import Wanted, render_video, write_coco, write_masks
+    from fusion_core.rendering.forms import FORMS, export_run
 
-    result = MaskRun.open(summary.result)
-    wanted = Wanted(overlay=True, rgba=True, rate=rate, font=font)
-    with temporary_folder(out) as unfinished:
-        for video in summary.context.dataset.videos.values():
-            with progress_bar("frames") as progress:
-                render_video(result, video, unfinished, wanted, progress, print_note)
-        write_masks(result, unfinished, summary.context.dataset.videos)
-        write_coco(result, unfinished, summary.context.dataset.videos)
-        for name in OUTPUTS:
+    dataset = summary.context.dataset
+    with temporary_folder(out) as folder:
+        (unfinished := folder / "content").mkdir()
+        done = export_run(
+            MaskRun.open(summary.result), dataset, list(dataset.videos), unfinished, forms, look, listener()
+        )
+        if len(done) < len(dataset.videos):
+            raise typer.Exit(1)
+        for name in (place for form in FORMS.values() for place in form.places):
             if (out / name).is_dir():
                 shutil.rmtree(out / name)
-            (unfinished / name).replace(out / name)
-            typer.echo(out / name)
+            else:
+                (out / name).unlink(missing_ok=True)
+        for made in sorted(unfinished.iterdir()):
+            made.replace(out / made.name)
+            typer.echo(out / made.name)
 
 
 def _print_found(summary: "Summary") -> None:

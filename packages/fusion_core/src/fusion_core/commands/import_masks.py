@@ -1,6 +1,5 @@
-"""`fusion-core import` and `fusion-core export`: runs from and to formats of other tools."""
+"""`fusion-core import`: runs from formats of other tools."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +11,6 @@ if TYPE_CHECKING:
     from mask_interchange import Dataset, RunManifest
 
 
-class Layout(StrEnum):
-    """How PNG masks are exported."""
-
-    GREY = "grey"
-    PALETTE = "palette"
-
-
 def import_masks(
     out: Annotated[Path, typer.Option(help="Run to write; a new or empty folder.")],
     annotations: Annotated[
@@ -26,7 +18,7 @@ def import_masks(
         typer.Option(help="Folder of <video>/<expression>/<frame>.png masks or <video>/<frame>.png label images."),
     ] = None,
     coco: Annotated[
-        Path | None, typer.Option(help="Instead: JSON list of COCO run lengths, as export writes it.")
+        Path | None, typer.Option(help="Instead: JSON file of COCO, of YouTube-VIS, or results of a tracker.")
     ] = None,
     key_frames: Annotated[
         Path | None, typer.Option(help="key_frame.json of the masks, if it is not beside their folder.")
@@ -74,30 +66,3 @@ def _manifest(source: Path, dataset: "Dataset | None") -> "RunManifest":
         settings={"source": source.resolve().name},
         dataset=dataset.identity if dataset else {"name": source.stem, "split": None, "fingerprint": None},
     )
-
-
-def export_masks(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for PNG masks and key_frame.json; new or empty.")] = None,
-    layout: Annotated[
-        Layout,
-        typer.Option(
-            help="One grey image per expression and frame, or one label image per frame (masks may not overlap)."
-        ),
-    ] = Layout.GREY,
-    coco: Annotated[Path | None, typer.Option(help="Instead: JSON file of COCO run lengths.")] = None,
-) -> None:
-    """Write a run as PNG masks or COCO JSON, from which `import` makes the same masks again."""
-    from mask_interchange import MaskRun
-    from mask_interchange.coco import export_coco
-    from mask_interchange.png_folders import export_annotations
-
-    if (out is None) == (coco is None):
-        raise typer.BadParameter("give either --out FOLDER or --coco FILE")
-    opened = MaskRun.open(run)
-    if out is not None:
-        export_annotations(opened, out, layout.value)
-    else:
-        assert coco is not None
-        export_coco(opened, coco)
-    typer.echo(f"{out or coco}: {len(opened.videos())} videos exported")

@@ -1,0 +1,116 @@
+"""`fusion-core export`: a run in forms for people and other tools."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from program_kit.options import DamagedOption, DatasetOption, SplitOption, VideoOption, open_source
+
+from fusion_core.terminal.progress import progress_bar
+
+if TYPE_CHECKING:
+    from mask_interchange import MaskRun
+
+    from fusion_core.rendering.clip import Look
+    from fusion_core.rendering.forms import Listener
+
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="NAME,NAME",
+        help="Forms to write: png, palette, coco, youtube-vis; from frames: overlay, rgba, prores, exr, rerun, images, "
+        "yolo, pascal (docs/formats.md).",
+    ),
+]
+FpsOption = Annotated[
+    float, typer.Option("--fps", min=0.01, help="Frames a second of images; video files have their own.")
+]
+FontOption = Annotated[Path | None, typer.Option("--font", help="Font file for the expressions in overlays.")]
+AudioOption = Annotated[bool, typer.Option("--audio", help="Overlays with the sound of the video file.")]
+SoftOption = Annotated[
+    bool, typer.Option("--soft", help="Alpha from stored probabilities, of a run made with --soft-masks.")
+]
+FeatherOption = Annotated[
+    float, typer.Option("--feather", metavar="PIXELS", min=0, max=1000, help="Blur alpha by so much.")
+]
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    out: Annotated[Path, typer.Option(help="Folder to fill; new or empty.")],
+    formats: FormatOption = "png",
+    dataset: DatasetOption = None,
+    split: SplitOption = None,
+    video: VideoOption = None,
+    damaged: DamagedOption = "stop",
+    videos: Annotated[str | None, typer.Option(metavar="ID,ID", help="Only these videos of the run.")] = None,
+    fps: FpsOption = 6,
+    font: FontOption = None,
+    audio: AudioOption = False,
+    soft: SoftOption = False,
+    feather: FeatherOption = 0,
+) -> None:
+    """Write the masks of a run in forms for people and other tools.
+
+    Forms from frames need the data set or the video that the run was made from. Exit code 1: some videos failed; the
+    rest are written.
+    """
+    from mask_interchange import MaskRun
+    from mask_interchange.files import new_folder
+
+    from fusion_core.rendering.forms import export_run, named_forms, needing_frames
+
+    forms = named_forms(formats)
+    look = chosen_look(fps, font, audio, soft, feather)
+    source = None
+    if needed := needing_frames(forms):
+        if dataset is None and video is None:
+            raise typer.BadParameter(f"{', '.join(needed)} needs the frames: give --dataset ROOT or --video PATH")
+        source = open_source(dataset, split, video, damaged=damaged)
+    opened = MaskRun.open(run)
+    chosen = _chosen(opened, videos)
+    with new_folder(out) as unfinished:
+        done = export_run(opened, source, chosen, unfinished, forms, look, listener())
+    typer.echo(f"{out}: {len(done)} videos, {len(chosen) - len(done)} failed")
+    if len(done) < len(chosen):
+        raise typer.Exit(1)
+
+
+def chosen_look(fps: float, font: Path | None, audio: bool, soft: bool, feather: float) -> "Look":
+    """What the options of pictures and videos say.
+
+    Raises:
+        FontError: the font cannot be read.
+    """
+    from fusion_core.rendering.clip import Look
+    from fusion_core.rendering.legend import check_font
+
+    check_font(font)
+    return Look(rate=Fraction(fps).limit_denominator(1001), font=font, audio=audio, soft=soft, feather=feather)
+
+
+def listener() -> "Listener":
+    """Shows what happens during an export on standard error."""
+    from fusion_core.rendering.forms import Listener
+
+    return Listener(progress=progress_bar, note=print_note, failed=_print_failure)
+
+
+def print_note(text: str) -> None:
+    """Say on standard error what is worth to know and no failure."""
+    typer.echo(f"note: {text}", err=True)
+
+
+def _print_failure(video: str, error: Exception) -> None:
+    typer.echo(f"failed: video {video}: {error}", err=True)
+
+
+def _chosen(run: "MaskRun", videos: str | None) -> list[str]:
+    there = run.videos()
+    chosen = videos.split(",") if videos else there
+    unknown = [name for name in chosen if name not in there]
+    if unknown:
+        raise typer.BadParameter(f"--videos: {run.path} has no masks of {unknown[0]!r}")
+    return chosen
