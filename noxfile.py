@@ -20,6 +20,7 @@ WORKSPACE = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["
 MEMBERS = sorted(path.parent for pattern in WORKSPACE for path in ROOT.glob(f"{pattern}/pyproject.toml"))
 EXAMPLE = ROOT / "examples" / "member"  # outside the workspace, with a lock file of its own
 TESTED = [member for member in MEMBERS if any((member / "tests").rglob("test_*.py"))]
+SYNCED: set[Path] = set()  # members whose environments this process has made
 AT_A_TIME = 2  # members; each has its share of the cores, and a few GB of memory at full size
 
 nox.options.default_venv_backend = "none"  # uv makes the environments, one a package
@@ -47,7 +48,10 @@ def environment(member: Path) -> dict[str, str]:
 
 
 def sync(session: nox.Session, member: Path) -> None:
-    """Install exactly what the lock file says this member, its extras and its tests need, and nothing else."""
+    """Install exactly what the lock file says this member, its extras and its tests need, and nothing else; once."""
+    if member in SYNCED:
+        return
+    SYNCED.add(member)
     names = [project(member)["name"], *settings(member).get("tool", {}).get("rvos-fusion", {}).get("tested-with", [])]
     session.run(
         "uv",
@@ -151,7 +155,8 @@ def types(session: nox.Session) -> None:
 @nox.session
 def isolation(session: nox.Session) -> None:
     """Every package imports only what it declares: by syntax tree, and by importing it alone."""
-    session.run("pytest", "tests/isolation", *session.posargs)
+    # A file's tests stay together: the packages are imported one after the other, in one environment.
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", "tests/isolation", *session.posargs)
 
 
 @nox.session
