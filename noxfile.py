@@ -153,6 +153,14 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site, in `site/`; a broken link is an error."""
+    session.run("uv", "sync", "--locked", "--inexact", "--quiet", "--group", "docs")
+    session.run("zensical", "build", "--strict", "--clean")
+    session.run("pytest", "tests/docs", *session.posargs)
+
+
+@nox.session
 def isolation(session: nox.Session) -> None:
     """Every package imports only what it declares: by syntax tree, and by importing it alone."""
     # A file's tests stay together: the packages are imported one after the other, in one environment.
