@@ -154,9 +154,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation as a site, in `site/`; a broken link is an error."""
+    """The documentation as a site, in `site/`, where a broken link is an error; the Dockerfile."""
     session.run("uv", "sync", "--locked", "--inexact", "--quiet", "--group", "docs")
     session.run("zensical", "build", "--strict", "--clean")
+    session.run("hadolint", "Dockerfile")
     session.run("pytest", "tests/docs", *session.posargs)
 
 
