@@ -79,8 +79,8 @@ def test_the_best_recipe_is_the_first_whose_weights_are_all_there():
     with pytest.raises(RecipeError) as caught:
         best_recipe()
     what, else_what = str(caught.value).splitlines()
-    assert "grounding-dino-base (933 MB, Apache-2.0)" in what
-    assert "cutie-base-mega (140 MB, MIT" in what
+    assert "grounding-dino-base [933 MB, Apache-2.0]" in what
+    assert "cutie-base-mega [140 MB, MIT" in what
     assert f"`fusion-core weights fetch {' '.join(CORE)}`" in what
     assert "--recipe demo" in else_what
 

@@ -44,7 +44,7 @@ def best_recipe() -> Recipe:
         if all(is_stored(model) for model in one.models):
             return one
     missing = [published(name) for name in needed_weights(recipe) if not stored(name)]
-    described = [f"{one.name} ({one.megabytes}, {one.licence})" for one in missing]
+    described = [f"{one.name} [{one.megabytes}, {one.licence}]" for one in missing]
     raise RecipeError(
         f"the weights of recipe {recipe.name} are not all here; to download {', '.join(described)}: "
         f"`fusion-core weights fetch {' '.join(one.name for one in missing)}`\n"
