@@ -9,6 +9,7 @@ import pickle
 import shutil
 import signal
 import subprocess
+import tomllib
 import zipfile
 
 import numpy as np
@@ -75,6 +76,12 @@ def test_help_does_not_load_the_network(program):
     code += "try:\n    main()\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
     result = subprocess.run([program.python, "-c", code], capture_output=True, text=True, env=clean())
     assert result.returncode == 0, result.stderr
+
+
+def test_version(program):
+    result = program.run_forked("--version")
+    expected = tomllib.loads((program.member / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert (result.returncode, result.stdout) == (0, f"{program.name} {expected}\n")
 
 
 def test_a_dataset_becomes_a_run_that_others_can_read(finished):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 from fusion_core.cli import COMMANDS, app
 from typer.testing import CliRunner
@@ -14,6 +15,11 @@ def test_help_names_every_command():
     assert result.exit_code == 0
     for command in COMMANDS:
         assert f"\n  {command} " in result.stdout
+
+
+def test_the_version_is_that_of_the_package():
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"fusion-core {version('fusion-core')}\n")
 
 
 def test_every_command_has_help():

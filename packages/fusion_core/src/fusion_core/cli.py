@@ -1,8 +1,9 @@
 """The command line `fusion-core`: all commands; user errors are one line and exit code 2."""
 
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
-from program_kit.app import plain_app, user_errors
+from program_kit.app import plain_app, user_errors, version_option
 from rvos_evaluation.errors import EvaluationError
 from typer.core import TyperGroup
 
@@ -58,6 +59,15 @@ app = plain_app(
     help="Vote over the masks of many models, score the result and write submissions.",
     no_args_is_help=True,
 )
+
+
+@app.callback()
+def _shared(
+    show_version: Annotated[bool, version_option("fusion-core", version("fusion-core"))] = False,
+) -> None:
+    pass
+
+
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(weights.weights, name="weights")

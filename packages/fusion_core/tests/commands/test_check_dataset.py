@@ -39,6 +39,9 @@ def test_half_a_picture_is_a_fault_except_to_a_quick_look(root):
     assert str(picture) in fault
     assert total.endswith("15 videos, 1 faults")
     assert check(root, "--quick").exit_code == 0
+    tree = json.loads(check(root, "--json").stdout)
+    assert tree["videos"] == 15
+    assert [(one["video"], one["frame"], one["kind"]) for one in tree["faults"]] == [("v03", "00007", kind[:-4])]
 
 
 def test_equal_faults_are_told_once(root):

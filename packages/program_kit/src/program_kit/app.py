@@ -22,11 +22,26 @@ from program_kit.weights import known_config
 def plain_app(**settings: object) -> typer.Typer:
     """A typer application with plain help and errors: quick to show, easy to read in a log."""
     return typer.Typer(
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         **settings,  # pyright: ignore[reportArgumentType] - keyword arguments of typer.Typer
     )
+
+
+def version_option(name: str, version: str) -> OptionInfo:
+    """The option `--version` of a program: it prints name and version, and nothing else happens.
+
+    Args:
+        name: of the command.
+        version: of its package.
+    """
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"{name} {version}")
+            raise typer.Exit
+
+    return typer.Option("--version", is_eager=True, callback=show, help="Print the version.")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from mask_interchange.run import MaskRun, RunManifest
 from mask_interchange.track import VideoMasks
 from mask_interchange.video import Video
 
-from program_kit.app import add_checkpoint_commands, plain_app, user_errors
+from program_kit.app import add_checkpoint_commands, plain_app, user_errors, version_option
 from program_kit.errors import InputError
 from program_kit.options import (
     CheckpointOption,
@@ -150,6 +150,7 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
         soft_masks: SoftMasksOption = None,
         device: DeviceOption = "auto",
         threads: ThreadsOption = None,
+        show_version: Annotated[bool, version_option(program.name, program.version)] = False,
         **own: Any,
     ) -> None:
         if context.invoked_subcommand is not None:

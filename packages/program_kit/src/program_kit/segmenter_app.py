@@ -16,7 +16,7 @@ from mask_interchange.run import RunManifest
 from mask_interchange.track import VideoMasks
 from mask_interchange.video import Video
 
-from program_kit.app import add_checkpoint_commands, plain_app, user_errors
+from program_kit.app import add_checkpoint_commands, plain_app, user_errors, version_option
 from program_kit.options import (
     CheckpointOption,
     DamagedOption,
@@ -152,6 +152,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
         short_side: Annotated[int | None, short_side_option] = None,
         device: DeviceOption = "auto",
         threads: ThreadsOption = None,
+        show_version: Annotated[bool, version_option(program.name, program.version)] = False,
         **own: Any,
     ) -> None:
         if context.invoked_subcommand is not None:

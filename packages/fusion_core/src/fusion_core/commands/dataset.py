@@ -9,6 +9,7 @@ import typer
 from fusion_core.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
+    from mask_interchange import Dataset
     from mask_interchange.faults import Fault
 
 LISTED = 10  # videos with faults of one kind whose first fault is shown
@@ -21,6 +22,7 @@ def check_dataset(
         bool,
         typer.Option("--quick", help="Read the headers of frames only, and no masks; half a picture looks sound then."),
     ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Name every missing, unreadable or wrongly sized frame, every faulty expression, and masks that do not fit.
 
@@ -40,12 +42,27 @@ def check_dataset(
                 *dataset.check_video(video, decode=not quick),
                 *(truth.faults(video) if truth is not None else ()),
             ]
-    for line in _grouped(faults):
-        typer.echo(line)
-    where = f"{dataset.name}, split {dataset.split}" if dataset.split else dataset.name
-    typer.echo(f"{where}: {len(dataset.videos)} videos, {sum(map(len, faults.values())) or 'no'} faults")
+    if json:
+        _print_json(dataset, faults)
+    else:
+        for line in _grouped(faults):
+            typer.echo(line)
+        where = f"{dataset.name}, split {dataset.split}" if dataset.split else dataset.name
+        typer.echo(f"{where}: {len(dataset.videos)} videos, {sum(map(len, faults.values())) or 'no'} faults")
     if any(faults.values()):
         raise typer.Exit(1)
+
+
+def _print_json(dataset: "Dataset", faults: "Mapping[str, Sequence[Fault]]") -> None:
+    from json import dumps
+
+    listed = [
+        {"video": video, "frame": fault.frame, "kind": fault.kind, "text": str(fault)}
+        for video, of_video in faults.items()
+        for fault in of_video
+    ]
+    tree = {"dataset": dataset.name, "split": dataset.split, "videos": len(dataset.videos), "faults": listed}
+    typer.echo(dumps(tree, indent=1, ensure_ascii=False))
 
 
 def _grouped(faults: "Mapping[str, Sequence[Fault]]") -> Iterator[str]:

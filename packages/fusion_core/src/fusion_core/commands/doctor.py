@@ -8,6 +8,8 @@ import typer
 if TYPE_CHECKING:
     from fusion_core.doctor import Diagnosis
 
+COLOURS = {"fine": "green", "note": "yellow", "problem": "red"}  # of the states
+
 
 def doctor(
     runs: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs"),
@@ -17,12 +19,16 @@ def doctor(
 
     Exit code 0: recipes will run; 1: something will not work; the list below the table says what to do.
     """
-    from rich.console import Console
-
     from fusion_core.doctor import State, examine
 
-    with Console(stderr=True).status("checking every environment; this takes a moment"):
-        diagnoses = list(examine(runs))
+    diagnoses, area = [], ""
+    for diagnosis in examine(runs):
+        if not json:
+            if diagnosis.area != area:
+                typer.secho(diagnosis.area, bold=True)
+            _print(diagnosis)
+        diagnoses.append(diagnosis)
+        area = diagnosis.area
     problems = [diagnosis for diagnosis in diagnoses if diagnosis.state is State.PROBLEM]
     if json:
         from dataclasses import asdict
@@ -31,34 +37,24 @@ def doctor(
         tree = {"healthy": not problems, "findings": [asdict(diagnosis) for diagnosis in diagnoses]}
         typer.echo(dumps(tree, indent=1, ensure_ascii=False))
     else:
-        _print(diagnoses)
+        _print_remedies(diagnoses)
     if problems:
         raise typer.Exit(1)
 
 
-def _print(diagnoses: "list[Diagnosis]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _print(diagnosis: "Diagnosis") -> None:
+    """Print a finding in one line, as soon as it is known: some take a minute."""
+    state = typer.style(f"{diagnosis.state:<8}", fg=COLOURS[diagnosis.state])
+    typer.echo(f"  {state} {diagnosis.subject}: {diagnosis.text}")
 
+
+def _print_remedies(diagnoses: "list[Diagnosis]") -> None:
     from fusion_core.doctor import State
 
-    colours = {State.FINE: "green", State.NOTE: "yellow", State.PROBLEM: "bold red"}
-    table = Table("", "", "state")
-    table.add_column("found", overflow="fold")
-    area = ""
-    for diagnosis in diagnoses:
-        if diagnosis.area != area and area:
-            table.add_section()
-        shown = "" if diagnosis.area == area else diagnosis.area
-        table.add_row(shown, diagnosis.subject, Text(diagnosis.state, colours[diagnosis.state]), Text(diagnosis.text))
-        area = diagnosis.area
-    console = Console()
-    console.print(table)
     for state in (State.NOTE, State.PROBLEM):
         for diagnosis in diagnoses:
             if diagnosis.state is state and diagnosis.remedy:
-                where = f"{state}: {diagnosis.area}, {diagnosis.subject}: "
-                console.print(Text.assemble((where, colours[state]), diagnosis.remedy), soft_wrap=True)
+                where = typer.style(f"{state}: {diagnosis.area}, {diagnosis.subject}:", fg=COLOURS[state])
+                typer.echo(f"{where} {diagnosis.remedy}")
     if not any(diagnosis.state is State.PROBLEM for diagnosis in diagnoses):
-        console.print("no problems")
+        typer.echo("no problems")
