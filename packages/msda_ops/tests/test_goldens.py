@@ -82,5 +82,8 @@ def test_module(case: GoldenCase, name: str, attention, monkeypatch: pytest.Monk
             arrays[f"mid.{name}.sampling_locations"],
         )
         report.add("attention weights", module.point_weights(query).numpy(), arrays[f"mid.{name}.attention_weights"])
-        report.add("out", module(query, reference_points, source, shapes, padding).numpy(), arrays[f"out.{name}.out"])
+        extents = torch.tensor(shapes)
+        starts = torch.cat((extents.new_zeros(1), extents.prod(1).cumsum(0)[:-1]))
+        output = module(query, reference_points, source, extents, starts, padding)  # as ported code calls it
+        report.add("out", output.numpy(), arrays[f"out.{name}.out"])
     report.check()

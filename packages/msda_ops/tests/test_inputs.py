@@ -50,6 +50,9 @@ def test_module_names_the_wrong_argument():
     module = MSDeformAttn(d_model=8, n_levels=1, n_heads=2, n_points=1)
     with pytest.raises(ValueError, match=r"got 3 in shape \(1, 2, 1, 3\)"):
         module(torch.zeros(1, 2, 8), torch.zeros(1, 2, 1, 3), torch.zeros(1, 4, 8), [(2, 2)])
+    padding = torch.zeros(1, 4, dtype=torch.bool)
+    with pytest.raises(InputError, match="a padding mask is the argument after it"):
+        module(torch.zeros(1, 2, 8), torch.zeros(1, 2, 1, 2), torch.zeros(1, 4, 8), [(2, 2)], padding)
 
 
 def test_backend_refuses_integers():

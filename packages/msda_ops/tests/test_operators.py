@@ -59,8 +59,8 @@ def test_module_compiles_into_one_graph(cpu_kernel):
     padding = torch.zeros(2, 26, dtype=torch.bool)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
-        expected = module(query, reference_points, source, SHAPES, padding)
-        assert_close(compiled(query, reference_points, source, SHAPES, padding), expected, layers=3)
+        expected = module(query, reference_points, source, SHAPES, input_padding_mask=padding)
+        assert_close(compiled(query, reference_points, source, SHAPES, input_padding_mask=padding), expected, layers=3)
 
 
 def test_autocast_leaves_the_dtypes_alone(cpu_kernel):
@@ -106,7 +106,7 @@ def test_padded_tokens_count_as_zero():
     reference_points = torch.rand(1, 4, 2, 4)
     padding = torch.ones(1, 26, dtype=torch.bool)
     with torch.no_grad():
-        output = module(query, reference_points, source, SHAPES, padding)
+        output = module(query, reference_points, source, SHAPES, input_padding_mask=padding)
     torch.testing.assert_close(output, module.output_proj.bias.expand_as(output).detach())
 
 

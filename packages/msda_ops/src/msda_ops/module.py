@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from msda_ops.errors import InputError
 from msda_ops.ops import ms_deform_attn
 
 
@@ -58,30 +59,41 @@ class MSDeformAttn(nn.Module):
         self,
         query: Tensor,
         reference_points: Tensor,
-        source: Tensor,
-        spatial_shapes: Sequence[tuple[int, int]],
-        padding_mask: Tensor | None = None,
+        input_flatten: Tensor,
+        input_spatial_shapes: Tensor | Sequence[tuple[int, int]],
+        input_level_start_index: Tensor | None = None,
+        input_padding_mask: Tensor | None = None,
     ) -> Tensor:
-        """Attend from every query to sampled points of every level.
+        """Attend from every query to sampled points of every level. The call is that of the published module.
 
         Args:
             query: [B, Q, C], with the position encoding added.
             reference_points: [B, Q, L, 2] points (x, y) or [B, Q, L, 4] boxes (cx, cy, w, h), normalised to the level.
-            source: [B, S, C] tokens of all levels, level after level, row-major.
-            spatial_shapes: (H, W) of each level.
-            padding_mask: bool [B, S], True where a token is padding and counts as zero.
+            input_flatten: [B, S, C] tokens of all levels, level after level, row-major.
+            input_spatial_shapes: (H, W) of each level; a tensor [L, 2] is copied from its device, which takes time.
+            input_level_start_index: where each level begins; not read, since the shapes say it.
+            input_padding_mask: bool [B, S], True where a token is padding and counts as zero.
 
         Returns:
             [B, Q, C].
+
+        Raises:
+            InputError: `input_level_start_index` is not one number a level: a padding mask in its place.
         """
-        value = self.value_proj(source)
-        if padding_mask is not None:
-            value = value.masked_fill(padding_mask[..., None], 0.0)
+        shapes = _as_pairs(input_spatial_shapes)
+        if input_level_start_index is not None and input_level_start_index.shape != (len(shapes),):
+            raise InputError(
+                f"input_level_start_index must have one number for each of {len(shapes)} levels, got shape "
+                f"{tuple(input_level_start_index.shape)}; a padding mask is the argument after it"
+            )
+        value = self.value_proj(input_flatten)
+        if input_padding_mask is not None:
+            value = value.masked_fill(input_padding_mask[..., None], 0.0)
         return self.output_proj(
             ms_deform_attn(
                 value.unflatten(-1, (self.n_heads, -1)),
-                spatial_shapes,
-                self.sampling_locations(query, reference_points, spatial_shapes),
+                shapes,
+                self.sampling_locations(query, reference_points, shapes),
                 self.point_weights(query),
             )
         )
@@ -108,3 +120,7 @@ class MSDeformAttn(nn.Module):
         """Weights of the sampled points: [B, Q, M, L, P], with sum 1 over levels and points."""
         logits = self.attention_weights(query).unflatten(-1, (self.n_heads, self.n_levels * self.n_points))
         return logits.softmax(-1).unflatten(-1, (self.n_levels, self.n_points))
+
+
+def _as_pairs(shapes: Tensor | Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    return [(int(height), int(width)) for height, width in shapes.tolist()] if isinstance(shapes, Tensor) else shapes

@@ -33,7 +33,7 @@ class EncoderLayer(nn.Module):
             geometry.centres.expand(batch, -1, -1, -1),
             tokens,
             geometry.level_sizes,
-            geometry.padding.expand(batch, -1),
+            input_padding_mask=geometry.padding.expand(batch, -1),
         )
         return self.feedforward(self.norm(tokens + attended))
 
@@ -145,7 +145,7 @@ class DecoderLayer(nn.Module):
         attended, _ = self.among_queries(located, located, queries, need_weights=False)
         queries = self.among_norm(queries + attended)
         padding = geometry.padding.expand(len(memory), -1)
-        attended = self.to_image(queries + positions, boxes, memory, geometry.level_sizes, padding)
+        attended = self.to_image(queries + positions, boxes, memory, geometry.level_sizes, input_padding_mask=padding)
         return self.feedforward(self.image_norm(queries + attended))
 
 

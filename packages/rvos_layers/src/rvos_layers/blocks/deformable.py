@@ -91,7 +91,9 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, pyramid: FlatPyramid, reference_points: Tensor) -> Tensor:
         """Map tokens [N, S, C] to tokens; each attends around its own point of `reference_points` [N, S, L, 2]."""
-        attended = self.attention(x + pyramid.positions, reference_points, x, pyramid.shapes, pyramid.padding_mask)
+        attended = self.attention(
+            x + pyramid.positions, reference_points, x, pyramid.shapes, input_padding_mask=pyramid.padding_mask
+        )
         return self.feedforward(self.norm(x + self.dropout(attended)))
 
 
@@ -109,7 +111,9 @@ class DecoderLayer(nn.Module):
     def forward(self, x: Tensor, position: Tensor, reference: Tensor, memory: Tensor, pyramid: FlatPyramid) -> Tensor:
         """Map queries [N, Q, C] to queries; `reference` [N, Q, L, 2 or 4] in the coordinates of each level."""
         x = self.self_attention(x, position=position)
-        attended = self.cross_attention(x + position, reference, memory, pyramid.shapes, pyramid.padding_mask)
+        attended = self.cross_attention(
+            x + position, reference, memory, pyramid.shapes, input_padding_mask=pyramid.padding_mask
+        )
         return self.feedforward(self.norm(x + self.dropout(attended)))
 
 
