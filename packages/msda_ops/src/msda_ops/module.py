@@ -2,12 +2,20 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from msda_ops.errors import InputError
 from msda_ops.ops import ms_deform_attn
+
+
+@lru_cache(maxsize=64)
+def _extents(spatial_shapes: tuple[tuple[int, int], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Width and height of each level, [L, 1, 2]; kept, because a GPU waits for numbers that it is sent."""
+    with torch.inference_mode(False):  # training may use them later
+        return torch.tensor([[[width, height]] for height, width in spatial_shapes], dtype=dtype, device=device)
 
 
 class MSDeformAttn(nn.Module):
@@ -106,8 +114,8 @@ class MSDeformAttn(nn.Module):
         anchors = reference_points[:, :, None, :, None]  # [B, Q, 1, L, 1, 2 | 4]
         match reference_points.shape[-1]:
             case 2:
-                extent = reference_points.new_tensor([[width, height] for height, width in spatial_shapes])
-                return anchors + offsets / extent[:, None]
+                extents = _extents(tuple(map(tuple, spatial_shapes)), reference_points.dtype, reference_points.device)
+                return anchors + offsets / extents
             case 4:
                 return anchors[..., :2] + offsets / self.n_points * anchors[..., 2:] * 0.5
             case size:
