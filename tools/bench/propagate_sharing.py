@@ -13,6 +13,7 @@ all of them, and jobs at the same frame share its short-term weights, whatever t
 """
 
 import argparse
+from typing import get_args
 
 import torch
 from aot_deaot import frame_views
@@ -20,6 +21,7 @@ from aot_deaot.config import SWIN_L, NetworkConfig, SwinShape
 from aot_deaot.network import PropagationNetwork
 from aot_deaot.propagate import Propagator
 from aot_deaot.settings import corrected
+from program_kit.options import Precision
 from sharing import DrawnClip, TimedCache, compare, masks
 
 
@@ -48,7 +50,7 @@ def main():
     parser.add_argument("--batches", default="1,4,16", help="object sets that go through the clip together")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", choices=["float32", "float16", "bfloat16"], default="float32")
+    parser.add_argument("--precision", choices=get_args(Precision), default="strict")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
@@ -63,7 +65,7 @@ def main():
 
     clip = DrawnClip(options.frames)
     jobs = masks(clip, options.same_key_frame)
-    least = 0.9999 if options.precision == "float32" else 0.99
+    least = 0.9999 if options.precision == "strict" else 0.99
     compare(propagate, clip, jobs, [int(batch) for batch in options.batches.split(",")], least=least)
 
 

@@ -52,7 +52,7 @@ def measure(backbone: str, folder: Path, expressions: int, repeats: int) -> dict
     def shared() -> None:
         geometry = predictor.geometry(whole.size)
         for frame in whole.frames():
-            network.encode_frame(predictor.preprocess(frame), geometry)
+            network.encode_frame(predictor.preprocess.normalise(predictor.preprocess(frame)), geometry)
 
     import torch
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from aot_deaot import attention
 from aot_deaot.attention import RelativePosition, Tiling, attend, attend_each, attend_nearby, joined
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from program_kit.torch import memory
 
 SIZES = st.tuples(st.integers(1, 13), st.integers(1, 13))
 
@@ -19,9 +19,9 @@ def by_definition(query, key, value):
     return weights @ value
 
 
-@pytest.mark.parametrize("block", [2**24, 7])
-def test_attend_is_softmax_attention(monkeypatch, block):
-    monkeypatch.setattr(attention, "BLOCK", block)
+@pytest.mark.parametrize("bytes_at_once", [2**28, 2000])
+def test_attend_is_softmax_attention(monkeypatch, bytes_at_once):
+    monkeypatch.setattr(memory, "group_bytes", lambda device: bytes_at_once)
     torch.manual_seed(0)
     query, key, same, wide = drawn(3, 2, 5, 4), drawn(3, 2, 11, 4), drawn(3, 2, 11, 4), drawn(3, 2, 11, 9)
     for values in ([same], [wide], [same, wide]):

@@ -14,9 +14,10 @@ from aot_deaot.objects import ObjectTable
 from aot_deaot.preprocess import network_image, network_labels, network_size
 from aot_deaot.propagate import Propagator
 from aot_deaot.settings import MemoryPolicy, SizeLimits, augmentations, faithful
-from golden_cases import GoldenCase, StageReport, find_cases
+from golden_cases import GoldenCase, StageReport, assert_half_close, find_cases
 from program_kit.propagation import Job
 from program_kit.torch.checkpoint.table import our_name
+from program_kit.torch.precision import HALF, set_precision
 
 from .published import load, network_config, published_state, swin_shape
 
@@ -102,6 +103,26 @@ def test_engine(case: GoldenCase):
         agreement = np.mean(np.stack(engine.labels) == expected)
         assert agreement >= AGREEMENT, f"{case} o{count}: {agreement:.5f} of the label pixels agree"
     report.check()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("case", [c for c in CASES if c.kind == "engine" and not c.is_full_size], ids=str)
+@torch.no_grad()
+def test_half_precision(case: GoldenCase, precision):
+    """The frame after the reference, as later ones build on it."""
+    config, arrays = case.manifest["config"], case.arrays
+    network = load(case, network_config(config))
+    set_precision(network, precision)
+    features = [network.encode(image[None]) for image in normalised(arrays["in.frames"][:2], config)]
+    count = case.manifest["run"]["object_sets"][0]
+    objects = ObjectTable(tuple(range(1, count + 1)), config.get("max_aot_obj_num", network.config.max_objects))
+    labels = torch.from_numpy(arrays[f"in.o{count}.labels"][0]).long()
+    memory = Memory(MemoryPolicy(long_term_gap=None))
+    memory.add_reference(network.memorize_reference(features[0], network.embed_ids(objects.split(labels))).entries)
+    logits = network.segment(features[1], [[entry] for entry in memory.long], memory.short).logits
+    expected = arrays[f"out.o{count}.logits_s4"][0]
+    found = logits[0, : len(expected)] if expected.ndim == 3 else logits[:, : expected.shape[1]]
+    assert_half_close(found.float(), expected, torch.finfo(HALF[precision]).eps)
 
 
 class Engine:

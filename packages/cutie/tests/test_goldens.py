@@ -9,8 +9,9 @@ from cutie.competition import compete
 from cutie.object_memory import ObjectSummary
 from cutie.preprocess import NetworkView
 from cutie.propagate import Propagator
-from golden_cases import NETWORK, GoldenCase, StageReport, find_cases, rounding
+from golden_cases import NETWORK, GoldenCase, StageReport, assert_half_close, find_cases, rounding
 from program_kit.propagation import Job
+from program_kit.torch.precision import HALF, set_precision
 
 from .published import load, settings
 
@@ -76,6 +77,30 @@ def test_network(case: GoldenCase):
     found = network.segment(second, memorized.values, masks, memorized.sensory, summary, [3])
     report.add("probabilities", found.probabilities[0], arrays["out.probabilities"], tolerance=near(1))
     report.check()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@of_kind("network")
+@torch.no_grad()
+def test_half_precision(case: GoldenCase, precision):
+    """Up to the object transformer, and again behind it: within, thresholds decide which pixels a query may read."""
+    network, arrays = load(case), case.arrays
+    set_precision(network, precision)
+    labels = torch.from_numpy(arrays["in.labels"])
+    view = NetworkView(tuple(labels.shape), 480)
+    first, second = (network.encode(view.image(frame, labels.device)) for frame in arrays["in.frames"])
+    masks = torch.stack([labels == i for i in (1, 2, 3)]).float()
+    memorized = network.memorize(first, masks, network.empty_sensory(first, 3), [3])
+    values = memorized.values.float()  # a memory holds them so
+    fused = network.fuse(second, values, masks, memorized.sensory, [3])
+    objects = torch.from_numpy(arrays["mid.objects"]).to(fused.dtype)
+    logits, sensory = network.decoder(objects, second.skips, memorized.sensory)
+    for kept in (memorized.sensory, *memorized.summary, logits, sensory):
+        assert kept.dtype == torch.float32
+    epsilon = torch.finfo(HALF[precision]).eps
+    assert_half_close(memorized.sensory, arrays["mid.deep_sensory"], epsilon)
+    assert_half_close(fused.float(), arrays["mid.fused"], epsilon)
+    assert_half_close(sensory, arrays["mid.sensory"], epsilon)
 
 
 class StoredVideo:

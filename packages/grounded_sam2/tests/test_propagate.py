@@ -1,6 +1,7 @@
 """Sweeps over frames give what the library's plain calls give, with less memory and fewer calls of the encoder."""
 
 import itertools
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -216,7 +217,7 @@ def test_prompted_objects_are_propagated(network, video):
 def test_half_precision(network, video):
     job = Job(0, block(10, 2).astype(np.uint8))
     exact = [r.mask() for r in Propagator(network).propagate(video, [job])]
-    half = [r.mask() for r in Propagator(network, precision="bfloat16").propagate(video, [job])]
+    half = [r.mask() for r in Propagator(deepcopy(network), precision="bfloat16").propagate(video, [job])]
     assert np.mean(np.array(exact) == np.array(half)) > 0.8
     with pytest.raises(ProgramKitError, match="precision 'int8'"):
         Propagator(network, precision="int8")

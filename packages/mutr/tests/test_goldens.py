@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from golden_cases import GoldenCase, StageReport, find_cases
-from golden_cases.grounded.inference_cases import compare_inference
+from golden_cases.grounded.inference_cases import compare_half, compare_inference
 from golden_cases.grounded.loading import LoadedCase, load_case
 from golden_cases.grounded.processing_cases import compare_postprocessing, compare_preprocessing
 from golden_cases.grounded.training_cases import compare_training
@@ -79,3 +79,9 @@ def test_golden(case):
             compare_training(load(case)).check()
         case kind:
             pytest.fail(f"unknown kind of golden case: {kind}")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("case", [c for c in CASES if c.kind == "inference" and not c.is_full_size], ids=str)
+def test_half_precision(case, precision):
+    compare_half(load(case), precision)

@@ -81,6 +81,7 @@ def test_a_run_is_made_and_continued(dataset, tmp_path):
         "config": "base",
         "tokenizer": "some/tokenizer",
         "soft_masks": None,
+        "precision": "strict",
         "threads": run.manifest.settings["threads"],
         "weights": "random:0",
     }

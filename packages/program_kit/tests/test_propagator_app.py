@@ -88,6 +88,7 @@ def test_a_run_is_made_and_continued(dataset, tmp_path):
         "step": 3,
         "edge": "lost",
         "soft_masks": 28,
+        "precision": "strict",
         "threads": run.manifest.settings["threads"],
         "source": {"run": "source", "manifest_sha256": manifest_sha256},
         "weights": "random:0",

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from einops import rearrange
-from golden_cases import NETWORK, GoldenCase, StageReport, find_cases, rounding
+from golden_cases import NETWORK, GoldenCase, StageReport, assert_half_close, find_cases, rounding
+from program_kit.torch.precision import HALF, set_precision
 from rvos_layers.inference.config import ResizeRule
 from rvos_layers.inference.preprocess import normalise, resize_frame
 from rvos_layers.inference.query_masks import choose_query, full_size_logits, full_size_probabilities
@@ -220,6 +221,23 @@ def test_golden(case):
             compare_postprocessing(case).check()
         case kind:
             pytest.fail(f"unknown kind of golden case: {kind}")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("case", [c for c in CASES if c.kind == "inference" and not c.is_full_size], ids=str)
+def test_half_precision(case, precision):
+    model = model_of(case)
+    set_precision(model, precision)
+    for run in runs_of(case):
+        with torch.no_grad():
+            video, text = model.encode_video(run.frames, run.padding_mask), model.encode_text(run.tokens)
+            outputs = model.decode(video, text)
+            masks = model.predict_masks(video, text, outputs)
+        found = {"pred_is_referred": outputs.logits, "pred_boxes": outputs.boxes, "pred_masks": masks}
+        for name, actual in found.items():
+            assert actual.dtype == torch.float32
+            expected = case.arrays[run.outputs + name]
+            assert_half_close(actual.transpose(0, 1), expected, torch.finfo(HALF[precision]).eps)
 
 
 def test_cases_travel_with_the_package():

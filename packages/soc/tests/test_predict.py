@@ -3,18 +3,23 @@
 import os
 from pathlib import Path
 
+import msda_ops.ops
 import numpy as np
 import pytest
 import torch
 from golden_cases import assert_same_track
+from golden_cases.torch.fake_gpu import fake_gpu
 from mask_interchange import Expression, MaskRun, open_dataset, open_video, soft_from_probabilities
 from program_kit.errors import DeviceError, WeightsError
+from program_kit.torch import memory
+from program_kit.torch.precision import set_precision
+from rvos_layers.encoders.tokenizer import Tokens
 from rvos_layers.errors import RVOSLayersError, TokenizerError
-from rvos_layers.grounded import queries
 from rvos_layers.inference.config import ResizeRule
 from rvos_layers.inference.query_masks import choose_query
-from soc import SOCPredictor, cli, model, predict
+from soc import SOCPredictor, cli
 from soc.config import CONFIGS
+from soc.model import SOC
 from typer.testing import CliRunner
 
 DATA = os.environ.get("RVOS_DATA")
@@ -64,11 +69,10 @@ def test_expressions_together_and_alone(soc, frames):
         agree(alone, together[place])
 
 
-@pytest.mark.parametrize("size", [1, 4])
-def test_chunk_sizes_change_nothing(soc, frames, size, monkeypatch):
+@pytest.mark.parametrize("bytes_at_once", [1, 2**17])
+def test_chunk_sizes_change_nothing(soc, frames, bytes_at_once, monkeypatch):
     expected = soc.segment(frames, EXPRESSIONS)
-    monkeypatch.setattr(model, "PAIRS_AT_ONCE", size)
-    monkeypatch.setattr(predict, "EXPRESSIONS_AT_ONCE", size)
+    monkeypatch.setattr(memory, "group_bytes", lambda device: bytes_at_once)
     for one, other in zip(soc.segment(iter(frames), EXPRESSIONS), expected, strict=True):
         agree(one, other)
 
@@ -148,6 +152,7 @@ def test_progress_reaches_the_end(soc, frames):
 
 def test_a_long_video_needs_one_chunk_at_a_time(soc, monkeypatch):
     """40 frames: no stage after the backbone takes more than a chunk of them."""
+    monkeypatch.setattr(memory, "group_bytes", lambda device: 2**18)
     largest = []
     transformer = soc.model.queries.transformer
     hook = transformer.register_forward_hook(lambda _, __, decoded: largest.append(len(decoded.initial_reference)))
@@ -156,7 +161,7 @@ def test_a_long_video_needs_one_chunk_at_a_time(soc, monkeypatch):
     [track] = small.segment((still for _ in range(40)), EXPRESSIONS[:1])
     hook.remove()
     assert len(track) == 40
-    assert max(largest) <= queries.PAIRS_AT_ONCE
+    assert 1 < max(largest) < 20
     assert sum(largest) == 40
 
 
@@ -176,7 +181,7 @@ def test_a_path_in_place_of_frames_is_refused(soc, path):
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_half_precision_is_close_and_ends_in_float32(frames, precision):
     video, types = frames[:3], set()
-    full, half = (SOCPredictor.load(device="cpu", precision=name) for name in ("float32", precision))
+    full, half = (SOCPredictor.load(device="cpu", precision=name) for name in ("strict", precision))
     half.model.controller.last.register_forward_hook(lambda _, __, output: types.add(output.dtype))
     for one, other in zip(full.segment(video, EXPRESSIONS), half.segment(video, EXPRESSIONS), strict=True):
         assert other.scores.dtype == np.float32
@@ -273,3 +278,18 @@ def test_a_data_set_video_keeps_its_names(soc):
     assert masks.video == "dog"
     assert masks.frame_names == video.frame_names[:2]
     assert choose_query(torch.zeros(2, 3, 1)).query == 0
+
+
+@pytest.mark.parametrize("precision", ["strict", "bfloat16"])
+def test_a_gpu_never_waits_for_the_network(precision, monkeypatch):
+    monkeypatch.setattr(msda_ops.ops, "path_name", lambda *_: "cuda")
+    network = SOC(CONFIGS["tiny"]).eval()
+    set_precision(network, precision)
+    with fake_gpu(network):
+        video = network.encode_video(torch.empty(1, 11, 3, 70, 94))  # windows at the end of every axis
+        text = network.encode_text(Tokens(torch.ones(3, 7, dtype=torch.int64), torch.ones(3, 7, dtype=torch.bool)))
+        outputs = network.decode(video, text)
+        chosen = choose_query(outputs.logits)
+        masks = network.predict_masks(video, text, outputs.select(chosen.query))
+    assert masks.shape == (3, 11, 1, 18, 24)
+    assert masks.device.type == "cuda"

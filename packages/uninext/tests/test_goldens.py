@@ -1,15 +1,17 @@
 """Parity with the published code, stage by stage, on every golden case that is found."""
 
-import math
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from golden_cases import NETWORK, GoldenCase, StageReport, assert_close, find_cases, rounding
+from golden_cases import NETWORK, GoldenCase, StageReport, assert_close, assert_half_close, find_cases, rounding
+from program_kit.options import Precision
+from program_kit.torch.precision import HALF, set_precision
 from uninext.backbone import flatten_levels
 from uninext.config import ImageConfig
 from uninext.geometry import FrameGeometry, frame_geometry
@@ -23,14 +25,7 @@ CASES = find_cases("uninext", local=Path(__file__).parent / "goldens")
 PROBABILITY = rounding(1, NETWORK)
 
 
-def is_full_size(case: GoldenCase) -> bool:
-    """Whether making the weights alone takes long."""
-    return sum(math.prod(shape) for _, shape, _, _ in case.manifest["state_dict"]) > 100e6
-
-
-@pytest.mark.parametrize(
-    "case", [pytest.param(c, id=str(c), marks=[pytest.mark.full] * is_full_size(c)) for c in CASES]
-)
+@pytest.mark.parametrize("case", [pytest.param(c, id=str(c), marks=[pytest.mark.full] * c.is_full_size) for c in CASES])
 def test_golden(case: GoldenCase, network_of: Callable[[GoldenCase], Uninext]) -> None:
     with torch.inference_mode():
         match case.kind:
@@ -44,6 +39,36 @@ def test_golden(case: GoldenCase, network_of: Callable[[GoldenCase], Uninext]) -
                 raise AssertionError(f"{case}: no check for kind {kind!r}")
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("case", [c for c in CASES if c.kind == "inference" and not c.is_full_size], ids=str)
+@torch.inference_mode()
+def test_half_precision(case: GoldenCase, network_of: Callable[[GoldenCase], Uninext], precision: Precision) -> None:
+    """From the proposals on with those of the golden, as rounding rearranges them: frame 0, expression 0."""
+    arrays, network = case.arrays, deepcopy(network_of(case))
+    set_precision(network, precision)
+    geometry = frame_geometry(arrays["in.frames"].shape[1:3], network.config.hidden_size)
+    image = FramePreprocessor(network.config.image).normalise(as_pixels(arrays["in.frames"][0]))
+    ids, is_token = (torch.from_numpy(arrays[f"in.{name}"]) for name in ("input_ids", "attention_mask"))
+    text = network.encode_text(ids, is_token == 0)
+    memory, words = network.fuse_and_encode(network.encode_frame(image, geometry), text)
+    scores = network.proposals(memory, geometry).scores
+    start = torch.from_numpy(arrays["mid.init_reference"])[None]
+    decoded = network.decoder(start, memory[:1], geometry)
+    outputs = network.apply_heads(decoded, pool_text(words, text.padding_mask)[:1], memory[:1], geometry)
+    masks = network.predict_masks(outputs, torch.from_numpy(arrays["out.pred_masks_queries"])[None])
+    epsilon = torch.finfo(HALF[precision]).eps
+    assert_half_close(memory[0, ::11, ::8].float(), arrays["mid.memory"], epsilon)
+    for name, actual, expected in (
+        ("scores of tokens", scores, arrays["mid.enc_class"][:, 0]),
+        ("logits", outputs.class_logits, arrays["out.pred_logits"][:1, 0, :, 0]),
+        ("overlaps", outputs.iou_logits, arrays["out.pred_boxious"][:1, 0, :, 0]),
+        ("boxes", outputs.boxes, arrays["out.pred_boxes"][:1, 0]),
+        ("masks", masks, arrays["out.pred_masks_sub"][:1]),
+    ):
+        assert actual.dtype == torch.float32, name
+        assert_half_close(actual, expected, epsilon)
+
+
 def check_preprocess(case: GoldenCase) -> None:
     given, arrays = case.manifest["config"], case.arrays
     assert given["interpolation"] == "PIL bilinear on uint8"
@@ -54,7 +79,7 @@ def check_preprocess(case: GoldenCase) -> None:
         number = name.removeprefix("in.raw")
         resized = preprocess.resize(arrays[name])
         np.testing.assert_array_equal(resized, arrays[f"out.resized{number}"])
-        assert_close(preprocess(arrays[name]), arrays[f"out.batch{number}"])
+        assert_close(preprocess.normalise(preprocess(arrays[name])), arrays[f"out.batch{number}"])
         padding = full_padding(frame_geometry(resized.shape[:2], 32))
         np.testing.assert_array_equal(padding, arrays[f"out.padmask{number}"])
     published = FramePreprocessor(ImageConfig())

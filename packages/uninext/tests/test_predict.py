@@ -67,12 +67,23 @@ def test_expressions_do_not_depend_on_their_company(
     network: Uninext, video: Video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = predictor(network).predict(video)
-    monkeypatch.setattr(predict_module, "EXPRESSIONS_AT_ONCE", 2)
+    monkeypatch.setattr(predict_module, "pairs_at_once", lambda network, geometry: 2)
     for i, expression in enumerate(EXPRESSIONS):
         alone = predictor(network).predict(write_video(tmp_path / str(i), [expression])).tracks[0]
         assert_same_track(alone, together.tracks[i])
     in_twos = predictor(network).predict(video)
     for one, other in zip(in_twos.tracks, together.tracks, strict=True):
+        assert_same_track(one, other)
+
+
+@pytest.mark.parametrize("at_once", [2, 4])
+def test_frames_do_not_depend_on_their_company(
+    network: Uninext, video: Video, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, together = predictor(network, soft_masks=35), predictor(network, soft_masks=35)
+    monkeypatch.setattr(predict_module, "pairs_at_once", lambda network, geometry: at_once)
+    monkeypatch.setattr(together, "frames_at_once", lambda geometry, expressions: 2)  # and the last one alone
+    for one, other in zip(alone.predict(video).tracks, together.predict(video).tracks, strict=True):
         assert_same_track(one, other)
 
 
@@ -171,7 +182,7 @@ def test_other_frames_are_refused(tiny: UNINEXTPredictor, frames: list, message:
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_gives_nearly_the_same_scores(video: Video, precision: Precision) -> None:
     exact, half = (
-        UNINEXTPredictor.load(**TINY, precision=name).predict(video).tracks for name in ("float32", precision)
+        UNINEXTPredictor.load(**TINY, precision=name).predict(video).tracks for name in ("strict", precision)
     )
     for one, other in zip(exact, half, strict=True):
         assert (one.scores != other.scores).any()

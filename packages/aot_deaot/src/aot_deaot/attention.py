@@ -11,12 +11,13 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F  # noqa: N812
 from einops import rearrange
+from program_kit.torch.memory import rows_at_once
 from torch import Tensor, nn
 
 Entry = tuple[Tensor, ...]
 """Keys [B or 1, N, M, d] followed by one or more values [B or 1, N, M, e]."""
 
-BLOCK = 2**24  # attention weights held at a time where no fused kernel applies
+STEPS = 4  # copies of the attention weights that exist at a time where no fused kernel applies
 
 
 def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
@@ -53,8 +54,9 @@ def attend(query: Tensor, entry: Entry) -> list[Tensor]:
     if len(values) == 1 and not shared and values[0].shape[-1] == key.shape[-1]:
         return [F.scaled_dot_product_attention(query, key.expand(query.shape[0], -1, -1, -1), values[0])]
     per_query = max(query.shape[0], key.shape[0]) * key.shape[1] * key.shape[2]
+    at_once = rows_at_once(query.device, STEPS * per_query * query.element_size())
     blocks = []
-    for block in (query * query.shape[-1] ** -0.5).split(max(1, BLOCK // per_query), dim=2):
+    for block in (query * query.shape[-1] ** -0.5).split(at_once, dim=2):
         weights = (block @ key.mT).softmax(dim=-1)
         blocks.append([_weigh(weights.to(value.dtype), value) for value in values])
     return [torch.cat(parts, dim=2) for parts in zip(*blocks, strict=True)]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from program_kit.options import PrecisionOption
 from program_kit.propagator_app import PropagatorProgram, PropagatorRequest, propagator_app
 
 from aot_deaot.bundled import BUNDLED
@@ -61,7 +60,6 @@ class PropagatorOptions:
     long_term_cap: Annotated[
         int | None, typer.Option(metavar="FRAMES", min=2, help="Most frames in long-term memory, for long videos.")
     ] = None
-    precision: PrecisionOption = "float32"
     compiled: Annotated[bool, typer.Option("--compile", help="Run the network through torch.compile.")] = False
     batch: Annotated[int, typer.Option(min=1, help="Most object sets that go through a video together.")] = 4
     cache: Annotated[float, typer.Option(metavar="GIB", min=0, help="Memory for features of frames.")] = 4.0
@@ -88,7 +86,7 @@ def propagator_program(family: Family, about: str) -> PropagatorProgram[Propagat
 
     def settings(request: PropagatorRequest[PropagatorOptions]) -> Mapping[str, Any]:
         procedure = request.options.settings(named_config(family, request.config))
-        return {"precision": request.options.precision, "procedure": asdict(procedure)}
+        return {"procedure": asdict(procedure)}
 
     def load(request: PropagatorRequest[PropagatorOptions]) -> "ModelPropagator":
         from aot_deaot.predict import AOTPropagator, DeAOTPropagator
@@ -99,7 +97,7 @@ def propagator_program(family: Family, about: str) -> PropagatorProgram[Propagat
             seed=request.weights.seed,
             config=request.config,
             device=request.device,
-            precision=options.precision,
+            precision=request.precision,
             settings=options.settings,
             batch=options.batch,
             cache_bytes=int(options.cache * 2**30),

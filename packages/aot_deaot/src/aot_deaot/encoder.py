@@ -6,6 +6,7 @@ and ResNet-50 are torchvision's with frozen batch norm, at output stride 16.
 """
 
 from functools import lru_cache, partial
+from itertools import product
 from typing import NamedTuple, cast
 
 import torch
@@ -36,16 +37,17 @@ class EncoderMaps(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def _shift_mask(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Float [windows, tokens, tokens]: `SEPARATED` between tokens of a window that are not neighbours in the image."""
+def _separation(window: int, shift: int, mixed: tuple[bool, bool], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """[tokens, tokens] of a window: `SEPARATED` between tokens that are not neighbours in the image.
 
-    def zones(length: int) -> Tensor:
-        place = torch.arange(length, device=device)
-        return (place >= length - window).int() + (place >= length - shift).int()
-
-    region = zones(height)[:, None] * 3 + zones(width)[None]
-    region = rearrange(region, "(r i) (c j) -> (r c) (i j)", i=window, j=window)
-    return (region[:, :, None] != region[:, None, :]).float() * SEPARATED
+    Args:
+        window, shift: sides in cells.
+        mixed: whether its rows, and whether its columns, come from both ends of the image.
+        device, dtype: of the result.
+    """
+    moved = torch.arange(window, device=device) >= window - shift
+    region = (moved & mixed[0]).int()[:, None] * 2 + (moved & mixed[1]).int()
+    return (region.flatten()[:, None] != region.flatten()).to(dtype) * SEPARATED
 
 
 class WindowAttention(ShiftedWindowAttention):
@@ -68,28 +70,38 @@ class WindowAttention(ShiftedWindowAttention):
         rows, columns = x.shape[1] // window, x.shape[2] // window
         if shift:
             x = x.roll((-shift, -shift), dims=(1, 2))
-        query, key, value = rearrange(
-            self.qkv(x),
-            "b (r i) (c j) (t heads d) -> t (b r c) heads (i j) d",
-            t=3,
-            heads=self.num_heads,
-            i=window,
-            j=window,
-        )
+        windows = rearrange(x, "b (r i) (c j) d -> b r c (i j) d", i=window, j=window)
         bias = self.get_relative_position_bias()
-        if shift:
-            mask = _shift_mask(rows * window, columns * window, window, shift, x.device)
-            bias = (bias + mask[:, None]).repeat(len(x), 1, 1, 1)
-        x = rearrange(
-            F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype)),
-            "(b r c) heads (i j) d -> b (r i) (c j) (heads d)",
-            r=rows,
-            c=columns,
-            i=window,
-        )
+        attended = torch.empty_like(windows)
+        for row, column in product(_ends(rows, shift), _ends(columns, shift)):
+            part = (slice(None), row.windows, column.windows)
+            mixed = (row.mixed, column.mixed)
+            scores = bias + _separation(window, shift, mixed, x.device, bias.dtype) if any(mixed) else bias
+            attended[part] = self._attend(windows[part].flatten(0, 2), scores).unflatten(0, windows[part].shape[:3])
+        x = rearrange(attended, "b r c (i j) d -> b (r i) (c j) d", i=window)
         if shift:
             x = x.roll((shift, shift), dims=(1, 2))
         return self.proj(x[:, :height, :width])
+
+    def _attend(self, x: Tensor, scores: Tensor) -> Tensor:
+        """Attention within windows [W, N, C] that add the same to their logits, [1, heads, N, N]."""
+        query, key, value = rearrange(self.qkv(x), "w n (t heads d) -> t w heads n d", t=3, heads=self.num_heads)
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=scores)
+        return rearrange(found, "w heads n d -> w n (heads d)")
+
+
+class _End(NamedTuple):
+    """Windows along one axis, and whether the shift has joined cells of both ends of the image in them."""
+
+    windows: slice
+    mixed: bool
+
+
+def _ends(count: int, shift: int) -> list[_End]:
+    """Some windows along an axis, and then the last one, which alone is mixed; only the shift makes a difference."""
+    if not shift:
+        return [_End(slice(None), mixed=False)]
+    return [_End(slice(-1), mixed=False)] * (count > 1) + [_End(slice(-1, None), mixed=True)]
 
 
 class SwinEncoder(nn.Module):

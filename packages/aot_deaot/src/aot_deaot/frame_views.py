@@ -1,8 +1,12 @@
-"""Views of a video's frames and their features: reads suit the file, features are cached."""
+"""Views of a video's frames and their features: reads suit the file, features are cached.
+
+Views of one size go through the encoder together.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from program_kit.frame_reading import FeatureCache, FrameReader
 from program_kit.propagation import Frames
@@ -22,7 +26,7 @@ class FrameViews:
         settings: say which augmentations there are.
         config: of the network.
         cache_bytes: budget for features.
-        encode: features of an image float32 [1, 3, h, w].
+        encode: features of images float32 [B, 3, h, w].
 
     Attributes:
         all: the augmentations; a view is named by its place here.
@@ -47,12 +51,18 @@ class FrameViews:
     def frame(self, index: int) -> Callable[[int], FrameFeatures]:
         """A function that gives the features of a view, by its place; the frame is read only if some are not cached."""
         read: list[NDArray[np.uint8]] = []
+        encoded: dict[int, FrameFeatures] = {}
 
         def compute(view: int) -> FrameFeatures:
-            if not read:
-                read.append(self._reader.read(index))
-            image = network_image(read[0], self.sizes[view])
-            return self._encode(image.flip(-1) if self.all[view].mirrored else image)
+            if view not in encoded:
+                if not read:
+                    read.append(self._reader.read(index))
+                image = network_image(read[0], self.sizes[view])
+                alike = [v for v, size in enumerate(self.sizes) if size == self.sizes[view]]
+                missing = [v for v in alike if (index, v) not in self.cache]
+                images = torch.cat([image.flip(-1) if self.all[v].mirrored else image for v in missing])
+                encoded.update(zip(missing, self._encode(images).split(), strict=True))
+            return encoded.pop(view)
 
         return lambda view: self.cache.get((index, view), lambda: compute(view))
 

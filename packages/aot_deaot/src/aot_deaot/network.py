@@ -40,6 +40,11 @@ class FrameFeatures(NamedTuple):
         """Bytes of all tensors."""
         return sum(tensor.nbytes for tensor in _tensors((self.first, self.skips)))
 
+    def split(self) -> "list[FrameFeatures]":
+        """Those of each image, if they are of several."""
+        images = self.skips.s16.shape[0]
+        return [FrameFeatures(self.size, _row(self.first, i), _row(self.skips, i)) for i in range(images)]
+
 
 class PropagationLayer(Protocol):
     """What the layers of both families offer; each family has its own types of states and features."""
@@ -63,6 +68,13 @@ def _tensors(tree: Any):
     elif isinstance(tree, tuple):
         for branch in tree:
             yield from _tensors(branch)
+
+
+def _row(tree: Any, index: int) -> Any:
+    """Row `index` of all tensors in nested tuples, as a batch of one; batches of one serve all rows."""
+    if isinstance(tree, Tensor):
+        return tree if tree.shape[0] == 1 else tree[index : index + 1]
+    return tree if tree is None else type(tree)(*(_row(branch, index) for branch in tree))
 
 
 class SegmentedFeatures(NamedTuple):
@@ -152,11 +164,11 @@ class PropagationNetwork(nn.Module):
 
     def encode_maps(self, images: Tensor) -> tuple[EncoderMaps, Tensor]:
         """Encoder maps of normalised images [B, 3, H, W] and their projection [B, C, H/16, W/16]."""
-        maps = self.encoder(images)
+        maps = self.encoder(images.to(self.projector.weight.dtype))
         return maps, self.projector(maps.deep)
 
     def encode(self, image: Tensor) -> FrameFeatures:
-        """All that depends on a normalised image [1, 3, H, W] alone; or, in training, on B images at once."""
+        """All that depends on normalised images [B, 3, H, W] alone."""
         maps, embedding = self.encode_maps(image)
         size = (embedding.shape[-2], embedding.shape[-1])
         tokens = embedding.flatten(2).mT
@@ -222,7 +234,7 @@ class PropagationNetwork(nn.Module):
 
     def _positions(self, size: tuple[int, int], like: Tensor | Branches) -> Tensor:
         tensor = like[0] if isinstance(like, tuple) else like
-        return sine_positions(*size, self.config.hidden_size, tensor.device)
+        return sine_positions(*size, self.config.hidden_size, tensor.device).to(tensor.dtype)
 
 
 def resize_logits(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:

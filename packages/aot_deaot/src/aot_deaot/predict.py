@@ -40,7 +40,7 @@ class ModelPropagator(Propagator, VideoPropagator):
         seed: int | None = None,
         config: str | None = None,
         device: str = "auto",
-        precision: Precision = "float32",
+        precision: Precision = "strict",
         settings: Callable[[NetworkConfig], PropagationSettings] = corrected,
         batch: int = 4,
         cache_bytes: int = DEFAULT_CACHE,
@@ -54,7 +54,7 @@ class ModelPropagator(Propagator, VideoPropagator):
             config: name of a configuration in `aot_deaot.config.CONFIGS[family]`; by default the one that the
                 checkpoint names, that of the shipped weights for these, else the first.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
-            precision: `float16` and `bfloat16` run the network under autocast.
+            precision: as `program_kit.torch.precision` has it.
             settings: gives the procedure for a configuration: `corrected`, `faithful`, or a function of your own.
             batch: most object sets that go through a video together; bounds the memory for their states.
             cache_bytes: budget for features of frames.

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from program_kit.options import Precision
 from program_kit.propagation import Frames, Job
-from program_kit.torch.precision import autocast
+from program_kit.torch.precision import set_precision
 from torch import Tensor
 
 from aot_deaot.attention import Entry, joined
@@ -93,7 +93,7 @@ class Propagator:
         settings: see `corrected` and `faithful`.
         cache_bytes: budget for features of frames.
         batch: most object sets that go through a video together; bounds the memory for their states.
-        precision: `float16` and `bfloat16` run the network under autocast.
+        precision: set on `network`, see `program_kit.torch.precision`.
         compiled: run `encode` and `segment`, where the time goes, through `torch.compile`.
     """
 
@@ -104,7 +104,7 @@ class Propagator:
         *,
         cache_bytes: int = DEFAULT_CACHE,
         batch: int = 4,
-        precision: Precision = "float32",
+        precision: Precision = "strict",
         compiled: bool = False,
     ):
         if batch < 1:
@@ -114,7 +114,7 @@ class Propagator:
         self.batch = batch
         self.cache_bytes = cache_bytes
         self.device = next(network.parameters()).device
-        self._autocast = autocast(self.device, precision)
+        self._products = set_precision(network, precision)
         self._encode, self._segment_features = network.encode, network.segment
         if compiled:
             self._encode, self._segment_features = torch.compile(network.encode), torch.compile(network.segment)
@@ -162,7 +162,7 @@ class Propagator:
 
     @torch.no_grad()
     def _encode_image(self, image: Tensor) -> FrameFeatures:
-        with self._autocast:
+        with self._products:
             return self._encode(image.to(self.device))
 
     def _sweep(self, groups: Sequence[_Group], views: FrameViews, order: range) -> Iterator[SegmentedFrame]:
@@ -186,7 +186,7 @@ class Propagator:
         if not group.references:
             labels = torch.cat([task.objects.split(task.numbers) for task in group.tasks])
             for view in range(len(views.all)):
-                with self._autocast:
+                with self._products:
                     identity = self.network.embed_ids(views.labels(labels, view))
                     group.references.append(self.network.memorize_reference(features(view), identity).entries)
         group.memories = group.memories or [Memory(self.settings.memory) for _ in views.all]
@@ -202,7 +202,7 @@ class Propagator:
         average: list[Tensor] = []
         layer_features, own_labels = [], []
         for view in range(len(views.all)):
-            with self._autocast:
+            with self._products:
                 segmented = self._segment_features(features(view), _long(groups, view), _short(groups, view))
             layer_features.append(segmented.layer_features)
             probabilities = self._probabilities(segmented.logits, tasks, views, view)
@@ -213,7 +213,7 @@ class Propagator:
         for view in range(len(views.all)):
             fed_back = own_labels[view] or labels
             slots = torch.cat([task.objects.split(label) for task, label in zip(tasks, fed_back, strict=True)])
-            with self._autocast:
+            with self._products:
                 identity = self.network.embed_ids(views.labels(slots, view))
                 entries = self.network.memorize(layer_features[view], identity)
             self._remember(groups, view, entries)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from program_kit.options import PrecisionOption
 from program_kit.propagator_app import PropagatorProgram, PropagatorRequest, propagator_app
 
 from cutie.config import CONFIGS
@@ -28,7 +27,6 @@ class CutieOptions:
     size: Annotated[
         int, typer.Option(metavar="PIXELS", min=16, help="Frames with a longer short side are shrunk to this.")
     ] = 480
-    precision: PrecisionOption = "float32"
     batch: Annotated[int, typer.Option(min=1, help="Most objects that go through a video together.")] = 64
     cache: Annotated[
         float, typer.Option(metavar="GIB", min=0, help="Memory for features of frames that both directions need.")
@@ -42,7 +40,7 @@ class CutieOptions:
 
 
 def _settings(request: PropagatorRequest[CutieOptions]) -> Mapping[str, Any]:
-    return {"precision": request.options.precision, "procedure": asdict(request.options.settings)}
+    return {"procedure": asdict(request.options.settings)}
 
 
 def _load(request: PropagatorRequest[CutieOptions]) -> "CutiePropagator":
@@ -54,7 +52,7 @@ def _load(request: PropagatorRequest[CutieOptions]) -> "CutiePropagator":
         seed=request.weights.seed,
         config=request.config,
         device=request.device,
-        precision=options.precision,
+        precision=request.precision,
         settings=options.settings,
         batch=options.batch,
         cache_bytes=int(options.cache * 2**30),

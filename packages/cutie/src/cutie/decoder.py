@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from program_kit.torch.precision import keep_float32
 from torch import Tensor, nn
 
 from cutie.config import NetworkConfig
@@ -43,7 +44,7 @@ class Decoder(nn.Module):
         self.skip_s4 = nn.Conv2d(s4, config.decoder_dim, kernel_size=1)
         self.up_s8 = UpBlock(config.dim, config.decoder_dim)
         self.up_s4 = UpBlock(config.decoder_dim, config.decoder_dim)
-        self.logits = nn.Conv2d(config.decoder_dim, 1, kernel_size=3, padding=1)
+        self.logits = keep_float32(nn.Conv2d(config.decoder_dim, 1, kernel_size=3, padding=1))
         self.sensory = DecoderSensoryUpdate(config.dim, config.decoder_dim)
 
     def prepare(self, maps: EncoderMaps) -> DecoderSkips:
@@ -60,7 +61,6 @@ class Decoder(nn.Module):
         """
         s8 = self.up_s8(pixels, skips.s8)
         s4 = self.up_s4(s8, skips.s4)
-        with torch.autocast(s4.device.type, enabled=False):
-            logits = self.logits(F.relu(s4.float()))
+        logits = self.logits(F.relu(s4.float()))
         sensory = self.sensory(pixels, s8, torch.cat([s4, logits.to(s4.dtype)], dim=1), sensory)
         return logits[:, 0], sensory

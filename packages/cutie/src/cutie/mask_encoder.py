@@ -31,6 +31,6 @@ class MaskEncoder(nn.Module):
             sensory: [N, C, h, w].
         """
         planes = torch.stack([masks, rivals], dim=1)
-        seen = self.encoder(torch.cat([image.expand(len(masks), -1, -1, -1), planes], dim=1)).s16
+        seen = self.encoder(torch.cat([image.expand(len(masks), -1, -1, -1), planes], dim=1).to(pixels.dtype)).s16
         values = self.fusion(pixels, seen)
         return values, self.sensory(values, sensory)

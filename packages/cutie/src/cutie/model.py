@@ -102,7 +102,7 @@ class Cutie(nn.Module):
 
     def encode(self, image: Tensor) -> FrameFeatures:
         """All that depends on a normalised image [1, 3, H, W] alone; its sides are multiples of 16."""
-        maps = self.encoder(image)
+        maps = self.encoder(image.to(self.pixels.weight.dtype))
         return FrameFeatures(image, self.pixels(maps.s16), self.keys(maps.s16), self.decoder.prepare(maps))
 
     def empty_sensory(self, features: FrameFeatures, objects: int) -> Tensor:
@@ -141,7 +141,8 @@ class Cutie(nn.Module):
         """
         last = _at_tokens(masks)
         state = torch.cat([sensory, torch.stack([last, rivals(last, counts)], dim=1)], dim=1)
-        return self.fusion(features.pixels, read + self.sensory_readout(state))
+        own = features.pixels.dtype
+        return self.fusion(features.pixels, read.to(own) + self.sensory_readout(state.to(own)))
 
     def segment(
         self,

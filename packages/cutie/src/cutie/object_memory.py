@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from program_kit.torch.precision import keep_float32
 from torch import Tensor, nn
 
 from cutie.positions import sine_positions
@@ -36,8 +37,9 @@ class ObjectSummarizer(nn.Module):
         super().__init__()
         self.queries = queries
         self.project = nn.Linear(dim, dim)
-        self.values = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
-        self.weights = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, queries))
+        # What they give is summed over a whole video.
+        self.values = keep_float32(nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim)))
+        self.weights = keep_float32(nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, queries)))
 
     def forward(self, values: Tensor, masks: Tensor) -> ObjectSummary:
         """Summaries of N objects.
@@ -47,11 +49,10 @@ class ObjectSummarizer(nn.Module):
             masks: share of each token that belongs to the object, [N, h, w].
         """
         height, width = values.shape[-2:]
-        tokens = self.project(values.flatten(2).mT)
-        with torch.autocast(values.device.type, enabled=False):  # sums over a whole video
-            tokens = tokens.float() + sine_positions(height, width, tokens.shape[-1], tokens.device)
-            inside = masks.flatten(1)[..., None].float()
-            half = self.queries // 2
-            allowed = torch.cat([inside.expand(-1, -1, half), (1 - inside).expand(-1, -1, half)], dim=-1)
-            weights = self.weights(tokens).sigmoid() * allowed
-            return ObjectSummary(weights.mT @ self.values(tokens), weights.sum(dim=1)[..., None])
+        tokens = self.project(values.flatten(2).mT).float()
+        tokens = tokens + sine_positions(height, width, tokens.shape[-1], tokens.device)
+        inside = masks.flatten(1)[..., None]
+        half = self.queries // 2
+        allowed = torch.cat([inside.expand(-1, -1, half), (1 - inside).expand(-1, -1, half)], dim=-1)
+        weights = self.weights(tokens).sigmoid() * allowed
+        return ObjectSummary(weights.mT @ self.values(tokens), weights.sum(dim=1)[..., None])

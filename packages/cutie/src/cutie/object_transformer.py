@@ -88,9 +88,10 @@ class ObjectTransformer(nn.Module):
             counts: objects of each job.
         """
         height, width = pixels.shape[-2:]
+        looks = looks.to(pixels.dtype)
         queries = self.query_start.weight + self.summary_start(looks)
         query_codes = self.query_code.weight + self.summary_code(looks)
-        places = sine_positions(height, width, pixels.shape[1], pixels.device)
+        places = sine_positions(height, width, pixels.shape[1], pixels.device).to(pixels.dtype)
         pixel_codes = self.pixel_code(pixels).flatten(2).mT + places
         pixels = self.pixel_start(pixels)
         for guess, block in zip(self.guesses, self.blocks, strict=True):

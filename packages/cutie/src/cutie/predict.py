@@ -33,7 +33,7 @@ class CutiePropagator(Propagator, VideoPropagator):
         seed: int | None = None,
         config: str | None = None,
         device: str = "auto",
-        precision: Precision = "float32",
+        precision: Precision = "strict",
         settings: PropagationSettings | None = None,
         batch: int = 64,
         cache_bytes: int = DEFAULT_CACHE,
@@ -46,7 +46,7 @@ class CutiePropagator(Propagator, VideoPropagator):
             seed: of random weights instead, for trying things out.
             config: name of a configuration in `cutie.config.CONFIGS`; the first by default.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
-            precision: `float16` and `bfloat16` run the network under autocast.
+            precision: as `program_kit.torch.precision` has it.
             settings: the procedure; None for the default one.
             batch: most objects that go through a video together; bounds the memory for their states.
             cache_bytes: budget for features of frames that both sweeps need.

@@ -18,7 +18,7 @@ from program_kit.frame_reading import FeatureCache, FrameReader
 from program_kit.options import Precision
 from program_kit.propagation import Frames, Job
 from program_kit.torch.memory import check_objects
-from program_kit.torch.precision import autocast
+from program_kit.torch.precision import set_precision
 from torch import Tensor
 
 from cutie.competition import compete
@@ -135,7 +135,7 @@ class Propagator:
         settings: the procedure.
         cache_bytes: budget for features of frames that both sweeps need.
         batch: most objects that go through a video together; bounds the memory for their states.
-        precision: `float16` and `bfloat16` run the network under autocast; memories stay in float32.
+        precision: set on `network`, see `program_kit.torch.precision`; memories stay in float32.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Propagator:
         *,
         cache_bytes: int = DEFAULT_CACHE,
         batch: int = 64,
-        precision: Precision = "float32",
+        precision: Precision = "strict",
     ):
         if batch < 1:
             raise ConfigError(f"batch is at least 1 object, not {batch}")
@@ -154,7 +154,7 @@ class Propagator:
         self.batch = batch
         self.cache_bytes = cache_bytes
         self.device = next(network.parameters()).device
-        self._autocast = autocast(self.device, precision)
+        self._products = set_precision(network, precision)
 
     def check_memory(self, size: tuple[int, int], objects: Sequence[int]) -> None:
         """Check that there is memory for objects, before work begins.
@@ -242,7 +242,7 @@ class Propagator:
 
     @torch.no_grad()
     def _encode(self, frame: NDArray[np.uint8], view: NetworkView) -> FrameFeatures:
-        with self._autocast:
+        with self._products:
             return self.network.encode(view.image(frame, self.device))
 
     @torch.no_grad()
@@ -252,7 +252,7 @@ class Propagator:
             given = compete(torch.cat([task.given for task in group.tasks]), group.counts)
             masks = torch.cat([own.softmax(dim=0)[1:] for own in given])
             sensory = self.network.empty_sensory(features, len(masks))
-            with self._autocast:
+            with self._products:
                 found = self.network.memorize(features, masks, sensory, group.counts)
             memory = Memory(self.settings.memory, features.keys, found.values)
             group.start = _State(memory, found.summary, found.sensory, masks)
@@ -267,7 +267,7 @@ class Propagator:
         state = group.state
         assert state is not None  # the group has joined
         read = state.memory.read(features.keys, features.size)
-        with self._autocast:
+        with self._products:
             found = self.network.segment(features, read, state.masks, state.sensory, state.summary, group.counts)
         state.masks = torch.cat([own[1:] for own in found.probabilities])
         state.sensory = found.sensory
@@ -280,7 +280,7 @@ class Propagator:
         ]
 
     def _remember(self, group: _Group, state: _State, features: FrameFeatures) -> None:
-        with self._autocast:
+        with self._products:
             found = self.network.memorize(features, state.masks, state.sensory, group.counts)
         state.memory.add(features.keys, found.values)
         state.summary = state.summary.plus(found.summary)

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from program_kit.torch.precision import keep_float32
 from torch import Tensor, nn
 
 
@@ -15,14 +16,14 @@ class SensoryGates(nn.Module):
 
     def __init__(self, in_dim: int, dim: int):
         super().__init__()
-        self.gates = nn.Conv2d(in_dim + dim, 3 * dim, kernel_size=3, padding=1)
+        # Errors of half precision would add up from frame to frame.
+        self.gates = keep_float32(nn.Conv2d(in_dim + dim, 3 * dim, kernel_size=3, padding=1))
 
     def forward(self, features: Tensor, sensory: Tensor) -> Tensor:
         """The memory float32 [N, C, h, w] after it has seen features [N, in_dim, h, w]."""
-        with torch.autocast(sensory.device.type, enabled=False):  # half precision would add up from frame to frame
-            forget, update, new = self.gates(torch.cat([features.float(), sensory], dim=1)).chunk(3, dim=1)
-            update = update.sigmoid()
-            return forget.sigmoid() * sensory * (1 - update) + update * new.tanh()
+        forget, update, new = self.gates(torch.cat([features.float(), sensory], dim=1)).chunk(3, dim=1)
+        update = update.sigmoid()
+        return forget.sigmoid() * sensory * (1 - update) + update * new.tanh()
 
 
 class DecoderSensoryUpdate(nn.Module):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from program_kit.errors import ProgramKitError
-from program_kit.options import PrecisionOption
 from program_kit.propagator_app import PropagatorProgram, PropagatorRequest, propagator_app
 from program_kit.segmenter_app import ModelRequest, SegmenterProgram, segmenter_app
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 class SAM2Options:
     """The options that both programs have."""
 
-    precision: PrecisionOption = "float32"
     cache: Annotated[float, typer.Option(metavar="GIB", min=0, help="Memory for features of frames.")] = 1.0
 
 
@@ -46,7 +44,7 @@ def load_sam2(request: PropagatorRequest[SAM2Options]) -> "SAM2Propagator":
         seed=request.weights.seed,
         config=request.config,
         device=request.device,
-        precision=request.options.precision,
+        precision=request.precision,
         cache_bytes=int(request.options.cache * 2**30),
     )
 
@@ -60,7 +58,7 @@ sam2 = propagator_app(
         checkpoint="folder",
         error=ProgramKitError,
         options=SAM2Options,
-        settings=lambda request: {"precision": request.options.precision},
+        settings=lambda request: {},
         load=load_sam2,
         prompts=True,
     )
@@ -76,7 +74,7 @@ def load_grounded(request: ModelRequest) -> "GroundedSAM2Predictor":
         request.config,
         request.weights,
         device=request.device,
-        precision=options.precision,
+        precision=request.precision,
         cache_bytes=int(options.cache * 2**30),
     )
     return GroundedSAM2Predictor(
@@ -92,7 +90,7 @@ def load_grounded(request: ModelRequest) -> "GroundedSAM2Predictor":
 def grounded_settings(request: ModelRequest) -> dict[str, object]:
     """What changes masks, for the manifest."""
     options: GroundedOptions = request.options
-    return {"precision": options.precision, "per_frame": options.per_frame, "threshold": options.threshold}
+    return {"per_frame": options.per_frame, "threshold": options.threshold}
 
 
 grounded = segmenter_app(

@@ -145,7 +145,7 @@ class GroundedSAM2Predictor:
         seed: int | None = None,
         config: str | None = None,
         device: str = "auto",
-        precision: Precision = "float32",
+        precision: Precision = "strict",
         cache_bytes: int = DEFAULT_CACHE,
         per_frame: bool = False,
         threshold: float = 0.0,
@@ -160,7 +160,7 @@ class GroundedSAM2Predictor:
             seed: of random weights instead, for trying things out.
             config: name of a configuration in `grounded_sam2.config.GROUNDED`; the first by default.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
-            precision: `float16` and `bfloat16` run the networks under autocast.
+            precision: as `program_kit.torch.precision` has it; what finds boxes stays in float32.
             cache_bytes: budget for features of frames.
             per_frame, threshold, soft_masks, say: as the class has them.
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from program_kit.errors import ProgramKitError
 from program_kit.options import Precision
-from program_kit.torch.precision import autocast
+from program_kit.torch.precision import set_precision
 from torch import Tensor
 from transformers import GroundingDinoForObjectDetection, GroundingDinoImageProcessor
 
@@ -43,7 +43,7 @@ class Detector:
         encode: its tokenizer.
         short_side: frames are brought to this short side in pixels,
         long_side: unless the long side exceeds this.
-        precision: `float16` and `bfloat16` run the network under autocast.
+        precision: set on the image encoder, see `program_kit.torch.precision`; what finds boxes stays in float32.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Detector:
         *,
         short_side: int,
         long_side: int,
-        precision: Precision = "float32",
+        precision: Precision = "strict",
     ):
         self.network = network
         self._encode = encode
-        self._autocast = autocast(network.device, precision)
+        self._products = set_precision(network.model.backbone, precision)
         size = {"shortest_edge": short_side, "longest_edge": long_side}
         self._processor = GroundingDinoImageProcessor(size=size, do_pad=False)
 
@@ -92,7 +92,7 @@ class Detector:
         """
         image = self._processor(images=frame, return_tensors="pt", device=self.network.device)["pixel_values"]
         boxes, scores = [], []
-        with self._autocast, _SharedBackbone(self.network, image):
+        with self._products, _SharedBackbone(self.network, image):
             for start in range(0, len(sentences), SENTENCES_AT_ONCE):
                 found = self._detect(image, sentences[start : start + SENTENCES_AT_ONCE])
                 best = found.logits.float().sigmoid().amax(-1).topk(min(BOXES, found.logits.shape[1]))
@@ -118,7 +118,10 @@ class _SharedBackbone:
 
     def __enter__(self) -> None:
         mask = torch.ones_like(self._image[:, 0], dtype=torch.long)
-        features, positions = self._backbone(self._image, mask)
+        own = next(self._backbone.parameters()).dtype  # that of what follows is the image's
+        features, positions = self._backbone(self._image.to(own), mask)
+        features = [(level.to(self._image.dtype), inside) for level, inside in features]
+        positions = [position.to(self._image.dtype) for position in positions]
 
         def forward(pixel_values: Tensor, pixel_mask: Tensor) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
             def repeat(tensor: Tensor) -> Tensor:

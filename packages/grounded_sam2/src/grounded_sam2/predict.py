@@ -32,7 +32,7 @@ class SAM2Propagator(Propagator, PromptedVideoPropagator):
         seed: int | None = None,
         config: str | None = None,
         device: str = "auto",
-        precision: Precision = "float32",
+        precision: Precision = "strict",
         cache_bytes: int = DEFAULT_CACHE,
     ) -> Self:
         """Load a network.
@@ -43,7 +43,7 @@ class SAM2Propagator(Propagator, PromptedVideoPropagator):
             seed: of random weights instead, for trying things out.
             config: name of a configuration in `grounded_sam2.config.SAM2`; the first by default.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
-            precision: `float16` and `bfloat16` run the network under autocast.
+            precision: as `program_kit.torch.precision` has it.
             cache_bytes: budget for features of frames.
 
         Raises:

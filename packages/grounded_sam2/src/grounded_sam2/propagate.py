@@ -14,7 +14,7 @@ from program_kit.options import Precision
 from program_kit.prompts import Prompt
 from program_kit.propagation import Frames, Job
 from program_kit.torch.memory import check_objects
-from program_kit.torch.precision import autocast
+from program_kit.torch.precision import set_precision
 from torch import Tensor
 from torch.nn import functional
 from transformers import Sam2VideoModel
@@ -100,20 +100,20 @@ class Propagator:
 
     Args:
         network: on its device, in evaluation mode.
-        precision: `float16` and `bfloat16` run the network under autocast.
+        precision: set on `network`, see `program_kit.torch.precision`.
         cache_bytes: budget for features of frames. Frames between two key frames are passed in both directions, and
             encoded again the second time if they are not in the cache.
     """
 
-    def __init__(self, network: Sam2VideoModel, *, precision: Precision = "float32", cache_bytes: int = DEFAULT_CACHE):
+    def __init__(self, network: Sam2VideoModel, *, precision: Precision = "strict", cache_bytes: int = DEFAULT_CACHE):
         self.network = network
-        self._autocast = autocast(network.device, precision)
+        self._products = set_precision(network, precision)
         self._cache_bytes = cache_bytes
         self._processor = build_processor(network)
 
     def encoder(self, video: Frames) -> FrameEncoder:
         """The frames of a video as the network sees them."""
-        return FrameEncoder(self.network, self._processor, video, self._autocast, self._cache_bytes)
+        return FrameEncoder(self.network, self._processor, video, self._products, self._cache_bytes)
 
     def check_memory(self, size: tuple[int, int], objects: Sequence[int]) -> None:
         """Check that there is memory for objects, before work begins.

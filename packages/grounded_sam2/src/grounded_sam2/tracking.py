@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from program_kit.frame_reading import FeatureCache, FrameReader
 from program_kit.propagation import Frames
+from program_kit.torch.precision import ProductPrecision
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import normalize, resize
@@ -79,7 +80,7 @@ class FrameEncoder:
         network: whose image encoder it is.
         processor: brings masks and points to its size.
         video: the frames.
-        autocast: entered around the network.
+        products: entered around the network.
         cache_bytes: budget for features of frames that may be needed again.
     """
 
@@ -88,7 +89,7 @@ class FrameEncoder:
         network: Sam2VideoModel,
         processor: Sam2VideoProcessor,
         video: Frames,
-        autocast: torch.autocast,
+        products: ProductPrecision,
         cache_bytes: int,
     ):
         self.network = network
@@ -96,7 +97,7 @@ class FrameEncoder:
         self.video = video
         self.cache: FeatureCache[FrameFeatures] = FeatureCache(cache_bytes)
         self._reader = FrameReader(video)
-        self._autocast = autocast
+        self.products = products
 
     def features(self, frame: int) -> FrameFeatures:
         """The features of a frame, computed or remembered."""
@@ -105,8 +106,8 @@ class FrameEncoder:
     @torch.inference_mode()
     def _encode(self, frame: int) -> FrameFeatures:
         image = network_image(self._reader.read(frame), image_side(self.network), self.network.device)
-        with self._autocast:
-            found: Any = self.network.get_image_features(image)
+        with self.products:
+            found: Any = self.network.get_image_features(image.to(self.network.dtype))
         return FrameFeatures(found.fpn_hidden_states, found.fpn_position_encoding[-1])
 
 
@@ -136,7 +137,7 @@ class Session(Sam2VideoInferenceSession):
             video_width=width,
             inference_device=device,
             inference_state_device=device,
-            dtype=torch.float32,
+            dtype=encoder.network.dtype,
         )
         self.encoder = encoder
         self.cache: Any = _GivenFeatures()
@@ -161,7 +162,7 @@ class Session(Sam2VideoInferenceSession):
             Mask logits float32 [n, h, w] at stride 4 and presence [n] from 0 to 1, in the order of the objects.
         """
         self.cache.now = features
-        with torch.inference_mode(), self.encoder._autocast:
+        with torch.inference_mode(), self.encoder.products:
             found = self.encoder.network(self, frame_idx=frame, reverse=reverse, run_mem_encoder=remember)
         return found.pred_masks[:, 0].float(), found.object_score_logits[:, 0].float().sigmoid()
 

@@ -67,6 +67,9 @@ class FeatureCache(Generic[Features]):
         self._kept: OrderedDict[Hashable, Features] = OrderedDict()
         self._bytes = 0
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
+
     def get(self, key: Hashable, compute: Callable[[], Features]) -> Features:
         """The features of `key`, from the cache or from `compute`."""
         if key in self._kept:

@@ -58,8 +58,21 @@ WeightsOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute.")]
-Precision = Literal["float32", "float16", "bfloat16"]  # see `program_kit.torch.precision`
-PrecisionOption = Annotated[Precision, typer.Option("--precision", help="Half precisions are meant for accelerators.")]
+Precision = Literal["strict", "tf32", "bfloat16", "float16"]  # see `program_kit.torch.precision`
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option("--precision", help="How exactly the network computes; all but strict are faster, on a GPU."),
+]
+memory_limit: float | None = None  # in GiB, of the device; see `program_kit.torch.memory`
+MemoryOption = Annotated[
+    float | None,
+    typer.Option(
+        "--memory",
+        metavar="GIB",
+        min=0.1,
+        help="Memory that sizes of groups are chosen for; by default what the device has free.",
+    ),
+]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; a run goes on with those that it was begun with.")
 ]
@@ -117,6 +130,12 @@ def checked_device(device: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
         raise typer.BadParameter(f"--device {device}: expected auto, cpu, cuda or cuda:<number>")
     return device
+
+
+def set_memory(limit: float | None) -> None:
+    """Set the memory, in GiB, that sizes of groups are chosen for; None for what the device has free."""
+    global memory_limit
+    memory_limit = limit
 
 
 def set_threads(threads: int | None, out: Sequence[Path]) -> int:

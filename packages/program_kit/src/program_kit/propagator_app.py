@@ -26,6 +26,9 @@ from program_kit.options import (
     DamagedOption,
     DatasetOption,
     DeviceOption,
+    MemoryOption,
+    Precision,
+    PrecisionOption,
     SoftMasksOption,
     SplitOption,
     ThreadsOption,
@@ -35,6 +38,7 @@ from program_kit.options import (
     checked_device,
     config_option,
     open_source,
+    set_memory,
     set_threads,
     with_options,
 )
@@ -64,12 +68,14 @@ class PropagatorRequest(Generic[Own]):
         config: one of the program's configurations.
         weights: checkpoints, or a seed.
         device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
+        precision: as `program_kit.torch.precision` has it.
         options: the program's own.
     """
 
     config: str
     weights: WeightsChoice
     device: str
+    precision: Precision
     options: Own
 
 
@@ -149,6 +155,8 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
         videos: VideosOption = None,
         soft_masks: SoftMasksOption = None,
         device: DeviceOption = "auto",
+        precision: PrecisionOption = "strict",
+        memory: MemoryOption = None,
         threads: ThreadsOption = None,
         show_version: Annotated[bool, version_option(program.name, program.version)] = False,
         **own: Any,
@@ -161,9 +169,14 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
         assert out  # checked above
         with user_errors(program.name, program.error):
             threads = set_threads(threads, out)
+            set_memory(memory)
             network, chosen = choose_network(program, config, checkpoint, weights)
             request = PropagatorRequest(
-                config=network, weights=chosen, device=checked_device(device), options=program.options(**own)
+                config=network,
+                weights=chosen,
+                device=checked_device(device),
+                precision=precision,
+                options=program.options(**own),
             )
             typer.echo(f"{program.name}: weights: {chosen}", err=True)
             work = _Work(program, request, soft_masks, videos, threads)
@@ -293,6 +306,7 @@ class _Work:
             "config": self.request.config,
             **self.program.settings(self.request),
             "soft_masks": self.soft_masks,
+            "precision": self.request.precision,
             "threads": self.threads,
             "source": source,
         }

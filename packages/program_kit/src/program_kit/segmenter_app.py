@@ -24,7 +24,10 @@ from program_kit.options import (
     DeviceOption,
     ExpressionOption,
     ExpressionsOption,
+    MemoryOption,
     OutOption,
+    Precision,
+    PrecisionOption,
     SoftMasksOption,
     SplitOption,
     ThreadsOption,
@@ -34,6 +37,7 @@ from program_kit.options import (
     checked_device,
     config_option,
     open_source,
+    set_memory,
     set_threads,
     with_options,
 )
@@ -52,6 +56,7 @@ class ModelRequest:
         weights: checkpoints, or a seed.
         tokenizer: folder or hub name of the text encoder's tokenizer; empty for a program whose weights bring it.
         device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
+        precision: as `program_kit.torch.precision` has it.
         soft_masks: longer side in pixels of the probabilities to store, or None.
         short_side: short side in pixels of the frames that the network sees; None for a program without the option.
         options: the program's own.
@@ -61,6 +66,7 @@ class ModelRequest:
     weights: WeightsChoice
     tokenizer: str
     device: str
+    precision: Precision = "strict"
     soft_masks: int | None = None
     short_side: int | None = None
     options: Any = None
@@ -151,6 +157,8 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
         soft_masks: SoftMasksOption = None,
         short_side: Annotated[int | None, short_side_option] = None,
         device: DeviceOption = "auto",
+        precision: PrecisionOption = "strict",
+        memory: MemoryOption = None,
         threads: ThreadsOption = None,
         show_version: Annotated[bool, version_option(program.name, program.version)] = False,
         **own: Any,
@@ -165,12 +173,14 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
             raise typer.BadParameter(f"--tokenizer: {program.name} takes the one beside its weights")
         with user_errors(program.name, program.error):
             threads = set_threads(threads, [out])
+            set_memory(memory)
             network, chosen = choose_network(program, config, checkpoint, weights)
             request = ModelRequest(
                 config=network,
                 weights=chosen,
                 tokenizer=tokenizer or "",
                 device=checked_device(device),
+                precision=precision,
                 soft_masks=soft_masks,
                 short_side=short_side or program.usual_short_side(network, chosen),
                 options=program.options(**own),
@@ -195,6 +205,7 @@ def _manifest(program: SegmenterProgram, request: ModelRequest, source: Dataset,
         "config": request.config,
         **tokenizer,
         "soft_masks": request.soft_masks,
+        "precision": request.precision,
         "threads": threads,
         **program.settings(request),
     }

@@ -28,7 +28,7 @@ def test_frames_are_independent_of_how_many_are_worked_on_at_once(network, at_on
     frames = torch.randn(2, 4, 3, 50, 71, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         whole = network(frames)
-        monkeypatch.setattr(resnet, "FRAMES_AT_ONCE", at_once)
+        monkeypatch.setattr(resnet, "rows_at_once", lambda device, row_bytes: at_once)
         pieces = network(frames)
     for stage, (a, b) in enumerate(zip(whole, pieces, strict=True)):
         assert a.shape == (2, 4, SMALL.stage_channels[stage], *((s + 3) // 4 for s in (50, 71))) or stage

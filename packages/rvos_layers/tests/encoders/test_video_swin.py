@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 from golden_cases import StageReport, assert_close
-from rvos_layers.encoders import video_swin
+from program_kit.torch import memory
 from rvos_layers.encoders.config import VideoSwinConfig
 from rvos_layers.encoders.video_swin import VideoSwin, WindowLayout
 from torch import nn
@@ -60,9 +60,9 @@ def stock(model: VideoSwin, frames: torch.Tensor) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("score_bytes", [1, video_swin.SCORE_BYTES], ids=["window by window", "default"])
-def test_equals_torchvision(backbone, size, score_bytes, monkeypatch):
-    monkeypatch.setattr(video_swin, "SCORE_BYTES", score_bytes)
+@pytest.mark.parametrize("bytes_at_once", [1, 2**16, 2**28], ids=["window by window", "some", "all at once"])
+def test_equals_torchvision(backbone, size, bytes_at_once, monkeypatch):
+    monkeypatch.setattr(memory, "group_bytes", lambda device: bytes_at_once)
     clips, frames, height, width = size
     clip = torch.randn(clips, frames, 3, height, width, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -99,8 +99,10 @@ def test_a_position_bias_matters(backbone):
 def test_slabs_partition_time(backbone):
     attention = backbone.stages[0][1].attn
     for length in range(1, 14):
-        frames = [f for slab in WindowLayout.of((length, 9, 9), attention).slabs() for f in slab.frames]
-        assert sorted(frames) == list(range(length))
+        for at_once in (1, 8, 100):
+            slabs = WindowLayout.of((length, 9, 9), attention).slabs(at_once)
+            frames = [frame for slab in slabs for part in slab.frames for frame in range(length)[part]]
+            assert sorted(frames) == list(range(length))
 
 
 def test_refuses_to_join_frames():

@@ -7,7 +7,7 @@ import torch
 from golden_cases import NETWORK, assert_close, rounding
 from hypothesis import given
 from hypothesis import strategies as st
-from rvos_layers import grounded
+from program_kit.torch import memory
 from rvos_layers.encoders.config import PAD, ResNetConfig
 from rvos_layers.encoders.tokenizer import Tokens
 from rvos_layers.encoders.video_features import FrameTextPairs
@@ -94,11 +94,10 @@ def test_clips_of_a_batch_stay_apart(model, clip):
         assert_close(masks[i], mask[0], NETWORK)
 
 
-@pytest.mark.parametrize(("cells", "pairs"), [(1, 1), (700, 3), (10**9, 10**9)])
-def test_work_in_pieces_equals_work_in_one(model, clip, cells, pairs, monkeypatch):
+@pytest.mark.parametrize("bytes_at_once", [1, 2**17, 2**40])
+def test_work_in_pieces_equals_work_in_one(model, clip, bytes_at_once, monkeypatch):
     expected, expected_masks = run(model, clip, tokens(*EXPRESSIONS))
-    monkeypatch.setattr(grounded.masks, "CELLS_AT_ONCE", cells)
-    monkeypatch.setattr(grounded.queries, "PAIRS_AT_ONCE", pairs)
+    monkeypatch.setattr(memory, "group_bytes", lambda device: bytes_at_once)
     outputs, masks = run(model, clip, tokens(*EXPRESSIONS))
     assert_close(outputs.logits, expected.logits, NETWORK)
     assert_close(masks, expected_masks, NETWORK)

@@ -2,7 +2,8 @@
 
 import numpy as np
 import torch
-from rvos_layers.inference.query_masks import choose_query, full_size_logits, full_size_probabilities
+from rvos_layers.inference import query_masks
+from rvos_layers.inference.query_masks import choose_query, full_size_logits, full_size_masks, full_size_probabilities
 
 
 def test_one_query_for_the_whole_video():
@@ -10,6 +11,9 @@ def test_one_query_for_the_whole_video():
     chosen = choose_query(logits)
     assert chosen.query == 1
     assert chosen.scores.tolist() == torch.tensor([1.0, 1.0]).sigmoid().tolist()
+    together = choose_query(torch.stack([logits.flip(1), logits]))  # of several expressions
+    assert (together.query.tolist(), together.key_frame.tolist()) == ([1, 1], [0, 0])
+    assert torch.equal(together.scores[1], chosen.scores)
 
 
 def test_ties_go_to_the_first():
@@ -27,3 +31,11 @@ def test_the_grid_is_stretched_over_the_frame():
     [frame] = full_size_probabilities(grid, (2, 4))
     assert frame.dtype == np.float32
     assert (frame > 0.5).tolist() == [[False, False, True, True]] * 2
+
+
+def test_masks_are_the_probabilities_above_one_half(monkeypatch):
+    logits = torch.randn(5, 6, 8, generator=torch.Generator().manual_seed(0))
+    expected = [frame > 0.5 for frame in full_size_probabilities(logits, (15, 21))]
+    for frames in (1, 2, 9):
+        monkeypatch.setattr(query_masks, "rows_at_once", lambda device, row_bytes, frames=frames: frames)
+        np.testing.assert_array_equal(np.stack(list(full_size_masks(logits, (15, 21)))), expected)

@@ -5,14 +5,13 @@ Source: `FPNSpatialDecoder` in `models/segmentation.py` of RobertLuo1/NeurIPS202
 
 from collections.abc import Sequence
 
+from program_kit.torch.memory import rows_at_once
 from rvos_layers.chunks import map_chunks
 from rvos_layers.encoders.video_features import PixelGrid
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from soc.config import NORM_GROUPS
-
-FRAMES_AT_ONCE = 8
 
 
 class MaskFeatures(nn.Module):
@@ -48,7 +47,7 @@ class MaskFeatures(nn.Module):
 
     def prepare_fine(self, stage: Tensor, grid: PixelGrid, frames: int) -> Tensor:
         """Adapt the text-independent stride-4 map: [B*T, C', h, w] to [B*T, C/8, h, w]."""
-        return map_chunks(self.fine_adapter, stage, FRAMES_AT_ONCE)
+        return map_chunks(self.fine_adapter, stage, rows_at_once(stage.device, stage[0].nbytes))
 
     def forward(self, memory: Sequence[Tensor], fine: Tensor) -> Tensor:
         """Make mask features.

@@ -9,15 +9,16 @@ Shapes: E expressions, T frames, Q queries, C channels, h x w the frames at stri
 from dataclasses import dataclass, replace
 
 import torch
+from program_kit.torch.memory import rows_at_once
 from rvos_layers.blocks.deformable import DecodedQueries
 from rvos_layers.blocks.dynamic_masks import DynamicMaskHead
 from rvos_layers.blocks.frame_query import FrameQueryTransformer
-from rvos_layers.blocks.heads import QueryOutputs, class_head, mask_controller, refine
+from rvos_layers.blocks.heads import ClassHead, QueryOutputs, mask_controller, refine
 from rvos_layers.chunks import chunk_slices
 from rvos_layers.encoders.text import TextEncoder, TextFeatures
 from rvos_layers.encoders.tokenizer import Tokens
 from rvos_layers.encoders.video_features import FrameTextPairs, VideoEncoder, VideoFeatures
-from rvos_layers.grounded.queries import PAIRS_AT_ONCE, GroundedQueries
+from rvos_layers.grounded.queries import GroundedQueries
 from torch import Tensor, nn
 
 from soc.config import SOCConfig
@@ -55,7 +56,7 @@ class SOC(nn.Module):
         self.text = TextEncoder(config.text, hidden_size)
         self.queries = GroundedQueries(config.transformer, config.queries, fuse=torch.mul)
         self.cluster = FrameQueryTransformer(config.cluster, config.queries)
-        self.class_heads = nn.ModuleList(class_head(hidden_size, config.classes) for _ in layers)
+        self.class_heads = nn.ModuleList(ClassHead(hidden_size, config.classes) for _ in layers)
         self.mask_features = MaskFeatures(config.backbone.stage_channels[0], hidden_size, config.mask_channels)
         self.mask_head = DynamicMaskHead(
             feature_channels=config.mask_channels,
@@ -108,7 +109,7 @@ class SOC(nn.Module):
         it are much smaller.
         """
         parts, features = [], []
-        for pairs in FrameTextPairs.all(video, text).split(PAIRS_AT_ONCE):
+        for pairs in FrameTextPairs.all(video, text).split(self.queries.pairs_at_once(video)):
             decoded = self.queries.decode_pairs(pairs, video, text, query_init=None)
             features.append(self.mask_features(decoded.memory, pairs.of_frames(video.fine)))
             parts.append(replace(decoded, memory=[]))
@@ -117,8 +118,10 @@ class SOC(nn.Module):
     def predict_masks(self, video: VideoFeatures, text: TextFeatures, outputs: SOCOutputs) -> Tensor:
         """Mask logits [E, T, Q, h, w] of all queries in `outputs`."""
         states, centres = outputs.mask_inputs(video.sizes)
+        inner = states.shape[1] * self.mask_head.hidden_channels * outputs.mask_features[0, 0].numel()
+        at_once = rows_at_once(states.device, inner * video.sizes.element_size())
         masks = [
             self.mask_head(outputs.mask_features[chunk], self.controller(states[chunk]), centres[chunk])
-            for chunk in chunk_slices(len(states), PAIRS_AT_ONCE)
+            for chunk in chunk_slices(len(states), at_once)
         ]
         return torch.cat(masks).unflatten(0, outputs.states.shape[:2])

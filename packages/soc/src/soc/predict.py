@@ -1,12 +1,12 @@
 """SOC as a predictor: from a checkpoint, or the bundled weights, to mask tracks."""
 
+from program_kit.torch.memory import rows_at_once
+from rvos_layers.encoders.video_features import VideoFeatures
 from rvos_layers.inference.model_factory import ModelFactory, ModelPredictor
 
 from soc.bundled import BUNDLED
 from soc.checkpoint import CHECKPOINTS
 from soc.preprocess import RESIZE
-
-EXPRESSIONS_AT_ONCE = 8
 
 
 class SOCPredictor(ModelPredictor):
@@ -19,6 +19,6 @@ class SOCPredictor(ModelPredictor):
 
     factory = ModelFactory(checkpoints=CHECKPOINTS, resize=RESIZE, bundled=BUNDLED)
 
-    def expressions_at_once(self, frames: int) -> int:
-        """A fixed number: SOC drops the encoder's memory as it goes, and what it keeps of a frame is small."""
-        return EXPRESSIONS_AT_ONCE
+    def expressions_at_once(self, video: VideoFeatures) -> int:
+        """SOC drops the encoder's memory as it goes, and keeps mask features."""
+        return rows_at_once(self.device, video.fine.nbytes)

@@ -122,7 +122,7 @@ class FeaturePyramid(nn.Module):
         """Position encoding [S, C]: sinusoidal for the place, learned for the level."""
         sizes = [height * width for height, width in geometry.level_sizes]
         levels = torch.cat([code.expand(size, -1) for code, size in zip(self.level_codes, sizes, strict=True)])
-        return geometry.position_encoding + levels
+        return (geometry.position_encoding + levels).to(levels.dtype)
 
 
 def flatten_levels(maps: list[Tensor]) -> Tensor:

@@ -25,6 +25,7 @@ def load(request: ModelRequest) -> "UNINEXTPredictor":
         seed=request.weights.seed,
         config=request.config,
         device=request.device,
+        precision=request.precision,
         tokenizer=request.tokenizer,
         soft_masks=request.soft_masks,
         short_side=request.short_side,

@@ -87,7 +87,7 @@ class ProposalHead(nn.Module):
 
     def project_features(self, memory: Tensor, geometry: FrameGeometry) -> Tensor:
         """Features [E, S, C] for scores and boxes; zero before the projection where the anchor is not valid."""
-        return self.norm(self.project(memory.masked_fill(~geometry.valid_anchors[:, None], 0.0)))
+        return self.norm(self.project(memory.float().masked_fill(~geometry.valid_anchors[:, None], 0.0)))
 
     def boxes(self, features: Tensor, anchors: Tensor) -> Tensor:
         """Boxes [..., 4] of features [..., C] and the logits of their anchors [..., 4], see `anchor_logits`."""
@@ -168,7 +168,7 @@ class Decoder(nn.Module):
         for layer, box_head in zip(self.layers, self.box_heads, strict=True):
             fixed = references.detach()
             boxes = fixed[:, :, None] * to_levels
-            positions = self.position_head(self._box_encoding(boxes[:, :, 0]))
+            positions = self.position_head(self._box_encoding(boxes[:, :, 0]).to(queries.dtype))
             queries = layer(queries, positions, boxes, memory, geometry)
             offsets = box_head(queries)
             outputs.queries.append(queries)

@@ -167,8 +167,8 @@ class ReferringUninext(Uninext):
     def _instances(self, record: Mapping[str, Any]) -> Instances:
         image, size = record["image"], (record["height"], record["width"])
         geometry = frame_geometry((image.shape[-2], image.shape[-1]), self.config.hidden_size, self.device)
-        pixels = FramePreprocessor(self.config.image).normalise(image)
-        frame = self.encode_frame(pixels.to(self.device), geometry)
+        pixels = FramePreprocessor(self.config.image).normalise(image.to(self.device))
+        frame = self.encode_frame(pixels, geometry)
         text = self.encode_text(record["input_ids"].to(self.device), record["padding_mask"].to(self.device))
         parts = list(predict_frame(self, frame, text, size))
         probabilities = torch.cat([part.probabilities for part in parts])

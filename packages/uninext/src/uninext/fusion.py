@@ -16,7 +16,7 @@ LOGIT_LIMIT = 50000.0
 class ImageFusionInputs:
     """The image's half of fusion; depends on no expression.
 
-    In training every expression has its own image, and E comes first in every shape.
+    Where every expression has an image of its own, E comes first in every shape.
 
     Attributes:
         tokens: [S, C] normed image tokens.

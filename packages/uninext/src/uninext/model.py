@@ -5,9 +5,10 @@ it. No part of the network looks at more than one frame. Letters: E expressions,
 C hidden channels, D text channels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from program_kit.torch.precision import keep_float32
 from torch import Tensor, nn
 
 from uninext.backbone import FeaturePyramid, PyramidBackbone, build_backbone, flatten_levels
@@ -32,6 +33,11 @@ class FrameFeatures:
     fusion: ImageFusionInputs
     positions: Tensor
     geometry: FrameGeometry
+
+    def of_frames(self, rows: Tensor) -> "FrameFeatures":
+        """Of frames that were encoded together, those with these indices, int64 [E]: one for each expression."""
+        inputs = (self.fusion.tokens, self.fusion.queries, self.fusion.values)
+        return replace(self, fusion=ImageFusionInputs(*(tensor[rows] for tensor in inputs)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,11 +81,11 @@ class Uninext(nn.Module):
         self.pyramid = FeaturePyramid(backbone.channels, hidden_size)
         self.fusion = EarlyFusion(hidden_size, text_hidden_size, config.fusion_hidden_size, config.fusion_num_heads)
         self.encoder = Encoder(EncoderLayer(*attention, config.encoder_points) for _ in range(config.encoder_layers))
-        self.proposals = ProposalHead(hidden_size, config.num_queries)
+        self.proposals = keep_float32(ProposalHead(hidden_size, config.num_queries))  # it chooses among thousands
         decoder_layers = [DecoderLayer(*attention, config.decoder_points) for _ in range(config.decoder_layers)]
         self.decoder = Decoder(decoder_layers, hidden_size, config.num_queries)
-        self.agreement = TextAgreement(hidden_size, text_hidden_size)
-        self.iou_head = nn.Linear(hidden_size, 1)
+        self.agreement = keep_float32(TextAgreement(hidden_size, text_hidden_size))  # these two choose the best query
+        self.iou_head = keep_float32(nn.Linear(hidden_size, 1))
         self.mask_features = MaskFeatures(hidden_size, config.mask_channels)
         self.dynamic_mask = DynamicMask(hidden_size, config.mask_channels, config.mask_layers)
 
@@ -92,10 +98,11 @@ class Uninext(nn.Module):
         return self._features(self._tokens(image[None])[0], geometry)
 
     def encode_frames(self, images: Tensor, geometry: FrameGeometry) -> FrameFeatures:
-        """Encode E frames [E, 3, H, W] of one size, one for each expression; for training."""
+        """Encode F frames [F, 3, H, W] of one size together; F comes first in the shapes of what fusion takes."""
         return self._features(self._tokens(images), geometry)
 
     def _tokens(self, images: Tensor) -> Tensor:
+        images = images.to(self.pyramid.level_codes.dtype)
         return flatten_levels(self.pyramid(list(self.backbone(images).values())))
 
     def _features(self, tokens: Tensor, geometry: FrameGeometry) -> FrameFeatures:
@@ -114,9 +121,9 @@ class Uninext(nn.Module):
 
         On the CPU one expression follows the other: its maps then fit the cache, which is 1.1 times as fast as a batch.
         """
-        size = len(text) if text.words.is_cuda else 1
-        starts = range(0, len(text), size)
-        parts = [self.fuse_and_encode_batch(frame, text[start : start + size]) for start in starts]
+        if text.words.is_cuda or frame.fusion.tokens.ndim == 3:  # or each expression has its own frame
+            return self.fuse_and_encode_batch(frame, text)
+        parts = [self.fuse_and_encode_batch(frame, text[i : i + 1]) for i in range(len(text))]
         memory, words = (torch.cat(part) for part in zip(*parts, strict=True))
         return memory, words
 
@@ -132,11 +139,11 @@ class Uninext(nn.Module):
         queries = decoded.queries[-1]
         height, width = geometry.image_size
         return QueryOutputs(
-            class_logits=self.agreement(queries, pooled_text),
-            iou_logits=self.iou_head(queries).squeeze(-1),
+            class_logits=self.agreement(queries.float(), pooled_text.float()),
+            iou_logits=self.iou_head(queries.float()).squeeze(-1),
             boxes=decoded.references[-1],
             queries=queries,
-            centres=decoded.references[-2][..., :2] * queries.new_tensor([width, height]),
+            centres=decoded.references[-2][..., :2] * torch.tensor([width, height], device=queries.device),
             memory=memory,
             geometry=geometry,
         )

@@ -6,15 +6,17 @@ predictor = UNINEXTPredictor.load("model_final.pth", config="convnext-l")  # or 
 tracks = predictor.segment(frames, ["the brown dog", "a dog turning"])  # frames: uint8 [H, W, 3] RGB each
 tracks[0].mask(7)  # bool [H, W]
 
-Frames are read, segmented and dropped one by one, so memory does not grow with the length of a video beyond its
-run-length masks. Letters: E expressions, Q queries, T frames, H x W pixels of the video.
+Frames are read, segmented and dropped one by one, on a GPU some at a time, so memory does not grow with the length of a
+video beyond its run-length masks. Letters: E expressions, Q queries, T frames, F frames at a time, H x W pixels of the
+video.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from operator import length_hint
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -32,7 +34,8 @@ from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
 from program_kit.python_arguments import as_expressions, check_frames, check_video
 from program_kit.torch.device import choose_device
-from program_kit.torch.precision import autocast
+from program_kit.torch.memory import rows_at_once
+from program_kit.torch.precision import set_precision
 from program_kit.weights import TakesWeights, choose_network
 from rvos_layers.encoders.tokenizer import AUTO, Tokenizer
 from torch import Tensor
@@ -48,7 +51,6 @@ from uninext.preprocess import FramePreprocessor, load_tokenizer
 from uninext.text_encoder import EncodedText
 
 MASK_STRIDE = 4
-EXPRESSIONS_AT_ONCE = 4  # in one batch through encoder and decoder: bounds memory, changes no result
 
 
 class UNINEXTPredictor:
@@ -59,7 +61,7 @@ class UNINEXTPredictor:
         tokenizer: the one that the network was trained with.
         image: how frames become network input; by default as the configuration of the network says.
         soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
-        precision: `float16` and `bfloat16` run the network under autocast.
+        precision: set on `network`, see `program_kit.torch.precision`.
     """
 
     def __init__(
@@ -69,13 +71,13 @@ class UNINEXTPredictor:
         image: ImageConfig | None = None,
         *,
         soft_masks: int | None = None,
-        precision: Precision = "float32",
+        precision: Precision = "strict",
     ) -> None:
         self.network = network
         self.tokenizer = tokenizer
         self.soft_masks = soft_masks
         self.preprocess = FramePreprocessor(image or network.config.image)
-        self._autocast = autocast(self.device, precision)
+        self._products = set_precision(network, precision)
 
     @classmethod
     def load(
@@ -85,7 +87,7 @@ class UNINEXTPredictor:
         seed: int | None = None,
         config: str | None = None,
         device: str = "auto",
-        precision: Precision = "float32",
+        precision: Precision = "strict",
         tokenizer: str = AUTO,
         soft_masks: int | None = None,
         short_side: int | None = None,
@@ -98,7 +100,7 @@ class UNINEXTPredictor:
             config: name of a configuration in `uninext.config.CONFIGS`; by default the one that the checkpoint names,
                 else `convnext-l`, and `demo-convnext` for shipped weights.
             device: `auto`, `cpu`, `cuda` or `cuda:<number>`.
-            precision: `float16` and `bfloat16` run the network under autocast.
+            precision: as `program_kit.torch.precision` has it.
             tokenizer: folder with `vocab.txt` of `bert-base-uncased`, a Hugging Face hub id, or another name that
                 `preprocess.load_tokenizer` takes; `auto` for the one that the weights were trained with.
             soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
@@ -179,26 +181,39 @@ class UNINEXTPredictor:
     ) -> list[MaskTrack]:
         text = self.encode_text([expression.text or "" for expression in expressions])
         tracks = [_TrackBuilder(expression) for expression in expressions]
-        geometry: FrameGeometry | None = None
-        size = (0, 0)
-        for done, frame in enumerate(frames, start=1):
-            image = self.preprocess(frame).to(self.device)
-            if geometry is None:
-                size = frame.shape[:2]
-                geometry = self.geometry(size)
-            elif frame.shape[:2] != size:
-                raise InputError(f"frame {done - 1}: expected size {size} as of frame 0, found {frame.shape[:2]}")
-            for track, (score, probability) in zip(tracks, self._scored(image, geometry, text, size), strict=True):
-                track.add(score, probability, self.soft_masks)
-            progress(done, max(done, count))
-        if geometry is None:
+        resized = self._resized(frames)
+        if (first := next(resized, None)) is None:
             raise InputError("frames: expected at least one, found none")
+        size = first.size
+        geometry = self.geometry(size)
+        resized, done = chain((first,), resized), 0
+        while group := list(islice(resized, self.frames_at_once(geometry, len(expressions)))):
+            pixels = torch.stack([frame.pixels for frame in group]).to(self.device)
+            found = self._scored(self.preprocess.normalise(pixels), geometry, text, size)
+            for _ in group:
+                for track, (score, probability) in zip(tracks, found, strict=False):
+                    track.add(score, probability, self.soft_masks)
+                done += 1
+                progress(done, max(done, count))
         return [track.build(size) for track in tracks]
+
+    def _resized(self, frames: Iterable[np.ndarray]) -> "Iterator[_ResizedFrame]":
+        size = None
+        for number, frame in enumerate(frames):
+            pixels = self.preprocess(frame)
+            size = frame.shape[:2] if size is None else size
+            if frame.shape[:2] != size:
+                raise InputError(f"frame {number}: expected size {size} as of frame 0, found {frame.shape[:2]}")
+            yield _ResizedFrame(size, pixels)
+
+    def frames_at_once(self, geometry: FrameGeometry, expressions: int) -> int:
+        """How many frames go through the network together: one on the CPU, where it gains nothing."""
+        return 1 if self.device.type == "cpu" else max(1, pairs_at_once(self.network, geometry) // expressions)
 
     def encode_text(self, expressions: Sequence[str]) -> EncodedText:
         """Encode expressions, once for all frames."""
         tokens = self.tokenizer(expressions).to(self.device)
-        with self._autocast:
+        with self._products:
             return self.network.encode_text(tokens.input_ids, tokens.padding_mask)
 
     def geometry(self, size: tuple[int, int]) -> FrameGeometry:
@@ -207,13 +222,23 @@ class UNINEXTPredictor:
         return frame_geometry(image_size, self.network.config.hidden_size, self.device)
 
     def _scored(
-        self, image: Tensor, geometry: FrameGeometry, text: EncodedText, size: tuple[int, int]
+        self, images: Tensor, geometry: FrameGeometry, text: EncodedText, size: tuple[int, int]
     ) -> Iterator[tuple[float, np.ndarray]]:
-        """Score and probabilities float32 [H, W] of each expression on one frame."""
-        with self._autocast:
-            features = self.network.encode_frame(image, geometry)
-            for predictions in predict_frame(self.network, features, text, size):
-                yield from zip(predictions.scores.tolist(), predictions.probabilities.cpu().numpy(), strict=True)
+        """Score and probabilities float32 [H, W] of each expression on the first frame, then on the next one."""
+        found = predict_frames(self.network, images, geometry, text, size)
+        while True:
+            with self._products:  # not while the caller works on what this yields
+                predictions = next(found, None)
+            if predictions is None:
+                return
+            yield from zip(predictions.scores.tolist(), predictions.probabilities.cpu().numpy(), strict=True)
+
+
+class _ResizedFrame(NamedTuple):
+    """A frame for the network: its own size (H, W), and resized pixels uint8 [3, h, w]."""
+
+    size: tuple[int, int]
+    pixels: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,20 +258,46 @@ class FramePredictions:
     probabilities: Tensor
 
 
+def pairs_at_once(network: Uninext, geometry: FrameGeometry) -> int:
+    """How many pairs of a frame and an expression go through encoder and decoder together."""
+    weight = network.encoder[0].feedforward.expand.weight
+    return rows_at_once(weight.device, geometry.tokens * len(weight) * weight.element_size())
+
+
+def predict_frames(
+    network: Uninext, images: Tensor, geometry: FrameGeometry, text: EncodedText, output_size: tuple[int, int]
+) -> Iterator[FramePredictions]:
+    """Segment every expression in frames [F, 3, H, W] of one geometry; one frame after the other in all results."""
+    if len(images) == 1:
+        yield from predict_frame(network, network.encode_frame(images[0], geometry), text, output_size)
+        return
+    frames = network.encode_frames(images, geometry)
+    pairs = torch.arange(len(images) * len(text), device=images.device)
+    for some in pairs.split(pairs_at_once(network, geometry)):
+        yield _predict(network, frames.of_frames(some // len(text)), text[some % len(text)], output_size)
+
+
 def predict_frame(
     network: Uninext, frame: FrameFeatures, text: EncodedText, output_size: tuple[int, int]
 ) -> Iterator[FramePredictions]:
-    """Segment every expression in one encoded frame, `EXPRESSIONS_AT_ONCE` at a time; only top queries get masks."""
-    for start in range(0, len(text), EXPRESSIONS_AT_ONCE):
-        outputs = network.decode(frame, text[start : start + EXPRESSIONS_AT_ONCE])
-        queries, scores = top_queries(query_scores(outputs.class_logits, outputs.iou_logits))
-        logits = network.predict_masks(outputs, queries[:, None])[:, 0]
-        yield FramePredictions(
-            queries=queries,
-            scores=scores,
-            boxes=outputs.boxes.take_along_dim(queries[:, None, None], 1)[:, 0],
-            probabilities=mask_probabilities(logits, frame.geometry.image_size, output_size),
-        )
+    """Segment every expression in one encoded frame, some at a time; only top queries get masks."""
+    at_once = pairs_at_once(network, frame.geometry)
+    for start in range(0, len(text), at_once):
+        yield _predict(network, frame, text[start : start + at_once], output_size)
+
+
+def _predict(
+    network: Uninext, frame: FrameFeatures, text: EncodedText, output_size: tuple[int, int]
+) -> FramePredictions:
+    outputs = network.decode(frame, text)
+    queries, scores = top_queries(query_scores(outputs.class_logits, outputs.iou_logits))
+    logits = network.predict_masks(outputs, queries[:, None])[:, 0]
+    return FramePredictions(
+        queries=queries,
+        scores=scores,
+        boxes=outputs.boxes.take_along_dim(queries[:, None, None], 1)[:, 0],
+        probabilities=mask_probabilities(logits, frame.geometry.image_size, output_size),
+    )
 
 
 def query_scores(class_logits: Tensor, iou_logits: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from detectron2.data.transforms import ResizeShortestEdge
-from detectron2.structures import ImageList
 from program_kit.origin import Origin
 from rvos_layers.encoders.tokenizer import BERT, Tokenizer, named_encoder, tokenizer_name
 from torch import Tensor
+from torch.nn import functional
 
 from uninext.config import SIZE_DIVISIBILITY, ImageConfig, TextConfig
 from uninext.errors import InputError
@@ -70,12 +70,13 @@ class FramePreprocessor:
         return self.resize_rule.get_transform(frame).apply_image(frame)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Resized RGB [3, h, w] in 0..255 to float32 [3, H, W], zero-padded right and below to multiples of 32."""
-        normalised = (pixels.float().cpu() - self.mean) / self.std
-        return ImageList.from_tensors([normalised], size_divisibility=SIZE_DIVISIBILITY).tensor[0]
+        """Resized RGB [..., 3, h, w] in 0..255 to float32 [..., 3, H, W], padded with zeros to multiples of 32."""
+        normalised = (pixels.float() - self.mean.to(pixels.device)) / self.std.to(pixels.device)
+        height, width = pixels.shape[-2:]
+        return functional.pad(normalised, (0, -width % SIZE_DIVISIBILITY, 0, -height % SIZE_DIVISIBILITY))
 
     def __call__(self, frame: npt.NDArray[np.uint8]) -> Tensor:
-        """A frame uint8 [H, W, 3] RGB of any size to network input float32 [3, H', W'].
+        """A frame uint8 [H, W, 3] RGB of any size, resized: uint8 [3, h, w].
 
         Raises:
             InputError: the frame is no such array.
@@ -84,7 +85,7 @@ class FramePreprocessor:
             raise InputError(f"a frame must be an array uint8 [H, W, 3], found {type(frame).__name__}")
         if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
             raise InputError(f"a frame must be an array uint8 [H, W, 3], found {frame.dtype} {list(frame.shape)}")
-        return self.normalise(as_pixels(self.resize(frame)))
+        return as_pixels(self.resize(frame))
 
 
 def as_pixels(frame: npt.NDArray[np.uint8]) -> Tensor:

@@ -23,7 +23,7 @@ class EncodedText:
     def __len__(self) -> int:
         return len(self.words)
 
-    def __getitem__(self, expressions: slice) -> "EncodedText":
+    def __getitem__(self, expressions: slice | Tensor) -> "EncodedText":
         return EncodedText(self.words[expressions], self.padding_mask[expressions])
 
 

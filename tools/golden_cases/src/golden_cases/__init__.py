@@ -5,7 +5,15 @@ is read from these two files, so that any other set in the same format runs unch
 """
 
 from golden_cases.cases import GoldenCase, find_cases, goldens_root
-from golden_cases.compare import GRADIENT, NETWORK, StageReport, assert_close, assert_same_track, rounding
+from golden_cases.compare import (
+    GRADIENT,
+    NETWORK,
+    StageReport,
+    assert_close,
+    assert_half_close,
+    assert_same_track,
+    rounding,
+)
 from golden_cases.weights import draw, published_weights
 
 __all__ = [
@@ -14,6 +22,7 @@ __all__ = [
     "GoldenCase",
     "StageReport",
     "assert_close",
+    "assert_half_close",
     "assert_same_track",
     "draw",
     "find_cases",

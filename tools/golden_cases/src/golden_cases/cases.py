@@ -1,6 +1,7 @@
 """Find golden cases on disk."""
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from golden_cases.weights import published_weights
 
 ROOT_VARIABLE = "RVOS_GOLDENS"
 MANIFEST_SUFFIX = ".manifest.json"
+FULL_SIZE = 100e6  # weights
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ class GoldenCase:
         """Every array of the npz file by its name (`in.*`, `mid.*`, `out.*`)."""
         with np.load(self.path.with_name(self.name + ".npz"), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
+
+    @property
+    def is_full_size(self) -> bool:
+        """Whether the network has a published size, so that making its weights alone takes long."""
+        lists = self.manifest.get("state_dict", [])
+        entries = lists if isinstance(lists, list) else [entry for part in lists.values() for entry in part]
+        return sum(math.prod(shape) for _, shape, _, _ in entries) > FULL_SIZE
 
     def names(self, prefix: str) -> list[str]:
         """Names of the arrays that start with `prefix`, in file order."""

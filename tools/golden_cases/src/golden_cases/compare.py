@@ -45,6 +45,27 @@ def rounding(reference: npt.ArrayLike, layers: int = 1, epsilon: float = EPSILON
     return ROUNDINGS * math.sqrt(layers) * epsilon * largest
 
 
+def assert_half_close(actual: npt.ArrayLike, expected: npt.ArrayLike, epsilon: float, layers: int = NETWORK) -> None:
+    """Fail when the result of a network in half precision is further from that in float32 than its type explains.
+
+    A half precision sums in float32; what it rounds are a layer's weights, its input and its output. Each is off by
+    evenly spread errors of at most half an epsilon, 0.3 epsilons in the root mean square, all three together by 0.5.
+    Layers add up as in `rounding`. Twice that is allowed, in the root mean square over all values, for what layers that
+    are not linear make more of it. Single values may be further off: half precision is not meant to be exact.
+
+    Args:
+        actual: in half precision, turned into float32.
+        expected: in float32.
+        epsilon: of the half type, as `torch.finfo` has it.
+        layers: how many layers follow one another up to this result.
+    """
+    a, e = (_values(values).astype(np.float64) for values in (actual, expected))
+    assert a.shape == e.shape, f"shape {a.shape}, expected {e.shape}"
+    off, size = (float(np.sqrt(np.square(values).mean())) for values in (a - e, e))
+    limit = math.sqrt(layers) * epsilon * size
+    assert off <= limit, f"root mean square {off:.3g} off, of values of {size:.3g}; the type explains {limit:.3g}"
+
+
 def _values(given: npt.ArrayLike) -> np.ndarray:
     """An array or a torch tensor, also one that asks for gradients, as an array."""
     detach = getattr(given, "detach", None)

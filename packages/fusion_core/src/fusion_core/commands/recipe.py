@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from program_kit.options import DeviceOption, SplitOption, checked_device
+from program_kit.options import DeviceOption, Precision, SplitOption, checked_device
 
 if TYPE_CHECKING:
     from fusion_core.recipe.graph import Recipe
@@ -34,6 +34,11 @@ WeightsOption = Annotated[
     ),
 ]
 
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option("--precision", help="How exactly networks compute; without it as the recipe says, else strict."),
+]
+
 
 def recipe(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe's name, or a TOML file to check.")],
@@ -53,6 +58,7 @@ def plan(
     checkpoint: CheckpointOption = None,
     checkpoints: CheckpointsOption = None,
     weights: WeightsOption = None,
+    precision: PrecisionOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show what `run` would do with the same options: the graph, what is done and missing, and how long it may take."""
@@ -62,7 +68,8 @@ def plan(
     from fusion_core.terminal.plan_table import as_json, as_table
 
     source = DatasetSource(root=dataset, split=split)
-    made = make_plan(open_context(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, "auto"))
+    context = open_context(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, "auto", precision)
+    made = make_plan(context)
     if json:
         typer.echo(as_json(made))
         return
@@ -80,6 +87,7 @@ def run(
     checkpoints: CheckpointsOption = None,
     weights: WeightsOption = None,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = None,
     executor: Annotated[
         Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster that shares its files.")
     ] = "local",
@@ -119,7 +127,9 @@ def run(
     if address is not None and executor != "ray":
         raise typer.BadParameter("--address goes with --executor ray")
     source = DatasetSource(root=dataset, split=split)
-    context = open_context(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, device, stall)
+    context = open_context(
+        find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, device, precision, stall
+    )
     plan = make_plan(context)
     with watching(plan, json_lines=json) as listener:
         summary = run_plan(plan, _executor(executor, address, context, workers), listener)
@@ -145,6 +155,7 @@ def open_context(
     checkpoints: Path | None,
     weights: str | None,
     device: str,
+    precision: Precision | None,
     stall: float = 1800,
 ) -> "RunContext":
     """What the options name: the recipe with its weights, the source opened, and the folder of the runs."""
@@ -152,7 +163,8 @@ def open_context(
     from fusion_core.running.context import RunContext
 
     stored = stored_checkpoints(checkpoints, recipe) if checkpoints else {}
-    weighted = with_weights(recipe, stored | named_checkpoints(checkpoint or ()), weights)
+    chosen = recipe if precision is None else recipe.in_precision(precision)
+    weighted = with_weights(chosen, stored | named_checkpoints(checkpoint or ()), weights)
     return RunContext.open(weighted, source, runs, checked_device(device), stall)
 
 

@@ -21,6 +21,7 @@ from fusion_core.commands.export import (
 from fusion_core.commands.recipe import (
     CheckpointOption,
     CheckpointsOption,
+    PrecisionOption,
     WeightsOption,
     open_context,
     print_failures,
@@ -55,6 +56,7 @@ def segment(
         Pairing, typer.Option(help="Which expressions mean the same object and pool their votes.")
     ] = Pairing.NONE,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of workers; by default one on each GPU, or one on the CPU.")
     ] = None,
@@ -83,7 +85,7 @@ def segment(
     forms, look = named_forms(formats), chosen_look(fps, font, audio, soft, feather)
     source = VideoSource(path=video, expressions=texts, damaged=damaged)
     paired = _paired(best_recipe() if recipe is None else find_recipe(recipe), pairing)
-    context = open_context(paired, source, out / RUNS, checkpoint, checkpoints, weights, device)
+    context = open_context(paired, source, out / RUNS, checkpoint, checkpoints, weights, device, precision)
     for name in context.dataset.videos:
         for note in context.dataset.videos[name].notes():
             print_note(note)

@@ -4,14 +4,15 @@ This is plain Python data, so that the command line can read it before anything 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from mask_interchange.names import file_key
 from program_kit.errors import WeightsError
+from program_kit.options import Precision
 from program_kit.weights import check_weights
 
 from fusion_core.errors import RecipeError
@@ -154,6 +155,11 @@ class Recipe:
     def model(self, node: Predict | Propagate) -> Model:
         """What a node loads."""
         return self._models[node.model]
+
+    def in_precision(self, precision: Precision) -> Self:
+        """The recipe with `precision` for all models whose options name none."""
+        models = (replace(model, options={"precision": precision, **model.options}) for model in self.models)
+        return replace(self, models=tuple(models))
 
     def carried_out(self, node: FusionNode) -> FusionNode:
         """A node as it is carried out: only votes of a faithful recipe repeat the published mistake."""

@@ -198,6 +198,7 @@ class ProgramJob(Job):
             "program": list(self.model.program),
             "version": program.package.version if program.package else None,
             "options": dict(self.options),
+            "precision": self.options.get("precision", "strict"),  # no run of before has it
             "checkpoint_sha256": _weights_sha256(self.model),
             "weights": None if self._weights_by_name else self.model.weights,
             "dataset": self.context.dataset.identity,

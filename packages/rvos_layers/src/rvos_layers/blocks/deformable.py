@@ -122,6 +122,7 @@ class DeformableTransformer(nn.Module):
 
     def __init__(self, config: DeformableConfig) -> None:
         super().__init__()
+        self.feedforward_dim = config.feedforward_dim
         self.level_embed = nn.Parameter(torch.empty(config.levels, config.hidden_size))
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
@@ -162,7 +163,7 @@ class DeformableTransformer(nn.Module):
             for encoding, embedding in zip(positions, self.level_embed, strict=True)
         ]
         if padding_masks is None:
-            mask, ratios = None, levels[0].new_ones(1, len(shapes), 2)
+            mask, ratios = None, at_least_float32(levels[0].new_ones(1, len(shapes), 2))
         else:
             mask = torch.cat([mask.flatten(1) for mask in padding_masks], dim=1)
             ratios = torch.stack([valid_ratio(mask) for mask in padding_masks], dim=1)

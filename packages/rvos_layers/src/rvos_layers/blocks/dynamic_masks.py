@@ -56,8 +56,7 @@ class DynamicMaskHead:
         """Compute the masks of some queries.
 
         The first convolution is a sum over features, which all queries share, and over offsets. Features are therefore
-        never repeated for each query. Under autocast only the part over features has half precision: offsets in pixels
-        need more.
+        never repeated for each query. Only the part over features may have half precision: offsets in pixels need more.
 
         Args:
             features: [N, feature_channels, h, w].
@@ -72,6 +71,7 @@ class DynamicMaskHead:
         """
         weights, biases = self.split(at_least_float32(parameters))
         of_features, of_offsets = weights[0].split([self.feature_channels, COORDINATES], dim=3)
+        of_features = of_features.to(features.dtype)
         if feature_conv is None:
             x = torch.einsum("nqof,nfhw->nqohw", of_features, features)
         else:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Self
 
 import torch
+from program_kit.torch.precision import keep_float32
 from torch import Tensor, nn
 
 CLASS_PRIOR = -4.595  # logit of 0.01: few queries are on the object
@@ -80,11 +81,17 @@ class MLP(nn.Module):
         return last(x)
 
 
-def class_head(hidden_size: int, classes: int) -> nn.Linear:
-    """Maps a query to its class logits, which are low before training."""
-    head = nn.Linear(hidden_size, classes)
-    nn.init.constant_(head.bias, CLASS_PRIOR)
-    return head
+class ClassHead(nn.Linear):
+    """Maps a query to its class logits, which are low before training; at least float32, as they choose the query."""
+
+    def __init__(self, hidden_size: int, classes: int) -> None:
+        super().__init__(hidden_size, classes)
+        nn.init.constant_(self.bias, CLASS_PRIOR)
+        keep_float32(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [..., classes] of queries [..., C]."""
+        return super().forward(at_least_float32(x))
 
 
 def box_head(hidden_size: int, layer: int) -> MLP:

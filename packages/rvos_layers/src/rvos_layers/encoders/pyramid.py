@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
+import torch
 from program_kit.torch.checkpoint.table import Rename, Rule
+from program_kit.torch.memory import rows_at_once
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from rvos_layers.chunks import map_chunks
 
 NORM_GROUPS = 32
-FRAMES_AT_ONCE = 8
 
 
 class PyramidProjection(nn.Module):
@@ -34,10 +35,15 @@ class PyramidProjection(nn.Module):
             assert convolution.bias is not None
             nn.init.zeros_(convolution.bias)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next(self.parameters()).dtype
+
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Three maps [N, C_k, h_k, w_k] to four levels [N, hidden_size, h_k, w_k]."""
         return [
-            map_chunks(project, x, FRAMES_AT_ONCE)
+            map_chunks(project, x, rows_at_once(x.device, x[0].nbytes))
             for project, x in zip(self.projections, (*maps, maps[-1]), strict=True)
         ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from program_kit.torch.memory import rows_at_once
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 from torchvision.models.resnet import ResNet as TorchvisionResNet
@@ -10,7 +11,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from rvos_layers.chunks import map_chunks
 from rvos_layers.encoders.config import ResNetConfig
 
-FRAMES_AT_ONCE = 8
+GROWTH = 16  # numbers a pixel in the stem, at half the size, and in the first stage
 
 
 class ResNet(nn.Module):
@@ -35,7 +36,9 @@ class ResNet(nn.Module):
         Yields:
             [B, T, C, h, w] with h = ceil(H/4), halved and rounded up at each further stage.
         """
-        x = map_chunks(self.stem, frames.flatten(0, 1), FRAMES_AT_ONCE)
+        pixels = frames.shape[3] * frames.shape[4]
+        at_once = rows_at_once(frames.device, GROWTH * pixels * frames.element_size())
+        x = map_chunks(self.stem, frames.flatten(0, 1), at_once)
         for stage in self.stages:
-            x = map_chunks(stage, x, FRAMES_AT_ONCE)
+            x = map_chunks(stage, x, at_once)
             yield x.unflatten(0, frames.shape[:2])

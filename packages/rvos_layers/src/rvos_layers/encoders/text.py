@@ -70,7 +70,7 @@ class TextEncoder(nn.Module):
         encoded = self.roberta(tokens.input_ids, attention_mask=(~tokens.padding_mask).long())
         return TextFeatures(
             words=self._project(encoded.last_hidden_state),
-            word_positions=sine_encoding_1d(tokens.padding_mask, self.hidden_size),
+            word_positions=sine_encoding_1d(tokens.padding_mask, self.hidden_size).to(self.projection.weight.dtype),
             sentence=self._project(encoded.pooler_output),
             padding_mask=tokens.padding_mask,
         )

@@ -86,7 +86,7 @@ class VideoEncoder(nn.Module):
         """Encode.
 
         Args:
-            frames: float32[B, T, 3, H, W], normalised.
+            frames: float32[B, T, 3, H, W], normalised; they take on the type of the weights.
             padding_mask: bool[B, T, H, W], True where padded; None when nothing is.
             prepare_fine: makes `VideoFeatures.fine` from the stride-4 map [B*T, C', h, w], its grid and T.
             encode_padding: whether padded pixels keep their position encodings (see `sine_encoding_2d`); otherwise
@@ -102,23 +102,24 @@ class VideoEncoder(nn.Module):
                 f"have at least {self.min_side} pixels after resizing; choose a larger short side"
             )
         padding = None if padding_mask is None else padding_mask.flatten(0, 1)
-        stages = self.backbone.iter_stages(frames)
+        stages = self.backbone.iter_stages(frames.to(self.projection.dtype))
         stage = next(stages).flatten(0, 1)
         grids = [self._grid(stage, padding, encode_padding)]
         fine = prepare_fine(stage, grids[0], length)
         del stage  # the largest map of all is no longer needed
         levels = self.projection([stage.flatten(0, 1) for stage in stages])
         grids += [self._grid(level, padding, encode_padding) for level in levels]
-        sizes = _unpadded_sizes(padding_mask, frames.new_tensor((width, height)).expand(clips, 2))
+        size = torch.tensor((width, height), dtype=frames.dtype, device=frames.device)
+        sizes = _unpadded_sizes(padding_mask, size.expand(clips, 2))
         return VideoFeatures(fine=fine, levels=levels, grids=grids, sizes=sizes, frames=length)
 
     def _grid(self, level: Tensor, padding: Tensor | None, encode_padding: bool) -> PixelGrid:
         height, width = level.shape[2:]
         if padding is None:
             nothing = torch.zeros(1, height, width, dtype=torch.bool, device=level.device)
-            return PixelGrid(sine_encoding_2d(nothing, self.hidden_size), None)
+            return PixelGrid(sine_encoding_2d(nothing, self.hidden_size).to(level.dtype), None)
         padding = resize_padding(padding, (height, width))
-        position = sine_encoding_2d(padding, self.hidden_size)
+        position = sine_encoding_2d(padding, self.hidden_size).to(level.dtype)
         return PixelGrid(position if encode_padding else position.masked_fill(padding[:, None], 0), padding)
 
 

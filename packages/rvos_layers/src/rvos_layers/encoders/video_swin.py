@@ -9,25 +9,26 @@ number of windows at once, with `scaled_dot_product_attention`. The result is to
 Shapes: B clips, T frames, h x w map, C channels, N tokens in a window.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from itertools import product
 from typing import Any
 
 import torch
 from einops import rearrange
 from program_kit.torch.checkpoint.table import Constant, Rename, Rule
+from program_kit.torch.memory import rows_at_once
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
 
-from rvos_layers.chunks import chunk_slices
+from rvos_layers.chunks import chunk_slices, map_chunks
 from rvos_layers.encoders.config import VideoSwinConfig
 
 MASKED_SCORE = -100.0  # added to the attention score of tokens that must not see each other, as published
-SCORE_BYTES = 64 * 2**20  # of position biases and masks; bounds the number of windows at once
-FRAMES_AT_ONCE = 8  # in patch embedding and merging, which treat frames independently
 
 
 class VideoSwin(nn.Module):
@@ -46,6 +47,7 @@ class VideoSwin(nn.Module):
             norm_layer=partial(nn.LayerNorm, eps=1e-5),
             block=SlabBlock,
         )
+        self.growth = -(-config.hidden_size // math.prod((3, *config.patch)))  # from a frame to its patches
         self.patch_embed = swin.patch_embed
         self.stages = nn.ModuleList(swin.features[0::2])
         self.merges = nn.ModuleList(swin.features[1::2])  # torchvision's own norm and head are not used
@@ -64,17 +66,24 @@ class VideoSwin(nn.Module):
             [B, T, C, h, w] with h = ceil(H/4), halved and rounded up at each later stage; a
             view of channels-last memory.
         """
-        x = _map_frame_chunks(lambda chunk: self.patch_embed(chunk.transpose(1, 2)), frames)
+        x = _map_frames(lambda chunk: self.patch_embed(chunk.transpose(1, 2)), frames, self.growth)
         for index, stage in enumerate(self.stages):
             if index:
-                x = _map_frame_chunks(self.merges[index - 1], x)
+                x = _map_frames(self.merges[index - 1], x)
             x = stage(x)
             yield x.permute(0, 1, 4, 2, 3)
 
 
-def _map_frame_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply a function to a few frames of all clips at once, [B, T, ...] to [B, T, ...]; frames are independent."""
-    return torch.cat([function(x[:, chunk]) for chunk in chunk_slices(x.shape[1], FRAMES_AT_ONCE)], dim=1)
+def _map_frames(function: Callable[[Tensor], Tensor], x: Tensor, growth: int = 1) -> Tensor:
+    """Apply a function to some frames of all clips at once, [B, T, ...] to [B, T, ...]; frames are independent.
+
+    Args:
+        function: how frames are mapped.
+        x: the frames.
+        growth: how many times as large as a frame its largest intermediate result is.
+    """
+    at_once = rows_at_once(x.device, growth * x[:, 0].nbytes)
+    return torch.cat([function(x[:, chunk]) for chunk in chunk_slices(x.shape[1], at_once)], dim=1)
 
 
 class SlabBlock(SwinTransformerBlock):
@@ -94,51 +103,29 @@ class SlabBlock(SwinTransformerBlock):
             return super().forward(x)
         layout = WindowLayout.of(x.shape[1:4], self.attn)
         bias = self.attn.get_relative_position_bias(list(layout.window))  # [1, heads, N, N]
-        for slab in layout.slabs():
-            tokens = x[:, slab.frames]
+        hidden = self.mlp[0].out_features
+        frames = rows_at_once(x.device, len(x) * x[0, 0, ..., 0].numel() * hidden * x.element_size())
+        for slab in layout.slabs(frames):
+            tokens = slab.read(x)
             tokens += self._attend(self.norm1(tokens), slab, bias)
             tokens += self.mlp(self.norm2(tokens))
-            x[:, slab.frames] = tokens
+            slab.write(tokens, x)
         return x
 
     def _attend(self, x: Tensor, slab: "Slab", bias: Tensor) -> Tensor:
-        windows, regions = slab.to_windows(x)
-        attended = torch.empty_like(windows)
-        for chunk, mask in _window_chunks(len(windows), regions, bias):
-            attended[chunk] = self._window_attention(windows[chunk], mask)
-        return slab.from_windows(attended, len(x))
+        windows = slab.to_windows(x)
+        at_once = rows_at_once(x.device, bias.nbytes)
+        for part, separated in slab.parts(bias):
+            scores = bias if separated is None else bias + separated
+            own = windows[part]
+            attended = map_chunks(partial(self._window_attention, scores=scores), own.flatten(0, 3), at_once)
+            windows[part] = attended.unflatten(0, own.shape[:4])
+        return slab.from_windows(windows)
 
-    def _window_attention(self, x: Tensor, mask: Tensor) -> Tensor:
+    def _window_attention(self, x: Tensor, scores: Tensor) -> Tensor:
         query, key, value = rearrange(self.attn.qkv(x), "w n (k m c) -> k w m n c", k=3, m=self.attn.num_heads)
-        heads = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        heads = scaled_dot_product_attention(query, key, value, attn_mask=scores)
         return self.attn.proj(rearrange(heads, "w m n c -> w n (m c)"))
-
-
-def _window_chunks(count: int, regions: Tensor | None, bias: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut windows into chunks, each with what is added to its attention scores.
-
-    Only border windows hold tokens from several regions, which must not see each other. All other windows need the
-    position bias alone.
-
-    Args:
-        count: number W of windows.
-        regions: [W, N] region numbers of their tokens; None when windows are not shifted.
-        bias: [1, heads, N, N].
-
-    Yields:
-        indices [w], and scores to add [w or 1, heads, N, N].
-    """
-    if regions is None:
-        regions = torch.zeros(count, 1, device=bias.device)
-    mixed = (regions != regions[:, :1]).any(1)
-    size = max(1, SCORE_BYTES // (bias.numel() * bias.element_size()))
-    plain, mixed = (~mixed).nonzero().squeeze(1), mixed.nonzero().squeeze(1)
-    for chunk in chunk_slices(len(plain), size):
-        yield plain[chunk], bias
-    for chunk in chunk_slices(len(mixed), size):
-        region = regions[mixed[chunk]]
-        differ = region[:, None, :, None] != region[:, None, None, :]
-        yield mixed[chunk], bias + differ * MASKED_SCORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,89 +155,121 @@ class WindowLayout:
         """Size of the map after padding every axis to a multiple of its window."""
         return tuple(-(-length // window) * window for length, window in zip(self.size, self.window, strict=True))
 
-    def slabs(self) -> "Iterator[Slab]":
-        """One slab for every window depth; together they hold every frame once."""
-        for start in range(0, self.padded[0], self.window[0]):
-            shifted = range(start, start + self.window[0])  # positions after the shift
-            sources = [(position + self.shift[0]) % self.padded[0] for position in shifted]
-            real = [(index, frame) for index, frame in enumerate(sources) if frame < self.size[0]]
-            if real:
-                indices, frames = zip(*real, strict=True)
-                yield Slab(self, start, list(indices), list(frames))
-
-    def regions_along(self, axis: int, device: torch.device) -> Tensor:
-        """Region number of each padded position after the shift; positions of one region were neighbours before it."""
-        length, window, shift = self.padded[axis], self.window[axis], self.shift[axis]
-        position = torch.arange(length, device=device)
-        if not shift:
-            return torch.zeros_like(position)
-        return (position >= length - window).long() + (position >= length - shift).long()
+    def slabs(self, frames: int) -> "Iterator[Slab]":
+        """Slabs of about so many frames, at least of one window's depth; together they hold every frame once."""
+        depth = max(1, frames // self.window[0]) * self.window[0]
+        for start in range(0, self.padded[0], depth):
+            yield Slab(self, start, min(start + depth, self.padded[0]))
 
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """The frames of one window depth.
+    """The frames of one or several window depths. Windows are [B, K, I, J, N, C]: K in time, I rows of J, N tokens.
 
     Attributes:
         layout: windows of the whole map.
-        start: first position along shifted, padded time.
-        indices: positions of the frames in the slab; the other positions are padding.
-        frames: the frames.
+        start, stop: its positions along shifted, padded time.
     """
 
     layout: WindowLayout
     start: int
-    indices: list[int]
-    frames: list[int]
+    stop: int
 
-    def to_windows(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Divide the slab's frames [B, frames, h, w, C] into windows.
+    @property
+    def frames(self) -> tuple[slice, slice]:
+        """The frames at its first positions, and those at its last ones, which the shift moved there from the start."""
+        length, padded, shift = self.layout.size[0], self.layout.padded[0], self.layout.shift[0]
+        first, last = self.start + shift, self.stop + shift
+        return slice(min(first, length), min(last, length)), slice(max(0, first - padded), max(0, last - padded))
 
-        Returns:
-            windows [B*W, N, C], and region numbers [B*W, N] of their tokens (None when windows are not shifted).
-        """
-        depth, height, width = self.layout.window[0], *self.layout.padded[1:]
-        _, rows, columns = self.layout.size
-        padded = pad(x, (0, 0, 0, width - columns, 0, height - rows))
-        if len(self.indices) < depth:
-            slab = x.new_zeros(len(x), depth, *padded.shape[2:])
-            slab[:, self.indices] = padded
-        else:
-            slab = padded
-        _, down, right = self.layout.shift
+    def read(self, x: Tensor) -> Tensor:
+        """Its frames of [B, T, h, w, C]; a view where they follow one another."""
+        first, moved = (x[:, part] for part in self.frames)
+        return torch.cat((first, moved), dim=1) if moved.shape[1] else first
+
+    def write(self, frames: Tensor, x: Tensor) -> None:
+        """Put what `read` gave back into `x`; nothing to do for a view."""
+        first, moved = (x[:, part] for part in self.frames)
+        if moved.shape[1]:
+            first.copy_(frames[:, : first.shape[1]])
+            moved.copy_(frames[:, first.shape[1] :])
+
+    def to_windows(self, x: Tensor) -> Tensor:
+        """Divide the slab's frames [B, frames, h, w, C] into windows."""
+        size, padded, (_, down, right) = self.layout.size, self.layout.padded, self.layout.shift
+        slab = pad(x, (0, 0, 0, padded[2] - size[2], 0, padded[1] - size[1]))
+        if missing := self.stop - self.start - x.shape[1]:
+            first = self._first
+            nothing = slab.new_zeros(len(slab), missing, *slab.shape[2:])
+            slab = torch.cat((slab[:, :first], nothing, slab[:, first:]), dim=1)
         if down or right:
             slab = slab.roll((-down, -right), (2, 3))
-        return self._partition(slab), self._regions(len(x), x.device)
-
-    def from_windows(self, windows: Tensor, clips: int) -> Tensor:
-        """Undo `to_windows`: windows [B*W, N, C] to [B, frames, h, w, C]."""
         depth, rows, columns = self.layout.window
-        slab = rearrange(
-            windows,
-            "(b i j) (t r c) d -> b t (i r) (j c) d",
-            b=clips,
-            j=self.layout.padded[2] // columns,
-            t=depth,
-            r=rows,
-            c=columns,
-        )
+        return rearrange(slab, "b (k t) (i r) (j c) d -> b k i j (t r c) d", t=depth, r=rows, c=columns)
+
+    def from_windows(self, windows: Tensor) -> Tensor:
+        """Undo `to_windows`: windows to [B, frames, h, w, C]."""
+        depth, rows, columns = self.layout.window
+        slab = rearrange(windows, "b k i j (t r c) d -> b (k t) (i r) (j c) d", t=depth, r=rows, c=columns)
         _, down, right = self.layout.shift
         if down or right:
             slab = slab.roll((down, right), (2, 3))
+        first, moved = (part.stop - part.start for part in self.frames)
+        if first + moved < slab.shape[1]:
+            slab = torch.cat((slab[:, :first], slab[:, slab.shape[1] - moved :]), dim=1)
         _, height, width = self.layout.size
-        return slab[:, self.indices, :height, :width]
+        return slab[:, :, :height, :width]
 
-    def _partition(self, slab: Tensor) -> Tensor:
-        _, rows, columns = self.layout.window
-        return rearrange(slab, "b t (i r) (j c) d -> (b i j) (t r c) d", r=rows, c=columns)
+    @property
+    def _first(self) -> int:
+        return self.frames[0].stop - self.frames[0].start
 
-    def _regions(self, clips: int, device: torch.device) -> Tensor | None:
-        if not any(self.layout.shift):
-            return None
-        time, row, column = (self.layout.regions_along(axis, device) for axis in range(3))
-        time = time[self.start : self.start + self.layout.window[0]]
-        numbers = 9 * time[:, None, None] + 3 * row[:, None] + column
-        return self._partition(numbers[None, ..., None].expand(clips, -1, -1, -1, 1)).squeeze(-1)
+    def parts(self, like: Tensor) -> Iterator[tuple[tuple[slice, ...], Tensor | None]]:
+        """Cut the windows into parts that have one thing in common: which tokens must not see each other.
+
+        Shifted windows at the end of an axis hold tokens of both ends. All others need no mask.
+
+        Args:
+            like: has the device and the type of the result.
+
+        Yields:
+            a part of the windows, and what is added to its attention scores, [N, N]; None for nothing.
+        """
+        at_end = [shift > 0 for shift in self.layout.shift]
+        at_end[0] = at_end[0] and self.stop == self.layout.padded[0]
+        counts = (self.stop - self.start) // self.layout.window[0], 2, 2  # of windows; a shifted axis has two or more
+        choices = [
+            [(slice(None), False)] if not mixed else [(slice(-1), False)] * (count > 1) + [(slice(-1, None), True)]
+            for mixed, count in zip(at_end, counts, strict=True)
+        ]
+        for axes in product(*choices):
+            mixed = tuple(flag for _, flag in axes)
+            scores = separation(self.layout.window, self.layout.shift, mixed, like.device, like.dtype)
+            yield (slice(None), *(part for part, _ in axes)), scores if any(mixed) else None
+
+
+@lru_cache(maxsize=128)
+def separation(
+    window: tuple[int, int, int],
+    shift: tuple[int, int, int],
+    mixed: tuple[bool, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Scores [N, N] that keep tokens of a window apart which were no neighbours before the shift.
+
+    Args:
+        window, shift: as in `WindowLayout`.
+        mixed: for each axis, whether the window holds tokens of both ends.
+        device, dtype: of the result.
+    """
+    ends = [
+        (torch.arange(length, device=device) >= length - moved) & flag
+        for length, moved, flag in zip(window, shift, mixed, strict=True)
+    ]
+    tokens = torch.stack(torch.meshgrid(*ends, indexing="ij"), dim=-1).flatten(0, 2)  # [N, 3]
+    differ = (tokens[:, None] != tokens[None]).any(-1)
+    return differ.to(dtype) * MASKED_SCORE
 
 
 def video_swin_rules(published: str, ours: str) -> list[Rule]:

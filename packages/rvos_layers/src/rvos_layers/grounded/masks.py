@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from program_kit.torch.memory import rows_at_once
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -33,7 +34,6 @@ from rvos_layers.grounded.config import GroundedConfig
 NUM_HEADS = 8
 NORM_GROUPS = 8
 REDUCTIONS = (8, 4, 2, 1)  # of the grid on which frames attend to each other, for strides 4, 8, 16 and 32
-CELLS_AT_ONCE = 2**15  # bounds the inner layer of the feed-forward part
 
 
 class FrameAttention(nn.Module):
@@ -66,7 +66,7 @@ class FrameAttention(nn.Module):
         )
         attended = self.attention(queries, queries, values, attention_mask(mask))
         attended = attended.reshape(len(x), *coarse, -1).permute(0, 3, 1, 2)
-        chunks = chunk_slices(len(x), maps_at_once(height * width))
+        chunks = chunk_slices(len(x), rows_at_once(x.device, x[0].nbytes))
         if torch.is_grad_enabled():
             return torch.cat([self._add_upsampled(x[chunk], attended[chunk]) for chunk in chunks])
         for chunk in chunks:
@@ -118,6 +118,7 @@ class CrossModalFPN(nn.Module):
         self, fine_channels: int, hidden_size: int, mask_channels: int, feedforward_dim: int, dropout: float
     ) -> None:
         super().__init__()
+        self.feedforward_dim = feedforward_dim
         widths = (fine_channels, hidden_size, hidden_size, hidden_size)  # fine to coarse, as all lists below
         self.adapters = nn.ModuleList(_normed(nn.Conv2d(width, hidden_size, 1, bias=False)) for width in widths)
         self.talks = nn.ModuleList(FrameAttention(hidden_size, reduction, dropout) for reduction in REDUCTIONS)
@@ -155,7 +156,7 @@ class CrossModalFPN(nn.Module):
     def _attend_frames(
         self, level: int, x: Tensor, position: Tensor, padding_mask: Tensor | None, frames: int
     ) -> Tensor:
-        adapted = map_chunks(self.adapters[level], x, maps_at_once(x.shape[2] * x.shape[3]))
+        adapted = map_chunks(self.adapters[level], x, self._maps_at_once(x))
         return self.talks[level](adapted, position, padding_mask, frames)
 
     def _attend_words(
@@ -167,12 +168,16 @@ class CrossModalFPN(nn.Module):
         video: VideoFeatures,
         text: TextFeatures,
     ) -> Iterator[tuple[FrameTextPairs, Tensor]]:
-        for chunk in pairs.split(maps_at_once(maps.shape[2] * maps.shape[3])):
+        for chunk in pairs.split(self._maps_at_once(maps)):
             position = chunk.of_frames(video.grids[level].position)
             x = self.readings[level](chunk.of_frames(maps), position, chunk.of_text(text))
             if coarser is not None:
                 x = x + functional.interpolate(chunk.of_frames(coarser), x.shape[2:])
             yield chunk, self.smoothings[level](x)
+
+    def _maps_at_once(self, maps: Tensor) -> int:
+        """How many maps of this size to work on together; the inner layer of the feed-forward part is the largest."""
+        return rows_at_once(maps.device, maps[0, 0].nbytes * self.feedforward_dim)
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -184,11 +189,6 @@ class CrossModalFPN(nn.Module):
             for parameter in module.parameters():
                 if parameter.ndim > 1:
                     nn.init.xavier_uniform_(parameter)
-
-
-def maps_at_once(cells: int) -> int:
-    """How many maps of `cells` cells to work on at once."""
-    return max(1, CELLS_AT_ONCE // cells)
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Sequential:

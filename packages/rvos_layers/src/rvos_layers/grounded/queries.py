@@ -7,6 +7,7 @@ expression is independent of the others, so a few are computed at a time.
 from collections.abc import Callable
 from dataclasses import replace
 
+from program_kit.torch.memory import rows_at_once
 from torch import Tensor, nn
 
 from rvos_layers.blocks.attention import Attention, attention_mask
@@ -17,7 +18,6 @@ from rvos_layers.encoders.text import TextFeatures
 from rvos_layers.encoders.video_features import FrameTextPairs, VideoFeatures
 
 NUM_HEADS = 8  # of the attention to words; it does not follow the transformer's
-PAIRS_AT_ONCE = 8
 DECODER_STRIDES = 3  # levels of the memory that the mask branch takes: strides 8, 16 and 32
 
 
@@ -50,8 +50,14 @@ class GroundedQueries(nn.Module):
         Returns:
             with N = E*T images, ordered by expression, then frame; memory of strides 8, 16 and 32 only.
         """
-        chunks = FrameTextPairs.all(video, text).split(PAIRS_AT_ONCE)
+        chunks = FrameTextPairs.all(video, text).split(self.pairs_at_once(video))
         return DecodedQueries.cat([self.decode_pairs(pairs, video, text, query_init) for pairs in chunks])
+
+    def pairs_at_once(self, video: VideoFeatures) -> int:
+        """How many pairs to decode together."""
+        tokens = sum(level[0, 0].numel() for level in video.levels)
+        level = video.levels[0]
+        return rows_at_once(level.device, tokens * self.transformer.feedforward_dim * level.element_size())
 
     def decode_pairs(
         self, pairs: FrameTextPairs, video: VideoFeatures, text: TextFeatures, query_init: Tensor | None

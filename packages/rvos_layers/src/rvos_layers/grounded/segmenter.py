@@ -11,7 +11,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from rvos_layers.blocks.deformable import DecodedQueries
-from rvos_layers.blocks.heads import class_head, refine
+from rvos_layers.blocks.heads import ClassHead, refine
 from rvos_layers.encoders.text import TextEncoder, TextFeatures
 from rvos_layers.encoders.tokenizer import Tokens
 from rvos_layers.encoders.video_features import VideoEncoder, VideoFeatures
@@ -45,7 +45,7 @@ class GroundedSegmenter(nn.Module, ABC):
         self.text = TextEncoder(config.text, hidden_size)
         self.queries = GroundedQueries(config.transformer, config.queries, fuse)
         self.class_heads = nn.ModuleList(
-            class_head(hidden_size, config.classes) for _ in range(config.transformer.decoder_layers)
+            ClassHead(hidden_size, config.classes) for _ in range(config.transformer.decoder_layers)
         )
         self.masks = MaskBranch(config)
 

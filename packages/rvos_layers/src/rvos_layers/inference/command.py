@@ -41,6 +41,7 @@ def model_app(
             seed=request.weights.seed,
             config=request.config,
             device=request.device,
+            precision=request.precision,
             tokenizer=request.tokenizer,
             soft_masks=request.soft_masks,
             short_side=request.short_side,

@@ -106,7 +106,7 @@ class ModelPredictor(VideoPredictor):
         seed: int | None = None,
         config: str | None = None,
         device: str = "auto",
-        precision: Precision = "float32",
+        precision: Precision = "strict",
         tokenizer: str = AUTO,
         soft_masks: int | None = None,
         short_side: int | None = None,
@@ -119,7 +119,7 @@ class ModelPredictor(VideoPredictor):
             config: name of a configuration in `factory.configs`; by default the one that the checkpoint names, else
                 the first.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.
-            precision: `float16` and `bfloat16` run the network under autocast; masks and scores are made in float32.
+            precision: as `program_kit.torch.precision` has it; masks and scores are made in float32.
             tokenizer: folder or Hugging Face hub id of RoBERTa's tokenizer; `demo` for that of demo configurations;
                 `bytes` for one token a byte; `auto` for the one that the weights were trained with: as their file says,
                 else the configuration's; `bytes` with random weights.

@@ -5,7 +5,7 @@ Expressions are computed a few at a time. Masks are computed for the chosen quer
 encoded frame by frame.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Protocol, TypeVar, cast
 
@@ -15,7 +15,8 @@ from mask_interchange import Expression, MaskTrack, Video, VideoMasks, soft_from
 from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
 from program_kit.python_arguments import as_expressions, check_frames, check_video
-from program_kit.torch.precision import autocast
+from program_kit.torch.memory import rows_at_once
+from program_kit.torch.precision import set_precision
 from torch import Tensor, nn
 
 from rvos_layers.blocks.heads import QueryOutputs
@@ -27,9 +28,7 @@ from rvos_layers.errors import RVOSLayersError
 from rvos_layers.inference.config import ResizeRule
 from rvos_layers.inference.preprocess import make_clip
 from rvos_layers.inference.progress import report_progress
-from rvos_layers.inference.query_masks import THRESHOLD, choose_query, full_size_probabilities
-
-PAIRS_HELD = 96  # pairs of a frame and an expression whose encoder memory is held at once, at least one expression's
+from rvos_layers.inference.query_masks import choose_query, full_size_masks, full_size_probabilities
 
 Outputs = TypeVar("Outputs", bound=QueryOutputs)
 
@@ -63,7 +62,7 @@ class VideoPredictor:
         resize: size of the frames for the network.
         device: where the model is.
         soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
-        precision: `float16` and `bfloat16` run the network under autocast; masks and scores are always made in float32.
+        precision: set on `model`, see `program_kit.torch.precision`; masks and scores are always made in float32.
     """
 
     def __init__(
@@ -74,14 +73,14 @@ class VideoPredictor:
         *,
         device: torch.device | str = "cpu",
         soft_masks: int | None = None,
-        precision: Precision = "float32",
+        precision: Precision = "strict",
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.resize = resize
         self.device = torch.device(device)
         self.soft_masks = soft_masks
-        self._autocast = autocast(self.device, precision)
+        self._products = set_precision(cast(nn.Module, model), precision)
 
     def predict(self, video: Video, progress: ProgressCallback = lambda done, total: None) -> VideoMasks:
         """Masks of all expressions of a video in all its frames.
@@ -128,47 +127,44 @@ class VideoPredictor:
             clip = make_clip(frames, self.resize).to(self.device)
             count = clip.shape[1]
             with report_progress(cast(nn.Module, self.model), count, len(expressions), progress):
-                with self._autocast:
+                with self._products:
                     video = self.model.encode_video(clip)
                 del clip
                 return [
                     track
-                    for chunk in chunk_slices(len(expressions), self.expressions_at_once(count))
+                    for chunk in chunk_slices(len(expressions), self.expressions_at_once(video))
                     for track in self._segment_chunk(video, expressions[chunk], first.shape[:2])
                 ]
 
-    def expressions_at_once(self, frames: int) -> int:
-        """How many expressions to compute at once for a video of so many frames. It bounds memory, not results."""
-        return max(1, PAIRS_HELD // frames)
+    def expressions_at_once(self, video: VideoFeatures) -> int:
+        """How many expressions to compute at once: the encoder's memory of all their frames is held."""
+        return rows_at_once(self.device, sum(level.nbytes for level in video.levels))
 
     def _segment_chunk(
         self, video: VideoFeatures, expressions: Sequence[Expression], size: tuple[int, int]
     ) -> list[MaskTrack]:
         tokens = self.tokenizer([expression.text or "" for expression in expressions]).to(self.device)
-        with self._autocast:
+        with self._products:
             text = self.model.encode_text(tokens)
             outputs = self.model.decode(video, text)
-        chosen = [choose_query(logits.float()) for logits in outputs.logits]
-        selected = outputs.select(torch.tensor([choice.query for choice in chosen], device=self.device))
-        with self._autocast:
+        chosen = choose_query(outputs.logits.float())
+        selected = outputs.select(chosen.query)
+        with self._products:
             masks = self.model.predict_masks(video, text, selected)[:, :, 0]  # [E, T, h, w]
         return [
-            self._track(expression, choice.scores.cpu().numpy(), mask_logits, size)
-            for expression, choice, mask_logits in zip(expressions, chosen, masks.float(), strict=True)
+            self._track(expression, scores, mask_logits, size)
+            for expression, scores, mask_logits in zip(
+                expressions, chosen.scores.cpu().numpy(), masks.float(), strict=True
+            )
         ]
 
     def _track(
         self, expression: Expression, scores: np.ndarray, mask_logits: Tensor, size: tuple[int, int]
     ) -> MaskTrack:
-        def probabilities() -> Iterator[np.ndarray]:
-            return full_size_probabilities(mask_logits, size)
-
-        return MaskTrack.from_masks(
-            expression,
-            (frame > THRESHOLD for frame in probabilities()),
-            scores=scores,
-            soft=None if self.soft_masks is None else soft_from_probabilities(probabilities(), self.soft_masks),
-        )
+        soft = None
+        if self.soft_masks is not None:
+            soft = soft_from_probabilities(full_size_probabilities(mask_logits, size), self.soft_masks)
+        return MaskTrack.from_masks(expression, full_size_masks(mask_logits, size), scores=scores, soft=soft)
 
 
 def _peek(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterable[np.ndarray]]:

@@ -1,42 +1,48 @@
-"""From a network's outputs to masks: one query for the whole video, its scores, full-size probabilities."""
+"""From a network's outputs to masks: one query for the whole video, its scores, full-size masks and probabilities."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from program_kit.torch.memory import rows_at_once
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from rvos_layers.chunks import chunk_slices
+
 THRESHOLD = 0.5
+STEPS = 8  # results of full size that exist on the way to the masks of some frames
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenQuery:
-    """The query that is taken as the referred object.
+    """The query that is taken as the referred object, of each expression.
 
     Attributes:
-        query: its index, the same in all frames.
-        scores: float32[T], probability that it is the referred object, frame by frame.
+        query: int64[...], its index, the same in all frames.
+        scores: float32[..., T], probability that it is the referred object, frame by frame.
     """
 
-    query: int
+    query: Tensor
     scores: Tensor
 
     @property
-    def key_frame(self) -> int:
-        """Frame of the highest score, the first of equals."""
-        return int(self.scores.argmax())
+    def key_frame(self) -> Tensor:
+        """Frame of the highest score, the first of equals, int64[...]."""
+        return self.scores.argmax(-1)
 
 
 def choose_query(logits: Tensor) -> ChosenQuery:
     """Choose the query whose probability is highest in the mean over frames.
 
     Args:
-        logits: float[T, Q, K] of K classes; a query counts with its best class.
+        logits: float[..., T, Q, K] of K classes; a query counts with its best class.
     """
     probabilities = logits.sigmoid()
-    query = int(probabilities.mean(0).amax(-1).argmax())
-    return ChosenQuery(query, probabilities[:, query].amax(-1))
+    query = probabilities.mean(-3).amax(-1).argmax(-1)
+    scores = probabilities.amax(-1).take_along_dim(query[..., None, None], -1).squeeze(-1)
+    return ChosenQuery(query, scores)
 
 
 def full_size_logits(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -45,6 +51,13 @@ def full_size_logits(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     The whole grid is stretched over the frame, including the up to three pixels of padding from the patch embedding.
     """
     return interpolate(mask_logits[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def full_size_masks(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield bool[*size] for each frame of [T, h, w] logits. Some frames at a time have full size; bits leave a GPU."""
+    at_once = rows_at_once(mask_logits.device, STEPS * math.prod(size) * mask_logits.element_size())
+    for chunk in chunk_slices(len(mask_logits), at_once):
+        yield from (full_size_logits(mask_logits[chunk], size).sigmoid() > THRESHOLD).cpu().numpy()
 
 
 def full_size_probabilities(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from program_kit.options import Precision
+from program_kit.torch.precision import HALF, set_precision
 from rvos_layers.blocks.deformable import DecodedQueries
 from rvos_layers.encoders.config import PAD
 from rvos_layers.encoders.text import TextFeatures
@@ -15,7 +17,7 @@ from rvos_layers.inference.preprocess import normalise
 from rvos_layers.inference.query_masks import ChosenQuery, choose_query, full_size_logits
 from torch import Tensor
 
-from golden_cases import NETWORK, GoldenCase, StageReport, rounding
+from golden_cases import NETWORK, GoldenCase, StageReport, assert_half_close, rounding
 from golden_cases.grounded.loading import LoadedCase
 
 EXACT = 0.0
@@ -39,6 +41,29 @@ def compare_inference(loaded: LoadedCase, own_stages: OwnStages) -> StageReport:
             _compare_batch(loaded, report)
     _check_nothing_left_out(loaded.case, report)
     return report
+
+
+def compare_half(loaded: LoadedCase, precision: Precision) -> None:
+    """Compare what a case's network gives in a half precision with the published results.
+
+    Raises:
+        AssertionError: it is further off than the type explains.
+    """
+    case, model = loaded.case, loaded.model
+    epsilon = torch.finfo(HALF[precision]).eps
+    set_precision(model, precision)
+    clips, tokens = (
+        [name for name in case.names("in.") if name.endswith(suffix)] for suffix in ("frames_u8", "input_ids")
+    )
+    with torch.no_grad():
+        video = model.encode_video(torch.cat([_clip(case, name) for name in clips]))
+        text = model.encode_text(padded_tokens([token_ids(case, name) for name in tokens]))
+        found = model.decode(video, text)
+        masks = model.predict_masks(video, text, found)
+    for name, actual in {"pred_logits": found.logits, "pred_boxes": found.boxes, "pred_masks": masks}.items():
+        assert actual.dtype == torch.float32
+        expected = np.concatenate([case.arrays[out] for out in case.names("out.") if out.endswith(name)])
+        assert_half_close(actual, expected, epsilon)
 
 
 def _check_nothing_left_out(case: GoldenCase, report: StageReport) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rvos_layers.inference.predictor
 import torch
 import typer
 from mask_interchange import MaskRun
 from program_kit.options import Precision
+from program_kit.torch import memory
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from rvos_layers.inference.model_factory import ModelPredictor
 from typer.testing import CliRunner
@@ -59,12 +59,12 @@ class PredictorContract:
             [alone] = predictor.segment(frames, [track.expression])
             assert_same_track(alone, track)
 
-    @pytest.mark.parametrize("held", [1, 8, 1000])
+    @pytest.mark.parametrize("bytes_at_once", [1, 2**17, 2**40])
     def test_expressions_in_groups(
-        self, predictor: ModelPredictor, frames: Frames, held: int, monkeypatch: pytest.MonkeyPatch
+        self, predictor: ModelPredictor, frames: Frames, bytes_at_once: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         expected = predictor.segment(frames, EXPRESSIONS)
-        monkeypatch.setattr(rvos_layers.inference.predictor, "PAIRS_HELD", held)
+        monkeypatch.setattr(memory, "group_bytes", lambda device: bytes_at_once)
         for one, other in zip(predictor.segment(iter(frames), EXPRESSIONS), expected, strict=True):
             assert_same_track(one, other)
 
@@ -95,7 +95,7 @@ class PredictorContract:
 
     @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
     def test_half_precision_is_close_and_ends_in_float32(self, frames: Frames, precision: Precision) -> None:
-        full, half = (self.kind.load(device="cpu", precision=name) for name in ("float32", precision))
+        full, half = (self.kind.load(device="cpu", precision=name) for name in ("strict", precision))
         types: set[torch.dtype] = set()
         network(half).masks.controller.last.register_forward_hook(lambda _, __, output: types.add(output.dtype))
         for one, other in zip(full.segment(frames, EXPRESSIONS), half.segment(frames, EXPRESSIONS), strict=True):

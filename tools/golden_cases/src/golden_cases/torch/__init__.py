@@ -1,0 +1,1 @@
+"""What tests of networks need of torch. The modules need the extra `torch`."""
