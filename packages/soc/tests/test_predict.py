@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import msda_ops.ops
 import numpy as np
 import pytest
 import torch
@@ -282,7 +281,7 @@ def test_a_data_set_video_keeps_its_names(soc):
 
 @pytest.mark.parametrize("precision", ["strict", "bfloat16"])
 def test_a_gpu_never_waits_for_the_network(precision, monkeypatch):
-    monkeypatch.setattr(msda_ops.ops, "path_name", lambda *_: "cuda")
+    monkeypatch.setattr("msda_ops.ops.path_name", lambda *_: "cuda")
     network = SOC(CONFIGS["tiny"]).eval()
     set_precision(network, precision)
     with fake_gpu(network):

@@ -24,6 +24,16 @@ RUN_NAMES = {
 }
 
 
+def test_a_precision_is_for_models_that_name_none():
+    models = Model(name="a", program=("a-infer",)), Model(name="b", program=("b",), options={"precision": "tf32"})
+    nodes = Predict(name="x", model="a"), Predict(name="y", model="b")
+    recipe = Recipe(name="r", result="x", nodes=nodes, models=models).in_precision("bfloat16")
+    assert [option_arguments(model.options) for model in recipe.models] == [
+        ["--precision", "bfloat16"],
+        ["--precision", "tf32"],
+    ]
+
+
 def test_the_recipe_is_the_published_one():
     manifest = Path(__file__).parents[1] / "goldens" / "fusion_core" / "synth.manifest.json"
     config = json.loads(manifest.read_text())["config"]
