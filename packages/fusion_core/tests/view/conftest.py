@@ -10,6 +10,7 @@ import pytest
 from fusion_core.view.corrected_run import CorrectedRun
 from fusion_core.view.guard import Guard
 from fusion_core.view.library import Library, open_runs
+from fusion_core.view.propagation import Propagation
 from fusion_core.view.routes import make_app
 from fusion_core.view.server import ADDRESS, server_of
 from mask_interchange import open_dataset
@@ -40,9 +41,9 @@ def opened(world, runs):
 class Page:
     """Asks as the page does."""
 
-    def __init__(self, corrected):
+    def __init__(self, corrected, propagation=None):
         self.corrected = corrected
-        self.guard = Guard(make_app(corrected), PORT)
+        self.guard = Guard(make_app(corrected, propagation or Propagation(corrected, ())), PORT)
         self.client = TestClient(
             self.guard, base_url=ORIGIN, headers={"origin": ORIGIN, "sec-fetch-site": "same-origin"}
         )
@@ -92,10 +93,10 @@ def served():
     """A context manager that serves corrections, and yields the address with the token."""
 
     @contextmanager
-    def serving(corrected):
+    def serving(corrected, propagation=None):
         with socket.create_server((ADDRESS, 0)) as listening:
             port = listening.getsockname()[1]
-            guard = Guard(make_app(corrected), port)
+            guard = Guard(make_app(corrected, propagation or Propagation(corrected, ())), port)
             server = server_of(guard)
             thread = Thread(target=lambda: server.run(sockets=[listening]))
             thread.start()

@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+import sys
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import av
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from fusion_core.view.corrected_run import CorrectedRun
 from fusion_core.view.library import Library, open_runs
+from fusion_core.view.propagation import Propagation
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, decode_mask, encode_mask, open_video
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -277,6 +280,36 @@ def test_a_stretch_is_taken_and_cleared_by_keys(page, corrected, world):
     assert not mask_of(corrected).any()
 
 
+def test_a_drawn_mask_is_carried_on(corrected, served, open_page, world):
+    command = (sys.executable, str(Path(__file__).parents[1] / "acting.py"))
+    data = ("--dataset", str(world.dataset.absolute()))
+    with Propagation(corrected, data, {"acting": command}) as propagation, served(corrected, propagation) as address:
+        page = open_page(address)
+        go_to(page, 2)
+        press(page, "b")
+        stroke(page, [middle(page)])
+        kept(page)
+        press(page, "v", "r")
+        expect(page.locator("#job")).to_have_text("done: 5 frames from 1 drawn masks", timeout=60_000)
+        anchor = mask_of(corrected, 2)
+        for i in range(6):
+            np.testing.assert_array_equal(mask_of(corrected, i), np.roll(anchor, i - 2, axis=1))
+        press(page, "ArrowRight")
+        expect(page.locator("#where")).to_contain_text("carried on by acting")
+        page.context.close()
+
+
+def test_without_a_propagator_the_page_says_why(corrected, served, open_page):
+    with (
+        Propagation(corrected, (), {"x": ("no-such-program",)}) as propagation,
+        served(corrected, propagation) as address,
+    ):
+        page = open_page(address)
+        expect(page.locator("#job")).to_contain_text("no program 'no-such-program'")
+        assert page.locator("#carry-on").is_disabled()
+        page.context.close()
+
+
 def test_a_run_is_saved(page, corrected, runs):
     press(page, "b")
     stroke(page, [middle(page)])
@@ -389,7 +422,7 @@ def test_few_requests_a_step(address, open_page):
     ready(page, 5)
     page.wait_for_load_state("networkidle")
     asked = []
-    page.on("request", lambda one: asked.append(one.url))
+    page.on("request", lambda one: "/api/videos/" in one.url and asked.append(one.url))
     for frame in (4, 3, 2, 1, 0):
         press(page, "ArrowLeft")
         ready(page, frame)

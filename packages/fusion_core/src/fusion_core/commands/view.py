@@ -29,17 +29,27 @@ def view(
 
     The page can be reached from this machine only. Ctrl-C ends it; corrections are kept, and the same command goes on.
     """
+    from fusion_core.running.context import DatasetSource, VideoSource
     from fusion_core.view.corrected_run import CorrectedRun
     from fusion_core.view.library import Library, open_runs
+    from fusion_core.view.propagation import Propagation
     from fusion_core.view.server import serve
 
+    opened = open_source(dataset, split, video, damaged=damaged)
+    if video is None:
+        assert dataset is not None  # checked by `open_source`
+        source = DatasetSource(root=dataset, split=split)
+    else:
+        source = VideoSource(path=video, expressions=(), damaged=damaged)
     found = open_runs(runs)
-    library = Library(
-        dataset=open_source(dataset, split, video, damaged=damaged), runs=found, folder=found[0].path.parent
-    )
-    with CorrectedRun(library, run) as corrected:
+    with CorrectedRun(Library(dataset=opened, runs=found, folder=found[0].path.parent), run) as corrected:
         if corrected.read_only is not None:
             typer.echo(f"nothing can be corrected: {corrected.read_only}", err=True)
-        serve(corrected, port, lambda address: typer.echo(f"{address}\nCtrl-C ends it"), browser=browser)
+        with Propagation(corrected, source.arguments(expressions=False)) as propagation:
+            serve(corrected, propagation, port, _say_address, browser=browser)
     if corrected.path.is_dir():
         typer.echo(f"{corrected.path}: the corrections, as a run")
+
+
+def _say_address(address: str) -> None:
+    typer.echo(f"{address}\nCtrl-C ends it")

@@ -18,6 +18,7 @@ from fusion_core.view.bytes_cache import BytesCache
 from fusion_core.view.journal import Journal, JournalError, Line, Strings, records
 
 LINE_BYTES = 16 * 2**20
+SETTLED = frozenset({"draw", "clear"})
 
 
 class LockedError(FusionCoreError):
@@ -107,9 +108,13 @@ class Corrections:
         return f"{self._owners[e, i]}{'L' if self._locked[e, i] else ''}"
 
     def kind(self, e: int, i: int) -> str | None:
-        """Of the record that gave a frame its mask: `draw`, `take` or `clear`; None if it is the run's own."""
+        """Of the record that gave a frame its mask (`draw`, `take`, `propagate`, `clear`); None if it is the run's."""
         owner = int(self._owners[e, i])
         return self.journal.lines[owner - 1].kind if owner else None
+
+    def is_settled(self, e: int, i: int) -> bool:
+        """Whether the user has decided about a frame, so that no propagation changes it."""
+        return bool(self._locked[e, i]) or self.kind(e, i) in SETTLED
 
     def mask(self, e: int, i: int) -> bytes | None:
         """The corrected run-length string of a frame; None if it is the run's own."""
@@ -198,6 +203,17 @@ class Corrections:
                 raise LockedError(f"frames {start} to {stop - 1} are locked; unlock them first")
             return self._write(kind, e, start, stop, masks=masks, run=run)
 
+    def carry(self, e: int, start: int, stop: int, masks: Sequence[bytes], program: str) -> Change:
+        """Give frames start..stop-1 the masks that a program has propagated; settled frames are left out.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self.lock:
+            return self._write(
+                "propagate", e, start, stop, masks=lambda a, b: masks[a - start : b - start], run=program
+            )
+
     def undo(self) -> Change:
         """Undo the last change that is not undone; returns it.
 
@@ -266,6 +282,8 @@ class Corrections:
         else:
             for line in record:
                 free = ~locked[line.start - start : line.stop - start]
+                if line.kind == "propagate":
+                    free &= [self.kind(e, i) not in SETTLED for i in range(line.start, line.stop)]
                 owners[line.start - start : line.stop - start][free] = line.number
         return Change(expression=e, start=start, before=before, after=(owners, locked))
 

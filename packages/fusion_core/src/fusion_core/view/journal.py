@@ -56,11 +56,11 @@ class Line:
 
     Attributes:
         number: of the line, from 1.
-        kind: `draw`, `take`, `clear`, `lock`, `unlock`, `undo` or `redo`.
+        kind: `draw`, `take`, `propagate`, `clear`, `lock`, `unlock`, `undo` or `redo`.
         expression: id of the expression; None for undo and redo.
         start: first frame.
         stop: the one after the last.
-        run: where taken masks come from.
+        run: the run that masks are taken from, or the program that has propagated them.
         more: whether the next line belongs to the same record.
         has_masks: whether it holds masks of its frames.
     """
@@ -76,8 +76,8 @@ class Line:
 
 
 Strings = Callable[[int, int], Sequence[bytes]]  # run-length strings of frames start..stop-1
-KINDS = frozenset({"draw", "take", "clear", "lock", "unlock", "undo", "redo"})
-WITH_MASKS = frozenset({"draw", "take"})
+KINDS = frozenset({"draw", "take", "propagate", "clear", "lock", "unlock", "undo", "redo"})
+WITH_MASKS = frozenset({"draw", "take", "propagate"})
 
 
 class Journal:
@@ -207,7 +207,7 @@ class Journal:
             tree = _tree(text)
             if tree.pop("version") != VERSION:
                 raise JournalError(f"{self.path}: another version of this software wrote it")
-            found = Subject(**(tree | {"size": tuple(tree["size"])}))
+            found = Subject(size=tuple(tree.pop("size")), **tree)
         except (ValueError, KeyError, TypeError) as error:
             raise JournalError(f"{self.path}: not a journal of corrections: {error}") from error
         for name, ours in asdict(self.subject).items():

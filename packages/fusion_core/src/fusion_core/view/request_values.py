@@ -56,3 +56,11 @@ def json_object(text: bytes, keys: set[str]) -> dict[str, Any]:
     if not isinstance(tree, dict) or not tree.keys() <= keys:
         raise RequestError(f"expected an object with the keys {', '.join(sorted(keys))}")
     return tree
+
+
+def whole_numbers(tree: Mapping[str, Any], *keys: str) -> list[int]:
+    """The whole numbers of these keys, in order."""
+    values = [tree.get(key) for key in keys]
+    if any(type(value) is not int for value in values):
+        raise RequestError(f"expected whole numbers {', '.join(keys)}")
+    return [int(value) for value in values if value is not None]

@@ -1,28 +1,25 @@
 """What the server answers. Videos, runs and expressions are numbers of tables that it holds, never parts of paths."""
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from functools import wraps
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from mask_interchange import MaskError, MaskInterchangeError
-from mask_interchange.files import is_disk_full
+from mask_interchange import MaskInterchangeError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from fusion_core.errors import FusionCoreError
-from fusion_core.view.corrected_run import CorrectedRun, ReadOnlyError
-from fusion_core.view.corrections import Change, ConflictError, LockedError, NothingToUndoError
+from fusion_core.view.answers import answering, failed
+from fusion_core.view.corrected_run import CorrectedRun
+from fusion_core.view.corrections import Change, ConflictError
 from fusion_core.view.pictures import WIDTHS
+from fusion_core.view.propagation import Job, Propagation
 from fusion_core.view.request_values import (
     NotThereError,
     RequestError,
@@ -31,6 +28,7 @@ from fusion_core.view.request_values import (
     number,
     seen_revision,
     stretch,
+    whole_numbers,
 )
 
 AT_ONCE = 2  # requests that need the processor
@@ -46,9 +44,11 @@ SCRIPTS = (
     "masks",
     "stage",
     "strip",
+    "tiles",
     "entries",
     "tools",
     "corrections",
+    "jobs",
 )
 ASSETS: Mapping[str, tuple[str, str, str]] = {  # name in the address: package, file, type
     "view.css": ("fusion_core.view", "page/view.css", "text/css"),
@@ -57,25 +57,10 @@ ASSETS: Mapping[str, tuple[str, str, str]] = {  # name in the address: package, 
     **{f"{name}.js": ("fusion_core.view", f"page/{name}.js", "text/javascript") for name in SCRIPTS},
 }
 
-log = logging.getLogger(__name__)
 
-
-STATUS: Mapping[type[Exception], int] = {
-    NotThereError: 404,
-    RequestError: 400,
-    MaskError: 400,
-    ConflictError: 412,
-    LockedError: 409,
-    NothingToUndoError: 409,
-    ReadOnlyError: 409,
-    FusionCoreError: 409,
-    MaskInterchangeError: 409,
-}
-
-
-def make_app(corrected: CorrectedRun) -> Starlette:
-    """The server of a library and its corrections."""
-    views = _Views(corrected)
+def make_app(corrected: CorrectedRun, propagation: Propagation) -> Starlette:
+    """The server of a library, its corrections, and what carries them on."""
+    views = _Views(corrected, propagation)
     video = "/api/videos/{v:int}"
     table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         ("GET", "/", views.page),
@@ -93,39 +78,17 @@ def make_app(corrected: CorrectedRun) -> Starlette:
         ("POST", video + "/undo", views.undo),
         ("POST", video + "/redo", views.redo),
         ("POST", "/api/save", views.save),
+        ("POST", "/api/jobs", views.start_job),
+        ("GET", "/api/jobs", views.job),
+        ("DELETE", "/api/jobs/{number:int}", views.stop_job),
     ]
     return Starlette(routes=[Route(path, endpoint, methods=[method]) for method, path, endpoint in table])
-
-
-def _answering(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
-    """Turns user errors into answers that the page shows, and all others into a number that stands in the log."""
-
-    @wraps(endpoint)
-    async def answered(self: "_Views", request: Request) -> Response:
-        try:
-            return await endpoint(self, request)
-        except (FusionCoreError, MaskInterchangeError) as error:
-            status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
-            return _failed(status, str(error))
-        except OSError as error:
-            return _failed(507 if is_disk_full(error) else 500, f"{error.filename or 'file'}: {error.strerror}")
-        except HTTPException:
-            raise
-        except Exception:
-            number = secrets.token_hex(4)
-            log.exception("error %s", number)
-            return _failed(500, f"error {number} inside the program; the terminal says more")
-
-    return answered
-
-
-def _failed(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": message}, status)
 
 
 @dataclass
 class _Views:
     corrected: CorrectedRun
+    propagation: Propagation
 
     def __post_init__(self) -> None:
         self.library = self.corrected.library
@@ -139,18 +102,18 @@ class _Views:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    @_answering
+    @answering
     async def page(self, request: Request) -> Response:
         return Response(_file("fusion_core.view", "page/view.html"), media_type="text/html")
 
-    @_answering
+    @answering
     async def asset(self, request: Request) -> Response:
         if (name := request.path_params["name"]) not in ASSETS:
             raise NotThereError("no such file")
         package, file, kind = ASSETS[name]
         return Response(_file(package, file), media_type=kind)
 
-    @_answering
+    @answering
     async def session(self, request: Request) -> Response:
         library = self.library
 
@@ -170,13 +133,15 @@ class _Views:
                 "source": self.corrected.source,
                 "readOnly": self.corrected.read_only,
                 "videos": videos,
+                "propagators": self.propagation.available,
+                "missing": self.propagation.missing,
                 "key": self.key,
                 "widths": WIDTHS,
             }
 
         return JSONResponse(await self._compute(described))
 
-    @_answering
+    @answering
     async def video(self, request: Request) -> Response:
         v = request.path_params["v"]
 
@@ -209,7 +174,7 @@ class _Views:
             "saved": self.corrected.is_saved,
         }
 
-    @_answering
+    @answering
     async def frame(self, request: Request) -> Response:
         width = number(request.query_params, "w", optional=True)
         if width not in {None, *WIDTHS}:
@@ -222,7 +187,7 @@ class _Views:
             data = await run_in_threadpool(lambda: self.library.picture(v, i, width))
         return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400, immutable"})
 
-    @_answering
+    @answering
     async def masks(self, request: Request) -> Response:
         v, query = request.path_params["v"], request.query_params
         run, e = number(query, "run"), number(query, "e")
@@ -236,7 +201,7 @@ class _Views:
 
         return PlainTextResponse(await self._compute(strings))
 
-    @_answering
+    @answering
     async def track(self, request: Request) -> Response:
         v, query = request.path_params["v"], request.query_params
         run, e = number(query, "run"), number(query, "e")
@@ -253,7 +218,7 @@ class _Views:
 
         return JSONResponse(await self._compute(described))
 
-    @_answering
+    @answering
     async def votes(self, request: Request) -> Response:
         v, query = request.path_params["v"], request.query_params
         run, e = number(query, "run"), number(query, "e")
@@ -269,7 +234,7 @@ class _Views:
 
         return JSONResponse(await self._compute(counted))
 
-    @_answering
+    @answering
     async def disagreement(self, request: Request) -> Response:
         v, e = request.path_params["v"], number(request.query_params, "e")
 
@@ -282,7 +247,7 @@ class _Views:
 
     # --- correcting ---------------------------------------------------------------------------------------------------
 
-    @_answering
+    @answering
     async def edits(self, request: Request) -> Response:
         v, query = request.path_params["v"], request.query_params
         e, (start, stop) = number(query, "e"), stretch(query, MASKS_AT_ONCE)
@@ -305,12 +270,12 @@ class _Views:
         check_number(e, len(opened.video.expressions), "expression")
         check_number(i, opened.frames, "frame")
 
-    @_answering
+    @answering
     async def draw(self, request: Request) -> Response:
         v, e, i = (request.path_params[name] for name in "vei")
         seen, counts = seen_revision(request), await request.body()
         if seen is None:
-            return _failed(428, "expected the header If-Match with the revision of the frame")
+            return failed(428, "expected the header If-Match with the revision of the frame")
 
         def drawn() -> Response:
             corrections = self.corrected.corrections(v)
@@ -325,16 +290,15 @@ class _Views:
 
         return await self._compute(drawn)
 
-    @_answering
+    @answering
     async def change(self, request: Request) -> Response:
         v, seen = request.path_params["v"], seen_revision(request)
         if seen is None or not seen.isdecimal():
-            return _failed(428, "expected the header If-Match with the revision of the video")
+            return failed(428, "expected the header If-Match with the revision of the video")
         wanted = json_object(await request.body(), {"kind", "e", "from", "to", "run"})
-        kind, e, start, stop = (wanted.get(key) for key in ("kind", "e", "from", "to"))
-        if kind not in CHANGES or not all(type(one) is int for one in (e, start, stop)):
-            raise RequestError(f"expected kind ({', '.join(sorted(CHANGES))}) and the numbers e, from, to")
-        run = wanted.get("run")
+        kind, (e, start, stop) = wanted.get("kind"), whole_numbers(wanted, "e", "from", "to")
+        if kind not in CHANGES:
+            raise RequestError(f"expected a kind: {', '.join(sorted(CHANGES))}")
 
         def changed() -> Response:
             corrections = self.corrected.corrections(v)
@@ -343,8 +307,7 @@ class _Views:
                 raise RequestError(f"expected frames of the video, found {start} to {stop}")
             masks = name = None
             if kind == "take":
-                if type(run) is not int:
-                    raise RequestError("expected the number of a run to take")
+                [run] = whole_numbers(wanted, "run")
                 check_number(run, len(self.library.runs), "run")
                 opened, name = self.library.open(v), self.library.runs[run].name
                 if opened.track(run, e) is None:
@@ -364,11 +327,11 @@ class _Views:
         where = {"e": change.expression, "from": change.start, "to": change.stop}
         return JSONResponse({"changed": where, **self._state(v)})
 
-    @_answering
+    @answering
     async def undo(self, request: Request) -> Response:
         return await self._compute(lambda: self._turned(request.path_params["v"], "undo"))
 
-    @_answering
+    @answering
     async def redo(self, request: Request) -> Response:
         return await self._compute(lambda: self._turned(request.path_params["v"], "redo"))
 
@@ -377,10 +340,34 @@ class _Views:
         self.corrected.begin()
         return self._changed(v, corrections.undo() if direction == "undo" else corrections.redo())
 
-    @_answering
+    @answering
     async def save(self, request: Request) -> Response:
         await self._compute(self.corrected.save)
         return JSONResponse({"saved": self.corrected.is_saved, "path": str(self.corrected.path)})
+
+    # --- carrying on --------------------------------------------------------------------------------------------------
+
+    @answering
+    async def start_job(self, request: Request) -> Response:
+        wanted = json_object(await request.body(), {"v", "e", "from", "to", "propagator"})
+        v, e, start, stop = whole_numbers(wanted, "v", "e", "from", "to")
+
+        def started() -> Job:
+            self._check_place(v, e, start)
+            return self.propagation.start(v, e, start, stop, str(wanted.get("propagator")))
+
+        return JSONResponse(asdict(await self._compute(started)))
+
+    @answering
+    async def job(self, request: Request) -> Response:
+        job = self.propagation.job
+        if job is None:
+            return JSONResponse(None)
+        return JSONResponse({**asdict(job), **await self._compute(lambda: self._state(job.v))})
+
+    @answering
+    async def stop_job(self, request: Request) -> Response:
+        return JSONResponse(asdict(await self._compute(lambda: self.propagation.stop(request.path_params["number"]))))
 
 
 def _file(package: str, name: str) -> bytes:

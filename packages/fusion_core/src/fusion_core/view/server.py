@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from fusion_core.errors import FusionCoreError
 from fusion_core.view.corrected_run import CorrectedRun
 from fusion_core.view.guard import Guard
+from fusion_core.view.propagation import Propagation
 from fusion_core.view.routes import make_app
 
 ADDRESS = "127.0.0.1"  # and no option for another: use ssh -L from elsewhere
@@ -22,18 +23,21 @@ SAVE_AFTER = 30.0  # seconds without a further correction
 LOOK_EVERY = 5.0  # seconds
 
 
-def serve(corrected: CorrectedRun, port: int, say: Callable[[str], None], *, browser: bool) -> None:
+def serve(
+    corrected: CorrectedRun, propagation: Propagation, port: int, say: Callable[[str], None], *, browser: bool
+) -> None:
     """Serve until the user interrupts.
 
     Args:
         corrected: what is shown and corrected.
+        propagation: carries corrections on.
         port: 0 for a free one.
         say: told the address, once the server listens.
         browser: whether to open it.
     """
     with socket.create_server((ADDRESS, port)) as listening, TemporaryDirectory() as folder:
         port = listening.getsockname()[1]
-        guard = Guard(make_app(corrected), port)
+        guard = Guard(make_app(corrected, propagation), port)
         address = f"http://{ADDRESS}:{port}/?token={guard.token}"
         say(address)
         if browser:

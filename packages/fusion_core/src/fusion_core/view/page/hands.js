@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 export function listen(page) {
   const {
     state, stage, tools, entries, corrections, setFrame, toDrawn, play, toKeyFrame, choose, chooseLayer, nextLayer,
-    toggleHeat, chooseTool, swap, mark, changeStretch, confirm, turn, draw, drawTexts,
+    chooseTool, swap, mark, changeStretch, confirm, turn, draw, drawTexts, carryOn, toDoubtful,
   } = page;
 
   const KEYS = {
@@ -24,7 +24,7 @@ export function listen(page) {
     k: () => choose(entries.step(-1)),
     "[": () => (tools.tool === "look" ? nextLayer(-1) : tools.resize(tools.radius / 1.2)),
     "]": () => (tools.tool === "look" ? nextLayer(1) : tools.resize(tools.radius * 1.2 + 1)),
-    h: toggleHeat,
+    h: () => $("heat").click(),
     v: () => chooseTool("look"),
     b: () => chooseTool("brush"),
     e: () => chooseTool("eraser"),
@@ -33,6 +33,9 @@ export function listen(page) {
     i: () => mark(0),
     o: () => mark(1),
     t: () => changeStretch("take"),
+    r: () => carryOn(false),
+    R: () => carryOn(true),
+    n: toDoubtful,
     0: () => stage.fit(),
     Enter: confirm,
     Escape: () => tools.drop() || chooseTool("look"),
@@ -92,6 +95,7 @@ export function listen(page) {
     "mark-start": () => mark(0),
     "mark-stop": () => mark(1),
     take: () => changeStretch("take"),
+    "carry-on": () => carryOn(false),
     clear: () => changeStretch("clear"),
     lock: () => changeStretch("lock"),
     unlock: () => changeStretch("unlock"),

@@ -1,12 +1,12 @@
 // The picture with its mask: two canvases that lie on one another, zoomed and moved together.
 
-const TINT = [235, 0, 140];
+export const TINT = [235, 0, 140];
 const HEAT = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]; // viridis
 const MOST_ZOOM = 32;
 
 const rgba = ([r, g, b], alpha) => ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0; // as ImageData lies in memory
 
-export function heatColour(share) {
+function heatColour(share) {
   const place = share * (HEAT.length - 1), i = Math.min(Math.floor(place), HEAT.length - 2), rest = place - i;
   return HEAT[i].map((value, channel) => Math.round(value + rest * (HEAT[i + 1][channel] - value)));
 }
@@ -118,18 +118,18 @@ export class Stage {
   }
 }
 
-/** Draw a picture with a mask over it, reduced, on a canvas of its own. */
-export function drawTile(canvas, bitmap, mask, width, height) {
-  const scale = canvas.width / width, context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  const image = context.getImageData(0, 0, canvas.width, canvas.height);
-  for (let y = 0; y < canvas.height; y++) {
-    const row = Math.min(height - 1, Math.floor((y + 0.5) / scale)) * width;
-    for (let x = 0; x < canvas.width; x++) {
-      if (!mask[row + Math.min(width - 1, Math.floor((x + 0.5) / scale))]) continue;
-      const p = 4 * (y * canvas.width + x);
-      for (let c = 0; c < 3; c++) image.data[p + c] += 0.55 * (TINT[c] - image.data[p + c]);
-    }
+/** Say in an element what the colours of votes mean; nothing where there are none. */
+export function drawLegend(legend, heat) {
+  legend.replaceChildren();
+  if (!heat) return;
+  legend.append(`votes, ${heat.needed} needed: `);
+  for (let n = 1; n <= heat.voters.length; n++) {
+    const swatch = document.createElement("span");
+    const [r, g, b] = heatColour(heat.voters.length === 1 ? 1 : (n - 1) / (heat.voters.length - 1));
+    swatch.textContent = n;
+    swatch.style.background = `rgb(${r} ${g} ${b})`;
+    swatch.style.color = 0.3 * r + 0.59 * g + 0.11 * b > 120 ? "#000" : "#fff";
+    swatch.classList.toggle("needed", n === heat.needed);
+    legend.append(swatch);
   }
-  context.putImageData(image, 0, 0);
 }

@@ -38,7 +38,7 @@ function drawValues(context, values, width, height, frames) {
   }
 }
 
-/** Drawn: solid; taken from another run: hatched; not there: dotted. Locked: a line below. */
+/** Drawn: solid; taken from another run: hatched; carried on: two lines; not there: dotted. Locked: a line below. */
 function drawPart(context, { start, stop, kind, locked }, step, top, band, colour) {
   const left = start * step, width = Math.max(2, (stop - start) * step);
   context.save();
@@ -56,6 +56,7 @@ function drawPart(context, { start, stop, kind, locked }, step, top, band, colou
       context.stroke();
     }
   }
+  if (kind === "propagate") for (const y of [0.3, 0.6]) context.fillRect(left, top + band * y, width, 1.5);
   if (kind === "clear") for (let x = left + 1; x < left + width; x += 6) context.fillRect(x, top + band / 2, 2, 2);
   if (locked) {
     context.fillStyle = colour("--text");

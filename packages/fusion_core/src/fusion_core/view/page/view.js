@@ -3,17 +3,18 @@
 import { Corrections } from "./corrections.js";
 import { Entries } from "./entries.js";
 import { listen } from "./hands.js";
+import { Jobs } from "./jobs.js";
 import { CORRECTED, Masks } from "./masks.js";
 import { Pictures } from "./pictures.js";
 import { addMask, decode, encode } from "./run_lengths.js";
 import { getJSON } from "./server.js";
-import { drawTile, heatColour, Stage } from "./stage.js";
+import { drawLegend, Stage } from "./stage.js";
 import { drawStrip } from "./strip.js";
+import { buildTiles, drawTiles } from "./tiles.js";
 import { Tools } from "./tools.js";
 
 const $ = (id) => document.getElementById(id);
 const PLAY_MS = 160;
-const TILE_WIDTH = 240;
 
 const session = await getJSON("/api/session");
 const state = {
@@ -76,10 +77,10 @@ async function draw() {
       counted.forEach((one) => addMask(counts, one.mask, width, height));
       stage.showCounts(counts, heat.voters.length);
     } else if (!tools.stroke) stage.showMask(mask);
-    drawLegend(counted ? heat : null);
+    drawLegend($("legend"), counted ? heat : null);
     drawCaption(mask.includes(1));
     $("stage").dataset.frame = frame; // what is on the canvas now
-    await drawTiles(turn, bitmap);
+    if (!state.timer) await drawTiles($("tiles"), state, bitmap, () => turn === drawing); // not while it plays
   } catch (error) {
     if (error.name !== "AbortError" && turn === drawing) fail(`Frame ${frameName(frame)} cannot be shown: ${error.message}`);
   }
@@ -91,7 +92,7 @@ function drawTexts() {
   $("frame").max = last;
   $("frame").value = frame;
   const part = partAt(frame);
-  const words = part ? [{ draw: "drawn", take: `taken from ${part.run}`, clear: "not there" }[part.kind], part.locked ? "locked" : null] : [];
+  const words = part ? [{ draw: "drawn", take: `taken from ${part.run}`, propagate: `carried on by ${part.run}`, clear: "not there" }[part.kind], part.locked ? "locked" : null] : [];
   const said = [`frame ${frameName(frame)} (${frame + 1} of ${video.frames})`, values ? `disagreement ${values[frame].toFixed(2)}` : null, ...words];
   $("where").textContent = said.filter(Boolean).join(", ");
   $("frame").setAttribute("aria-valuetext", $("where").textContent);
@@ -118,51 +119,12 @@ function drawCaption(isThere) {
   $("picture").setAttribute("aria-label", `Frame ${frameName(frame)} of ${state.entry.video} with the mask of ${layerName(layer)}`);
 }
 
-function drawLegend(heat) {
-  $("legend").replaceChildren();
-  if (!heat) return;
-  $("legend").append(`votes, ${heat.needed} needed: `);
-  for (let n = 1; n <= heat.voters.length; n++) {
-    const swatch = document.createElement("span");
-    const [r, g, b] = heatColour(heat.voters.length === 1 ? 1 : (n - 1) / (heat.voters.length - 1));
-    swatch.textContent = n;
-    swatch.style.background = `rgb(${r} ${g} ${b})`;
-    swatch.style.color = 0.3 * r + 0.59 * g + 0.11 * b > 120 ? "#000" : "#fff";
-    swatch.classList.toggle("needed", n === heat.needed);
-    $("legend").append(swatch);
-  }
-}
-
-async function drawTiles(turn, bitmap) {
-  if (state.timer) return; // not while it plays
-  const { entry, frame, masks, video } = state, [height, width] = video.size;
-  await Promise.all([...$("tiles").children].map(async (tile) => {
-    const layer = Number(tile.dataset.layer), canvas = tile.querySelector("canvas");
-    const { mask } = await masks.get(layer, entry.e, frame);
-    if (turn !== drawing) return;
-    tile.setAttribute("aria-pressed", layer === state.layer);
-    canvas.width = Math.min(width, TILE_WIDTH);
-    canvas.height = Math.max(1, Math.round((canvas.width * height) / width));
-    drawTile(canvas, bitmap, decode(mask, width, height), width, height);
-  }));
-}
-
 function buildLayers() {
   const shown = layers();
   if (!shown.includes(state.layer)) state.layer = CORRECTED;
   $("layer").replaceChildren(...shown.map((layer) => new Option(layerName(layer), layer)));
   $("layer").value = state.layer;
-  $("tiles").replaceChildren(...shown.map((layer) => {
-    const tile = document.createElement("button"), label = document.createElement("span");
-    tile.type = "button";
-    tile.className = layer === CORRECTED ? "tile corrected" : "tile";
-    tile.dataset.layer = layer;
-    label.className = "label";
-    label.textContent = layerName(layer);
-    tile.append(document.createElement("canvas"), label);
-    tile.addEventListener("click", () => chooseLayer(layer));
-    return tile;
-  }));
+  buildTiles($("tiles"), shown, layerName, chooseLayer);
 }
 
 // --- choosing --------------------------------------------------------------------------------------------------------
@@ -257,11 +219,6 @@ function play() {
   }, PLAY_MS);
   $("play").textContent = "Stop";
   $("play").setAttribute("aria-pressed", true);
-}
-
-function toggleHeat() {
-  $("heat").checked = !$("heat").checked;
-  draw();
 }
 
 function fail(message) {
@@ -399,6 +356,27 @@ async function show(v, changed) {
   else draw();
 }
 
+const jobs = new Jobs(session, {
+  async finished(job) {
+    if (!job.changed || state.entry?.v !== job.v) return;
+    corrections.state(job.v, job);
+    const [from, to] = job.changed;
+    await show(job.v, { e: job.e, from, to });
+  },
+  failed: note,
+});
+
+async function carryOn(everywhere) {
+  note("");
+  await corrections.flush();
+  await jobs.start(state, everywhere);
+}
+
+function toDoubtful() {
+  const { doubtful } = jobs;
+  if (doubtful.length) setFrame(doubtful.find((frame) => frame > state.frame) ?? doubtful[0]);
+}
+
 // --- begin -----------------------------------------------------------------------------------------------------------
 
 $("title").textContent = `Runs on ${session.dataset}${session.split ? `, split ${session.split}` : ""}`;
@@ -410,7 +388,8 @@ if (session.readOnly !== null) note(`Nothing can be corrected: ${session.readOnl
 const entries = new Entries(session.videos, choose);
 listen({
   state, stage, tools, entries, corrections, setFrame, toDrawn, play, toKeyFrame, choose, chooseLayer, nextLayer,
-  toggleHeat, chooseTool, swap, mark, changeStretch, confirm, turn, draw, drawTexts,
+  chooseTool, swap, mark, changeStretch, confirm, turn, draw, drawTexts,
+  carryOn, toDoubtful,
 });
 {
   const [video, expression, frame] = location.hash.slice(1).split("/").map(decodeURIComponent);
