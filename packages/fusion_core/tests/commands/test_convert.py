@@ -113,7 +113,7 @@ def test_import_does_not_mix_into_what_is_there(run, tmp_path):
     [
         (["import", "--out", "x"], "either --annotations FOLDER or --coco FILE"),
         (["import", "--out", "x", "--annotations", "a", "--coco", "b"], "either --annotations FOLDER or --coco FILE"),
-        (["import", "--out", "x", "--coco", "b", "--key-frames", "k"], "go with --annotations"),
+        (["import", "--out", "x", "--coco", "b", "--key-frames", "k"], "--key-frames goes with --annotations"),
         (["import", "--out", "x", "--annotations", "absent"], "absent: expected a folder of PNG masks, found nothing"),
         (["export", "run", "--out", "x", "--format", "png,gif"], "--format: expected some of png, palette, coco,"),
         (["export", "run", "--out", "x", "--format", "png,rgba"], "rgba needs the frames: give --dataset ROOT or"),

@@ -18,7 +18,8 @@ def import_masks(
         typer.Option(help="Folder of <video>/<expression>/<frame>.png masks or <video>/<frame>.png label images."),
     ] = None,
     coco: Annotated[
-        Path | None, typer.Option(help="Instead: JSON file of COCO, of YouTube-VIS, or results of a tracker.")
+        Path | None,
+        typer.Option(help="Instead: JSON file of COCO or YouTube-VIS, or with --dataset MeViS's mask_dict.json."),
     ] = None,
     key_frames: Annotated[
         Path | None, typer.Option(help="key_frame.json of the masks, if it is not beside their folder.")
@@ -32,18 +33,19 @@ def import_masks(
     from mask_interchange import MaskRun, open_dataset
     from mask_interchange.coco import import_coco
     from mask_interchange.files import new_folder
+    from mask_interchange.mask_dict import import_mask_dict
     from mask_interchange.png_folders import import_annotations
 
     if (annotations is None) == (coco is None):
         raise typer.BadParameter("give either --annotations FOLDER or --coco FILE")
-    if coco is not None and not (key_frames is None and dataset is None):
-        raise typer.BadParameter("--key-frames and --dataset go with --annotations; a COCO file has all of that")
+    if coco is not None and key_frames is not None:
+        raise typer.BadParameter("--key-frames goes with --annotations")
     opened = open_dataset(dataset, split) if dataset else None
     if annotations is not None:
         source, videos = annotations, import_annotations(annotations, key_frames=key_frames, dataset=opened)
     else:
         assert coco is not None
-        source, videos = coco, import_coco(coco)
+        source, videos = coco, import_coco(coco) if opened is None else import_mask_dict(coco, opened)
 
     with new_folder(out) as unfinished:
         run = MaskRun.create(unfinished, _manifest(source, opened))
