@@ -128,8 +128,8 @@ class Propagator:
         check_objects(
             self.network.device,
             sum(objects),
-            each=object_bytes(self.network.config, size),
-            shared=session_bytes(self.network.config, sum(objects)),
+            each=object_bytes(self.network, size),
+            shared=session_bytes(self.network, sum(objects)),
             remedy="give fewer of them, or one run after the other",
         )
 

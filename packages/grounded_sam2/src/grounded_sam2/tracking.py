@@ -21,7 +21,6 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import normalize, resize
 from transformers import (
     Sam2ImageProcessor,
-    Sam2VideoConfig,
     Sam2VideoInferenceSession,
     Sam2VideoModel,
     Sam2VideoProcessor,
@@ -167,17 +166,17 @@ class Session(Sam2VideoInferenceSession):
         return found.pred_masks[:, 0].float(), found.object_score_logits[:, 0].float().sigmoid()
 
 
-def object_bytes(config: Sam2VideoConfig, size: tuple[int, int]) -> int:
+def object_bytes(network: Sam2VideoModel, size: tuple[int, int]) -> int:
     """About how much memory an object takes on its way through a video of a size (H, W)."""
-    side = config.image_size
-    tokens = (side // 16) ** 2 * config.memory_encoder_output_channels
-    memories = tokens * (2 * config.num_maskmem + 4)  # features in bfloat16, and the position code in float32
+    side = image_side(network)
+    tokens = (side // 16) ** 2 * network.config.memory_encoder_output_channels
+    memories = tokens * (2 * network.config.num_maskmem + 4)  # features in bfloat16, and the position code in float32
     return memories + 4 * (side // 4) ** 2 + 2 * math.prod(size)  # mask logits of a frame; the mask as it was given
 
 
-def session_bytes(config: Sam2VideoConfig, objects: int) -> int:
+def session_bytes(network: Sam2VideoModel, objects: int) -> int:
     """About how much memory is needed besides, while the memories of some objects are encoded."""
-    return min(objects, OBJECTS_AT_ONCE) * ENCODING * 4 * config.image_size**2
+    return min(objects, OBJECTS_AT_ONCE) * ENCODING * 4 * image_side(network) ** 2
 
 
 class Tracker:
