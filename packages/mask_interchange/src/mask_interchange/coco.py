@@ -16,6 +16,7 @@ and key frames do not fit; `youtube_vis` keeps them.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pycocotools import mask as coco
 
@@ -76,7 +77,7 @@ def _annotations(track: MaskTrack, before: int, ids: Entry) -> Iterator[Entry]:
     group = {} if track.expression.group is None else {"group": track.expression.group}
     attributes = {"expression_id": track.expression.id, **group, "track_id": ids["instance_id"], "keyframe": True}
     for t, counts in enumerate(track.masks):
-        runs = {"size": list(track.size), "counts": counts}
+        runs: Any = {"size": list(track.size), "counts": counts}
         if area := int(coco.area(runs)):
             yield {
                 "image_id": before + t + 1,
@@ -106,10 +107,12 @@ def import_coco(path: Path | str) -> Iterator[VideoMasks]:
     at, tree = read_json(Path(path))
     if isinstance(tree, list):
         yield from import_results(at, tree)
-    elif "images" in at.typed(tree, dict):
-        yield from _import_images(at, tree)
-    elif "videos" in tree:
-        yield from import_youtube_vis(at, tree)
+        return
+    described = at.typed(tree, dict)
+    if "images" in described:
+        yield from _import_images(at, described)
+    elif "videos" in described:
+        yield from import_youtube_vis(at, described)
     else:
         raise DatasetError(f"{at}: expected `images` (COCO) or `videos` (YouTube-VIS), found neither")
 

@@ -15,7 +15,9 @@ skip them. Results of trackers, a list of annotations without `videos`, are read
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+import numpy as np
 from pycocotools import mask as coco
 
 from mask_interchange.categories import Categories, read_categories
@@ -67,9 +69,9 @@ def _described(number: int, masks: VideoMasks) -> dict[str, object]:
 
 
 def _track_entry(track: MaskTrack) -> dict[str, object]:
-    runs = [{"size": list(track.size), "counts": counts} for counts in track.masks]
-    areas = coco.area(runs).tolist()
-    boxes = coco.toBbox(runs).tolist()
+    runs: Any = [{"size": list(track.size), "counts": counts} for counts in track.masks]
+    areas = np.asarray(coco.area(runs)).tolist()
+    boxes = np.asarray(coco.toBbox(runs)).tolist()
     scores = None if track.scores is None else track.scores.tolist()
     return {
         "iscrowd": 0,

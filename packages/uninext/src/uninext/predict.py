@@ -44,6 +44,7 @@ from torch.nn import functional
 from uninext.bundled import BUNDLED
 from uninext.checkpoint import CHECKPOINTS
 from uninext.config import CONFIGS, ImageConfig, named_config
+from uninext.deformable_transformer import EncoderLayer
 from uninext.errors import InputError
 from uninext.geometry import FrameGeometry, frame_geometry
 from uninext.model import FrameFeatures, Uninext
@@ -260,7 +261,9 @@ class FramePredictions:
 
 def pairs_at_once(network: Uninext, geometry: FrameGeometry) -> int:
     """How many pairs of a frame and an expression go through encoder and decoder together."""
-    weight = network.encoder[0].feedforward.expand.weight
+    layer = network.encoder[0]
+    assert isinstance(layer, EncoderLayer)
+    weight = layer.feedforward.expand.weight
     return rows_at_once(weight.device, geometry.tokens * len(weight) * weight.element_size())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from cv2.typing import MatLike
 from mask_interchange import MaskTrack, VideoMasks
 
 from fusion_core.errors import FusionCoreError, MemberError
@@ -53,7 +54,7 @@ def rgba(clip: Clip, folder: Path) -> Iterator[WriteFrame]:
     yield write
 
 
-def write_image(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+def write_image(path: Path, picture: MatLike) -> None:
     """Write a picture BGR or BGRA in the format that the suffix names.
 
     Raises:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.container import OutputContainer
 from mask_interchange import Size, Video
 
 BT709 = 1  # FFmpeg's number for colour matrix, primaries and transfer
@@ -122,7 +124,8 @@ def video_writer(
     ticks = [round(time / base) for time in times]
     lasts = {now: later - now for now, later in pairwise([*ticks, ticks[-1] + round(1 / mean / base)])}
     with av.open(str(path), "w", format=codec.container, options={"movflags": "faststart"}) as container:
-        stream = container.add_stream(codec.name, rate=mean.limit_denominator(100_000), options=dict(codec.options))
+        rate = mean.limit_denominator(100_000)
+        stream = cast(av.VideoStream, container.add_stream(codec.name, rate=rate, options=dict(codec.options)))
         stream.height, stream.width = padded(size, codec.divisor)
         stream.pix_fmt = codec.stored
         context = stream.codec_context
@@ -151,8 +154,15 @@ def video_writer(
         add_sound(None)
 
 
+def _time(frame: av.AudioFrame) -> Fraction:
+    """Seconds at which a frame with a time stamp begins."""
+    assert frame.pts is not None
+    assert frame.time_base is not None
+    return frame.pts * frame.time_base
+
+
 def _sound_track(
-    container: av.container.OutputContainer, sound: Iterable[av.AudioFrame] | None
+    container: OutputContainer, sound: Iterable[av.AudioFrame] | None
 ) -> Callable[[Fraction | None], None]:
     """A function that writes the sound up to a time, in seconds; None ends it."""
     frames = iter(sound or ())
@@ -166,7 +176,7 @@ def _sound_track(
     def write(until: Fraction | None) -> None:
         if until is None:
             container.mux(stream.encode(None))
-        while until is not None and waiting and waiting[0].pts * waiting[0].time_base <= until:
+        while until is not None and waiting and _time(waiting[0]) <= until:
             for frame in resampler.resample(waiting.pop()):
                 container.mux(stream.encode(frame))
             waiting.extend(frame for frame in (next(frames, None),) if frame is not None)

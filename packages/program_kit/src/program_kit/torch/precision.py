@@ -21,7 +21,7 @@ M = TypeVar("M", bound=nn.Module)
 
 def keep_float32(module: M) -> M:
     """`module`, whose weights `set_precision` leaves alone. Its caller gives it float32."""
-    module.keeps_float32 = True
+    module.keeps_float32 = True  # pyright: ignore[reportArgumentType] - neither a tensor nor a part
     return module
 
 
@@ -56,7 +56,8 @@ class ProductPrecision:
         self._before: list[tuple[bool, bool]] = []
 
     def __enter__(self) -> None:
-        self._before.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        self._before.append((bool(before[0]), bool(before[1])))
         self._set(self._wanted)
 
     def __exit__(self, *error: object) -> None:

@@ -89,7 +89,7 @@ class ClassHead(nn.Linear):
         nn.init.constant_(self.bias, CLASS_PRIOR)
         keep_float32(self)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] - the name alone
         """Logits [..., classes] of queries [..., C]."""
         return super().forward(at_least_float32(x))
 

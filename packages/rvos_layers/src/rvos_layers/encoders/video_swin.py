@@ -103,8 +103,10 @@ class SlabBlock(SwinTransformerBlock):
             return super().forward(x)
         layout = WindowLayout.of(x.shape[1:4], self.attn)
         bias = self.attn.get_relative_position_bias(list(layout.window))  # [1, heads, N, N]
-        hidden = self.mlp[0].out_features
-        frames = rows_at_once(x.device, len(x) * x[0, 0, ..., 0].numel() * hidden * x.element_size())
+        hidden = self.mlp[0]
+        assert isinstance(hidden, nn.Linear)
+        frame_bytes = len(x) * x[0, 0, ..., 0].numel() * hidden.out_features * x.element_size()
+        frames = rows_at_once(x.device, frame_bytes)
         for slab in layout.slabs(frames):
             tokens = slab.read(x)
             tokens += self._attend(self.norm1(tokens), slab, bias)

@@ -7,6 +7,7 @@ an operation that mixes tensors of GPU and processor.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -33,6 +34,7 @@ def fake_gpu(network: nn.Module) -> Iterator[torch.device]:
         torch.inference_mode(),
     ):
         for module in network.modules():
+            tensors: dict[str, Any]
             for tensors in (module._parameters, module._buffers):
                 for name, tensor in tensors.items():
                     if tensor is not None:
