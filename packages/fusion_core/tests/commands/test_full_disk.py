@@ -12,9 +12,12 @@ ROOM = 100  # bytes that a file may have
 
 
 def without_room(*arguments):
-    """Call `fusion-core` where no file may grow beyond `ROOM`; to Python that looks as a full disk does."""
+    """Call `fusion-core` where no file may grow beyond `ROOM`; to Python that looks as a full disk does.
+
+    It writes no bytecode: Python would leave the first 100 bytes of it for everybody who imports the module later.
+    """
     return subprocess.run(
-        [sys.executable, "-c", "from fusion_core.cli import main; main()", *arguments],
+        [sys.executable, "-B", "-c", "from fusion_core.cli import main; main()", *arguments],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, ROOM)),
         capture_output=True,
         text=True,

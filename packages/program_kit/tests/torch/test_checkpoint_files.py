@@ -272,7 +272,7 @@ def test_a_full_disk_is_known_by_its_number(tmp_path):
         "except CheckpointError as error: print(is_disk_full(error), error)\n"
     )
     path = tmp_path / "net.safetensors"
-    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-B", "-c", script, path], capture_output=True, text=True, timeout=300)
     assert done.stdout.startswith(f"True {path}: cannot be written ("), done.stdout + done.stderr
     assert not list(tmp_path.iterdir())
 

@@ -389,7 +389,7 @@ except TrainingError as error:
 @pytest.mark.parametrize("what", ["checkpoint", "log"])
 def test_a_full_disk_is_said_with_the_path(tmp_path, what):
     pytest.importorskip("resource")
-    command = [sys.executable, "-c", FULL_DISK, what, str(tmp_path)]
+    command = [sys.executable, "-B", "-c", FULL_DISK, what, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     place = tmp_path / "step-0000001.pt" if what == "checkpoint" else tmp_path
     assert done.stdout.startswith(f"{place}: cannot be written ([Errno 27] File too large"), done.stderr
