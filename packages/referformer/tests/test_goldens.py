@@ -71,9 +71,8 @@ def compare_layers(case: GoldenCase) -> StageReport:
         return x.permute(0, 2, 3, 1).flatten(0, 2)[:, None]
 
     def attention(reference):
-        return encoder(
-            given["attn.query"], given[f"attn.{reference}"], given["attn.src"], shapes, given["attn.padding"]
-        )
+        padding = given["attn.padding"]
+        return encoder(given["attn.query"], given[f"attn.{reference}"], given["attn.src"], shapes, None, padding)
 
     report = StageReport(str(case), layers=8)  # two attentions and a feed-forward network at most
     with torch.no_grad():
