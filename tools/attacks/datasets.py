@@ -5,7 +5,6 @@
 Counts and exit code as in `files.py`.
 """
 
-import argparse
 import json
 import pickle
 import random
@@ -17,7 +16,7 @@ from pathlib import Path
 from files import change_json
 from fusion_core.conversion import find_conversion
 from fusion_core.conversion.conversion import Request
-from fuzzing import Attack, changed
+from fuzzing import Attack, changed, command
 from mask_interchange import DatasetError, open_dataset
 from mask_interchange.dataset_formats.ref_davis17 import FILES, TEXTS
 from mask_interchange.ground_truth import read_mask_lists
@@ -174,15 +173,5 @@ ATTACKS = {
 }
 
 
-def main() -> int:
-    """The command."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("kind", choices=ATTACKS)
-    options.add_argument("--number", type=int, default=20_000)
-    options.add_argument("--seed", type=int, default=0)
-    chosen = options.parse_args()
-    return ATTACKS[chosen.kind].report(chosen.kind, chosen.number, chosen.seed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(__doc__.splitlines()[0], ATTACKS))

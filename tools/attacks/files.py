@@ -7,7 +7,6 @@ reached. Prints counts; the exit code is 1 if a file ends otherwise than with a 
 door, or takes over 500 MB or 5 seconds.
 """
 
-import argparse
 import json
 import random
 import re
@@ -25,7 +24,7 @@ from fusion_core.recipe.published import RECIPES
 from fusion_core.recipe.toml import read_recipe, recipe_as_toml
 from fusion_core.running.worker import ProgramWorker, VideoError, WorkerLostError
 from fusion_core.submission.checker import check_submission
-from fuzzing import TEXTS, VALUES, Attack, changed
+from fuzzing import TEXTS, VALUES, Attack, changed, command
 from mask_interchange import (
     DatasetError,
     Expression,
@@ -293,15 +292,5 @@ attack("recipes", recipe_files, change_recipe, use_recipe, RecipeError)
 attack("protocol", protocol_files, change_protocol, use_protocol, WorkerLostError, VideoError, FusionCoreError)
 
 
-def main() -> int:
-    """The command."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("kind", choices=ATTACKS)
-    options.add_argument("--number", type=int, default=20_000)
-    options.add_argument("--seed", type=int, default=0)
-    chosen = options.parse_args()
-    return ATTACKS[chosen.kind].report(chosen.kind, chosen.number, chosen.seed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(__doc__.splitlines()[0], ATTACKS))

@@ -1,5 +1,6 @@
 """What attacks by mutated files have in common: mutations, and a loop that survives what they do."""
 
+import argparse
 import collections
 import os
 import random
@@ -9,7 +10,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,3 +119,13 @@ def changed(data: bytes, chance: random.Random) -> bytes:
                 width = chance.choice((1, 2, 4, 8))
                 out[at : at + width] = (chance.choice(VALUES) % 256**width).to_bytes(width, "little")
     return bytes(out)
+
+
+def command(about: str, attacks: Mapping[str, Attack]) -> int:
+    """The command line of a script with several attacks; returns its exit code."""
+    options = argparse.ArgumentParser(description=about)
+    options.add_argument("kind", choices=attacks)
+    options.add_argument("--number", type=int, default=20_000)
+    options.add_argument("--seed", type=int, default=0)
+    chosen = options.parse_args()
+    return attacks[chosen.kind].report(chosen.kind, chosen.number, chosen.seed)
