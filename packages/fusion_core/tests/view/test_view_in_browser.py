@@ -368,10 +368,10 @@ def test_masks_travel_without_loss(page):
     sent = [[encode_mask(mask).decode(), *mask.shape] for mask in masks]
     back = page.evaluate(
         """async (sent) => {
-            const { decode, encode } = await import("/assets/run_lengths.js");
+            const { decodeMask, encodeMask } = await import("/assets/run_lengths.js");
             return sent.map(([string, height, width]) => {
-                const mask = decode(string, width, height);
-                return [Array.from(mask), encode(mask, width, height)];
+                const mask = decodeMask(string, width, height);
+                return [Array.from(mask), encodeMask(mask, width, height)];
             });
         }""",
         sent,

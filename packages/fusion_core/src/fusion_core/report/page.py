@@ -257,7 +257,7 @@ class _Frame:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        style, script = (_asset(name) for name in ("report.css", "report.js"))
+        style, script = _asset("report.css"), _script()
         html = environment.get_template("report.html").render(
             recipe=self.recipe.name,
             dataset=self.dataset,
@@ -297,6 +297,11 @@ def _scores(nodes: Iterable[Node], evaluations: Mapping[str, Evaluation]) -> lis
     ]
     best = max((row["jf"] for row in rows), default=math.nan)
     return [row | {"best": row["jf"] == best} for row in rows]
+
+
+def _script() -> str:
+    """The page's only script. It is no module, and what a module exports is there for all of it."""
+    return _asset("report.js") + "\n" + _asset("run_lengths.js").replace("export function", "function")
 
 
 def _asset(name: str) -> str:

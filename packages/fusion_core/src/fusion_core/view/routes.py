@@ -39,7 +39,6 @@ SCRIPTS = (
     "view",
     "hands",
     "server",
-    "run_lengths",
     "pictures",
     "masks",
     "stage",
@@ -54,6 +53,7 @@ ASSETS: Mapping[str, tuple[str, str, str]] = {  # name in the address: package, 
     "view.css": ("fusion_core.view", "page/view.css", "text/css"),
     "icon.svg": ("fusion_core.view", "page/icon.svg", "image/svg+xml"),
     "report.css": ("fusion_core.report", "templates/report.css", "text/css"),
+    "run_lengths.js": ("fusion_core.report", "templates/run_lengths.js", "text/javascript"),
     **{f"{name}.js": ("fusion_core.view", f"page/{name}.js", "text/javascript") for name in SCRIPTS},
 }
 

@@ -69,34 +69,6 @@ async function decode(video, frame) {
   return context.getImageData(0, 0, video.width, video.height).data;
 }
 
-/** Run lengths of a compressed COCO string: groups of five bits, each length but the first three relative to two before. */
-function runLengths(counts) {
-  const lengths = [];
-  let value = 0, shift = 0;
-  for (let i = 0; i < counts.length; i++) {
-    const group = counts.charCodeAt(i) - 48;
-    value |= (group & 31) << shift;
-    shift += 5;
-    if (group & 32) continue;
-    if (group & 16 && shift < 32) value |= -1 << shift;
-    lengths.push(lengths.length > 2 ? value + lengths[lengths.length - 2] : value);
-    value = shift = 0;
-  }
-  return lengths;
-}
-
-/** Add 1 to every pixel of `counts`, which lies row by row, where the mask is. */
-function addMask(counts, string, width, height) {
-  let position = 0, inside = false;
-  for (const length of runLengths(string)) {
-    if (inside) {
-      for (let p = position; p < position + length; p++) counts[(p % height) * width + Math.floor(p / height)]++;
-    }
-    position += length;
-    inside = !inside;
-  }
-}
-
 function trackOf(video, layer, expression) {
   return (layer === TRUTH ? video.truth[expression] : video.runs[layer]?.[expression]) ?? null;
 }

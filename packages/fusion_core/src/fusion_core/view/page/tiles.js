@@ -1,7 +1,7 @@
 // Small pictures of every run at the frame that is shown.
 
 import { CORRECTED } from "./masks.js";
-import { decode } from "./run_lengths.js";
+import { decodeMask } from "./run_lengths.js";
 import { TINT } from "./stage.js";
 
 const TILE_WIDTH = 240;
@@ -31,7 +31,7 @@ export async function drawTiles(box, { entry, frame, masks, video, layer: chosen
     tile.setAttribute("aria-pressed", layer === chosen);
     canvas.width = Math.min(width, TILE_WIDTH);
     canvas.height = Math.max(1, Math.round((canvas.width * height) / width));
-    drawTile(canvas, bitmap, decode(mask, width, height), width, height);
+    drawTile(canvas, bitmap, decodeMask(mask, width, height), width, height);
   }));
 }
 

@@ -6,7 +6,7 @@ import { listen } from "./hands.js";
 import { Jobs } from "./jobs.js";
 import { CORRECTED, Masks } from "./masks.js";
 import { Pictures } from "./pictures.js";
-import { addMask, decode, encode } from "./run_lengths.js";
+import { addMask, decodeMask, encodeMask } from "./run_lengths.js";
 import { getJSON } from "./server.js";
 import { drawLegend, Stage } from "./stage.js";
 import { drawStrip } from "./strip.js";
@@ -70,7 +70,7 @@ async function draw() {
     const [height, width] = video.size;
     stage.resize(width, height);
     stage.showPicture(bitmap);
-    const mask = decode(found.mask, width, height);
+    const mask = decodeMask(found.mask, width, height);
     state.shown = { layer, v: entry.v, e: entry.e, frame, mask, revision: found.revision };
     if (counted) {
       const counts = new Uint8Array(width * height);
@@ -255,11 +255,11 @@ const corrections = new Corrections({
     else state.masks.put(e, frame, mask, revision);
     const isShown = shown?.layer === CORRECTED && shown.e === e && shown.frame === frame && shown.v === v;
     if (isShown && revision !== null) shown.revision = revision;
-    if (mask === null || (isShown && !tools.isBusy && encode(shown.mask, stage.width, stage.height) !== mask)) draw();
+    if (mask === null || (isShown && !tools.isBusy && encodeMask(shown.mask, stage.width, stage.height) !== mask)) draw();
   },
   async ask({ frame }, theirs) {
     $("conflict-text").textContent = `Another page has changed frame ${frameName(frame)} since you saw it. ` +
-      `Its mask has ${decode(theirs.mask, stage.width, stage.height).reduce((sum, one) => sum + one, 0)} pixels.`;
+      `Its mask has ${decodeMask(theirs.mask, stage.width, stage.height).reduce((sum, one) => sum + one, 0)} pixels.`;
     $("conflict").returnValue = "";
     $("conflict").showModal();
     await new Promise((resolve) => $("conflict").addEventListener("close", resolve, { once: true }));
@@ -285,7 +285,7 @@ function endStroke(mask) {
   const { shown } = state;
   shown.mask = mask;
   stage.showMask(mask);
-  const string = encode(mask, stage.width, stage.height);
+  const string = encodeMask(mask, stage.width, stage.height);
   state.masks.put(shown.e, shown.frame, string, shown.revision);
   corrections.draw(shown.v, shown.e, shown.frame, string, shown.revision);
 }

@@ -1,5 +1,6 @@
 // COCO run-length strings: down the columns, background first (docs/mask_format.md, section 4).
 // A mask in memory is a Uint8Array of height x width, row by row, 0 or 1.
+// A module of `fusion-core view`; the report holds it as part of its only script.
 
 /** Run lengths of a string: groups of five bits, each length but the first three relative to two before. */
 export function runLengths(string) {
@@ -35,12 +36,12 @@ export function addMask(counts, string, width, height) {
   return counts;
 }
 
-export function decode(string, width, height) {
+export function decodeMask(string, width, height) {
   return addMask(new Uint8Array(width * height), string, width, height);
 }
 
 /** The string of a mask. */
-export function encode(mask, width, height) {
+export function encodeMask(mask, width, height) {
   const lengths = [];
   let value = 0, length = 0;
   for (let x = 0; x < width; x++) {
