@@ -13,6 +13,6 @@ def test_the_image_has_the_environment_of_every_program():
     assert set(names.split()) == programs - {"fusion_core", "demo_weights"}  # in the root environment; a tool
 
 
-def test_what_is_copied_is_what_git_has():
+def test_environments_of_the_host_are_not_copied():
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
-    assert {".venv", ".venvs"} <= set(ignored), "environments of the host do not run in the image"
+    assert {".venv", ".venvs"} <= set(ignored), "they do not run in the image"
