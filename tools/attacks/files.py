@@ -192,14 +192,32 @@ def use_run(path: Path) -> None:
         (folder / "run.json").replace(path)
 
 
+RUNS = {"size": [2, 3], "counts": [1, 2, 0, 1, 2]}
+CATEGORIES = [{"id": 26, "name": "dog"}]
+OBJECT = {"id": 7, "image_id": 9, "category_id": 26, "iscrowd": 0, "bbox": [0, 0, 3, 2]}
+IMAGES = [{"id": 8 + i, "file_name": f"dog/0000{i}.jpg", "height": 2, "width": 3} for i in range(2)]
+OBJECTS = [
+    OBJECT | {"segmentation": [[0, 0, 2, 0, 2.5, 2, 0, 1.5], [1, 1, 3, 1, 3, 2]]},
+    OBJECT | {"id": 8, "segmentation": RUNS, "attributes": {"track_id": 4, "occluded": False}},
+]
+VIDEO = {"id": 3, "height": 2, "width": 3, "length": 2, "file_names": ["dog/00000.jpg", "dog/00005.jpg"]}
+FOREIGN: list[object] = [
+    [{"video_id": 12, "expression_id": 0, "segmentations": [None, RUNS]}],
+    {"images": IMAGES, "annotations": OBJECTS, "categories": CATEGORIES},
+    {
+        "videos": [VIDEO],
+        "annotations": [{"id": 5, "video_id": 3, "category_id": 26, "segmentations": [RUNS, None]}],
+        "categories": CATEGORIES,
+    },
+]
+
+
 def coco_files(folder: Path) -> list[Path]:
     run = MaskRun.create(folder.parent / "run", manifest())
     run.write(video())
     export_coco(run, folder / "0.json")
-    foreign = [
-        {"video_id": 12, "expression_id": 0, "segmentations": [None, {"size": [2, 3], "counts": [1, 2, 0, 1, 2]}]}
-    ]
-    (folder / "1.json").write_text(json.dumps(foreign))
+    for i, tree in enumerate(FOREIGN, start=1):
+        (folder / f"{i}.json").write_text(json.dumps(tree))
     return sorted(folder.iterdir())
 
 
