@@ -61,6 +61,24 @@ def test_a_flip_mirrors_everything(faithful):
     assert flipped.visible.tolist() == [True, False]
 
 
+def test_labels_of_all_objects_move_with_the_masks():
+    clip = a_clip()
+    labels = np.where(clip.masks, 3, 0).astype(np.uint8)
+    labels[:, 15:] = 1
+    clip = replace(clip, labels=labels)
+    for rule in (SAME_SIZE, ResizeRule(short=40, longest=None)):
+        plain, flipped = (FlipAndResize(resize=rule).apply(clip, flip) for flip in (False, True))
+        assert ((plain.labels == 3) == plain.masks).all()
+        assert (plain.labels == 1).any()
+        assert (flipped.labels == plain.labels.flip(-1)).all()
+    assert FlipAndResize(resize=SAME_SIZE).apply(a_clip(), flip=True).labels is None
+
+
+def test_labels_and_masks_are_of_one_size():
+    with pytest.raises(ValueError, match="labels"):
+        replace(a_clip(), labels=np.zeros((2, 5, 5), np.uint8))
+
+
 def test_the_empty_box_stays_where_it_is():
     flipped = FlipAndResize(resize=SAME_SIZE).apply(a_clip(), flip=True)
     assert flipped.boxes[1].tolist() == [0, 0, 0, 0]

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -372,6 +373,15 @@ def test_a_batch_is_padded_to_its_largest_clip(clips, image_set):
     assert not batch.targets.masks[0, :, 32:].any()
     alone = collate([small], TOKENIZER)
     assert alone.padding_mask is None
+
+
+def test_labels_are_padded_like_masks_and_known_for_all_clips_or_none(clips):
+    plain = data([clips]).sample(0, 0)
+    labelled = replace(plain, labels=plain.masks.byte() * 2)
+    targets = collate([labelled, labelled], TOKENIZER, multiple=50).targets
+    assert torch.equal(targets.labels, targets.masks.byte() * 2)
+    assert targets.to("cpu").labels is not None
+    assert collate([labelled, plain], TOKENIZER).targets.labels is None
 
 
 def test_an_unreadable_file_gives_an_error_in_place_of_the_batch(root, clips):

@@ -164,6 +164,34 @@ def test_training_stopped_after_any_batch_gives_the_same_losses(make, tmp_path, 
             assert torch.equal(value, weights_of(resumed)[name])
 
 
+class WithAuxiliary(ReferringModelWithLoss):
+    """Needs one more number for its losses."""
+
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        torch.manual_seed(1)
+        self.auxiliary = nn.Linear(1, 1)
+
+    def forward(self, batch):
+        losses = super().forward(batch)
+        return replace(losses, total=losses.total + (self.auxiliary(losses.total[None, None]) ** 2).sum())
+
+
+def test_auxiliary_parts_are_trained_and_resumed_and_not_saved(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.ReferringModelWithLoss", WithAuxiliary)
+    whole = make(tmp_path / "whole")
+    before = whole.model.auxiliary.weight.detach().clone()
+    whole.run()
+    after = whole.model.auxiliary.weight
+    assert not torch.equal(before, after)
+    with pytest.raises(StopError):
+        make(tmp_path / "stopped", left=7).run()
+    resumed = make(tmp_path / "stopped")
+    resumed.run()
+    assert torch.equal(resumed.model.auxiliary.weight, after)
+    assert not [name for name in weights_of(whole) if "auxiliary" in name]
+
+
 def test_lines_after_the_checkpoint_are_removed(make, tmp_path):
     make(tmp_path / "whole").run()
     with pytest.raises(StopError):

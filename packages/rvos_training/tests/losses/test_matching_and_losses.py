@@ -1,5 +1,7 @@
 """Matching and losses against definitions written another way, and the cases that the published code gets wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -176,6 +178,27 @@ def test_every_layer_is_matched_by_itself_and_named():
     assert float(losses.total) == pytest.approx(sum(float(one.total) for one in alone), rel=rounding(1))
     assert float(losses.terms["dice_1"]) == pytest.approx(float(alone[1].terms["dice"]), rel=rounding(1))
     assert float(losses.terms["dice"]) == pytest.approx(float(alone[2].terms["dice"]), rel=rounding(1))
+
+
+@pytest.mark.parametrize(("view", "by_frame"), [(frames_at_full_size, True), (every_fourth_pixel, False)])
+def test_the_label_may_tell_how_well_the_mask_fits(view, by_frame):
+    targets, leaves = random_targets(ONE_HIDDEN), Leaves()
+    losses = replace(criterion(view), quality=True)([leaves.predictions], targets)
+    each, queries = torch.arange(CLIPS), losses.queries[0]
+    logits = leaves.masks[each, :, queries]
+    if by_frame:
+        logits = torch.nn.functional.interpolate(logits, scale_factor=4.0, mode="bilinear")
+    masks, truth = logits > 0, targets.masks if by_frame else targets.masks[..., 2::4, 2::4]
+    over = (2, 3) if by_frame else (1, 2, 3)
+    overlap = ((masks & truth).sum(over) / (masks | truth).sum(over)).view(CLIPS, -1).expand(-1, FRAMES) * ONE_HIDDEN
+    expected = torch.zeros(CLIPS, FRAMES, QUERIES, 1)
+    expected[each, :, queries, 0] = overlap
+    p = leaves.logits.sigmoid()
+    entropy = -expected * p.log() - (1 - expected) * (1 - p).log()
+    by_hand = (entropy * (p - expected) ** 2).sum() / all_frames(targets)
+    assert float(losses.terms["label"].detach()) == pytest.approx(float(by_hand.detach()), rel=1e-4)
+    assert 0 < overlap[0, 0] < 1
+    assert overlap[0, 1] == 0, "not visible"
 
 
 def test_targets_must_belong_together():

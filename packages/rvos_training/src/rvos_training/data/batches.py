@@ -84,6 +84,7 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenize, multiple: int = 1) -
         return pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=value)
 
     padding = torch.stack([padded(torch.zeros_like(sample.masks), True) for sample in samples])
+    labels = [padded(sample.labels) for sample in samples if sample.labels is not None]
     return Batch(
         frames=torch.stack([padded(sample.frames) for sample in samples]),
         padding_mask=padding if padding.any() else None,
@@ -92,6 +93,7 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenize, multiple: int = 1) -
             boxes=torch.stack([sample.boxes for sample in samples]),
             masks=torch.stack([padded(sample.masks) for sample in samples]),
             visible=torch.stack([sample.visible for sample in samples]),
+            labels=torch.stack(labels) if len(labels) == len(samples) else None,
         ),
         names=tuple(sample.name for sample in samples),
     )

@@ -18,6 +18,8 @@ class Clip:
         masks: bool[T, H, W].
         boxes: float32[T, 4] as (left, top, right, bottom), indices of the outermost pixels; zeros where not visible.
         visible: bool[T].
+        labels: uint8[T, H, W], all objects of the frames, each with a number of its own, 0 where there is none; None
+            unless the losses compare the object with the others.
     """
 
     name: str
@@ -26,9 +28,14 @@ class Clip:
     masks: NDArray[np.bool_]
     boxes: NDArray[np.float32]
     visible: NDArray[np.bool_]
+    labels: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         length, height, width = self.masks.shape
+        if self.labels is not None and self.labels.shape != self.masks.shape:
+            raise ValueError(
+                f"{self.name}: masks {self.masks.shape} and labels {self.labels.shape} must be equally large"
+            )
         if self.frames.shape != (length, height, width, 3) or self.boxes.shape != (length, 4):
             raise ValueError(
                 f"{self.name}: frames {self.frames.shape}, masks {self.masks.shape} and boxes {self.boxes.shape} "
@@ -41,7 +48,14 @@ class Clip:
         return self.masks.shape[1], self.masks.shape[2]
 
     @classmethod
-    def of(cls, name: str, text: str, frames: NDArray[np.uint8], masks: NDArray[np.bool_]) -> Self:
+    def of(
+        cls,
+        name: str,
+        text: str,
+        frames: NDArray[np.uint8],
+        masks: NDArray[np.bool_],
+        labels: NDArray[np.uint8] | None = None,
+    ) -> Self:
         """A clip whose boxes and visibility follow from its masks."""
         boxes = np.stack([box_of(mask) for mask in masks])
         return cls(
@@ -51,6 +65,7 @@ class Clip:
             masks=masks,
             boxes=boxes,
             visible=np.array([mask.any() for mask in masks]),
+            labels=labels,
         )
 
 

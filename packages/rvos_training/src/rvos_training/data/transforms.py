@@ -34,6 +34,7 @@ class Sample:
         masks: bool[T, h, w].
         boxes: float32[T, 4] as (cx, cy, w, h) in fractions of the frame.
         visible: bool[T].
+        labels: uint8[T, h, w] or None, as in `Clip`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Sample:
     masks: Tensor
     boxes: Tensor
     visible: Tensor
+    labels: Tensor | None = None
 
 
 class Transform(Protocol):
@@ -96,6 +98,7 @@ def mirrored(clip: Clip, *, move_empty_boxes: bool = False, faithful_words: bool
         clip,
         frames=clip.frames[:, :, ::-1],
         masks=clip.masks[:, :, ::-1],
+        labels=None if clip.labels is None else clip.labels[:, :, ::-1],
         boxes=boxes,
         text=swap_sides(clip.text, faithful_words),
     )
@@ -108,6 +111,7 @@ def rescaled(clip: Clip, size: tuple[int, int]) -> Clip:
         clip,
         frames=np.stack([resize_frame(frame, size) for frame in clip.frames]),
         masks=resize_masks(torch.from_numpy(clip.masks.copy()), size).numpy(),
+        labels=None if clip.labels is None else resize_labels(torch.from_numpy(clip.labels.copy()), size).numpy(),
         boxes=clip.boxes * factors,
     )
 
@@ -122,12 +126,18 @@ def sample_of(clip: Clip) -> Sample:
         masks=torch.from_numpy(clip.masks),
         boxes=box_convert(torch.from_numpy(clip.boxes / np.array((width, height) * 2, np.float32)), "xyxy", "cxcywh"),
         visible=torch.from_numpy(clip.visible),
+        labels=None if clip.labels is None else torch.from_numpy(clip.labels.copy()),
     )
 
 
 def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize bool[T, H, W] to bool[T, *size]; a pixel gets the value at its upper left corner, as published."""
-    return interpolate(masks[:, None].byte(), size=size, mode="nearest")[:, 0].bool()
+    return resize_labels(masks.byte(), size).bool()
+
+
+def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize uint8[T, H, W] as `resize_masks` does."""
+    return interpolate(labels[:, None], size=size, mode="nearest")[:, 0]
 
 
 def swap_sides(text: str, faithful: bool = False) -> str:

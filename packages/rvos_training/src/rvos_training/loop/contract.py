@@ -60,6 +60,11 @@ class ModelWithLoss(nn.Module):
 
     Attributes:
         network: what is trained and saved.
+        auxiliary: what is trained with it and not saved among its weights: parts that only the losses need.
     """
 
     network: nn.Module
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auxiliary: nn.Module | None = None

@@ -81,6 +81,9 @@ class Trainer:
         self.position = Position()
         self.model = model.to(accelerator.device)
         optimizer = config.optimisation.optimizer(model.network)
+        if model.auxiliary is not None:
+            lr = max(group["lr"] for group in optimizer.param_groups)
+            optimizer.add_param_group({"params": list(model.auxiliary.parameters()), "lr": lr})
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.schedule = config.optimisation.schedule(optimizer)
         self.parallel, self.optimizer = accelerator.prepare(self.model, optimizer)
@@ -271,4 +274,6 @@ class Trainer:
     def _parts(self) -> dict[str, Any]:
         """Everything with a state dict."""
         parts: dict[str, Any] = {"network": self.model.network, "optimizer": self.optimizer}
+        if self.model.auxiliary is not None:
+            parts["auxiliary"] = self.model.auxiliary
         return parts if self.accelerator.scaler is None else {**parts, "scaler": self.accelerator.scaler}

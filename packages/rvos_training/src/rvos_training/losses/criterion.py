@@ -10,12 +10,21 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torchvision.ops import sigmoid_focal_loss
 
 from rvos_training.losses.matcher import Matcher
 from rvos_training.losses.targets import Predictions, Targets
-from rvos_training.losses.terms import ALPHA, GAMMA, LossWeights, box_distance, dice_coefficient, giou, mask_focal
+from rvos_training.losses.terms import (
+    ALPHA,
+    GAMMA,
+    LossWeights,
+    box_distance,
+    dice_coefficient,
+    giou,
+    mask_focal,
+    mask_iou,
+)
 
 Counter = Callable[[Targets], int]
 
@@ -54,12 +63,15 @@ class Criterion:
         loss_weights: of the terms of the loss.
         similarity_weight: of the similarity of clip query and expression; 0 for a network without one.
         count: the number that sums are divided by; it is averaged over processes and at least 1.
+        quality: the label of the matched query tells how well its mask fits, in place of whether the object is visible,
+            so that scores rank masks. The published networks are trained without.
     """
 
     matcher: Matcher
     loss_weights: LossWeights
     count: Counter
     similarity_weight: float = 0.0
+    quality: bool = False
 
     def __call__(self, layers: Sequence[Predictions], targets: Targets) -> Losses:
         """Losses of all decoder layers' predictions, the last layer last."""
@@ -85,9 +97,14 @@ class Criterion:
         each = torch.arange(len(queries), device=queries.device)
         boxes = predictions.boxes[each, :, queries]
         boxed = torch.ones_like(targets.visible) if self.matcher.faithful else targets.visible
-        focal, dice = self._of_masks(predictions.predict_masks(queries[:, None]), targets.masks)
+        masks = predictions.predict_masks(queries[:, None])
+        focal, dice = self._of_masks(masks, targets.masks)
+        if self.quality:
+            label = _of_quality(predictions.logits, self._overlap(masks, targets), queries)
+        else:
+            label = _of_labels(predictions.logits, targets.visible, queries)
         terms = {
-            "label": _of_labels(predictions.logits, targets.visible, queries) / count,
+            "label": label / count,
             "box": (box_distance(boxes, targets.boxes) * boxed).sum() / count,
             "giou": ((1 - giou(boxes, targets.boxes)) * boxed).sum() / count,
             "focal": focal / count,
@@ -106,12 +123,33 @@ class Criterion:
         focal, dice = torch.stack(parts).sum(0)
         return focal, dice
 
+    @torch.no_grad()
+    def _overlap(self, logits: Tensor, targets: Targets) -> Tensor:
+        """Intersection over union [B, T] of masks and ground truth, 0 where the object is not visible.
+
+        Where the view has one part, all frames of a clip have its overlap.
+        """
+        parts = [mask_iou(predicted, truth)[:, 0] for predicted, truth in self.matcher.view(logits, targets.masks)]
+        return torch.stack(parts, 1).expand_as(targets.visible) * targets.visible
+
 
 def _of_labels(logits: Tensor, visible: Tensor, queries: Tensor) -> Tensor:
     """Focal loss summed over all logits [B, T, Q, K]: the target is class 0 of the matched query where visible."""
-    truth = torch.zeros_like(logits)
-    truth[torch.arange(len(queries), device=queries.device), :, queries, 0] = visible.to(truth)
-    return sigmoid_focal_loss(logits, truth, ALPHA, GAMMA, reduction="sum")
+    return sigmoid_focal_loss(logits, _label_targets(logits, visible, queries), ALPHA, GAMMA, reduction="sum")
+
+
+def _of_quality(logits: Tensor, overlap: Tensor, queries: Tensor) -> Tensor:
+    """Quality focal loss (Li et al., 2020) summed over all logits [B, T, Q, K]: the target is the overlap [B, T]."""
+    targets = _label_targets(logits, overlap, queries)
+    entropy = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (entropy * (logits.sigmoid() - targets).abs() ** GAMMA).sum()
+
+
+def _label_targets(logits: Tensor, values: Tensor, queries: Tensor) -> Tensor:
+    """Zeros but for class 0 of the matched query, which gets `values` [B, T]."""
+    targets = torch.zeros_like(logits)
+    targets[torch.arange(len(queries), device=queries.device), :, queries, 0] = values.to(targets)
+    return targets
 
 
 def _averaged_over_processes(count: int, device: torch.device) -> Tensor:

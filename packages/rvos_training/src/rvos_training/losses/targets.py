@@ -58,11 +58,14 @@ class Targets:
         boxes: float32[B, T, 4] as (cx, cy, w, h) in fractions of the unpadded frame; arbitrary where not visible.
         masks: bool[B, T, H, W], padded like the frames.
         visible: bool[B, T].
+        labels: uint8[B, T, H, W], all objects of the frames, each with a number of its own, 0 where there is none; None
+            where it is not known for every clip.
     """
 
     boxes: Tensor
     masks: Tensor
     visible: Tensor
+    labels: Tensor | None = None
 
     def __post_init__(self) -> None:
         clips = tuple(self.visible.shape)
@@ -74,4 +77,9 @@ class Targets:
 
     def to(self, device: torch.device | str) -> Self:
         """The same targets on another device."""
-        return type(self)(boxes=self.boxes.to(device), masks=self.masks.to(device), visible=self.visible.to(device))
+        return type(self)(
+            boxes=self.boxes.to(device),
+            masks=self.masks.to(device),
+            visible=self.visible.to(device),
+            labels=None if self.labels is None else self.labels.to(device),
+        )

@@ -78,5 +78,11 @@ def dice_coefficient(logits: Tensor, truth: Tensor) -> Tensor:
     return (2 * overlap + DICE_SMOOTHING) / (p.sum(-1) + truth.sum(-1)[:, None] + DICE_SMOOTHING)
 
 
+def mask_iou(logits: Tensor, truth: Tensor) -> Tensor:
+    """Intersection over union in 0..1, [B, n], of masks with logits [B, n, P] above 0 and ground truth [B, P]."""
+    masks, truth = logits > 0, truth[:, None] > 0.5
+    return (masks & truth).sum(-1) / (masks | truth).sum(-1).clamp(min=1)
+
+
 def _area(corner: Tensor, opposite: Tensor) -> Tensor:
     return (opposite - corner).clamp(min=0).prod(-1)
