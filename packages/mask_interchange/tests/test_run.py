@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,24 @@ def test_opening_reads_no_video(masks, tmp_path):
     assert opened.read("dog") == masks
     with pytest.raises(MaskFileError, match=r"bad\.masks"):
         opened.read("bad")
+
+
+def test_masks_for_a_vote_come_with_run_lengths_and_the_hash_of_what_was_read(masks, tmp_path, monkeypatch):
+    made = MaskRun.create(tmp_path / "soc", MANIFEST)
+    made.write(masks)
+    read, sha256 = made.read_hashed("dog")
+    assert read == masks == made.read("dog")
+    assert sha256 == made.sha256("dog")
+    decoded = [track.runs for track in made.read("dog").tracks]
+    monkeypatch.setattr("mask_interchange.track.decode_runs", None)  # nothing is decoded a second time
+    for track, runs in zip(read.tracks, decoded, strict=True):
+        assert np.array_equal(track.runs.lengths, runs.lengths)
+        assert np.array_equal(track.runs.starts, runs.starts)
+    file = tmp_path / "soc" / "videos" / "dog.masks"
+    file.rename(file.with_name("cat.masks"))
+    monkeypatch.undo()
+    with pytest.raises(MaskFileError, match="expected 'cat'"):
+        made.read_hashed("cat")
 
 
 def test_a_file_of_another_video(masks, tmp_path):

@@ -128,17 +128,18 @@ def _pack_masks(masks: tuple[bytes, ...]) -> dict[str, bytes]:
     return {"lengths": lengths.tobytes(), "zlib": zlib.compress(b"".join(masks), _FAST)}
 
 
-def decode_video(data: bytes, path: Path | str = "<memory>") -> VideoMasks:
+def decode_video(data: bytes, path: Path | str = "<memory>", *, keep_runs: bool = False) -> VideoMasks:
     """The content of a `.masks` file.
 
     Args:
         data: the whole file.
         path: where it came from, for messages.
+        keep_runs: as in `MaskTrack`.
 
     Raises:
         MaskFileError: anything is not as the format says.
     """
-    return _unpack_video(unpack_payload(data, path))
+    return _unpack_video(unpack_payload(data, path), keep_runs)
 
 
 def unpack_payload(data: bytes, path: Path | str) -> Fields:
@@ -200,7 +201,7 @@ def _check_header(header: bytes, size: int, path: Path | str) -> None:
         )
 
 
-def _unpack_video(fields: Fields) -> VideoMasks:
+def _unpack_video(fields: Fields, keep_runs: bool) -> VideoMasks:
     size, frame_names, tracks = unpack_frame(fields)
     budget = Budget(MAX_UNPACKED)
     return fields.made(
@@ -208,7 +209,7 @@ def _unpack_video(fields: Fields) -> VideoMasks:
         video=fields.text("video"),
         size=size,
         frame_names=frame_names,
-        tracks=tuple(_unpack_track(track, len(frame_names), size, budget) for track in tracks),
+        tracks=tuple(_unpack_track(track, len(frame_names), size, budget, keep_runs) for track in tracks),
     )
 
 
@@ -239,7 +240,7 @@ def unpack_scores(fields: Fields, n_frames: int) -> tuple[NDArray[np.float32] | 
     return scores, fields.maybe("key_frame", lambda key: fields.integer(key, 0, n_frames - 1))
 
 
-def _unpack_track(fields: Fields, n_frames: int, size: Size, budget: Budget) -> MaskTrack:
+def _unpack_track(fields: Fields, n_frames: int, size: Size, budget: Budget, keep_runs: bool) -> MaskTrack:
     expression = unpack_expression(fields)
     masks = _unpack_masks(fields, "masks", n_frames, size, budget)
     scores, key_frame = unpack_scores(fields, n_frames)
@@ -252,6 +253,7 @@ def _unpack_track(fields: Fields, n_frames: int, size: Size, budget: Budget) -> 
         key_frame=key_frame,
         support=fields.maybe("support", lambda key: _unpack_masks(fields, key, n_frames, size, budget)),
         soft=fields.maybe("soft", lambda key: _unpack_soft(fields.inner(key, _SOFT_KEYS), n_frames, size, budget)),
+        keep_runs=keep_runs,
     )
 
 

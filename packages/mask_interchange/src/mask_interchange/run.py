@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from mask_interchange.codec import SUFFIX, encode_video, read_masks
+from mask_interchange.codec import SUFFIX, decode_video, encode_video, read_file, read_masks
 from mask_interchange.dataset import Dataset
 from mask_interchange.differences import dataset_difference, difference
 from mask_interchange.errors import MaskFileError, MaskInterchangeError, RunBusyError, RunError
@@ -236,6 +236,14 @@ class MaskRun:
         masks = read_masks(path)
         _check_video(path, masks.video, video)
         return masks
+
+    def read_hashed(self, video: str) -> tuple[VideoMasks, str]:
+        """As `read`, with run lengths kept, and the SHA-256 of the bytes that were read."""
+        path = self._finished(video)
+        data = read_file(path)
+        masks = decode_video(data, path, keep_runs=True)
+        _check_video(path, masks.video, video)
+        return masks, sha256(data).hexdigest()
 
     def open_video(self, video: str) -> LazyMasks:
         """As `read`, but masks are checked and decoded one by one, when asked for: to look at a few of them."""

@@ -119,6 +119,7 @@ class MaskTrack:
             voting and heat maps. A read-only array is taken as it is, any other is copied.
         encoded_from: run lengths that `masks` are known to encode (`from_runs`, `runs` of a track with the same masks),
             so that they are not decoded again.
+        keep_runs: keep the run lengths that checking `masks` decodes, for work that will ask for `runs`.
 
     Raises:
         MaskError: an attribute breaks its rule.
@@ -133,15 +134,16 @@ class MaskTrack:
     soft: NDArray[np.uint8] | None = None
     _runs: RunLengths | None = field(init=False, repr=False)
     encoded_from: InitVar[RunLengths | None] = None
+    keep_runs: InitVar[bool] = False
 
-    def __post_init__(self, encoded_from: RunLengths | None):
+    def __post_init__(self, encoded_from: RunLengths | None, keep_runs: bool):
         try:
             object.__setattr__(self, "size", check_size(self.size))
             object.__setattr__(self, "masks", tuple(self.masks))
             if not self.masks:
                 raise MaskError("expected at least one frame, found none")
             if encoded_from is None:
-                _check_masks("masks", self.masks, self.size)
+                encoded_from = _check_masks("masks", self.masks, self.size, keep_runs)
             object.__setattr__(self, "_runs", encoded_from)
             self._check_scores()
             self._check_support()
@@ -353,9 +355,10 @@ def check_unique(kind: str, names: tuple[str, ...]) -> None:
         seen[file_key(name)] = name
 
 
-def _check_masks(name: str, masks: tuple[bytes, ...], size: Size) -> None:
+def _check_masks(name: str, masks: tuple[bytes, ...], size: Size, keep: bool = False) -> RunLengths | None:
+    """Check strings; their run lengths if asked to keep them."""
     try:
-        check_masks(masks, size)
+        return decode_runs(masks, size) if keep else check_masks(masks, size)
     except MaskError as error:
         raise MaskError(f"{name}: {error}") from error
 

@@ -139,27 +139,36 @@ def _vote(out: Path, vote: Vote, members: Sequence[Path]) -> int:
     """Make one fused run; returns how many videos failed."""
     from mask_interchange import MaskInterchangeError, MaskRun
     from mask_interchange.files import is_disk_full
+    from rvos_evaluation.threads import in_threads
 
     from fusion_core.voting.fused_run import FusedRun
 
     fused = FusedRun(vote, [MaskRun.open(path) for path in members], out)
     if fused.start():
         typer.echo(f"{out}: voting all videos again because a member has changed")
+
+    def failure(video: str) -> str | None:
+        try:
+            fused.fuse(video)
+        except (FusionCoreError, MaskInterchangeError) as error:
+            return str(error)
+        return None
+
     failed = 0
     with fused.run.writing(), progress_bar(vote.name) as progress:
         pending = fused.pending()
-        for done, video in enumerate(pending):
-            progress(done, len(pending))
-            try:
-                fused.fuse(video)
-            except (FusionCoreError, MaskInterchangeError) as error:
-                typer.echo(f"failed: {error}", err=True)
-                failed += 1
-            except OSError as error:
-                if not is_disk_full(error):
-                    raise
-                typer.echo(f"failed: the disk is full: {out}; make room, the same command continues", err=True)
-                raise typer.Exit(1) from error
+        progress(0, len(pending))
+        try:
+            for done, error in enumerate(in_threads(failure, pending), start=1):
+                if error is not None:
+                    typer.echo(f"failed: {error}", err=True)
+                    failed += 1
+                progress(done, len(pending))
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            typer.echo(f"failed: the disk is full: {out}; make room, the same command continues", err=True)
+            raise typer.Exit(1) from error
     already = len(fused.videos()) - len(pending)
     typer.echo(f"{out}: {len(pending) - failed} videos voted, {already} were voted before, {failed} failed")
     if len(pending) - failed + already:

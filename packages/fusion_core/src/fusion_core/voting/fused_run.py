@@ -96,8 +96,10 @@ class FusedRun:
 
     def is_done(self, video: str) -> bool:
         """Whether the video was voted, from the very files that the members hold now."""
-        made_of = self._made_of(video)
-        return self.run.made_of(video) == made_of and self._recorded_agreements(video, made_of) is not None
+        recorded = self.run.made_of(video)
+        if recorded is None or recorded != self._made_of(video):
+            return False
+        return self._recorded_agreements(video, recorded) is not None
 
     def fuse(self, video: str) -> None:
         """Vote over one video and write the result.
@@ -111,10 +113,9 @@ class FusedRun:
             raise MemberError(
                 f"video {video}: missing in {', '.join(missing)}; finish the run of that member, then vote again"
             )
-        made_of = self._made_of(video)
-        fused, agreements = combine_video(self.node, [member.read(video) for member in self.members])
-        if self._made_of(video) != made_of:
-            raise MemberError(f"video {video}: the file of a member changed while it was voted; vote again")
+        inputs, hashes = zip(*(member.read_hashed(video) for member in self.members), strict=True)
+        made_of = MadeOf(manifest=self._manifest.sha256, sources=hashes)
+        fused, agreements = combine_video(self.node, inputs)
         record = {"inputs": made_of.sources, "standings": [asdict(one) for one in agreements]}
         write_whole(self._votes / f"{video}.json", json.dumps(record).encode())
         self.run.write(fused, made_of)
