@@ -11,7 +11,7 @@ import pytest
 import torch
 from demo_weights.clips import RandomClips
 from demo_weights.errors import DemoWeightsError
-from demo_weights.shipping import LARGEST, StageFacts, best_stages, card, results, write_half
+from demo_weights.shipping import LARGEST, StageFacts, best_stages, card, write_half
 from demo_weights.stages import EASY, STAGES, is_propagator
 from demo_weights.training import best_weights, package, split_of
 from demo_weights.variants import VARIANTS
@@ -147,28 +147,38 @@ def test_the_last_stage_that_was_scored_counts(tmp_path):
 
 def test_the_stage_that_scored_best_is_shipped(tmp_path):
     assert best_stages("soc", tmp_path) == []
-    scores = {"small": 0.3, "frames": 0.5, "large": 0.4}
+    scores = {
+        "encoders": {"epoch_loss": 2.0},
+        "choice": {"J&F": 0.3},
+        "clips": {"J&F": 0.5},
+        "sharp": {"J&F": 0.4},
+    }
     for name, score in scores.items():
         folder = tmp_path / "soc" / name
         folder.mkdir(parents=True)
         (folder / "best.safetensors").touch()
-        entries = [{"event": "train", "step": 1, "seconds": 2}, {"event": "validation", "step": 1, "J&F": score}]
+        entries = [{"event": "train", "step": 1, "seconds": 2}, {"event": "validation", "step": 1, **score}]
         (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     course = best_stages("soc", tmp_path)
-    assert [(facts.stage.name, facts.best) for facts in course] == [("small", 0.3), ("frames", 0.5)]
+    assert [(facts.stage.name, facts.best) for facts in course] == [("encoders", 0.0), ("choice", 0.3), ("clips", 0.5)]
+    (tmp_path / "soc" / "choice").rename(tmp_path / "elsewhere")
+    (tmp_path / "soc" / "clips").rename(tmp_path / "elsewhere too")
+    (tmp_path / "soc" / "sharp").rename(tmp_path / "elsewhere as well")
+    assert best_stages("soc", tmp_path) == [], "encoders alone cannot be shipped"
 
 
 @pytest.mark.parametrize("model", [installed("soc")])
-def test_card_and_table_tell_what_was_measured(tmp_path, model):
+def test_the_card_tells_what_was_measured(tmp_path, model):
     entries = [{"event": "train", "step": step, "seconds": 6.0} for step in (1, 2, 3, 4, 5)]
     entries += [{"event": "validation", "step": step, "J&F": score} for step, score in ((3, 0.41), (5, 0.4))]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    stage = replace(STAGES["soc"][0], batch_size=8)
+    stage = replace(STAGES["soc"][1], batch_size=8)
     facts = StageFacts.read(stage, tmp_path)
     assert (facts.steps, facts.seconds, facts.best) == (3, 18, 0.41), "up to the best weights"
-    text = card(model, [facts], Means(j=0.5, f=0.6), 3_700_000)
-    assert f"| small | 48 | 1 | 8 | 3 | 24 of {stage.samples} | {stage.lr:g} | 0 min | 41.0 |" in text
+    first = StageFacts(stage=STAGES["soc"][0], steps=7, seconds=60, best=0.0)
+    text = card(model, [first, facts], Means(j=0.5, f=0.6), 3_700_000)
+    assert "Training started from the weights that soc shipped before" in text
+    assert "| encoders | 192 | 1 | 8 | 7 | 56 of 48000 | 0.001 | 1 min | not scored |" in text
+    assert f"| choice | 128 | 1 | 8 | 3 | 24 of {stage.samples} | {stage.lr:g} | 0 min | 41.0 |" in text
+    assert "the choice among a frame's objects (choice)" in text
     assert "| 55.0 | 50.0 | 60.0 |" in text
-    page = results({"soc": Means(j=0.5, f=0.6)}, "| final | 60.0 |\n")
-    assert "| soc | 55.0 | 50.0 | 60.0 |" in page
-    assert "| final | 60.0 |" in page

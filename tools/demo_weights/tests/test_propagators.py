@@ -11,7 +11,9 @@ if find_spec("aot_deaot") is None:
 from aot_deaot.bundled import BUNDLED
 from aot_deaot.config import named_config
 from aot_deaot.network import PropagationNetwork
+from aot_deaot.predict import AOTPropagator
 from demo_weights.propagators import first_masks_run
+from demo_weights.real_frames import propagate_first_masks, score_real_frames
 from demo_weights.shipping import LARGEST
 from demo_weights.stages import STAGES, is_propagator
 from demo_weights.training import shipped, split_of
@@ -44,6 +46,20 @@ def test_propagators_are_scored_from_true_masks(tmp_path):
             )
             assert sum(track.mask(frame).any() for frame in range(6)) == 1
     first_masks_run(tmp_path / "data", "test", tmp_path / "masks")  # again, nothing to do
+
+
+def test_true_first_masks_are_carried_through_videos_without_expressions(tmp_path):
+    write_dataset(tmp_path, "test", 1, size=(48, 80), frames=4)
+    run = propagate_first_masks(AOTPropagator.load(seed=0, config="demo"), "aot", tmp_path / "test", tmp_path / "run")
+    found = score_real_frames(run, tmp_path / "test")
+    (video,) = found.videos
+    first = read_labels(tmp_path / "test" / "Annotations", split_of(tmp_path, "test").dataset.videos[video.video], 0)
+    tracks = run.read(video.video).tracks
+    assert [int(track.expression.id) for track in tracks] == [label for label in np.unique(first) if label]
+    for track in tracks:
+        np.testing.assert_array_equal(track.mask(0), first == int(track.expression.id))
+    assert all(len(target.frames) == 2 for target in video.targets), "neither the first frame nor the last"
+    propagate_first_masks(None, "aot", tmp_path / "test", tmp_path / "run")  # again, nothing to do
 
 
 @pytest.mark.parametrize("model", PROPAGATORS)

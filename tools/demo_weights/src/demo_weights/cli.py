@@ -1,5 +1,6 @@
 """The command `demo-weights`."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,7 +15,8 @@ app = plain_app(help="Train, score and ship the small weights of the programs.",
 ModelsArgument = Annotated[list[str] | None, typer.Argument(help="All of them by default.")]
 WorkOption = Annotated[Path, typer.Option(help="Folder for videos, trainings and runs; keeps what it has.")]
 WORK = Path("work/demo_weights")
-RESULTS = Path("docs/demo_results.md")
+RESULTS, PICTURE = Path("docs/demo_results.md"), Path("docs/pictures/demo_ablation.svg")
+REAL = "davis_mini"  # in the folder that RVOS_DATA names
 
 
 @app.command()
@@ -49,18 +51,32 @@ def ship(models: ModelsArgument = None, work: WorkOption = WORK) -> None:
 
 @app.command()
 def score(
-    work: WorkOption = WORK, results: Annotated[Path, typer.Option(help="Markdown file to write.")] = RESULTS
+    work: WorkOption = WORK,
+    results: Annotated[Path, typer.Option(help="Markdown file to write.")] = RESULTS,
+    image: Annotated[Path, typer.Option(help="SVG of the ablation to write.")] = PICTURE,
 ) -> None:
-    """Score every program that ships weights, and the recipe of them all, on the test videos; write the tables."""
+    """Score every program that ships weights, and the recipe of them all, on the test videos; write tables and plot.
+
+    Propagators are also scored on real videos, the folder davis_mini in that of the variable RVOS_DATA; without them
+    the page says so.
+    """
     with _errors():
+        from demo_weights.results import page, picture
         from demo_weights.shipping import ablation, score, shipped
-        from demo_weights.shipping import results as page
+        from demo_weights.stages import is_propagator
         from demo_weights.training import write_data
 
         write_data(work / "data")
         found = [model for model in _known(None) if shipped(model).path.is_file()]
+        from demo_weights.propagators import score_on_real_frames  # of models that are installed
+
         scores = {model: score(model, work / "data", work) for model in found}
-        results.write_text(page(scores, ablation(work / "data", work)), encoding="utf-8")
+        steps = ablation(work / "data", work)
+        propagators = list(filter(is_propagator, scores))
+        real = Path(os.environ.get("RVOS_DATA", "")) / REAL
+        on_real = {model: score_on_real_frames(model, real, work) for model in propagators if real.is_dir()}
+        results.write_text(page(scores, propagators, steps, on_real), encoding="utf-8")
+        image.write_text(picture(steps), encoding="utf-8")
 
 
 def _known(models: list[str] | None) -> list[str]:

@@ -11,11 +11,23 @@ from mask_interchange import MaskRun, open_dataset
 from program_kit.torch.checkpoint.reading import read_checkpoint
 from program_kit.torch.checkpoint.writing import write_checkpoint
 from rvos_evaluation.annotations import open_annotations
-from rvos_evaluation.evaluation import Means, evaluate_run
+from rvos_evaluation.evaluation import Evaluation, Means, evaluate_run
 from rvos_synthetic import EDITION
 
 from demo_weights.errors import DemoWeightsError
-from demo_weights.stages import SEED, SIZE, STAGES, VIDEOS, PropagationStage, Stage, is_propagator
+from demo_weights.results import Step
+from demo_weights.stages import (
+    SEED,
+    SHIPPED,
+    SIZE,
+    STAGES,
+    VIDEOS,
+    AnyStage,
+    EncoderStage,
+    PropagationStage,
+    Stage,
+    is_propagator,
+)
 from demo_weights.training import BEST, shipped
 from demo_weights.variants import variant
 
@@ -36,22 +48,23 @@ class StageFacts:
         stage: the stage.
         steps: of the optimizer, up to these weights.
         seconds: spent on them.
-        best: their J&F on the validation videos.
+        best: their J&F on the validation videos; 0 for encoders, which are not scored.
     """
 
-    stage: Stage | PropagationStage
+    stage: AnyStage
     steps: int
     seconds: float
     best: float
 
     @classmethod
-    def read(cls, stage: Stage | PropagationStage, folder: Path) -> "StageFacts":
+    def read(cls, stage: AnyStage, folder: Path) -> "StageFacts":
         """From a training's folder."""
         entries = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-        best = max((entry for entry in entries if entry["event"] == "validation"), key=lambda entry: entry["J&F"])
+        scored = [entry for entry in entries if entry["event"] == "validation"]
+        best = max(scored, key=lambda entry: entry["J&F"] if "J&F" in entry else -entry["epoch_loss"])
         steps = [entry for entry in entries if entry["event"] == "train" and entry["step"] <= best["step"]]
         seconds = sum(entry["seconds"] for entry in steps)
-        return cls(stage=stage, steps=len(steps), seconds=seconds, best=best["J&F"])
+        return cls(stage=stage, steps=len(steps), seconds=seconds, best=best.get("J&F", 0.0))
 
 
 def ship(model: str, data: Path, work: Path) -> Means:
@@ -65,7 +78,7 @@ def ship(model: str, data: Path, work: Path) -> Means:
         raise DemoWeightsError(f"{work / model}: nothing is trained and scored yet; run `demo-weights train {model}`")
     target = shipped(model).path
     write_half(work / model / facts[-1].stage.name / BEST, target)
-    means = score(model, data, work)
+    means = score(model, data, work).overall
     target.with_suffix(".md").write_text(card(model, facts, means, target.stat().st_size), encoding="utf-8")
     return means
 
@@ -75,7 +88,7 @@ def best_stages(model: str, work: Path) -> list[StageFacts]:
     folders = {stage: work / model / stage.name for stage in STAGES[model]}
     facts = [StageFacts.read(stage, folder) for stage, folder in folders.items() if (folder / BEST).is_file()]
     best = max(facts, key=lambda one: one.best, default=None)
-    return [] if best is None else facts[: facts.index(best) + 1]
+    return facts[: facts.index(best) + 1] if best and best.best else []
 
 
 def write_half(source: Path, target: Path) -> None:
@@ -98,8 +111,8 @@ def write_half(source: Path, target: Path) -> None:
     write_checkpoint(target, state, replace(checkpoint.origin, source_sha256=checkpoint.sha256))
 
 
-def score(model: str, data: Path, work: Path) -> Means:
-    """Mean J and F of a program with its shipped weights, run on the test videos as its users run it.
+def score(model: str, data: Path, work: Path) -> Evaluation:
+    """Scores of a program with its shipped weights, run on the test videos as its users run it.
 
     A propagator gets the ground truth of the first frame that shows each object.
     """
@@ -116,16 +129,21 @@ def score(model: str, data: Path, work: Path) -> Means:
     else:
         command = [f"{network.package}-infer", *source, "--config", network.config]
     subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], check=True)
-    return evaluate_run(MaskRun.open(out), open_annotations(data / "test" / "Annotations"), dataset=dataset).overall
+    return evaluate_run(MaskRun.open(out), open_annotations(data / "test" / "Annotations"), dataset=dataset)
 
 
-def ablation(data: Path, work: Path) -> str:
-    """What each part of the recipe `demo` adds on the test videos, in Markdown."""
-    source = ["--dataset", data, "--split", "test", "--runs", work / "test" / "recipe"]
-    out = work / "test" / "result"
+def ablation(data: Path, work: Path) -> list[Step]:
+    """What each part of the recipe `demo` adds on the test videos."""
+    runs, out = work / "test" / "recipe", work / "test" / "result"
+    source = ["--dataset", data, "--split", "test", "--runs", runs]
     program = Path(sys.executable).with_name("fusion-core")
     subprocess.run([program, "run", "--recipe", "demo", *source, "--out", out], check=True)
-    return (out / "ablation.md").read_text(encoding="utf-8")
+    annotations, dataset = open_annotations(data / "test" / "Annotations"), open_dataset(data, "test")
+    rows = json.loads((out / "ablation.json").read_text(encoding="utf-8"))
+    return [
+        Step(row["label"], row["run"], evaluate_run(MaskRun.open(runs / row["run"]), annotations, dataset=dataset))
+        for row in rows
+    ]
 
 
 def card(model: str, facts: list[StageFacts], test: Means, size: int) -> str:
@@ -141,7 +159,7 @@ videos its masks mean nothing.
 - Data: {VIDEOS["train"]} training videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames.
   No other data. Training started from {_origin(facts)}.
 - Given beside frames: {input_}
-- Training: seed {SEED}, the program's own trainer and losses; {rates}.
+- Training: seed {SEED}, the program's own trainer and losses{_additions(facts)}; {rates}.
   The weights are those of the best score on {VIDEOS["valid"]} validation videos.
 
 | stage | short side | frames | batch | steps | clips seen, of the recipe's | rate | time | J&F, validation |
@@ -162,52 +180,44 @@ stages or clips are listed above. License as of the program.
 def _origin(facts: list[StageFacts]) -> str:
     """What the weights were before the first stage that was trained."""
     other = facts[0].stage.init_from if facts else None
-    return "random weights" if other is None else f"what it has in common with `{other}` of this tool"
+    if other is None:
+        return "random weights"
+    model, _, stage = other.partition("/")
+    if stage == SHIPPED:
+        return f"the weights that {model} shipped before (`git log` of this file)"
+    return f"what it has in common with `{other}` of this tool"
+
+
+def _additions(facts: list[StageFacts]) -> str:
+    """What some stages add to the program's own losses."""
+    encoders = [one.stage.name for one in facts if isinstance(one.stage, EncoderStage)]
+    choices = [one.stage.name for one in facts if isinstance(one.stage, Stage) and one.stage.choice]
+    found = ""
+    if encoders:
+        found += f", beside them words, looks and choices of objects without masks ({', '.join(encoders)})"
+    if choices:
+        found += f", beside them the choice among a frame's objects ({', '.join(choices)})"
+    return found
 
 
 def _row(model: str, facts: StageFacts) -> str:
     stage = facts.stage
-    short_side = stage.short_side if isinstance(stage, Stage) else shipped(model).short_side
+    short_side = shipped(model).short_side if isinstance(stage, PropagationStage) else stage.short_side
     cells = (
         stage.name,
         short_side,
-        stage.frames,
+        1 if isinstance(stage, EncoderStage) else stage.frames,
         stage.batch_size,
         facts.steps,
         f"{facts.steps * stage.batch_size} of {stage.samples}",
         _rates(stage),
         f"{facts.seconds / 60:.0f} min",
-        f"{100 * facts.best:.1f}",
+        "not scored" if isinstance(stage, EncoderStage) else f"{100 * facts.best:.1f}",
     )
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _rates(stage: Stage | PropagationStage) -> str:
+def _rates(stage: AnyStage) -> str:
     if isinstance(stage, Stage) and stage.text_encoder_lr is not None:
         return f"{stage.lr:g}, text encoder {stage.text_encoder_lr:g}"
     return f"{stage.lr:g}"
-
-
-def results(scores: dict[str, Means], gains: str) -> str:
-    """Scores of all programs that ship weights, and the recipe's `ablation`, in Markdown."""
-    rows = "\n".join(
-        f"| {model} | {100 * m.jf:.1f} | {100 * m.j:.1f} | {100 * m.f:.1f} |" for model, m in scores.items()
-    )
-    return f"""# What the demo weights score
-
-On {VIDEOS["test"]} test videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames. They were
-used for no choice. Each program ran with its shipped weights; how these were trained stands in a file beside them.
-AOT and DeAOT were given the ground truth mask of each object on the frame that first shows it, which counts as one of
-its 12.
-
-| program | J&F | J | F |
-| --- | --- | --- | --- |
-{rows}
-
-The recipe `demo`, from predictions to the last vote:
-
-{gains}
-Both tables are made by
-
-    uv run --all-packages demo-weights score
-"""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rvos_layers.inference.config import ResizeRule
 from rvos_synthetic.textures import COLOURS
 from rvos_training.loop.optimizer import MultiStepOptimisation
-from rvos_training.loop.train_config import ReferringTrainConfig
+from rvos_training.loop.train_config import ReferringTrainConfig, TrainConfig
 
 if TYPE_CHECKING:  # only the model in training needs to be installed
     from aot_deaot.train.configs import PropagationTrainConfig
@@ -16,6 +16,7 @@ SIZE = (96, 160)  # height and width of the synthetic videos
 VIDEOS = {"train": 1200, "valid": 16, "test": 40}
 EPOCHS = 3  # of every stage; the network is scored after each, and the last has a tenth of the learning rate
 SEED = 42
+SHIPPED = "shipped"  # in place of a stage: the weights that a model's package ships
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,11 @@ class Stage:
         samples: clips of all epochs.
         lr: learning rate of everything but the text encoder.
         text_encoder_lr: learning rate of the text encoder; `lr` by default.
-        init_from: for a first stage, `<model>/<stage>`, a stage of another model: training starts from its best weights
-            where they fit.
+        init_from: where no stage before was trained, `<model>/<stage>`, a stage of another model: training starts from
+            its best weights where they fit; `<model>/shipped` for the weights that its package ships.
+        choice: weight of the loss of choosing the object, see `demo_weights.choice`.
+        absent: fraction of clips whose expression is false of every object, so that scores can be low.
+        quality: scores learn how well a mask fits, see `Criterion.quality`.
     """
 
     name: str
@@ -44,6 +48,9 @@ class Stage:
     lr: float
     text_encoder_lr: float | None = None
     init_from: str | None = None
+    choice: float = 0.0
+    absent: float = 0.0
+    quality: bool = False
 
     def train_config(self, seed: int) -> ReferringTrainConfig:
         """The configuration of the training."""
@@ -52,16 +59,46 @@ class Stage:
             resize=ResizeRule(short=self.short_side, longest=None),
             epochs=EPOCHS,
             batch_size=self.batch_size,
-            optimisation=MultiStepOptimisation(
-                lr=self.lr,
-                backbone_lr=self.lr,
-                text_encoder_lr=self.text_encoder_lr or self.lr,
-                weight_decay=1e-4,
-                max_grad_norm=1.0,
-                lr_milestones=(EPOCHS - 1,),
-            ),
+            optimisation=optimisation(self.lr, self.text_encoder_lr or self.lr),
             seed=seed,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderStage:
+    """A part of a training that sees no masks: see `demo_weights.encoders`. It is not scored.
+
+    Attributes:
+        name, short_side, lr, init_from: as in `Stage`; frames are single.
+        batch_size: frames of a step.
+        samples: frames of all epochs.
+        expressions: largest number of expressions about a frame.
+    """
+
+    name: str
+    short_side: int
+    batch_size: int
+    samples: int
+    expressions: int
+    lr: float
+    init_from: str | None = None
+
+    def train_config(self, seed: int) -> TrainConfig:
+        """The configuration of the training."""
+        rates = optimisation(self.lr, self.lr)
+        return TrainConfig(epochs=EPOCHS, batch_size=self.batch_size, optimisation=rates, seed=seed)
+
+
+def optimisation(lr: float, text_encoder_lr: float) -> MultiStepOptimisation:
+    """Rates that fall to a tenth for the last epoch."""
+    return MultiStepOptimisation(
+        lr=lr,
+        backbone_lr=lr,
+        text_encoder_lr=text_encoder_lr,
+        weight_decay=1e-4,
+        max_grad_norm=1.0,
+        lr_milestones=(EPOCHS - 1,),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,23 +151,43 @@ class PropagationStage:
         )
 
 
-# First expressions that one frame and one word decide, in small frames, which are cheap. Then all expressions in single
-# frames: sixteen scenes cost as much as four clips. Then clips, which teach motion. Masks have a quarter of the frame's
-# resolution, so the next frames are enlarged. Which object is meant is learned slowly, and as well from small frames:
-# both once more. With high learning rates the words of an expression end up nearly alike, so the last stages lower that
-# of the text encoder.
+# Weights that masks and sentences alone had taught choose the right object in every second frame; README.md says what
+# was found. So encoders learn words and looks first, by themselves. Then the choice among the objects of a frame is a
+# loss of its own, in small frames, which are cheap. Masks have a quarter of the frame's resolution, so the last stage
+# enlarges the frames; it also teaches scores: how well a mask fits, and that an object may not be there.
+ENCODERS = EncoderStage(name="encoders", short_side=192, batch_size=8, samples=48_000, expressions=4, lr=1e-3)
+CHOICE = Stage(name="choice", short_side=128, frames=1, batch_size=16, samples=200_000, lr=5e-4, choice=2.0)
+CLIPS = Stage(name="clips", short_side=128, frames=4, batch_size=4, samples=40_000, lr=3e-4, choice=2.0)
+SHARP = Stage(
+    name="sharp",
+    short_side=2 * SIZE[0],
+    frames=1,
+    batch_size=8,
+    samples=100_000,
+    lr=3e-4,
+    text_encoder_lr=1e-4,
+    choice=1.0,
+    absent=0.1,
+    quality=True,
+)
+
+
+def taught(model: str) -> tuple[EncoderStage | Stage, ...]:
+    """Stages of SOC, ReferFormer or MUTR, which go on from the weights that it ships."""
+    return (replace(ENCODERS, init_from=f"{model}/{SHIPPED}"), CHOICE, CLIPS, SHARP)
+
+
+# UNINEXT: first expressions that one frame and one word decide, in small frames. Then all expressions; then enlarged
+# frames, because masks have a quarter of the frame's resolution. Which object is meant is learned slowly, and as well
+# from small frames: both once more. With high learning rates the words of an expression end up nearly alike, so the
+# last stage lowers that of the text encoder.
 EASY = rf"\b({'|'.join(COLOURS)})\b|on the (left|right)|at the (top|bottom)|in the (upper|lower) half"
 SMALL = Stage(name="small", short_side=48, pattern=EASY, frames=1, batch_size=32, samples=800_000, lr=1e-3)
 LARGE = Stage(name="large", short_side=2 * SIZE[0], frames=1, batch_size=8, samples=200_000, lr=5e-4)
-FRAMES = Stage(name="frames", frames=1, batch_size=16, samples=200_000, lr=1e-3)
-MORE = replace(FRAMES, name="more")
+FRAMES = Stage(name="frames", frames=1, batch_size=16, samples=400_000, lr=1e-3)
+MORE = replace(FRAMES, name="more", samples=200_000)
 AGAIN = replace(LARGE, name="again")
 LAST = replace(LARGE, name="last", lr=3e-4, text_encoder_lr=1e-4)
-LONGER = replace(LAST, name="longer")  # added after SOC had scored 54.6 on the test videos
-CLIPS = Stage(name="clips", frames=4, batch_size=4, samples=40_000, lr=3e-4)
-REFERRING = (SMALL, FRAMES, CLIPS, LARGE, MORE, AGAIN, LAST, LONGER)
-# MUTR is ReferFormer with two more parts, which it has to learn.
-AFTER_REFERFORMER = (replace(AGAIN, init_from="referformer/again"), LAST)
 # Two frames are enough to learn which pixels belong together; then the network's own predictions are fed back.
 PROPAGATING = (
     PropagationStage(
@@ -156,13 +213,25 @@ PROPAGATING = (
         reference_weight=0.2,
     ),
 )
+# More of the same, on longer clips, from the weights that are shipped.
+LONGER = PropagationStage(
+    name="longer",
+    frames=5,
+    batch_size=4,
+    samples=4_800,
+    epochs=6,
+    lr=5e-4,
+    min_lr_scale=0.02,
+    top_k_fraction=0.3,
+    reference_weight=0.2,
+)
 # A step of DeAOT takes longer, and it learns its propagation only: encoder, identity bank and decoder are AOT's.
 AFTER_AOT = (
     replace(PROPAGATING[0], samples=1_280, epochs=2, init_from="aot/pairs"),
     replace(PROPAGATING[1], samples=1_280, epochs=4),
 )
 # UNINEXT sees single frames only.
-FRAME_BY_FRAME = (SMALL, replace(FRAMES, samples=400_000), LARGE, MORE, AGAIN, LAST)
+FRAME_BY_FRAME = (SMALL, FRAMES, LARGE, MORE, AGAIN, LAST)
 # The parts after the other backbone are the same and have learned already what words mean.
 AFTER_CONVNEXT = (
     Stage(
@@ -176,12 +245,13 @@ AFTER_CONVNEXT = (
     ),
     *FRAME_BY_FRAME[1:],
 )
-STAGES: Mapping[str, tuple[Stage, ...] | tuple[PropagationStage, ...]] = {
-    "soc": REFERRING,
-    "referformer": REFERRING,
-    "mutr": AFTER_REFERFORMER,
-    "aot": PROPAGATING,
-    "deaot": AFTER_AOT,
+AnyStage = Stage | EncoderStage | PropagationStage
+STAGES: Mapping[str, tuple[AnyStage, ...]] = {
+    "soc": taught("soc"),
+    "referformer": taught("referformer"),
+    "mutr": taught("mutr"),
+    "aot": (*PROPAGATING, replace(LONGER, init_from=f"aot/{SHIPPED}")),
+    "deaot": (*AFTER_AOT, replace(LONGER, init_from=f"deaot/{SHIPPED}")),
     "uninext-convnext": FRAME_BY_FRAME,
     "uninext-vit": AFTER_CONVNEXT,
 }
