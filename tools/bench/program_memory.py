@@ -3,6 +3,7 @@
     uv run --package cutie python tools/bench/program_memory.py cutie-propagate
     uv run --package grounded-sam2 python tools/bench/program_memory.py sam2-propagate
     uv run --package grounded-sam2 python tools/bench/program_memory.py grounded-sam2-infer -- --cache 0.02
+    uv run --package soc python tools/bench/program_memory.py soc-infer -- --window 48 --short-side 96
 
 A synthetic video file, and the program as a user calls it, with a tiny network and random weights: a mask on the middle
 frame, or two sentences. What follows `--` goes to the program. Features of frames that both ways need fill a cache of

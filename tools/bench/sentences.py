@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from rvos_layers.inference.model_factory import ModelPredictor
-from rvos_layers.inference.preprocess import make_clip
+from rvos_layers.inference.preprocess import make_clip, resized
 
 SENTENCES = ["the brown dog", "a dog that turns round", "the person in red on the left", "a car driving away"]
 PREDICTORS = {"soc": "SOCPredictor", "referformer": "ReferFormerPredictor", "mutr": "MUTRPredictor"}
@@ -63,7 +63,7 @@ def draw_everything(predictor: ModelPredictor, frames: list[np.ndarray]) -> None
     """Masks of all queries of all decoder layers, as a network does that must be trained on them."""
     model = predictor.model
     with torch.inference_mode():
-        video = model.encode_video(make_clip(frames, predictor.resize).to(predictor.device))
+        video = model.encode_video(make_clip(list(resized(frames, predictor.resize))).to(predictor.device))
         text = model.encode_text(predictor.tokenizer(SENTENCES).to(predictor.device))
         found = model.decode(video, text)
         layers = len(model.class_heads)
@@ -104,7 +104,7 @@ def main() -> None:
 
     def encode_video() -> None:
         with torch.inference_mode():
-            predictor.model.encode_video(make_clip(frames, predictor.resize).to(predictor.device))
+            predictor.model.encode_video(make_clip(list(resized(frames, predictor.resize))).to(predictor.device))
 
     rounds = [
         (

@@ -14,7 +14,7 @@ from program_kit.torch import memory
 from program_kit.torch.precision import set_precision
 from rvos_layers.encoders.tokenizer import Tokens
 from rvos_layers.errors import RVOSLayersError, TokenizerError
-from rvos_layers.inference.config import ResizeRule
+from rvos_layers.inference.config import ResizeRule, Windows
 from rvos_layers.inference.query_masks import choose_query
 from soc import SOCPredictor, cli
 from soc.config import CONFIGS
@@ -66,6 +66,20 @@ def test_expressions_together_and_alone(soc, frames):
     for place, expression in enumerate(EXPRESSIONS):
         [alone] = soc.segment(frames, [Expression(id=str(place), text=expression)])
         agree(alone, together[place])
+
+
+@pytest.mark.parametrize("frames_of_window", [6, 20])
+def test_a_video_that_fits_into_a_window_has_the_published_masks(soc, frames, frames_of_window):
+    windowed = SOCPredictor(soc.model, soc.tokenizer, soc.resize, windows=Windows(frames=frames_of_window, overlap=2))
+    assert windowed.segment(frames, EXPRESSIONS) == soc.segment(frames, EXPRESSIONS)
+
+
+def test_a_longer_video_is_cut_into_windows(soc, frames):
+    windowed = SOCPredictor(soc.model, soc.tokenizer, soc.resize, windows=Windows(frames=4, overlap=2))
+    for track, first in zip(windowed.segment(frames, EXPRESSIONS), soc.segment(frames[:4], EXPRESSIONS), strict=True):
+        assert len(track) == len(frames)
+        assert track.masks[:3] == first.masks[:3]
+        np.testing.assert_array_equal(track.scores[:3], first.scores[:3])
 
 
 @pytest.mark.parametrize("bytes_at_once", [1, 2**17])

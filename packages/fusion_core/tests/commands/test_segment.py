@@ -120,3 +120,14 @@ def test_a_program_that_fails_is_named_and_nothing_is_rendered(clip, recipe, tmp
     assert result.exit_code == 1, result.output
     assert "failed: a: clip" in result.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["runs"]
+
+
+def test_a_long_video_is_cut_into_windows_and_that_is_said(clip, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("fusion_core.recipe.windows.WINDOW", 2)
+    recipe.write_text(recipe.read_text().replace("memory = 0.1", "memory = 0.1\nframe_memory = 1e5", 1))
+    result = segment(clip, recipe, tmp_path / "out", "--weights", "random:0")
+    assert (
+        "note: a takes the video in windows of 2 frames: 3 frames at once would need about 293.1 GiB" in result.stderr
+    )
+    assert result.exit_code == 1, "the program that acts has no such option"
+    assert "--window" in result.output

@@ -7,7 +7,7 @@ from golden_cases import rounding
 from hypothesis import given
 from hypothesis import strategies as st
 from rvos_layers.inference.config import ResizeRule
-from rvos_layers.inference.preprocess import MEAN, STD, make_clip, normalise, resize_frame
+from rvos_layers.inference.preprocess import MEAN, STD, make_clip, normalise, resize_frame, resized
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_values_are_normalised_per_channel():
 
 def test_a_clip_is_its_frames_resized_and_normalised():
     frames = list(np.random.default_rng(0).integers(0, 256, (3, 50, 70, 3), dtype=np.uint8))
-    clip = make_clip(iter(frames), ResizeRule(short=40))
+    clip = make_clip(list(resized(iter(frames), ResizeRule(short=40))))
     assert clip.shape == (1, 3, 3, 40, 56)
     for place, frame in enumerate(frames):
-        resized = torch.from_numpy(resize_frame(frame, (40, 56)).copy())
-        assert torch.equal(clip[0, place], normalise(resized))
+        expected = torch.from_numpy(resize_frame(frame, (40, 56)).copy())
+        assert torch.equal(clip[0, place], normalise(expected))

@@ -3,7 +3,13 @@
 import numpy as np
 import torch
 from rvos_layers.inference import query_masks
-from rvos_layers.inference.query_masks import choose_query, full_size_logits, full_size_masks, full_size_probabilities
+from rvos_layers.inference.query_masks import (
+    best_queries,
+    choose_query,
+    full_size_logits,
+    full_size_masks,
+    full_size_probabilities,
+)
 
 
 def test_one_query_for_the_whole_video():
@@ -14,6 +20,18 @@ def test_one_query_for_the_whole_video():
     together = choose_query(torch.stack([logits.flip(1), logits]))  # of several expressions
     assert (together.query.tolist(), together.key_frame.tolist()) == ([1, 1], [0, 0])
     assert torch.equal(together.scores[1], chosen.scores)
+
+
+def test_the_best_queries_come_in_order():
+    logits = torch.randn(2, 4, 6, 1, generator=torch.Generator().manual_seed(0))
+    best = best_queries(logits, 3)
+    assert (best.query.shape, best.scores.shape) == ((2, 3), (2, 3, 4))
+    means = best.scores.mean(-1)
+    assert torch.equal(means, means.sort(-1, descending=True).values)
+    chosen = choose_query(logits)
+    assert torch.equal(best.query[:, 0], chosen.query)
+    assert torch.equal(best.scores[:, 0], chosen.scores)
+    assert best_queries(logits, 9).query.sort(-1).values.tolist() == [list(range(6))] * 2
 
 
 def test_ties_go_to_the_first():

@@ -89,6 +89,7 @@ def segment(
     for name in context.dataset.videos:
         for note in context.dataset.videos[name].notes():
             print_note(note)
+    context = _in_windows(context)
     summary = _run(context, workers)
     print_failures(summary)
     if not summary.complete:
@@ -109,6 +110,18 @@ def _paired(recipe: "Recipe", pairing: Pairing) -> "Recipe":
     """The recipe with another pairing. Benchmarks name most objects twice in a row, users name them once."""
     nodes = (replace(node, pairing=pairing) if isinstance(node, Vote) else node for node in recipe.nodes)
     return replace(recipe, nodes=tuple(nodes))
+
+
+def _in_windows(context: "RunContext") -> "RunContext":
+    """The context with windows where the video is too long for the memory of this machine; says so."""
+    from fusion_core.recipe.windows import with_windows
+    from fusion_core.running.executors.local import memory_of
+
+    frames = max(map(len, context.dataset.videos.values()))
+    recipe, said = with_windows(context.recipe, frames, memory_of(context.device))
+    for text in said:
+        print_note(text)
+    return replace(context, recipe=recipe)
 
 
 def _run(context: "RunContext", workers: int | None) -> "Summary":

@@ -8,4 +8,5 @@ named       recipes by their names
 toml        recipes in TOML files
 toml_file   TOML files whose errors name the line
 weights     which weights the models of a recipe get
+windows     windows for programs that hold a whole video, where it is too long for the memory
 """

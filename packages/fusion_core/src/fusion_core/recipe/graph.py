@@ -44,6 +44,8 @@ class Model:
         weights: instead: `own` for a program that finds its weights without an option, or what the option `--weights`
             of programs takes: names of published weights, `hub:OWNER/NAME@COMMIT`, `bundled`, `random:SEED`.
         memory: main memory that one worker needs, in GiB; limits the number of workers.
+        frame_memory: MiB that a program needs for every frame, if it takes the whole video as one clip and can
+            cut it into windows; 0 for one whose memory does not grow with a video.
     """
 
     kind: ClassVar = "model"
@@ -53,6 +55,7 @@ class Model:
     checkpoint: Path | None = None
     weights: str | None = None
     memory: float = 6.0
+    frame_memory: float = 0.0
 
     def __post_init__(self) -> None:
         check_recipe_name(self.kind, self.name)
@@ -73,6 +76,12 @@ class Model:
             raise RecipeError(
                 f"model {self.name!r}: memory must be a positive number of GiB below {MAX_MEMORY}, not {self.memory:g}",
                 ("model", self.name, "memory"),
+            )
+        if not 0 <= self.frame_memory < MAX_MEMORY:
+            raise RecipeError(
+                f"model {self.name!r}: frame_memory must be a number of MiB from 0 to {MAX_MEMORY}, not "
+                f"{self.frame_memory:g}",
+                ("model", self.name, "frame_memory"),
             )
 
 

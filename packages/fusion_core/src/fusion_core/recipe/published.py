@@ -7,8 +7,8 @@ from fusion_core.recipe.graph import OWN_WEIGHTS, AblationStep, Model, Recipe
 from fusion_core.recipe.nodes import Node, Pairing, Predict, Propagate, Vote
 
 
-def _model(name: str, program: str, config: str) -> Model:
-    return Model(name=name, program=(program,), options={"config": config})
+def _model(name: str, program: str, config: str, frame_memory: float = 0.0) -> Model:
+    return Model(name=name, program=(program,), options={"config": config}, frame_memory=frame_memory)
 
 
 def _propagated(suffix: str, *sources: str, **renamed: str) -> tuple[Propagate, ...]:
@@ -23,9 +23,10 @@ ICCV2023 = Recipe(
     name="iccv2023",
     result="final",
     models=(
-        _model("soc", "soc-infer", "joint-base"),
-        _model("mutr", "mutr-infer", "video-swin-b"),
-        _model("referformer", "referformer-infer", "video-swin-b"),
+        # MiB a frame: the sums of the tables in the packages' READMEs, at 360x640 and two expressions
+        _model("soc", "soc-infer", "joint-base", 25),
+        _model("mutr", "mutr-infer", "video-swin-b", 55),
+        _model("referformer", "referformer-infer", "video-swin-b", 55),
         _model("vit_huge", "uninext-infer", "vit-h"),
         _model("convnext", "uninext-infer", "convnext-l"),
         _model("aot", "aot-propagate", "swinl_aotl"),
@@ -119,7 +120,13 @@ DEMO = replace(
     ICCV2023,
     name="demo",
     models=tuple(
-        replace(model, options={"config": _DEMO_CONFIGS.get(model.name, "demo")}, weights=OWN_WEIGHTS, memory=1.0)
+        replace(
+            model,
+            options={"config": _DEMO_CONFIGS.get(model.name, "demo")},
+            weights=OWN_WEIGHTS,
+            memory=1.0,
+            frame_memory=model.frame_memory and 1.0,
+        )
         for model in ICCV2023.models
     ),
     nodes=tuple(_for_demo(node) for node in ICCV2023.nodes),

@@ -150,6 +150,7 @@ def _model(table: _Table, folder: Path) -> Model:
         checkpoint=table.path("checkpoint", None),
         weights=table.text("weights", None),
         memory=float(table.take("memory", "a number of GiB", (int, float), Model.memory)),
+        frame_memory=float(table.take("frame_memory", "a number of MiB", (int, float), Model.frame_memory)),
     )
 
 
@@ -229,7 +230,8 @@ def _entries(one: Model | Node) -> dict[str, Any]:
             program = one.program[0] if len(one.program) == 1 else one.program
             paths = {"checkpoint": one.checkpoint and str(one.checkpoint.absolute()), "weights": one.weights}
             entries = {"program": program, "options": one.options, **paths}
-            return _given(entries) | ({"memory": one.memory} if one.memory != Model.memory else {})
+            sizes = {"memory": Model.memory, "frame_memory": Model.frame_memory}
+            return _given(entries) | {key: size for key, usual in sizes.items() if (size := getattr(one, key)) != usual}
         case ExistingRun():
             return {"path": str(one.path.absolute())}
         case Predict():

@@ -1,18 +1,40 @@
 """The command line of a model. It imports torch only when it has work to do."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from program_kit.segmenter_app import ModelRequest, Predictor, SegmenterProgram, segmenter_app
 from program_kit.weights import BundledWeights
 
 from rvos_layers.errors import RVOSLayersError
+from rvos_layers.inference.config import Windows
 
 if TYPE_CHECKING:
     from rvos_layers.inference.model_factory import ModelPredictor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowOptions:
+    """How long videos are cut; see `rvos_layers.inference.windows`."""
+
+    window: Annotated[
+        int | None,
+        typer.Option(metavar="FRAMES", min=2, help="Cut long videos into windows of so many frames; not published."),
+    ] = None
+    overlap: Annotated[
+        int | None,
+        typer.Option(metavar="FRAMES", min=1, help="Frames that neighbouring windows share; by default a quarter."),
+    ] = None
+
+
+def _settings(request: ModelRequest) -> dict[str, object]:
+    """What a manifest says of the windows; runs without them are as they were before windows existed."""
+    windows = Windows.of(request.options.window, request.options.overlap)
+    return {} if windows is None else {"window": windows.frames, "overlap": windows.overlap}
 
 
 def model_app(
@@ -45,6 +67,8 @@ def model_app(
             tokenizer=request.tokenizer,
             soft_masks=request.soft_masks,
             short_side=request.short_side,
+            window=request.options.window,
+            overlap=request.options.overlap,
         )
 
     def convert(source: Path, target: Path, config: str) -> None:
@@ -62,5 +86,7 @@ def model_app(
             error=RVOSLayersError,
             load=load,
             convert=convert,
+            options=WindowOptions,
+            settings=_settings,
         )
     )

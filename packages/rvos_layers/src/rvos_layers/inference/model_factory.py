@@ -15,7 +15,7 @@ from torch import nn
 
 from rvos_layers.encoders.config import TextConfig
 from rvos_layers.encoders.tokenizer import AUTO, BYTES, Tokenizer, named_encoder, tokenizer_name
-from rvos_layers.inference.config import ResizeRule
+from rvos_layers.inference.config import ResizeRule, Windows
 from rvos_layers.inference.predictor import VideoPredictor
 
 
@@ -110,6 +110,8 @@ class ModelPredictor(VideoPredictor):
         tokenizer: str = AUTO,
         soft_masks: int | None = None,
         short_side: int | None = None,
+        window: int | None = None,
+        overlap: int | None = None,
     ) -> Self:
         """Load a model.
 
@@ -126,8 +128,11 @@ class ModelPredictor(VideoPredictor):
             soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
             short_side: of the frames for the network, in pixels; None for what the weights' file says, else the
                 model's own.
+            window: frames of the windows that long videos are cut into; None for none, as published.
+            overlap: frames that neighbouring windows share; None for a quarter of a window.
 
         Raises:
+            RVOSLayersError: an overlap that does not fit.
             WeightsError: no such configuration or file, or both a checkpoint and a seed.
             CheckpointError: the file cannot be read safely, or is not of this model and configuration.
             DeviceError: this machine does not have the device.
@@ -135,6 +140,7 @@ class ModelPredictor(VideoPredictor):
             ProgramKitError: no such precision.
         """
         factory = cls.factory
+        windows = Windows.of(window, overlap)
         file = None if checkpoint is None else Path(checkpoint)
         name, weights = choose_network(factory.takes, config, file, None if seed is None else f"random:{seed}")
         target = choose_device(device)
@@ -153,4 +159,5 @@ class ModelPredictor(VideoPredictor):
             device=target,
             soft_masks=soft_masks,
             precision=precision,
+            windows=windows,
         )

@@ -2,7 +2,7 @@
 
 The same for every model that has the methods of `Segmenter`. What depends on the video alone is computed once.
 Expressions are computed a few at a time. Masks are computed for the chosen query of each expression, then resized and
-encoded frame by frame.
+encoded frame by frame. A video is one clip, or is cut into windows (`windows`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import torch
-from mask_interchange import Expression, MaskTrack, Video, VideoMasks, soft_from_probabilities
+from mask_interchange import Expression, MaskTrack, Size, Video, VideoMasks, encode_mask, soft_from_probabilities
 from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
 from program_kit.python_arguments import as_expressions, check_frames, check_video
@@ -25,10 +25,18 @@ from rvos_layers.encoders.text import TextFeatures
 from rvos_layers.encoders.tokenizer import Tokenizer, Tokens
 from rvos_layers.encoders.video_features import VideoFeatures
 from rvos_layers.errors import RVOSLayersError
-from rvos_layers.inference.config import ResizeRule
-from rvos_layers.inference.preprocess import make_clip
+from rvos_layers.inference.config import ResizeRule, Windows
+from rvos_layers.inference.preprocess import make_clip, resized
 from rvos_layers.inference.progress import report_progress
-from rvos_layers.inference.query_masks import choose_query, full_size_masks, full_size_probabilities
+from rvos_layers.inference.query_masks import best_queries, full_size_masks, full_size_probabilities
+from rvos_layers.inference.windows import (
+    CANDIDATES,
+    GrowingTrack,
+    WindowMasks,
+    best_continuation,
+    cut,
+    progress_of_window,
+)
 
 Outputs = TypeVar("Outputs", bound=QueryOutputs)
 
@@ -63,6 +71,7 @@ class VideoPredictor:
         device: where the model is.
         soft_masks: longer side in pixels of the probabilities to keep beside the masks; None for none.
         precision: set on `model`, see `program_kit.torch.precision`; masks and scores are always made in float32.
+        windows: how long videos are cut; None makes one clip of every video, as published.
     """
 
     def __init__(
@@ -74,12 +83,14 @@ class VideoPredictor:
         device: torch.device | str = "cpu",
         soft_masks: int | None = None,
         precision: Precision = "strict",
+        windows: Windows | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.resize = resize
         self.device = torch.device(device)
         self.soft_masks = soft_masks
+        self.windows = windows
         self._products = set_precision(cast(nn.Module, model), precision)
 
     def predict(self, video: Video, progress: ProgressCallback = lambda done, total: None) -> VideoMasks:
@@ -96,7 +107,8 @@ class VideoPredictor:
             RVOSLayersError: the frames are too small for the network, or an expression is too long for it.
         """
         check_video(video)
-        tracks = self.segment(video.frames(), video.expressions, progress)
+        windows = None if self.windows is None else self.windows.count(len(video))
+        tracks = self._segment(video.frames(), as_expressions(video.expressions), progress, windows)
         return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
 
     def segment(
@@ -105,7 +117,7 @@ class VideoPredictor:
         expressions: str | Expression | Sequence[str | Expression],
         progress: ProgressCallback = lambda done, total: None,
     ) -> list[MaskTrack]:
-        """Masks of every expression in every frame; all frames are one clip.
+        """Masks of every expression in every frame; all frames are one clip, or are cut into `windows`.
 
         Args:
             frames: uint8[H, W, 3] RGB each, all of one size.
@@ -121,19 +133,47 @@ class VideoPredictor:
             ProgramKitError: there is no expression, or one without text.
         """
         check_frames(frames)
-        expressions = as_expressions(expressions)
+        return self._segment(frames, as_expressions(expressions), progress, None)
+
+    def _segment(
+        self,
+        frames: Iterable[np.ndarray],
+        expressions: Sequence[Expression],
+        progress: ProgressCallback,
+        windows: int | None,
+    ) -> list[MaskTrack]:
+        """As `segment`; `windows` is the number of windows, if it is known."""
         first, frames = _peek(frames)
+        size = (first.shape[0], first.shape[1])
+        tracks = [GrowingTrack(expression, size) for expression in expressions]
+        for number, (start, clip) in enumerate(cut(resized(frames, self.resize), self.windows)):
+            before = [track.overlap(start) for track in tracks]
+            of_window = self._segment_clip(
+                clip, expressions, size, before, progress_of_window(number, windows, progress)
+            )
+            for track, found in zip(tracks, of_window, strict=True):
+                track.add(start, found)
+        return [track.whole() for track in tracks]
+
+    def _segment_clip(
+        self,
+        frames: Sequence[np.ndarray],
+        expressions: Sequence[Expression],
+        size: Size,
+        before: Sequence[Tensor | None],
+        progress: ProgressCallback,
+    ) -> list[WindowMasks]:
+        """Masks of every expression in one clip of resized frames; `before` as `GrowingTrack.overlap` gives it."""
         with torch.inference_mode():
-            clip = make_clip(frames, self.resize).to(self.device)
-            count = clip.shape[1]
-            with report_progress(cast(nn.Module, self.model), count, len(expressions), progress):
+            clip = make_clip(frames).to(self.device)
+            with report_progress(cast(nn.Module, self.model), len(frames), len(expressions), progress):
                 with self._products:
                     video = self.model.encode_video(clip)
                 del clip
                 return [
-                    track
+                    found
                     for chunk in chunk_slices(len(expressions), self.expressions_at_once(video))
-                    for track in self._segment_chunk(video, expressions[chunk], first.shape[:2])
+                    for found in self._segment_chunk(video, expressions[chunk], size, before[chunk])
                 ]
 
     def expressions_at_once(self, video: VideoFeatures) -> int:
@@ -141,30 +181,31 @@ class VideoPredictor:
         return rows_at_once(self.device, sum(level.nbytes for level in video.levels))
 
     def _segment_chunk(
-        self, video: VideoFeatures, expressions: Sequence[Expression], size: tuple[int, int]
-    ) -> list[MaskTrack]:
+        self, video: VideoFeatures, expressions: Sequence[Expression], size: Size, before: Sequence[Tensor | None]
+    ) -> list[WindowMasks]:
         tokens = self.tokenizer([expression.text or "" for expression in expressions]).to(self.device)
         with self._products:
             text = self.model.encode_text(tokens)
             outputs = self.model.decode(video, text)
-        chosen = choose_query(outputs.logits.float())
-        selected = outputs.select(chosen.query)
+        best = best_queries(outputs.logits.float(), 1 if before[0] is None else CANDIDATES)
         with self._products:
-            masks = self.model.predict_masks(video, text, selected)[:, :, 0]  # [E, T, h, w]
-        return [
-            self._track(expression, scores, mask_logits, size)
-            for expression, scores, mask_logits in zip(
-                expressions, chosen.scores.cpu().numpy(), masks.float(), strict=True
-            )
-        ]
+            masks = self.model.predict_masks(video, text, outputs.select(best.query))  # [E, T, n, h, w]
+        found = []
+        for scores, mask_logits, last in zip(best.scores, masks.float(), before, strict=True):
+            query = 0 if last is None else best_continuation(scores, mask_logits > 0, last)
+            found.append(self._window_masks(scores[query], mask_logits[:, query], size))
+        return found
 
-    def _track(
-        self, expression: Expression, scores: np.ndarray, mask_logits: Tensor, size: tuple[int, int]
-    ) -> MaskTrack:
+    def _window_masks(self, scores: Tensor, mask_logits: Tensor, size: Size) -> WindowMasks:
         soft = None
         if self.soft_masks is not None:
             soft = soft_from_probabilities(full_size_probabilities(mask_logits, size), self.soft_masks)
-        return MaskTrack.from_masks(expression, full_size_masks(mask_logits, size), scores=scores, soft=soft)
+        return WindowMasks(
+            masks=[encode_mask(mask) for mask in full_size_masks(mask_logits, size)],
+            scores=scores.cpu().numpy(),
+            soft=soft,
+            outline=None if self.windows is None else mask_logits > 0,
+        )
 
 
 def _peek(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterable[np.ndarray]]:

@@ -1,6 +1,6 @@
 """Frames as the published models take them: resized and normalised."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -20,20 +20,19 @@ def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def make_clip(frames: Iterable[np.ndarray], rule: ResizeRule) -> Tensor:
-    """Make the network's input from the frames of one video.
+def resized(frames: Iterable[np.ndarray], rule: ResizeRule) -> Iterator[np.ndarray]:
+    """The frames of a video in the size for the network.
 
     Args:
-        frames: uint8[H, W, 3] RGB each, all of one size; only the resized ones are kept.
+        frames: uint8[H, W, 3] RGB each, all of one size.
         rule: their size for the network.
 
-    Returns:
-        float32[1, T, 3, h, w].
+    Yields:
+        uint8[h, w, 3].
 
     Raises:
         RVOSLayersError: a frame has another type or shape; names it.
     """
-    resized: list[np.ndarray] = []
     shape = None
     for number, frame in enumerate(frames):
         shape = frame.shape if shape is None else shape
@@ -42,8 +41,12 @@ def make_clip(frames: Iterable[np.ndarray], rule: ResizeRule) -> Tensor:
                 f"frame {number}: expected RGB uint8 [H, W, 3], all of one size (the first is {list(shape)}), "
                 f"found {frame.dtype} {list(frame.shape)}"
             )
-        resized.append(resize_frame(frame, rule.size(frame.shape[:2])))
-    return normalise(torch.from_numpy(np.stack(resized)))[None]
+        yield resize_frame(frame, rule.size(frame.shape[:2]))
+
+
+def make_clip(frames: Sequence[np.ndarray]) -> Tensor:
+    """The network's input float32[1, T, 3, h, w] from T resized frames."""
+    return normalise(torch.from_numpy(np.stack(frames)))[None]
 
 
 def normalise(frames: Tensor) -> Tensor:

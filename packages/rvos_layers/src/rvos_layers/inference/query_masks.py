@@ -34,14 +34,24 @@ class ChosenQuery:
 
 
 def choose_query(logits: Tensor) -> ChosenQuery:
-    """Choose the query whose probability is highest in the mean over frames.
+    """Choose the query whose probability is highest in the mean over frames, the first of equals.
 
     Args:
         logits: float[..., T, Q, K] of K classes; a query counts with its best class.
     """
+    best = best_queries(logits, 1)
+    return ChosenQuery(best.query[..., 0], best.scores[..., 0, :])
+
+
+def best_queries(logits: Tensor, count: int) -> ChosenQuery:
+    """The `count` queries that `choose_query` would choose first, best first, or all if there are fewer.
+
+    Returns:
+        query int64[..., n] and scores float32[..., n, T].
+    """
     probabilities = logits.sigmoid()
-    query = probabilities.mean(-3).amax(-1).argmax(-1)
-    scores = probabilities.amax(-1).take_along_dim(query[..., None, None], -1).squeeze(-1)
+    query = probabilities.mean(-3).amax(-1).argsort(dim=-1, descending=True, stable=True)[..., :count]
+    scores = probabilities.amax(-1).take_along_dim(query[..., None, :], -1).movedim(-1, -2)
     return ChosenQuery(query, scores)
 
 

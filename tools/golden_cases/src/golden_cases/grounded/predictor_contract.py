@@ -9,9 +9,11 @@ import pytest
 import torch
 import typer
 from mask_interchange import MaskRun
+from PIL import Image
 from program_kit.options import Precision
 from program_kit.torch import memory
 from rvos_layers.grounded.segmenter import GroundedSegmenter
+from rvos_layers.inference.config import Windows
 from rvos_layers.inference.model_factory import ModelPredictor
 from typer.testing import CliRunner
 
@@ -92,6 +94,34 @@ class PredictorContract:
         wrong: Any = Path("clip.mp4")
         with pytest.raises(TypeError, match=r"found the path clip\.mp4; open it with mask_interchange\.open_video"):
             predictor.segment(wrong, EXPRESSIONS)
+
+    @pytest.mark.parametrize("frames_of_window", [4, 9])
+    def test_a_video_that_fits_into_a_window_has_the_published_masks(
+        self, predictor: ModelPredictor, frames: Frames, frames_of_window: int
+    ) -> None:
+        windows = Windows(frames=frames_of_window, overlap=1)
+        windowed = self.kind(predictor.model, predictor.tokenizer, predictor.resize, windows=windows)
+        assert windowed.segment(frames, EXPRESSIONS) == predictor.segment(frames, EXPRESSIONS)
+
+    def test_a_longer_video_is_cut_into_windows(self, predictor: ModelPredictor, frames: Frames) -> None:
+        windows = Windows(frames=3, overlap=1)
+        windowed = self.kind(predictor.model, predictor.tokenizer, predictor.resize, windows=windows)
+        for track in windowed.segment(frames, EXPRESSIONS):
+            [first] = predictor.segment(frames[:3], [track.expression])
+            assert track.masks[:2] == first.masks[:2]
+            assert len(track) == len(frames)
+
+    def test_windows_stand_in_the_manifest(self, frames: Frames, tmp_path: Path) -> None:
+        (tmp_path / "clip").mkdir()
+        for number, frame in enumerate(frames):
+            Image.fromarray(frame).save(tmp_path / "clip" / f"{number}.png")
+        arguments = ["--video", tmp_path / "clip", "-e", EXPRESSIONS[0], "--out", tmp_path / "run", "--device", "cpu"]
+        arguments += ["--weights", "random:0", "--config", "tiny", "--short-side", 64, "--window", 3]
+        result = CliRunner().invoke(self.command, list(map(str, arguments)))
+        assert result.exit_code == 0, result.output
+        run = MaskRun.open(tmp_path / "run")
+        assert (run.manifest.settings["window"], run.manifest.settings["overlap"]) == (3, 1)
+        assert len(run.read("clip").frame_names) == len(frames)
 
     @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
     def test_half_precision_is_close_and_ends_in_float32(self, frames: Frames, precision: Precision) -> None:

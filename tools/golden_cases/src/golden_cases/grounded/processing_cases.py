@@ -2,7 +2,7 @@
 
 import torch
 from rvos_layers.inference.config import ResizeRule
-from rvos_layers.inference.preprocess import make_clip
+from rvos_layers.inference.preprocess import make_clip, resized
 from rvos_layers.inference.query_masks import THRESHOLD, choose_query, full_size_logits, full_size_probabilities
 
 from golden_cases import GoldenCase, StageReport, rounding
@@ -16,7 +16,7 @@ def compare_preprocessing(case: GoldenCase, rule: ResizeRule) -> StageReport:
     report = StageReport(str(case), layers=2)  # resizing is two weighted sums, normalisation or a mean not even one
     for name in case.names("in."):
         i = name.split(".")[1]
-        clip = make_clip([case.arrays[name]], rule)[0, 0]
+        clip = make_clip(list(resized([case.arrays[name]], rule)))[0, 0]
         report.add(f"out.{i}.size", clip.shape[1:], case.arrays[f"out.{i}.size"], EXACT)
         report.add(f"out.{i}.sample", clip[:, ::KEPT, ::KEPT], case.arrays[f"out.{i}.sample"])
         report.add(f"out.{i}.channel_mean", clip.mean((1, 2)), case.arrays[f"out.{i}.channel_mean"], rounding(clip))

@@ -27,6 +27,18 @@ def gpus() -> list[str]:
     return listed.stdout.split() if listed.returncode == 0 else []
 
 
+def memory_of(device: str) -> float:
+    """GiB of memory that a program on a device may use: those of the smallest GPU, or of the machine on the CPU."""
+    if device != "cpu" and gpus() and shutil.which("nvidia-smi") is not None:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"], capture_output=True, text=True
+        )
+        sizes = [int(size) for size in listed.stdout.split() if size.isdecimal()]
+        if sizes:
+            return min(sizes) / 2**10
+    return psutil.virtual_memory().total / _GIB
+
+
 class LocalExecutor:
     """Worker slots on this machine.
 
