@@ -156,6 +156,7 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation as a site, in `site/`, where a broken link is an error; the Dockerfile."""
     session.run("uv", "sync", "--locked", "--inexact", "--quiet", "--group", "docs")
+    session.run("python", "tools/api_page.py")
     session.run("zensical", "build", "--strict", "--clean")
     session.run("hadolint", "Dockerfile")
     session.run("pytest", "tests/docs", *session.posargs)
@@ -206,6 +207,12 @@ def wheel(session: nox.Session) -> None:
     look = in_environment(member, "pytest", str(member / "tests" / "test_build.py"), "-k", "release_wheel")
     session.run(*look, env=environment(member) | {"MSDA_OPS_WHEEL": str(built)})
     session.log(f"built {built}")
+
+
+@nox.session(default=False)
+def published(session: nox.Session) -> None:
+    """All wheels under the names that they have on an index, installed outside the checkout, and commands there."""
+    session.run("pytest", "tests/published", *session.posargs)
 
 
 @nox.session(default=False)

@@ -15,7 +15,8 @@ def test_a_command_without_its_extra_says_what_to_install(capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        "dog-train: error: no_such_module is not installed; run `uv run --package dog --extra train dog-train ...`\n"
+        "dog-train: error: no_such_module is not installed; run `uv run --package dog --extra train dog-train ...`, "
+        "or outside a checkout install rvos-dog[train]\n"
     )
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from program_kit.distributions import version_of
 from program_kit.propagator_app import PropagatorProgram, PropagatorRequest, propagator_app
 
 from aot_deaot.bundled import BUNDLED
@@ -111,7 +111,7 @@ def propagator_program(family: Family, about: str) -> PropagatorProgram[Propagat
 
     return PropagatorProgram(
         name=f"{family}-propagate",
-        version=version("aot-deaot"),
+        version=version_of("aot-deaot"),
         about=about,
         configs=tuple(CONFIGS[family]),
         error=PropagationError,

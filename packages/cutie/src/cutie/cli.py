@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from program_kit.distributions import version_of
 from program_kit.propagator_app import PropagatorProgram, PropagatorRequest, propagator_app
 
 from cutie.config import CONFIGS
@@ -67,7 +67,7 @@ def _convert(source: Path, target: Path, config: str) -> None:
 
 PROGRAM = PropagatorProgram(
     name="cutie-propagate",
-    version=version("cutie"),
+    version=version_of("cutie"),
     about="Carry key frames' masks both ways through videos with Cutie.",
     configs=tuple(CONFIGS),
     error=CutieError,

@@ -1,9 +1,9 @@
 """The command line `fusion-core`: all commands; user errors are one line and exit code 2."""
 
-from importlib.metadata import version
 from typing import Annotated, Any
 
 from program_kit.app import plain_app, user_errors, version_option
+from program_kit.distributions import version_of
 from rvos_evaluation.errors import EvaluationError
 from typer.core import TyperGroup
 
@@ -63,7 +63,7 @@ app = plain_app(
 
 @app.callback()
 def _shared(
-    show_version: Annotated[bool, version_option("fusion-core", version("fusion-core"))] = False,
+    show_version: Annotated[bool, version_option("fusion-core", version_of("fusion-core"))] = False,
 ) -> None:
     pass
 

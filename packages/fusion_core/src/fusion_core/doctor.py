@@ -14,6 +14,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import psutil
+from program_kit.distributions import published_name
 from program_kit.weights_folder import hub_cache, stored, weights_folder
 from program_kit.weights_table import needs_of, published
 from rvos_evaluation.threads import in_threads
@@ -230,7 +231,7 @@ def answers(name: str, program: Program) -> Diagnosis:
 def kernels(python: Path, program: Program, *, gpus: int) -> Iterator[Diagnosis]:
     """Which path of the deformable attention an environment takes, as `python -m msda_ops` reports and checks."""
     subject = program.package.folder.name if program.package else python.parent.parent.name
-    if "msda-ops" not in _versions(python.parent.parent):
+    if not {"msda-ops", published_name("msda-ops")} & _versions(python.parent.parent).keys():
         return
     code, output = _ask([str(python), "-m", "msda_ops"])
     paths = re.findall(r"^  (\S+) (float32|float16|bfloat16|float64): (.+)$", output, re.MULTILINE)

@@ -1,10 +1,10 @@
 """The commands `sam2-propagate` and `grounded-sam2-infer`."""
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from program_kit.distributions import version_of
 from program_kit.errors import ProgramKitError
 from program_kit.propagator_app import PropagatorProgram, PropagatorRequest, propagator_app
 from program_kit.segmenter_app import ModelRequest, SegmenterProgram, segmenter_app
@@ -52,7 +52,7 @@ def load_sam2(request: PropagatorRequest[SAM2Options]) -> "SAM2Propagator":
 sam2 = propagator_app(
     PropagatorProgram(
         name="sam2-propagate",
-        version=version("grounded-sam2"),
+        version=version_of("grounded-sam2"),
         about="Carry key frames' masks both ways through videos with SAM 2.1.",
         configs=tuple(SAM2),
         checkpoint="folder",
@@ -96,7 +96,7 @@ def grounded_settings(request: ModelRequest) -> dict[str, object]:
 grounded = segmenter_app(
     SegmenterProgram(
         name="grounded-sam2-infer",
-        version=version("grounded-sam2"),
+        version=version_of("grounded-sam2"),
         about="Grounding DINO and SAM 2.1: segment in a video what sentences describe.",
         configs=tuple(GROUNDED),
         checkpoint="folder",

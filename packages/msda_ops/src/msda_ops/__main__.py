@@ -3,7 +3,7 @@
 import ctypes
 import platform
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -19,7 +19,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, tor
 
 def main() -> int:
     """Print the diagnosis. Returns 1 if a kernel fails or disagrees with the twin, else 0."""
-    print(f"msda-ops {version('msda-ops')}, torch {torch.__version__}, Python {platform.python_version()}, ", end="")
+    print(f"msda-ops {_own_version()}, torch {torch.__version__}, Python {platform.python_version()}, ", end="")
     print(f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads")
     _describe_library()
     print(f"CUDA driver: {_cuda_driver()}")
@@ -30,6 +30,14 @@ def main() -> int:
             healthy &= _report_path(device, dtype)
     print("Self-check: " + ("ok" if healthy else "FAILED; please report this output"))
     return 0 if healthy else 1
+
+
+def _own_version() -> str:
+    """Of the distribution, which has another name on an index than in the workspace."""
+    try:
+        return version("rvos-msda-ops")
+    except PackageNotFoundError:
+        return version("msda-ops")
 
 
 def _describe_library() -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 
+from program_kit.distributions import published_name
+
 
 def extra_command(command: str, module: str, *, package: str, extra: str, needs: str) -> Callable[[], None]:
     """The entry point of a command: it runs, or says in one line what to install and exits with code 2.
@@ -21,7 +23,7 @@ def extra_command(command: str, module: str, *, package: str, extra: str, needs:
         if find_spec(needs) is None:
             print(
                 f"{command}: error: {needs} is not installed; run `uv run --package {package} --extra {extra} "
-                f"{command} ...`",
+                f"{command} ...`, or outside a checkout install {published_name(package)}[{extra}]",
                 file=sys.stderr,
             )
             sys.exit(2)

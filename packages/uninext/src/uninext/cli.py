@@ -1,10 +1,10 @@
 """The command `uninext-infer`."""
 
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from program_kit.distributions import version_of
 from program_kit.errors import ProgramKitError
 from program_kit.segmenter_app import ModelRequest, SegmenterProgram, segmenter_app
 
@@ -48,7 +48,7 @@ def _silence_libraries() -> None:
 app = segmenter_app(
     SegmenterProgram(
         name="uninext-infer",
-        version=version("uninext"),
+        version=version_of("uninext"),
         about="UNINEXT: segment in a video what expressions refer to, frame by frame.",
         configs=tuple(CONFIGS),
         config_options=("--backbone", "--config"),

@@ -58,13 +58,12 @@ def import_masks(
 
 
 def _manifest(source: Path, dataset: "Dataset | None") -> "RunManifest":
-    from importlib.metadata import version
-
     from mask_interchange import RunManifest
+    from program_kit.distributions import version_of
 
     return RunManifest(
         producer="fusion-core import",
-        producer_version=version("fusion-core"),
+        producer_version=version_of("fusion-core"),
         settings={"source": source.resolve().name},
         dataset=dataset.identity if dataset else {"name": source.stem, "split": None, "fingerprint": None},
     )

@@ -7,13 +7,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from mask_interchange import Dataset, DatasetError, MaskInterchangeError, MaskRun, RunError
 from mask_interchange.files import write_whole
+from program_kit.distributions import version_of
 from program_kit.progress import ProgressCallback
 from rvos_evaluation.annotations import VideoAnnotation
 from rvos_evaluation.errors import EvaluationError
@@ -261,7 +261,7 @@ class _Frame:
         html = environment.get_template("report.html").render(
             recipe=self.recipe.name,
             dataset=self.dataset,
-            version=version("fusion-core"),
+            version=version_of("fusion-core"),
             graph=self.graph,
             present=self.runs,
             finished={name: len(run.videos()) for name, run in self.runs.items()},

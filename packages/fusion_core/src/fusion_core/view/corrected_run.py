@@ -8,7 +8,6 @@ runs/corrected/edits/dog.jsonl      the corrections (`journal`); what counts unt
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from threading import RLock
 from typing import Self
@@ -25,6 +24,7 @@ from mask_interchange import (
 )
 from mask_interchange.files import file_sha256, write_whole
 from mask_interchange.rle import empty_mask
+from program_kit.distributions import version_of
 
 from fusion_core.errors import FusionCoreError
 from fusion_core.view.corrections import Corrections
@@ -151,7 +151,7 @@ class CorrectedRun:
     def _begin(self) -> None:
         manifest = RunManifest(
             producer=PRODUCER,
-            producer_version=version("fusion-core"),
+            producer_version=version_of("fusion-core"),
             settings={"source": self.source_run.name},
             dataset=self.source_run.manifest.dataset,
         )

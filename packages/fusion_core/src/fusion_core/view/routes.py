@@ -4,11 +4,11 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
 from mask_interchange import MaskInterchangeError
+from program_kit.distributions import version_of
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -126,7 +126,7 @@ class _Views:
                 except MaskInterchangeError as error:
                     videos.append({"id": video, "expressions": [], "problem": str(error)})
             return {
-                "version": version("fusion-core"),
+                "version": version_of("fusion-core"),
                 "dataset": library.dataset.name,
                 "split": library.dataset.split,
                 "runs": [{"name": run.name, "producer": run.manifest.producer} for run in library.runs],

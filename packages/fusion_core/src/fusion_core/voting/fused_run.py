@@ -10,12 +10,12 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mask_interchange import MadeOf, MaskRun, RunError, RunManifest, natural_key
 from mask_interchange.files import write_whole
+from program_kit.distributions import version_of
 
 from fusion_core.errors import MemberError, RecipeError
 from fusion_core.recipe.nodes import FusionNode, Pairing, Vote
@@ -187,7 +187,7 @@ def _manifest(node: FusionNode, members: Sequence[MaskRun]) -> RunManifest:
     rule = {field.name: getattr(node, field.name) for field in fields(node) if field.name != "name"}
     return RunManifest(
         producer=PRODUCER,
-        producer_version=version("fusion-core"),
+        producer_version=version_of("fusion-core"),
         settings=rule | {"members": read} if isinstance(node, Vote) else {"node": node.kind, **rule, "inputs": read},
         dataset=members[0].manifest.dataset,
     )

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from program_kit.distributions import version_of
 from program_kit.segmenter_app import ModelRequest, Predictor, SegmenterProgram, segmenter_app
 from program_kit.weights import BundledWeights
 
@@ -77,7 +77,7 @@ def model_app(
     return segmenter_app(
         SegmenterProgram(
             name=f"{package}-infer",
-            version=version(package),
+            version=version_of(package),
             about=about,
             configs=configs,
             short_side=short_side,

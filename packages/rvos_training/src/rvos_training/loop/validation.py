@@ -1,13 +1,13 @@
 """J and F of the network in training on annotated videos, by the rules of `fusion-core evaluate`."""
 
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from mask_interchange import MaskRun, RunManifest, Video, VideoMasks
+from program_kit.distributions import version_of
 from rvos_evaluation.annotations import open_annotations
 from rvos_evaluation.evaluation import Means, evaluate_run
 
@@ -62,7 +62,7 @@ class Validation:
     def _manifest(self, step: int) -> RunManifest:
         return RunManifest(
             producer="rvos-training",
-            producer_version=version("rvos-training"),
+            producer_version=version_of("rvos-training"),
             checkpoint_sha256=None,
             settings={"step": step},
             dataset=self.videos.dataset.identity,
