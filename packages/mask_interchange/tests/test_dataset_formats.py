@@ -185,6 +185,29 @@ def test_davis(tmp_path):
     assert "lost: expected a folder of frames" in fault.message
 
 
+@pytest.mark.parametrize(
+    ("frames", "masks", "mask"),
+    [("JPEGImages", "Annotations", "{frame}.png"), ("JPEGImages_24fps", "Annotations_6fps", "000/{frame}.png")],
+)
+def test_mose_and_sa_v_need_no_list(tmp_path, frames, masks, mask):
+    for split in ("train", "sav_val"):
+        for video in ("a10", "a2"):
+            write_frames(tmp_path / split / frames / video)
+            path = tmp_path / split / masks / video / mask.format(frame=FRAMES[0])
+            path.parent.mkdir(parents=True)
+            Image.new("L", (8, 6), 1).save(path)
+    with pytest.raises(DatasetError, match="several splits; choose one with --split: sav_val, train"):
+        open_dataset(tmp_path)
+    dataset = open_dataset(tmp_path, "sav_val")
+    assert list(dataset.videos) == ["a2", "a10"]
+    assert dataset.videos["a2"].frame_names == tuple(FRAMES)
+    assert dataset.truth.path == tmp_path / "sav_val" / masks
+    assert dataset.check() == []
+    (tmp_path / "sav_val" / frames / "a3").mkdir()
+    [fault] = open_dataset(tmp_path, "sav_val").check()
+    assert "a3" in fault.message
+
+
 @pytest.mark.parametrize("inside", ["DAVIS", "."])
 def test_ref_davis17_as_downloaded(tmp_path, inside):
     write_davis(tmp_path / inside, {"classic-car": [], "dogs-scale": []})

@@ -9,7 +9,16 @@ To add one, write a module with a `FORMAT` and name it in `FORMATS`.
 from collections.abc import Callable
 from pathlib import Path
 
-from mask_interchange.dataset_formats import davis, long_rvos, mevis, ref_davis17, ref_youtube_vos, revos, youtube_vis
+from mask_interchange.dataset_formats import (
+    davis,
+    long_rvos,
+    mevis,
+    mose,
+    ref_davis17,
+    ref_youtube_vos,
+    revos,
+    youtube_vis,
+)
 from mask_interchange.dataset_formats.description import DatasetFormat, Description
 from mask_interchange.dataset_formats.expressions_file import describe_beside
 from mask_interchange.errors import DatasetError
@@ -24,6 +33,8 @@ FORMATS = (
     ref_davis17.FORMAT,
     davis.FORMAT,
     youtube_vis.FORMAT,
+    mose.SA_V,
+    mose.MOSE,
 )
 
 

@@ -7,11 +7,11 @@
 A split is called by its year, `2017/val`; where one year alone has it, `val` will do.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from mask_interchange.dataset_formats.description import DatasetFormat, DescribedVideo, Description, FaultyVideo
+from mask_interchange.dataset_formats.description import DatasetFormat, DescribedVideo, Description, FaultyVideo, Videos
 from mask_interchange.errors import DatasetError, MaskInterchangeError
 from mask_interchange.frame_folder import FrameFolder
 from mask_interchange.json_files import read_utf8
@@ -72,7 +72,12 @@ def frames_of(folder: Path) -> tuple[str, ...]:
 def _read(root: Path, file: Path) -> Description:
     frames = frame_folder(root)
     assert frames is not None  # else there were no splits
-    return Description(videos={name: _video(frames / name) for name in listed_videos(file)}, truth=mask_folder(root))
+    return Description(videos=described_folders(frames, listed_videos(file)), truth=mask_folder(root))
+
+
+def described_folders(frames: Path, names: Iterable[str]) -> Videos:
+    """Videos of these names without sentences, each of all frames in its folder."""
+    return {name: _video(frames / name) for name in names}
 
 
 def _video(folder: Path) -> DescribedVideo | FaultyVideo:
