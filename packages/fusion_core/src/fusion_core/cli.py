@@ -2,10 +2,9 @@
 
 from typing import Annotated, Any
 
-from program_kit.app import plain_app, user_errors, version_option
+from program_kit.app import CommandGroup, plain_app, user_errors, version_option
 from program_kit.distributions import version_of
 from rvos_evaluation.errors import EvaluationError
-from typer.core import TyperGroup
 
 from fusion_core.commands import (
     dataset,
@@ -46,7 +45,7 @@ COMMANDS = {
 }
 
 
-class _Commands(TyperGroup):
+class _Commands(CommandGroup):
     """Commands whose user errors are shown without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:

@@ -186,7 +186,7 @@ def test_a_member_made_again_starts_the_vote_again(runs):
     start(runs / "b", seed=1).write(masks)
     result = vote(runs)
     assert result.exit_code == 1
-    assert "because a member has changed" in result.stdout
+    assert "because a member has changed" in result.stderr
     assert MaskRun.open(runs / "mine").videos() == ["v1"]
 
 
@@ -378,3 +378,23 @@ def test_both_stages_write_the_published_runs(tmp_path, name):
             if f"out.key.{fused}.{video}" in case.arrays:
                 keys = case.arrays[f"out.key.{fused}.{video}"].tolist()
                 assert [track.key_frame for track in masks.tracks] == keys
+
+
+def test_json_says_the_same_as_the_table(runs):
+    table = vote(runs).stdout
+    result = vote(runs, "--json")
+    (line,) = result.stdout.splitlines()
+    told = json.loads(line)
+    assert (told["run"], told["videos"], told["before"], told["failed"]) == (str(runs / "mine"), 0, 3, 0)
+    for name, one in told["members"].items():
+        assert f"{one['iou']:.3f}" in table
+        assert f"\n{name} " in table
+
+
+def test_messages_may_be_json_lines_before_and_after_the_command(runs):
+    for arguments in (["--log-json", "show", "nowhere"], ["show", "nowhere", "--log-json"]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2
+        (line,) = result.stderr.splitlines()
+        assert json.loads(line)["level"] == "error"
+        assert "nowhere" in json.loads(line)["message"]

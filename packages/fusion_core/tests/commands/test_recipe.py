@@ -115,6 +115,13 @@ def test_a_plan_shows_what_is_done_and_changes_nothing(stage):
     assert "6 videos to make in 6 runs of 3" in table
 
 
+def test_a_row_is_one_line_where_nobody_looks_on(stage, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    rows = [line for line in call("plan", stage).stdout.splitlines() if line.startswith("late ")]
+    assert len(rows) == 1
+    assert all(part in rows[0] for part in ("vote, ", "3", "unknown"))
+
+
 def test_a_plan_says_why_a_run_would_be_made_again(stage):
     stage.carry_out()
     recipe = stage.write_recipe()

@@ -70,6 +70,16 @@ def test_every_form_of_the_result(clip, recipe, tmp_path):
             np.testing.assert_array_equal(cut[..., 3], grey)
 
 
+def test_the_outcome_as_json(clip, recipe, tmp_path):
+    out = tmp_path / "out"
+    result = segment(clip, recipe, out, "--weights", "random:0", "--format", "coco", "--json", "--quiet")
+    told = json.loads(result.stdout)
+    assert told["written"] == [str(out / "coco.json")]
+    assert told["found"][0] == {"expression": "the man in red", "found": 3, "frames": 3}
+    assert len(told["found"]) == len(EXPRESSIONS)
+    assert result.stderr == ""
+
+
 def test_expressions_are_voted_one_by_one_unless_asked(clip, recipe, tmp_path):
     """Two expressions of a user are two objects: their votes do not pool, as those of a benchmark's pairs do."""
     assert segment(clip, recipe, tmp_path / "one", "--weights", "random:0").exit_code == 0

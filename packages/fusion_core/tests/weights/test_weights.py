@@ -462,6 +462,8 @@ def test_verify_hashes_again(tmp_path):
     result = call("verify")
     assert result.exit_code == 1
     assert "backbone: backbone.safetensors: wrong" in result.stdout
+    (line,) = call("verify", "backbone", "--json").stdout.splitlines()
+    assert json.loads(line) == {"name": "backbone", "file": "backbone.safetensors", "verdict": "wrong"}
     assert call("verify", "sam").exit_code == 1, "asked for, and not there"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from program_kit.distributions import version_of
 from program_kit.errors import ProgramKitError
+from program_kit.messages import log
 from program_kit.propagator_app import PropagatorProgram, PropagatorRequest, propagator_app
 from program_kit.segmenter_app import ModelRequest, SegmenterProgram, segmenter_app
 
@@ -83,7 +84,7 @@ def load_grounded(request: ModelRequest) -> "GroundedSAM2Predictor":
         per_frame=options.per_frame,
         threshold=options.threshold,
         soft_masks=request.soft_masks,
-        say=lambda line: typer.echo(f"grounded-sam2-infer: {line}", err=True),
+        say=lambda line: log.info(f"grounded-sam2-infer: {line}"),
     )
 
 

@@ -21,6 +21,7 @@ from mask_interchange.video import Video
 
 from program_kit.app import add_checkpoint_commands, plain_app, user_errors, version_option
 from program_kit.errors import InputError
+from program_kit.messages import log
 from program_kit.options import (
     CheckpointOption,
     DamagedOption,
@@ -56,6 +57,8 @@ from program_kit.propagation import (
 )
 from program_kit.run_loop import Process, run_videos
 from program_kit.weights import TakesWeights, WeightsChoice, choose_network
+
+__all__ = ["PropagatorProgram", "PropagatorRequest", "propagator_app"]
 
 Own = TypeVar("Own")  # a program's own options
 
@@ -178,7 +181,8 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
                 precision=precision,
                 options=program.options(**own),
             )
-            typer.echo(f"{program.name}: weights: {chosen}", err=True)
+            log.info(f"{program.name}: weights: {chosen}")
+            log.debug(f"{program.name}: {network}, {request.device}, {precision}, {threads} threads")
             work = _Work(program, request, soft_masks, videos, threads)
             if prompts is not None:
                 data = open_source(dataset, split, video, damaged=damaged)

@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import typer
 from mask_interchange.dataset import Dataset
 from mask_interchange.errors import DatasetError, MaskInterchangeError, RunError
 from mask_interchange.files import is_disk_full
@@ -16,6 +15,7 @@ from mask_interchange.track import VideoMasks
 from mask_interchange.video import Video
 
 from program_kit.errors import ProgramKitError
+from program_kit.messages import about, log
 from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback, VideoProgress, show_progress
 from program_kit.worker_protocol import WorkerEvents, worker_streams
@@ -61,7 +61,7 @@ def run_videos(
         with outputs.writing():
             missing = [video for video in chosen if not _is_done(outputs, dataset, video)]
             if outdated := sum(map(outputs.begun, missing)):
-                typer.echo(f"{outdated} videos are made again: their frames or source masks have changed", err=True)
+                log.info(f"{outdated} videos are made again: their frames or source masks have changed")
             with show_progress(len(missing), len(chosen) - len(missing)) as progress:
                 return _Loop(outputs, dataset, load, error, progress).go(missing)
     except BaseException:
@@ -133,7 +133,7 @@ class _Loop:
                     continue
             self._progress.done(video)
         for video, error in self._failures.items():
-            typer.echo(f"failed: {video}: {error}", err=True)
+            log.error(f"failed: {video}: {error}", extra=about(video=video))
         return 1 if self._failures else 0
 
     def _work(self, video: str) -> _Work | None:
@@ -147,7 +147,7 @@ class _Loop:
             more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
             raise DatasetError(f"{faults[0]}{more}")
         for note in source.notes():
-            typer.echo(f"note: {note}", err=True)
+            log.warning(f"note: {note}", extra=about(video=video))
         return _Work(video=source, made_of=self._outputs.made_of(source))
 
     def _carry_out(self, work: _Work, process: Process) -> None:

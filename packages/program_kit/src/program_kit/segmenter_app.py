@@ -17,6 +17,7 @@ from mask_interchange.track import VideoMasks
 from mask_interchange.video import Video
 
 from program_kit.app import add_checkpoint_commands, plain_app, user_errors, version_option
+from program_kit.messages import log
 from program_kit.options import (
     CheckpointOption,
     DamagedOption,
@@ -45,6 +46,8 @@ from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback
 from program_kit.run_loop import Process, run_videos
 from program_kit.weights import TakesWeights, WeightsChoice, choose_network
+
+__all__ = ["ModelRequest", "Predictor", "SegmenterProgram", "segmenter_app"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +191,8 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
             source = open_source(dataset, split, video, expression, expressions, damaged)
             if video is not None and not source.videos[source.name].expressions:
                 raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE, with --video")
-            typer.echo(f"{program.name}: weights: {request.weights}", err=True)
+            log.info(f"{program.name}: weights: {request.weights}")
+            log.debug(f"{program.name}: {network}, {request.device}, {precision}, {threads} threads")
             outputs = OutputRuns.create([(out, _manifest(program, request, source, threads))], source)
             code = run_videos(
                 outputs, source, lambda: _process(program.load(request), soft_masks), videos, program.error

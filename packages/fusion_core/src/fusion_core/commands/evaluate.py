@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fusion_core.terminal.progress import progress_bar
+from fusion_core.terminal.tables import print_table
 
 Folders = Literal["expressions", "objects"]  # see `rvos_evaluation.targets`
 Frames = Literal["annotated", "all"]
@@ -51,7 +52,6 @@ def evaluate(
 ) -> None:
     """Score a run against ground truth: J, F and J&F of frames, expressions and videos, and their means."""
     from mask_interchange import MaskRun, open_dataset
-    from rich.console import Console
     from rvos_evaluation import scoreboard, targets
     from rvos_evaluation.annotations import open_annotations, open_truth
     from rvos_evaluation.errors import EvaluationError
@@ -90,7 +90,7 @@ def evaluate(
     elif csv:
         typer.echo(scoreboard.targets_as_csv(evaluation), nl=False)
     else:
-        Console().print(scoreboard.as_table(evaluation))
+        print_table(scoreboard.as_table(evaluation))
     if out:
         written = scoreboard.write_files(evaluation, out)
         typer.echo(f"wrote {', '.join(str(path) for path in written)}", err=json or csv)

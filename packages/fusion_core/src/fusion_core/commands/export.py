@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from program_kit.messages import about, log
 from program_kit.options import DamagedOption, DatasetOption, SplitOption, VideoOption, open_source
 
 from fusion_core.terminal.progress import progress_bar
@@ -100,11 +101,11 @@ def listener() -> "Listener":
 
 def print_note(text: str) -> None:
     """Say on standard error what is worth to know and no failure."""
-    typer.echo(f"note: {text}", err=True)
+    log.warning(f"note: {text}")
 
 
 def _print_failure(video: str, error: Exception) -> None:
-    typer.echo(f"failed: video {video}: {error}", err=True)
+    log.error(f"failed: video {video}: {error}", extra=about(video=video))
 
 
 def _chosen(run: "MaskRun", videos: str | None) -> list[str]:

@@ -1,16 +1,18 @@
 """`fusion-core fuse`: the votes of the published recipe, or any other vote."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from program_kit.messages import about, log
 
 from fusion_core.errors import FusionCoreError, MemberError
 from fusion_core.recipe.nodes import Pairing, Vote, VoteRule
 from fusion_core.recipe.published import ICCV2023
 from fusion_core.terminal.progress import progress_bar
+from fusion_core.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from fusion_core.voting.fused_run import FusedRun
@@ -57,6 +59,7 @@ def fuse(
         bool,
         typer.Option("--faithful", help="With --stage: repeat the published script's mistake in leftover expressions."),
     ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each run instead of tables.")] = False,
 ) -> None:
     """Vote over runs, pixel by pixel.
 
@@ -88,7 +91,7 @@ def fuse(
     _check_members(members_of)
     failed = 0
     for run, vote in votes.items():
-        failed += _vote(run, vote, members_of[run])
+        failed += _vote(run, vote, members_of[run], _print_json if json else _print)
     if failed:
         raise typer.Exit(1)
 
@@ -135,8 +138,17 @@ def _check_members(members_of: dict[Path, list[Path]]) -> None:
         )
 
 
-def _vote(out: Path, vote: Vote, members: Sequence[Path]) -> int:
-    """Make one fused run; returns how many videos failed."""
+@dataclass(frozen=True)
+class _Voted:
+    """How many videos were voted now, were voted before, and failed."""
+
+    videos: int
+    before: int
+    failed: int
+
+
+def _vote(out: Path, vote: Vote, members: Sequence[Path], show: "Callable[[FusedRun, _Voted], None]") -> int:
+    """Make one fused run, and show the outcome; returns how many videos failed."""
     from mask_interchange import MaskInterchangeError, MaskRun
     from mask_interchange.files import is_disk_full
     from rvos_evaluation.threads import in_threads
@@ -145,7 +157,7 @@ def _vote(out: Path, vote: Vote, members: Sequence[Path]) -> int:
 
     fused = FusedRun(vote, [MaskRun.open(path) for path in members], out)
     if fused.start():
-        typer.echo(f"{out}: voting all videos again because a member has changed")
+        log.info(f"{out}: voting all videos again because a member has changed")
 
     def failure(video: str) -> str | None:
         try:
@@ -159,27 +171,41 @@ def _vote(out: Path, vote: Vote, members: Sequence[Path]) -> int:
         pending = fused.pending()
         progress(0, len(pending))
         try:
-            for done, error in enumerate(in_threads(failure, pending), start=1):
+            for done, (video, error) in enumerate(zip(pending, in_threads(failure, pending), strict=True), start=1):
                 if error is not None:
-                    typer.echo(f"failed: {error}", err=True)
+                    log.error(f"failed: {error}", extra=about(video=video))
                     failed += 1
                 progress(done, len(pending))
         except OSError as error:
             if not is_disk_full(error):
                 raise
-            typer.echo(f"failed: the disk is full: {out}; make room, the same command continues", err=True)
+            log.error(f"failed: the disk is full: {out}; make room, the same command continues")
             raise typer.Exit(1) from error
-    already = len(fused.videos()) - len(pending)
-    typer.echo(f"{out}: {len(pending) - failed} videos voted, {already} were voted before, {failed} failed")
-    if len(pending) - failed + already:
-        _print_agreements(fused)
+    show(fused, _Voted(len(pending) - failed, len(fused.videos()) - len(pending), failed))
     return failed
 
 
-def _print_agreements(fused: "FusedRun") -> None:
-    """How each member agrees with the result, over all pixels of all videos."""
-    names = fused.node.inputs
-    width = max(map(len, names))
-    typer.echo(f"  {'member':{width}}  IoU with result  its pixels overruled  result it missed")
-    for name, one in zip(names, fused.agreements(), strict=True):
-        typer.echo(f"  {name:{width}}  {one.iou:15.3f}  {one.overruled:20.1%}  {one.missed:16.1%}")
+def _print(fused: "FusedRun", voted: _Voted) -> None:
+    """What was voted, and how each member agrees with the result over all pixels of all videos."""
+    from rich.table import Table
+
+    out = fused.run.path
+    typer.echo(f"{out}: {voted.videos} videos voted, {voted.before} were voted before, {voted.failed} failed")
+    if not voted.videos + voted.before:
+        return
+    table = Table("member", box=None, pad_edge=False)
+    for title in ("IoU with result", "its pixels overruled", "result it missed"):
+        table.add_column(title, justify="right")
+    for name, one in zip(fused.node.inputs, fused.agreements(), strict=True):
+        table.add_row(name, f"{one.iou:.3f}", f"{one.overruled:.1%}", f"{one.missed:.1%}")
+    print_table(table)
+
+
+def _print_json(fused: "FusedRun", voted: _Voted) -> None:
+    from json import dumps
+
+    agreements = dict(zip(fused.node.inputs, fused.agreements(), strict=True))
+    members = {
+        name: {"iou": one.iou, "overruled": one.overruled, "missed": one.missed} for name, one in agreements.items()
+    }
+    typer.echo(dumps({"run": str(fused.run.path), **asdict(voted), "members": members}))

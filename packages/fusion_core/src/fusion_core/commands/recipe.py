@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from program_kit.messages import about, log
 from program_kit.options import DeviceOption, Precision, SplitOption, checked_device
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def plan(
     from fusion_core.running.context import DatasetSource
     from fusion_core.running.plan import make_plan
     from fusion_core.terminal.plan_table import as_json, as_table
+    from fusion_core.terminal.tables import print_table
 
     source = DatasetSource(root=dataset, split=split)
     context = open_context(find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, "auto", precision)
@@ -73,9 +75,7 @@ def plan(
     if json:
         typer.echo(as_json(made))
         return
-    from rich.console import Console
-
-    Console().print(as_table(made))
+    print_table(as_table(made))
 
 
 def run(
@@ -177,18 +177,19 @@ def _executor(name: str, address: str | None, context: "RunContext", workers: in
 
     local = LocalExecutor(workers, context.device, context.memory)
     if local.limited_by_memory:
-        typer.echo(f"free main memory is enough for {local.slots} workers at a time", err=True)
+        log.info(f"free main memory is enough for {local.slots} workers at a time")
     return local
 
 
 def _print(summary: "Summary", results: "Results | None") -> None:
     """The outcome, for people."""
+    from program_kit.progress import duration
+
     from fusion_core.results.ablation import as_markdown
-    from fusion_core.terminal.live_table import duration
 
     print_failures(summary)
     if results is None:
-        typer.echo(f"{summary.result}: not complete; the same command tries again what is missing", err=True)
+        log.error(f"{summary.result}: not complete; the same command tries again what is missing")
         return
     typer.echo(f"{summary.result}: complete after {duration(summary.seconds)}")
     typer.echo(f"{results.submission}: {results.masks} masks")
@@ -204,14 +205,14 @@ def print_failures(summary: "Summary") -> None:
     import shlex
 
     for job, error in summary.given_up.items():
-        typer.echo(f"given up: {job}: {error}", err=True)
+        log.error(f"given up: {job}: {error}", extra=about(job=job))
     for failure in summary.failures:
         again = failure.error == summary.given_up.get(failure.job)
         error = "as above" if again else failure.error
-        typer.echo(f"failed: {failure.job}: {failure.video}: {error}", err=True)
-        typer.echo(f"    to see what goes wrong: {shlex.join(failure.command)}", err=True)
+        log.error(f"failed: {failure.job}: {failure.video}: {error}", extra=about(job=failure.job, video=failure.video))
+        log.error(f"    to see what goes wrong: {shlex.join(failure.command)}")
     for job, videos in summary.blocked.items():
-        typer.echo(f"not begun: {job}: {_some(videos)}", err=True)
+        log.error(f"not begun: {job}: {_some(videos)}", extra=about(job=job, videos=videos))
 
 
 def _print_json(summary: "Summary", results: "Results | None") -> None:

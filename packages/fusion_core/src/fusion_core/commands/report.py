@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from program_kit.messages import log
 from program_kit.options import DamagedOption, DatasetOption, SplitOption, VideoOption, open_source
 
 from fusion_core.terminal.progress import progress_bar
@@ -55,6 +56,6 @@ def report(
         f" pictures of at most {written.side} pixels"
     )
     for problem in written.problems:
-        typer.echo(f"not shown: {problem}", err=True)
+        log.error(f"not shown: {problem}")
     if written.problems:
         raise typer.Exit(1)

@@ -1,10 +1,12 @@
 """`fusion-core segment`: a whole recipe on one's own video."""
 
 from dataclasses import replace
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from program_kit.messages import log
 from program_kit.options import DamagedOption, DeviceOption, ExpressionOption, ExpressionsOption
 
 from fusion_core.commands.export import (
@@ -67,6 +69,7 @@ def segment(
     audio: AudioOption = False,
     soft: SoftOption = False,
     feather: FeatherOption = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Segment what expressions mean in a video, and write the result in forms for people and other tools.
 
@@ -93,10 +96,16 @@ def segment(
     summary = _run(context, workers)
     print_failures(summary)
     if not summary.complete:
-        typer.echo(f"{out}: not complete; the same command tries again what is missing", err=True)
+        log.error(f"{out}: not complete; the same command tries again what is missing")
         raise typer.Exit(1)
-    _export(summary, out, forms, look)
-    _print_found(summary)
+    written, found = _export(summary, out, forms, look), _found(summary)
+    if json:
+        typer.echo(dumps({"written": [str(path) for path in written], "found": found}, indent=1, ensure_ascii=False))
+        return
+    for path in written:
+        typer.echo(path)
+    for one in found:
+        typer.echo(f"{one['expression']}: on {one['found']} of {one['frames']} frames")
 
 
 def _check_out(out: Path) -> None:
@@ -135,8 +144,8 @@ def _run(context: "RunContext", workers: int | None) -> "Summary":
         return run_plan(plan, LocalExecutor(workers, context.device, context.memory), listener)
 
 
-def _export(summary: "Summary", out: Path, forms: "tuple[str, ...]", look: "Look") -> None:
-    """Write the result; it replaces that of an earlier call, in whatever forms."""
+def _export(summary: "Summary", out: Path, forms: "tuple[str, ...]", look: "Look") -> list[Path]:
+    """Write the result, which replaces that of an earlier call, in whatever forms; returns what was written."""
     import shutil
 
     from mask_interchange import MaskRun
@@ -157,17 +166,16 @@ def _export(summary: "Summary", out: Path, forms: "tuple[str, ...]", look: "Look
                 shutil.rmtree(out / name)
             else:
                 (out / name).unlink(missing_ok=True)
-        for made in sorted(unfinished.iterdir()):
-            made.replace(out / made.name)
-            typer.echo(out / made.name)
+        return [made.replace(out / made.name) for made in sorted(unfinished.iterdir())]
 
 
-def _print_found(summary: "Summary") -> None:
+def _found(summary: "Summary") -> list[dict[str, object]]:
     """On how many frames each expression has a mask."""
     from mask_interchange import MaskRun
 
-    for video in summary.context.dataset.videos:
-        masks = MaskRun.open(summary.result).read(video)
-        for track in masks.tracks:
-            found = int((track.runs.areas() > 0).sum())
-            typer.echo(f"{track.expression.text}: on {found} of {len(masks.frame_names)} frames")
+    run = MaskRun.open(summary.result)
+    return [
+        {"expression": track.expression.text, "found": int((track.runs.areas() > 0).sum()), "frames": len(track)}
+        for video in summary.context.dataset.videos
+        for track in run.read(video).tracks
+    ]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from program_kit.messages import log
 from program_kit.options import DamagedOption, DatasetOption, SplitOption, VideoOption, open_source
 
 
@@ -44,7 +45,7 @@ def view(
     found = open_runs(runs)
     with CorrectedRun(Library(dataset=opened, runs=found, folder=found[0].path.parent), run) as corrected:
         if corrected.read_only is not None:
-            typer.echo(f"nothing can be corrected: {corrected.read_only}", err=True)
+            log.warning(f"nothing can be corrected: {corrected.read_only}")
         with Propagation(corrected, source.arguments(expressions=False)) as propagation:
             serve(corrected, propagation, port, _say_address, browser=browser)
     if corrected.path.is_dir():

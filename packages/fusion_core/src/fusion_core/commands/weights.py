@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from program_kit.app import plain_app
+from program_kit.messages import log
 
 if TYPE_CHECKING:
     from fusion_core.weights.catalogue import Entry
@@ -21,7 +22,7 @@ NameArgument = Annotated[
 
 
 def _tell(line: str) -> None:
-    typer.echo(line, err=True)
+    log.info(line)
 
 
 @weights.command("list")
@@ -95,7 +96,7 @@ def fetch(names: NamesArgument) -> None:
                 typer.echo(f"{name}: {fetch(name, _tell, progress)}")
         except WeightsFilesError as error:
             failed = True
-            _tell(f"fusion-core: error: {error}")
+            log.error(f"fusion-core: error: {error}")
     if failed:
         raise typer.Exit(2)
 
@@ -111,6 +112,7 @@ def add(name: NameArgument, path: Annotated[Path, typer.Argument(help="The file,
 @weights.command()
 def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="By default all of the list.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Hash files again, against what is published and what was recorded. Exit code 1: one is wrong or missing."""
     from program_kit.weights_table import published, published_weights
@@ -124,11 +126,14 @@ def verify(
         if not name.startswith("hub:"):
             published(name)
         for file, verdict in verdicts(name).items():
-            typer.echo(f"{name}: {file}: {verdict}")
+            if json:
+                typer.echo(json_module.dumps({"name": name, "file": file, "verdict": verdict}))
+            else:
+                typer.echo(f"{name}: {file}: {verdict}")
             if verdict in {Verdict.WRONG, Verdict.MISSING}:
                 wrong = True
     if wrong:
-        _tell("delete the folder of what is wrong, and fetch or add it again")
+        log.error("delete the folder of what is wrong, and fetch or add it again")
         raise typer.Exit(1)
 
 

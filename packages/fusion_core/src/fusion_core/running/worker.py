@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from mask_interchange import MaskInterchangeError, MaskRun
 from mask_interchange.files import is_disk_full
+from program_kit import messages
 from program_kit.progress import ProgressCallback
 
 from fusion_core.errors import FusionCoreError
@@ -159,21 +160,24 @@ class ProgramWorker:
     """
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], stall: float = STALL) -> None:
+        if not hasattr(select, "poll"):
+            raise JobError("programs are started on Linux and macOS only; on Windows use WSL")
         self._log = log
         self._stall = stall
         self._received = bytearray()  # what the process has said since its last whole line
         self._last_failure: str | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
+        messages.log.debug(f"$ {shlex.join(command)} --videos -")
         inherited = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "COLUMNS"}}
-        with open(log, "ab") as messages:
-            messages.write(f"$ {shlex.join(command)} --videos -\n".encode())
-            messages.flush()
+        with open(log, "ab") as said:
+            said.write(f"$ {shlex.join(command)} --videos -\n".encode())
+            said.flush()
             try:
                 self._process = subprocess.Popen(
                     [*command, "--videos", "-"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    stderr=messages,
+                    stderr=said,
                     env={**inherited, **environment},
                     bufsize=0,
                     start_new_session=True,  # Ctrl-C is for the runner, which then ends its workers

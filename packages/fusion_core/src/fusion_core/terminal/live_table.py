@@ -6,8 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import typer
+from program_kit.messages import about, draws_bars, log
+from program_kit.progress import Pace, duration, line_is_due
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -15,25 +18,27 @@ from rich.table import Table
 from fusion_core.running.events import Event, EventKind, Listener
 from fusion_core.running.plan import Plan, total_seconds
 
-LINE_EVERY = 30.0  # seconds between two lines about one video
-
 
 @contextmanager
 def watching(plan: Plan, *, json_lines: bool = False) -> Iterator[Listener]:
     """Context manager that yields a listener: JSON lines, or for people a table on a terminal and lines elsewhere."""
-    console = Console(stderr=True)
     if json_lines:
         yield print_json
-    elif console.is_terminal:
+    elif draws_bars():
         table = LiveTable(plan)
-        with Live(get_renderable=table.draw, console=console, refresh_per_second=4):
+        with Live(get_renderable=table.draw, console=Console(stderr=True), refresh_per_second=4):
             yield table
     else:
         yield Lines()
 
 
 def print_json(event: Event) -> None:
-    """Print an event as one JSON object a line; fields without a value are left out."""
+    """Print an event as one JSON object a line."""
+    typer.echo(json.dumps(_values(event)))
+
+
+def _values(event: Event) -> dict[str, Any]:
+    """An event as JSON; fields without a value are left out."""
     tree = {
         "event": event.kind.value,
         "job": event.job,
@@ -44,7 +49,7 @@ def print_json(event: Event) -> None:
         "seconds": event.seconds,
         "error": event.error,
     }
-    typer.echo(json.dumps({key: value for key, value in tree.items() if value not in (None, "")}))
+    return {key: value for key, value in tree.items() if value not in (None, "")}
 
 
 class Lines:
@@ -60,27 +65,36 @@ class Lines:
         match event.kind:
             case EventKind.READY:
                 if event.job not in self._counts and event.done:
-                    self._say(f"{event.job}: {event.done} of {event.total} videos are done already")
+                    self._say(f"{event.job}: {event.done} of {event.total} videos are done already", event)
                 self._counts[event.job] = (event.done or 0, event.total or 0)
             case EventKind.DONE:
                 self._counts[event.job] = (done + 1, total)
-                self._say(f"{event.job} [{done + 1}/{total}] {event.video}: done in {event.seconds:.1f} s")
+                self._say(f"{event.job} [{done + 1}/{total}] {event.video}: done in {event.seconds:.1f} s", event)
             case EventKind.PROGRESS:
                 now, key = time.monotonic(), (event.job, event.video)
-                if now - self._last_line.setdefault(key, now) > LINE_EVERY:
+                if line_is_due(self._last_line.setdefault(key, now)):
                     self._last_line[key] = now
-                    self._say(f"{event.job} {event.video}: {event.done} of {event.total}")
+                    self._say(f"{event.job} {event.video}: {event.done} of {event.total}", event)
             case EventKind.FAILED:
-                self._say(f"{event.job} {event.video}: failed")
+                self._say(f"{event.job} {event.video}: failed", event)
             case EventKind.RETRIED:
-                self._say(f"{event.job} {event.video}: another worker tries: {first_line(event.error)}")
+                self._say(f"{event.job} {event.video}: another worker tries: {first_line(event.error)}", event)
             case EventKind.GIVEN_UP:
-                self._say(f"{event.job}: given up: {first_line(event.error)}")
+                self._say(f"{event.job}: given up: {first_line(event.error)}", event)
             case EventKind.PREPARING | EventKind.NOTE:
-                self._say(f"{event.job}: {event.error}")
+                self._say(f"{event.job}: {event.error}", event)
 
-    def _say(self, text: str) -> None:
-        typer.echo(text, err=True)
+    def _say(self, text: str, event: Event) -> None:
+        log.info(text, extra=about(**_values(event)))
+
+
+@dataclass
+class _Working:
+    """A video at work."""
+
+    text: str
+    share: float = 0.0  # of it that is done
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass
@@ -93,18 +107,18 @@ class _Row:
     computed: int = 0
     seconds: float = 0.0
     failed: int = 0
-    working: dict[str, str] = field(default_factory=dict)
+    working: dict[str, _Working] = field(default_factory=dict)
+    guess: float | None = None  # seconds for a video, by the first frames of one
     note: str = ""
 
     @property
     def left(self) -> float | None:
         """Seconds, None if nothing is known."""
-        missing = self.total - self.done - self.failed
+        missing = self.total - self.done - self.failed - sum(one.share for one in self.working.values())
         if missing <= 0:
             return 0.0
-        if self.computed:
-            return missing * self.seconds / self.computed / max(1, len(self.working))
-        return self.expected
+        each = self.seconds / self.computed if self.computed else self.guess
+        return self.expected if each is None else missing * each / max(1, len(self.working))
 
 
 class LiveTable:
@@ -125,12 +139,15 @@ class LiveTable:
                 case EventKind.READY:
                     row.done, row.total = event.done or 0, event.total or 0
                 case EventKind.PREPARING:
-                    row.working[""] = first_line(event.error)
+                    row.working[""] = _Working(first_line(event.error))
                 case EventKind.STARTED:
                     row.working.pop("", None)
-                    row.working[video] = video
+                    row.working[video] = _Working(video)
                 case EventKind.PROGRESS:
-                    row.working[video] = f"{video} {event.done}/{event.total}"
+                    one = row.working.setdefault(video, _Working(video))
+                    done, total = event.done or 0, event.total or 1
+                    one.text, one.share = f"{video} {done}/{total}", done / total
+                    row.guess = one.pace.seconds(done, total) or row.guess
                 case EventKind.DONE:
                     row.done, row.computed = row.done + 1, row.computed + 1
                     row.seconds += event.seconds or 0
@@ -152,7 +169,8 @@ class LiveTable:
                 rate = f"{row.seconds / row.computed:.1f}" if row.computed else ""
                 videos = f"{row.done}/{row.total}" + (f", {row.failed} failed" if row.failed else "")
                 left = "" if row.left is None else duration(row.left)
-                table.add_row(name, videos, rate, left, ", ".join(row.working.values()) or row.note, style=_style(row))
+                at_work = ", ".join(one.text for one in row.working.values())
+                table.add_row(name, videos, rate, left, at_work or row.note, style=_style(row))
         return table
 
     def _row(self, event: Event) -> _Row:
@@ -167,13 +185,6 @@ def _style(row: _Row) -> str | None:
     if row.failed:
         return "red"
     return "bold" if row.working else ("dim" if row.done == row.total else None)
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, as `2:05:10` or `5:10`."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def first_line(text: str | None) -> str:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from program_kit.progress import duration
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +11,6 @@ from rich.text import Text
 from fusion_core.recipe.nodes import ExistingRun, Node, Predict, Propagate
 from fusion_core.running.context import RunContext
 from fusion_core.running.plan import NodePlan, Plan
-from fusion_core.terminal.live_table import duration
 
 
 def as_table(plan: Plan) -> RenderableType:

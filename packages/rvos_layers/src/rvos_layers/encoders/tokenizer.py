@@ -1,12 +1,12 @@
 """Expressions to the token ids of RoBERTa or BERT."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+from program_kit.messages import log
 from program_kit.origin import Origin
 from program_kit.weights_folder import stored
 from torch import Tensor
@@ -156,7 +156,7 @@ def tokenizer_name(name: str, *, usual: str, untrained: bool = False, origin: Or
     if name == AUTO:
         return BYTES if untrained else trained_with or usual
     if trained_with and name != trained_with and {name, trained_with} & {BYTES, DEMO}:
-        print(f"the weights were trained with tokenizer {trained_with!r}, not with {name!r}", file=sys.stderr)
+        log.warning(f"the weights were trained with tokenizer {trained_with!r}, not with {name!r}")
     return name
 
 

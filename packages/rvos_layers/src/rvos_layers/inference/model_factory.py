@@ -1,12 +1,12 @@
 """Makes a model from its configuration, weights and tokenizer: for the command line, for Python and for training."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
+from program_kit.messages import log
 from program_kit.options import Precision
 from program_kit.torch.checkpoint.model_checkpoints import ModelCheckpoints
 from program_kit.torch.device import choose_device
@@ -82,10 +82,7 @@ class ModelFactory(Generic[C]):
     def tokenizer(self, name: str, text: TextConfig) -> Tokenizer:
         """The tokenizer of a name, as `tokenizer_name` gives it."""
         if name == BYTES:
-            print(
-                f"{self.checkpoints.model}: tokenizer: one token for each byte (not the one of published weights)",
-                file=sys.stderr,
-            )
+            log.info(f"{self.checkpoints.model}: tokenizer: one token for each byte (not the one of published weights)")
         return Tokenizer(named_encoder(name), vocab_size=text.vocab_size, max_tokens=text.max_tokens)
 
 

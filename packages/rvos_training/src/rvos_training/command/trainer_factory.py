@@ -1,6 +1,5 @@
 """From a request to a trainer, the same way for every referring model."""
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from program_kit.messages import log
 from program_kit.origin import Origin
 from rvos_layers.encoders.tokenizer import tokenizer_name
 from rvos_layers.inference.config import ResizeRule
@@ -259,4 +259,4 @@ def _report_skipped(image_sets: Iterable[ImageClips]) -> None:
     for clips in image_sets:
         if clips.skipped:
             reasons = ", ".join(f"{count} with {reason}" for reason, count in clips.skipped.items())
-            print(f"{clips.file.name}: training on {len(clips)} expressions, left out {reasons}", file=sys.stderr)
+            log.info(f"{clips.file.name}: training on {len(clips)} expressions, left out {reasons}")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 from mask_interchange import MaskInterchangeError
 from mask_interchange.files import file_sha256, write_whole
+from program_kit.messages import about, draws_bars, log
 from rich.console import Console
 from rich.progress import Progress
 
@@ -122,11 +122,11 @@ def raise_faults(part: str, faults: list[str]) -> None:
 def _shown(results: Iterable[V], what: str, total: int) -> Iterator[V]:
     """The same, with a bar on a terminal and a line now and then elsewhere."""
     said = time.monotonic()
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    with Progress(console=Console(stderr=True), transient=True, disable=not draws_bars()) as bar:
         for done, result in enumerate(bar.track(results, total=total, description=what), start=1):
-            if not sys.stderr.isatty() and time.monotonic() - said > LINE_EVERY:
+            if not draws_bars() and time.monotonic() - said > LINE_EVERY:
                 said = time.monotonic()
-                print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+                log.info(f"{what}: {done} of {total}", extra=about(done=done, total=total))
             yield result
 
 

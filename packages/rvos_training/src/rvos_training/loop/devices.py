@@ -1,10 +1,10 @@
 """The devices and processes of a training."""
 
 import os
-import sys
 
 import torch
 from accelerate import Accelerator
+from program_kit.messages import log
 
 from rvos_training.errors import TrainingError
 
@@ -29,11 +29,10 @@ def open_devices(device: str, precision: str) -> Accelerator:
         count = accelerator.num_processes
         processes = "1 process" if count == 1 else f"{count} processes"
         arithmetic = "float32" if precision == "no" else precision
-        print(f"training in {processes} on {accelerator.device.type}, {arithmetic}", file=sys.stderr)
+        log.info(f"training in {processes} on {accelerator.device.type}, {arithmetic}")
         if LAUNCHED in os.environ and SEVERAL in os.environ and STARTED not in os.environ:
-            print(
+            log.warning(
                 "accelerate was asked for several processes and started one, as it does on a CPU; start them with "
-                "torchrun --nproc_per_node COUNT -m ... instead",
-                file=sys.stderr,
+                "torchrun --nproc_per_node COUNT -m ... instead"
             )
     return accelerator

@@ -5,7 +5,6 @@
 losses as one that was not.
 """
 
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from mask_interchange.files import lock_folder
+from program_kit.messages import log
 from torch import Tensor
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, Dataset
@@ -258,7 +258,7 @@ class Trainer:
         restore_random_state(state.random[process])
         if self.accelerator.is_main_process:
             for change in differences(state.changeable, self.config.changeable):
-                print(f"resuming with a change: {change}", file=sys.stderr)
+                log.info(f"resuming with a change: {change}")
 
     def _restart_schedule(self) -> None:
         """The learning rates of the configuration at the position's epoch; those of the checkpoint may be others."""

@@ -1,7 +1,6 @@
 """The log of a training: `log.jsonl` with a line for each step, curves for TensorBoard, progress on the terminal."""
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from mask_interchange.files import write_whole
+from program_kit.messages import draws_bars, log
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tensorboardX.event_file_writer import EventsWriter
@@ -43,7 +43,7 @@ class TrainingLog:
         self._from, self._total = step, total
         self._said = 0.0
         self._bar = self._task = None
-        if sys.stderr.isatty():
+        if draws_bars():
             columns = (MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
             console = Console(stderr=True)
             self._bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(), *columns, console=console)
@@ -85,7 +85,7 @@ class TrainingLog:
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            log.info(text)
 
     def _write(self, event: str, step: int, epoch: int, values: Mapping[str, float]) -> None:
         with explained(self.file.parent):
