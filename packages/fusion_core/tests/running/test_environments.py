@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from fusion_core.errors import ProgramError
 from fusion_core.recipe.published import ICCV2023
 from fusion_core.running import environments
 from fusion_core.running.environments import Program, WorkspacePackage, find_program
+from fusion_core.running.worker import JobError, ProgramTask
+from program_kit import messages
 
 
 def executable(path, text):
@@ -83,4 +86,34 @@ def test_what_uv_does_for_minutes_is_told_and_what_it_always_says_is_not(tmp_pat
     monkeypatch.setenv("UV", str(executable(tmp_path / "uv", "\n".join(f"echo '{line}' >&2" for line in said))))
     told = []
     Program(command=("x",), package=package).make_ready(told.append)
-    assert told == ["Creating virtual environment", "Downloading torch (800MiB)"]
+    assert told == [
+        "making the environment of some: up to 3 GB to download and 6 GB of disk, of which environments share most",
+        "Creating virtual environment",
+        "Downloading torch (800MiB)",
+    ]
+    (package.environment).mkdir(parents=True)
+    (package.environment / "pyvenv.cfg").touch()
+    Program(command=("x",), package=package).make_ready(told.append)
+    assert len(told) == 5, "an environment that is there is not made"
+
+
+def test_commands_are_where_the_system_has_them(package, monkeypatch):
+    assert package.script("soc-infer") == package.environment / "bin" / "soc-infer"
+    monkeypatch.setattr("sysconfig.get_path", lambda name, scheme, given: str(Path(given["base"]) / "Scripts"))
+    monkeypatch.setattr("sysconfig.get_config_var", lambda name: ".exe")
+    assert package.script("soc-infer") == package.environment / "Scripts" / "soc-infer.exe"
+
+
+def test_all_that_uv_says_is_a_detail(tmp_path, package, monkeypatch, capsys):
+    monkeypatch.setenv("UV", str(executable(tmp_path / "uv", "echo Resolved 9 packages >&2")))
+    with messages.restored():
+        messages.choose(quiet=False, verbose=True, log_json=False)
+        Program(command=("x",), package=package).make_ready()
+    assert "Resolved 9 packages\n" in capsys.readouterr().err
+
+
+def test_where_programs_cannot_be_waited_for_it_is_said(tmp_path, monkeypatch):
+    """As on Windows."""
+    monkeypatch.delattr("select.poll")
+    with pytest.raises(JobError, match="on Windows use WSL"):
+        ProgramTask(command=(sys.executable,), log=tmp_path / "log").start({})

@@ -9,16 +9,20 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from program_kit.messages import log
+
 from fusion_core.errors import ProgramError
 
 StatusCallback = Callable[[str], None]  # what is being done, in words
 
+SIZE = "up to 3 GB to download and 6 GB of disk, of which environments share most"  # torch with CUDA libraries
 # How those lines of uv begin that announce what takes time. uv prints none of them if an environment is up to date.
 _SLOW_STEPS = ("Creating", "Downloading", "Downloaded", "Building", "Built", "Prepared", "Installed")
 
@@ -41,6 +45,11 @@ class WorkspacePackage:
     def environment(self) -> Path:
         """The folder of its own virtual environment."""
         return self.folder.parents[1] / ".venvs" / self.folder.name
+
+    def script(self, name: str) -> Path:
+        """A command of its own virtual environment, which may not be there yet."""
+        folder = sysconfig.get_path("scripts", "venv", {"base": str(self.environment)})
+        return Path(folder) / f"{name}{sysconfig.get_config_var('EXE') or ''}"
 
     @property
     def weights(self) -> list[Path]:
@@ -83,6 +92,7 @@ class WorkspacePackage:
         ) as process:
             assert process.stderr is not None
             for line in process.stderr:
+                log.debug(line.rstrip())
                 said.append(line)
                 status(line.strip())
         return subprocess.CompletedProcess(process.args, process.returncode, stderr="".join(said))
@@ -111,6 +121,8 @@ class Program:
         """
         if self.package is None:
             return
+        if not (self.package.environment / "pyvenv.cfg").is_file():
+            status(f"making the environment of {self.package.distribution}: {SIZE}")
         result = self.package.sync(status=lambda line: status(line) if line.startswith(_SLOW_STEPS) else None)
         if result.returncode:
             raise ProgramError(
@@ -133,7 +145,7 @@ def find_program(command: Sequence[str]) -> Program:
     """
     name, *arguments = command
     if package := _packages_by_script().get(name):
-        return Program(command=(str(package.environment / "bin" / name), *arguments), package=package)
+        return Program(command=(str(package.script(name)), *arguments), package=package)
     beside = Path(sys.executable).parent  # programs that are installed in the environment of this one
     found = shutil.which(name) or shutil.which(name, path=str(beside))
     if found is None:
