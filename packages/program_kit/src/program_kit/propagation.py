@@ -23,6 +23,8 @@ from program_kit.progress import ProgressCallback
 from program_kit.prompts import Prompt
 from program_kit.python_arguments import check_video
 
+__all__ = ["Job", "PropagatedFrame", "Propagator", "propagate_labels", "propagate_prompts", "propagate_tracks"]
+
 
 class Frames(Protocol):
     """The frames of a video; `mask_interchange.Video` has more."""

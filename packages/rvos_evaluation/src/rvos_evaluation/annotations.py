@@ -23,6 +23,8 @@ from mask_interchange.png_folders import find_annotations
 
 from rvos_evaluation.errors import EvaluationError
 
+__all__ = ["VideoAnnotation", "open_annotations", "open_truth"]
+
 Labels = npt.NDArray[np.uint8]
 
 VOID = 255

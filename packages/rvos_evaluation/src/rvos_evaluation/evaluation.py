@@ -21,6 +21,8 @@ from rvos_evaluation.protocols import FRAMES_OF_EXPRESSIONS, Protocol, VideoScor
 from rvos_evaluation.targets import Asked, Folders, Frames, folders_of
 from rvos_evaluation.threads import in_threads
 
+__all__ = ["Evaluation", "Means", "evaluate_run"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from rvos_evaluation.errors import EvaluationError
 
+__all__ = ["Statistics", "contour_accuracy", "region_similarity", "statistics"]
+
 Mask = npt.NDArray[np.bool_]
 
 BOUNDARY_TOLERANCE = 0.008  # of the image diagonal

@@ -31,6 +31,8 @@ from rvos_evaluation.comparison import Target, TargetScores, compare
 from rvos_evaluation.errors import EvaluationError
 from rvos_evaluation.targets import Asked, Folders, Frames, labels_of, score_expressions
 
+__all__ = ["Protocol"]
+
 ANNOTATORS = 4  # Ref-DAVIS17: two people, each with a description of the first frame and one of the whole video
 MAX_PROPOSALS = 20  # the most predictions that one video may have in the unsupervised DAVIS task
 

@@ -27,6 +27,8 @@ from fusion_core.recipe.nodes import (
     key_of_input,
 )
 
+__all__ = ["AblationStep", "Model", "Recipe"]
+
 MAX_MEMORY = 2**20  # GiB; more is a mistake
 OWN_WEIGHTS = "own"  # the program finds its weights by itself and is started without an option
 

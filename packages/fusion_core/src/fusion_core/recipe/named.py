@@ -12,6 +12,8 @@ from fusion_core.recipe.published import DEMO, ICCV2023, RECIPES
 from fusion_core.recipe.toml import read_recipe
 from fusion_core.recipe.weights import is_stored, needed_weights
 
+__all__ = ["find_recipe", "named_recipes"]
+
 
 def named_recipes() -> dict[str, Recipe]:
     """All recipes that have a name here."""

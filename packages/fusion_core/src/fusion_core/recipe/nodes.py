@@ -16,6 +16,8 @@ from mask_interchange.names import check_name
 
 from fusion_core.errors import RecipeError
 
+__all__ = ["Choose", "ExistingRun", "Gate", "Pairing", "Predict", "Propagate", "Rescore", "Vote"]
+
 OptionValue = str | int | float | bool
 VoteRule = Literal["count", "mean"]
 Options = Mapping[str, OptionValue]

@@ -23,6 +23,8 @@ from fusion_core.recipe.nodes import (
 )
 from fusion_core.recipe.toml_file import Keys, TomlFile, read_toml
 
+__all__ = ["read_recipe", "recipe_as_toml"]
+
 T = TypeVar("T")
 _MISSING: Any = object()
 

@@ -13,6 +13,8 @@ from fusion_core.recipe.nodes import ExistingRun
 from fusion_core.running.provenance import ProvenanceStore
 from fusion_core.running.worker import STALL
 
+__all__ = ["DatasetSource", "RunContext", "VideoSource"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSource:

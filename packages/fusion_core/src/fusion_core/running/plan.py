@@ -13,6 +13,8 @@ from fusion_core.running.environments import find_program
 from fusion_core.running.jobs import Job, ProgramJob, make_jobs
 from fusion_core.running.provenance import Speed
 
+__all__ = ["NodePlan", "Plan", "make_plan"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class NodePlan:

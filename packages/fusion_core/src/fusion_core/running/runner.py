@@ -14,6 +14,8 @@ from fusion_core.running.plan import Plan
 from fusion_core.running.provenance import Speed
 from fusion_core.running.scheduler import Failure, Scheduler
 
+__all__ = ["Summary", "run_plan"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:

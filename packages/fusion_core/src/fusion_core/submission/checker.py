@@ -23,6 +23,8 @@ from fusion_core.submission.archive import (
 from fusion_core.submission.findings import Finding, Kind, SubmissionCheck
 from fusion_core.submission.forms import REF_YOUTUBE_VOS, SubmissionForm
 
+__all__ = ["check_submission"]
+
 
 def check_submission(
     path: Path,

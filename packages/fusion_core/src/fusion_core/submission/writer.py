@@ -21,6 +21,8 @@ from program_kit.progress import ProgressCallback
 from fusion_core.errors import SubmissionError
 from fusion_core.submission.forms import REF_YOUTUBE_VOS, SubmissionForm
 
+__all__ = ["write_submission"]
+
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can hold
 _RUN_LENGTH_STRATEGY = 3  # zlib's Z_RLE: masks are long runs of one value
 

@@ -12,6 +12,8 @@ from fusion_core.recipe.nodes import Choose, FusionNode, Gate, Rescore, Vote
 from fusion_core.voting.fuse import MemberAgreement, aligned, fuse_video
 from fusion_core.voting.overlap import frame_ious, track_iou
 
+__all__ = ["combine_video"]
+
 
 def combine_video(node: FusionNode, inputs: Sequence[VideoMasks]) -> tuple[VideoMasks, tuple[MemberAgreement, ...]]:
     """Make one video of a run from other runs.

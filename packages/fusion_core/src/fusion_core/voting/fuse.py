@@ -12,6 +12,8 @@ from fusion_core.voting.mean import SoftMasks, mean_masks
 from fusion_core.voting.overlap import overlap
 from fusion_core.voting.pairing import Pool, pools
 
+__all__ = ["MemberAgreement", "fuse_video"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberAgreement:

@@ -38,6 +38,8 @@ from rvos_layers.inference.windows import (
     progress_of_window,
 )
 
+__all__ = ["Segmenter", "VideoPredictor"]
+
 Outputs = TypeVar("Outputs", bound=QueryOutputs)
 
 
