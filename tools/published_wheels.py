@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from packaging.metadata import Metadata
 from packaging.requirements import Requirement
@@ -68,10 +68,10 @@ def publish(wheel: Path, out: Path, ours: Mapping[str, str]) -> Path:
     with ZipFile(wheel) as source, ZipFile(target, "w", ZIP_DEFLATED) as archive:
         record: list[tuple[str, str, int | str]] = []
 
-        def add(info: object, name: str, data: bytes) -> None:
-            archive.writestr(info, data)  # pyright: ignore[reportArgumentType] - a name or a ZipInfo
+        def add(info: ZipInfo, data: bytes) -> None:
+            archive.writestr(info, data)
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-            record.append((name, f"sha256={digest}", len(data)))
+            record.append((info.filename, f"sha256={digest}", len(data)))
 
         for old in source.infolist():
             if old.filename.endswith((".dist-info/RECORD", "/")):
@@ -82,13 +82,20 @@ def publish(wheel: Path, out: Path, ours: Mapping[str, str]) -> Path:
                     info.filename = info.filename.replace(own, new, 1)
             if info.filename == f"{about}/METADATA":
                 data = metadata(data.decode(), ours).encode()
-            add(info, info.filename, data)
+            add(info, data)
         for name in project(ROOT)["license-files"]:
-            add(f"{about}/licenses/{name}", f"{about}/licenses/{name}", (ROOT / name).read_bytes())
+            add(_new(f"{about}/licenses/{name}"), (ROOT / name).read_bytes())
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([*record, (f"{about}/RECORD", "", "")])
-        archive.writestr(f"{about}/RECORD", text.getvalue())
+        archive.writestr(_new(f"{about}/RECORD"), text.getvalue())
     return target
+
+
+def _new(name: str) -> ZipInfo:
+    """A file that is added to a wheel; without the time of today, so that equal wheels have equal bytes."""
+    info = ZipInfo(name)
+    info.compress_type, info.external_attr = ZIP_DEFLATED, 0o644 << 16
+    return info
 
 
 def metadata(text: str, ours: Mapping[str, str]) -> str:
