@@ -115,6 +115,67 @@ def test_worker_protocol(program, dataset, tmp_path):
     assert ended == {"bb22": "done", "nowhere": "failed"}
 
 
+def only(*shown):
+    """Changes tracks of `write_run` so that they have masks in these frames only, and no key frame."""
+
+    def change(video, tracks):
+        masks = [np.stack([mask & (t in shown) for t, mask in enumerate(track.stack())]) for track in tracks]
+        return [MaskTrack.from_masks(track.expression, one) for track, one in zip(tracks, masks, strict=True)]
+
+    return change
+
+
+def test_only_the_frames_asked_for_are_made(program, dataset, tmp_path):
+    """The others keep what they have, bit by bit; a worker is asked for other frames of the same video each time."""
+    source = write_run(dataset, tmp_path / "source", change=only(0))
+    orders = [
+        {"video": video, "frames": frames} for video, frames in (("aa11", "0:2"), ("bb22", "0:3"), ("bb22", "0:2"))
+    ]
+    lines = "".join(f"{json.dumps(order)}\n" for order in orders)
+    arguments = ["--every-mask", "--videos", "-"]
+    result = propagate(program, dataset, source, tmp_path / "out", *arguments, stdin=lines)
+    events = [json.loads(line)["event"] for line in result.stdout.splitlines()]
+    assert events.count("done") == 3, result.stderr
+    run = MaskRun.open(tmp_path / "out")
+    for video in ("aa11", "bb22"):
+        before, after = MaskRun.open(source).read(video), run.read(video)
+        for one, other in zip(before.tracks, after.tracks, strict=True):
+            assert [one.masks[0], one.masks[2]] == [other.masks[0], other.masks[2]]
+            assert other.key_frame == 0
+    option = propagate(program, dataset, source, tmp_path / "by-option", "--every-mask", "--frames", "0:2")
+    assert option.returncode == 0, option.stderr
+    by_option = MaskRun.open(tmp_path / "by-option")
+    assert [by_option.read(video) == run.read(video) for video in ("aa11", "bb22")] == [True, True]
+
+
+def test_several_masks_of_an_object_stay_and_are_carried_to_each_other(program, dataset, tmp_path):
+    source = write_run(dataset, tmp_path / "source", change=only(0, 2))
+    result = propagate(program, dataset, source, tmp_path / "out", "--every-mask")
+    assert result.returncode == 0, result.stderr
+    for video in ("aa11", "bb22"):
+        for track in MaskRun.open(tmp_path / "out").read(video).tracks:
+            np.testing.assert_array_equal(track.mask(0), true_square(0))
+            np.testing.assert_array_equal(track.mask(2), true_square(2))
+            assert track.scores[0] == track.scores[2] == 1
+            assert 0 <= track.scores[1] <= 1
+
+
+def test_maps_of_several_frames(program, dataset, tmp_path):
+    maps = {0: true_square(0).astype(np.uint8), 2: 2 * true_square(2).astype(np.uint8)}  # one goes, the other comes
+    arguments = ["--video", dataset / "JPEGImages" / "aa11", "--out", tmp_path / "out"]
+    for frame, labels in maps.items():
+        picture = Image.fromarray(labels, mode="P")
+        picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+        picture.save(tmp_path / f"{frame}.png")
+        arguments += ["--mask", tmp_path / f"{frame}.png", "--frame", frame]
+    result = program.run_forked(*arguments, *program.smoke)
+    assert result.returncode == 0, result.stderr
+    masks = MaskRun.open(tmp_path / "out").read("aa11")
+    for frame, labels in maps.items():
+        for number in (1, 2):
+            np.testing.assert_array_equal(masks.track(str(number)).mask(frame), labels == number)
+
+
 def test_plain_video_object_segmentation(program, dataset, tmp_path):
     labels = true_square(0).astype(np.uint8)
     labels[30:40, 5:20] = 2

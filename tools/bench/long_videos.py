@@ -4,7 +4,7 @@ import resource
 
 import numpy as np
 from mask_interchange import encode_mask
-from program_kit.propagation import Job, Propagator
+from program_kit.propagator import Job, Propagator
 
 
 class DrawnVideo:

@@ -15,7 +15,7 @@ from itertools import islice
 
 import numpy as np
 from program_kit.frame_reading import FeatureCache
-from program_kit.propagation import Job, PropagatedFrame
+from program_kit.propagator import Job, PropagatedFrame
 
 RUNS, EXPRESSIONS = 4, 4
 

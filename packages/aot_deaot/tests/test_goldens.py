@@ -15,7 +15,7 @@ from aot_deaot.preprocess import network_image, network_labels, network_size
 from aot_deaot.propagate import Propagator
 from aot_deaot.settings import MemoryPolicy, SizeLimits, augmentations, faithful
 from golden_cases import GoldenCase, StageReport, assert_half_close, find_cases
-from program_kit.propagation import Job
+from program_kit.propagator import Job
 from program_kit.torch.checkpoint.table import our_name
 from program_kit.torch.precision import HALF, set_precision
 

@@ -12,8 +12,7 @@ LABELS = np.array([[0, 7, 7], [200, 0, 3]], np.uint8)
 
 
 def test_ids_become_numbers_in_order():
-    table = ObjectTable.of(LABELS, slots=10)
-    assert table.ids == (3, 7, 200)
+    table = ObjectTable((3, 7, 200), slots=10)
     np.testing.assert_array_equal(table.number(LABELS), [[0, 2, 2], [3, 0, 1]])
 
 

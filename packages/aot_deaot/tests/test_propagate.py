@@ -12,12 +12,12 @@ from aot_deaot import propagate
 from aot_deaot.errors import ConfigError
 from aot_deaot.objects import ObjectTable
 from aot_deaot.propagate import Propagator, SegmentedFrame
-from aot_deaot.settings import PropagationSettings, corrected, faithful
+from aot_deaot.settings import MemoryPolicy, PropagationSettings, corrected, faithful
 from golden_cases import NETWORK, assert_close, find_cases, rounding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from program_kit.errors import InputError
-from program_kit.propagation import Job
+from program_kit.propagator import Job
 
 from .published import load, network_config
 
@@ -128,12 +128,11 @@ def test_results_do_not_depend_on_the_cache(batch):
 
 
 def test_a_pixel_won_by_a_stray_id_belongs_to_something_but_to_no_object():
-    labels = np.array([[0, 4], [9, 4]])
-    objects = ObjectTable.of(labels, slots=10)
+    objects = ObjectTable((4, 9), slots=10)
     numbers = np.array([[0, 1], [2, 7]], np.uint8)
     probabilities = torch.full((11, 2, 2), 0.05)
     probabilities[0] = 0.5
-    found = SegmentedFrame(0, 1, objects, numbers, probabilities)
+    found = SegmentedFrame(0, 1, 0, objects, numbers, probabilities)
     np.testing.assert_array_equal(found.mask(), [[False, True], [True, True]])
     np.testing.assert_array_equal(found.mask(4), [[False, True], [False, False]])
     np.testing.assert_array_equal(found.probability(), np.full((2, 2), 0.5, np.float32))
@@ -208,14 +207,14 @@ def test_batches_hold_every_job_once_and_keep_their_limit(wanted, batch):
         jobs.append(Job(key_frame, labels))
     tasks = {}
     for index, job in enumerate(jobs):
-        tasks.setdefault(job.key_frame, []).append(propagator._task(index, job, DrawnVideo()))
+        tasks.setdefault((job.key_frame,), []).append(propagator._task(index, job, DrawnVideo()))
     batches = list(propagator._batches(tasks))
     found = [task.job for groups in batches for group in groups for task in group.tasks]
     assert sorted(found) == list(range(len(jobs)))
     for groups in batches:
         held = [task for group in groups for task in group.tasks]
         assert len(held) == 1 or sum(task.objects.sets for task in held) <= batch
-        assert len({group.key_frame for group in groups}) == len(groups)
+        assert len({group.frames for group in groups}) == len(groups)
 
 
 @pytest.mark.parametrize(
@@ -291,3 +290,50 @@ def test_compiled_stages_give_the_same(family, monkeypatch):
     _, plain = run(Propagator(network(family), quick(family)), DrawnVideo(3), jobs)
     _, compiled = run(Propagator(network(family), quick(family), compiled=True), DrawnVideo(3), jobs)
     assert_close(compiled, plain, NETWORK)
+
+
+def both_ways(propagator, video, job):
+    """Background probabilities [H, W] by frame and reference."""
+    results = list(propagator.propagate(video, [job]))
+    found = {(result.frame, result.reference): result.probabilities[0] for result in results}
+    assert len(found) == len(results), "a frame came twice the same way"
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_between_references_masks_come_from_both(family):
+    job = Job(1, square(1), {4: square(4)})
+    found = both_ways(Propagator(network(family), quick(family)), DrawnVideo(), job)
+    assert set(found) == {(0, 1), (2, 1), (3, 1), (2, 4), (3, 4), (5, 4)}
+    alone = both_ways(Propagator(network(family), quick(family)), DrawnVideo(), Job(1, square(1)))
+    assert not torch.equal(found[2, 1], alone[2, 1]), "the reference ahead is not remembered"
+    assert not torch.equal(found[0, 1], alone[0, 1]), "the reference behind is not remembered"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("make", [corrected, faithful])
+def test_references_together_equal_references_alone(family, make):
+    jobs = [Job(1, square(1), {4: square(4)}), Job(4, square(4, (4, 9)), {1: square(1, (9,))}), Job(0, square(0))]
+    chosen = replace(make(network(family).config), scales=(0.8, 1.0))
+
+    def found(jobs, batch):
+        results = Propagator(precise(family), chosen, batch=batch).propagate(DrawnVideo(), jobs)
+        return {(result.job, result.frame, result.reference): result.probabilities for result in results}
+
+    together = found(jobs, 8)
+    for index, job in enumerate(jobs):
+        for (_, *place), expected in found([job], 1).items():
+            assert_close(together.pop((index, *place)), expected)
+    assert not together
+
+
+def test_a_reference_is_gone_on_from_as_from_a_first_one():
+    """With a memory of the references alone, what lies before the last one passed leaves no trace."""
+    video, settings = DrawnVideo(8), quick("aot", memory=MemoryPolicy(long_term_gap=None), scales=(1.0,), flip=False)
+    three = Job(0, square(0), {3: square(3), 5: square(5)})
+    found = both_ways(Propagator(network("aot"), settings), video, three)
+    video.pixels[1:3] = 0
+    changed = both_ways(Propagator(network("aot"), settings), video, three)
+    for place in found:
+        same = torch.equal(found[place], changed[place])
+        assert same == (place[0] > 2), place

@@ -23,7 +23,7 @@ from aot_deaot.train.trainer import PropagationModelWithLoss, PropagationTrainin
 from golden_cases import NETWORK, assert_close
 from mask_interchange import open_dataset
 from PIL import Image
-from program_kit.propagation import Job
+from program_kit.propagator import Job
 from rvos_training.data.data_parts import AnnotatedVideos
 from rvos_training.data.frame_store import FrameStore
 from rvos_training.errors import TrainingError

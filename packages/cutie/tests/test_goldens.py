@@ -10,7 +10,7 @@ from cutie.object_memory import ObjectSummary
 from cutie.preprocess import NetworkView
 from cutie.propagate import Propagator
 from golden_cases import NETWORK, GoldenCase, StageReport, assert_half_close, find_cases, rounding
-from program_kit.propagation import Job
+from program_kit.propagator import Job
 from program_kit.torch.precision import HALF, set_precision
 
 from .published import load, settings
@@ -124,8 +124,8 @@ def test_propagation(case: GoldenCase, monkeypatch):
     """The published inference from frame 0 to the end: masks, probabilities, and how full the memories are."""
     arrays, memories, tokens = case.arrays, [], {}
     propagator = Propagator(load(case), settings(case))
-    join = propagator._join
-    monkeypatch.setattr(propagator, "_join", lambda group, features: join(group, features) or memories.append(group))
+    begin = propagator._pass
+    monkeypatch.setattr(propagator, "_pass", lambda group, *more: begin(group, *more) or memories.append(group))
     report = StageReport(str(case))
     for found in propagator.propagate(StoredVideo(arrays["in.frames"]), [Job(0, arrays["in.labels"])]):
         agreement = np.mean(found.numbers == arrays["out.numbers"][found.frame])

@@ -75,6 +75,20 @@ def test_the_working_memory_keeps_the_key_frame_and_the_newest():
         assert is_there == remembered, f"frame {seed}"
 
 
+@pytest.mark.parametrize("policy", [MemoryPolicy(frames=3, top=1), MemoryPolicy(top=1, long_term=SHORT)])
+def test_no_reference_is_dropped(policy):
+    memory = Memory(policy, *frame(0))
+    memory.add_reference(*frame(50))
+    for seed in range(1, 20):
+        memory.read(frame(seed)[0], SIZE)
+        memory.add(*frame(seed))
+    for seed in (0, 50, 19):
+        keys, values = frame(seed)
+        all_alike = keys._replace(selection=torch.ones_like(keys.selection))
+        assert torch.equal(memory.read(all_alike, SIZE), values), f"frame {seed}"
+    assert memory.working <= 3 * TOKENS
+
+
 def test_the_long_term_memory_is_bounded():
     policy = MemoryPolicy(long_term=SHORT)
     sizes = [(memory.working // TOKENS, memory.condensed) for memory in (filled(policy, n) for n in (3, 4, 5, 6, 20))]

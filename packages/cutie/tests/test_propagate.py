@@ -16,7 +16,7 @@ from cutie.settings import LongTerm, MemoryPolicy, PropagationSettings
 from golden_cases import NETWORK, assert_close, find_cases, rounding
 from program_kit.errors import InputError
 from program_kit.frame_reading import FeatureCache
-from program_kit.propagation import Job
+from program_kit.propagator import Job
 
 from .published import load
 
@@ -221,3 +221,54 @@ def test_what_is_held_does_not_grow_with_the_video(settings):
     sizes = {result.frame: held() for result in found if result.frame in watched}
     for early, late in windows:
         assert max(sizes[frame] for frame in late) <= max(sizes[frame] for frame in early)
+
+
+def both_ways(settings, video, job):
+    """Background probabilities [H, W] by frame and reference."""
+    results = list(Propagator(network(), settings).propagate(video, [job]))
+    found = {(result.frame, result.reference): result.probabilities[0].numpy() for result in results}
+    assert len(found) == len(results), "a frame came twice the same way"
+    return found
+
+
+@pytest.mark.parametrize("settings", [QUICK, LONG], ids=["working", "long-term"])
+def test_between_references_masks_come_from_both(settings):
+    found = both_ways(settings, DrawnVideo(), Job(1, square(1), {4: square(4)}))
+    assert set(found) == {(0, 1), (2, 1), (3, 1), (2, 4), (3, 4), (5, 4)}
+    alone = both_ways(settings, DrawnVideo(), Job(1, square(1)))
+    assert (found[2, 1] != alone[2, 1]).any(), "the reference ahead is not remembered"
+    assert (found[0, 1] != alone[0, 1]).any(), "the reference behind is not remembered"
+
+
+def test_references_together_equal_references_alone():
+    jobs = [Job(1, square(1), {4: square(4)}), Job(4, square(4, (4, 9)), {1: square(1, (9,))}), Job(0, square(0))]
+    results = Propagator(network(), QUICK).propagate(DrawnVideo(), jobs)
+    together = {(result.job, result.frame, result.reference): result.probabilities[0].numpy() for result in results}
+    for index, job in enumerate(jobs):
+        for place, expected in both_ways(QUICK, DrawnVideo(), job).items():
+            assert_same(together.pop((index, *place)), expected)
+    assert not together
+
+
+def test_a_reference_is_gone_on_from_as_from_a_first_one():
+    """Where no other frame is remembered, what lies before the last reference leaves no trace."""
+    video, settings = DrawnVideo(8), PropagationSettings(memory=MemoryPolicy(gap=9))
+    three = Job(0, square(0), {3: square(3), 5: square(5)})
+    found = both_ways(settings, video, three)
+    video.pixels[1:3] = 0
+    changed = both_ways(settings, video, three)
+    for place in found:
+        assert np.array_equal(found[place], changed[place]) == (place[0] > 2), place
+
+
+def test_references_need_memory():
+    sizes = []
+
+    def held(references):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(propagate, "check_objects", lambda *_, each, **__: sizes.append(each))
+            Propagator(network(), QUICK).check_memory(SIZE, [1], references)
+        return sizes[-1]
+
+    assert held(1) < held(2) < held(5)
+    assert held(5) - held(1) == pytest.approx(4 * (held(2) - held(1)))

@@ -13,10 +13,13 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_dataset, open_video
+from program_kit.prompts import Prompt
+from program_kit.propagation import propagate_prompts, propagate_tracks
 
 
 def arguments():
@@ -26,6 +29,7 @@ def arguments():
     parser.add_argument("--video", type=Path)
     parser.add_argument("--expression", action="append", default=[])
     parser.add_argument("--masks", type=Path, action="append", default=[])
+    parser.add_argument("--every-mask", action="store_true")
     parser.add_argument("--out", type=Path, action="append", required=True)
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--weights")
@@ -53,6 +57,44 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@dataclass
+class Rolled:
+    job: int
+    frame: int
+    reference: int
+    labels: np.ndarray
+
+    def mask(self, object_id=None):
+        return self.labels > 0
+
+    def presence(self, object_id=None):
+        return None
+
+
+class Roller:
+    """Moves masks by one column a frame. A prompt's mask is its box, or a square around its first point."""
+
+    def propagate(self, video, jobs):
+        for index, job in enumerate(jobs):
+            for frame in {*range(len(video))} - {*job.references}:
+                before = [i for i in job.references if i < frame][-1:]
+                behind = [i for i in job.references if i > frame][:1]
+                for reference in before + behind:
+                    moved = np.roll(job.references[reference], frame - reference, axis=1)
+                    yield Rolled(index, frame, reference, moved)
+
+    def prompted_masks(self, video, prompts):
+        masks = np.zeros((len(prompts), *video.size), bool)
+        for mask, prompt in zip(masks, prompts, strict=True):
+            x, y = prompt.points[0] if prompt.points else (0, 0)
+            left, top, right, bottom = map(int, prompt.box or (x - 5, y - 5, x + 5, y + 5))
+            mask[top:bottom, left:right] = True
+            for (x, _), label in zip(prompt.points, prompt.labels, strict=True):
+                if not label:
+                    mask[:, int(x) :] = False
+        return masks
+
+
 class Program:
     def __init__(self, options):
         self.options = options
@@ -60,7 +102,7 @@ class Program:
             expressions = options.expression
             if options.masks:
                 source = MaskRun.open(options.masks[0])
-                expressions = [track.expression.text for track in source.read(source.videos()[0]).tracks]
+                expressions = [t.expression.text for video in source.videos()[:1] for t in source.read(video).tracks]
             self.data = open_video(options.video, expressions)
         else:
             self.data = open_dataset(options.dataset, options.split)
@@ -82,12 +124,12 @@ class Program:
         )
         return MaskRun.create(out, manifest)
 
-    def process(self, name):
+    def process(self, name, details):
         video = self.data.videos[name]
         for source, run in self.jobs:
-            if not run.has(name):
+            if details or not run.has(name):
                 with run.writing(shared=True):
-                    masks = self.propagated(video, source) if source else self.predicted(video)
+                    masks = self.propagated(video, source, details) if source else self.predicted(video)
                     time.sleep(float(os.environ.get("ACTING_HOLD", "0")))  # not an option: those are settings
                     run.write(masks)
 
@@ -104,13 +146,14 @@ class Program:
             tracks.append(MaskTrack.from_masks(expression, masks, scores=scores, support=support))
         return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
 
-    def propagated(self, video, source):
-        tracks = []
-        for track in source.read(video.id).tracks:
-            key = track.mask(track.key_frame)
-            masks = np.stack([np.roll(key, frame - track.key_frame, axis=1) for frame in range(len(video))])
-            tracks.append(MaskTrack.from_masks(track.expression, masks, key_frame=track.key_frame))
-        return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
+    def propagated(self, video, source, details):
+        frames = slice(*(int(end) for end in details.get("frames", f"0:{len(video)}").split(":")))
+        if "prompts" in details:
+            prompts = {name: Prompt(**prompt) for name, prompt in details["prompts"].items()}
+            return propagate_prompts(Roller(), video, prompts, frames=frames)
+        every = self.options.every_mask
+        (found,) = propagate_tracks(Roller(), video, [source.read(video.id)], frames=frames, every_mask=every)
+        return found
 
 
 def first_time(options, video):
@@ -138,7 +181,10 @@ def main():
     log(f"started {os.environ.get('CUDA_VISIBLE_DEVICES', '-')} {os.environ.get('RAY_RAYLET_PID', '-')}")
     outs = "+".join(path.name for path in options.out)
     for line in iter(sys.stdin.readline, ""):
-        video = line.rstrip("\n")
+        video, details = line.rstrip("\n"), {}
+        if video.startswith("{"):
+            details = json.loads(video)
+            video = details.pop("video")
         tell("started", video)
         if video in options.crash_once.split(",") and first_time(options, video):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -163,7 +209,7 @@ def main():
         time.sleep(options.pause)
         if video not in options.lie.split(","):
             log(f"{outs} {video}")
-            program.process(video)
+            program.process(video, details)
         tell("done", video)
 
 

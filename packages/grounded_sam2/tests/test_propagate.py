@@ -11,7 +11,7 @@ from grounded_sam2.propagate import Propagator, full_size
 from grounded_sam2.tracking import build_processor
 from program_kit.errors import InputError, ProgramKitError
 from program_kit.prompts import Prompt
-from program_kit.propagation import Job
+from program_kit.propagator import Job
 
 from .drawn_videos import SIZE, block, save_video
 
@@ -67,6 +67,42 @@ def test_results_are_those_of_plain_calls(network, tmp_path, frames):
                 at_full_size = full_size(logits[row], SIZE).numpy()
                 decided = np.abs(at_full_size) > 1e-3
                 np.testing.assert_array_equal(result.mask()[decided], at_full_size[decided] > 0)
+
+
+def test_results_of_several_references_are_those_of_plain_calls(network, video):
+    """One session in which all masks are given first is swept each way from the reference at its end."""
+    given = {
+        3: [block(10, 2), block(20, 40)],
+        9: [block(10, 20), np.zeros(SIZE, bool)],
+        20: [block(9, 30), block(2, 2)],
+    }
+    labels = {frame: [mask.astype(np.uint8) for mask in masks] for frame, masks in given.items()}
+    jobs = [Job(3, labels[3][n], {i: labels[i][n] for i in (9, 20) if labels[i][n].any()}) for n in range(2)]
+    found = {(r.job, r.frame, r.reference): r for r in Propagator(network).propagate(video, jobs)}
+    expected = {}
+    for n, job in enumerate(jobs):
+        references = [*job.references]
+        for start, reverse in ((references[0], False), (references[-1], True)):
+            processor = build_processor(network)
+            session = processor.init_video_session(video=[video.read_frame(i) for i in range(len(video))])
+            for frame, own in job.references.items():
+                processor.process_new_mask_for_video_frame(session, frame, [0], [own > 0])
+                network(session, frame_idx=frame)
+            for out in network.propagate_in_video_iterator(session, start_frame_idx=start, reverse=reverse):
+                passed = [i for i in references if (i > out.frame_idx if reverse else i < out.frame_idx)]
+                if out.frame_idx not in references:
+                    expected[n, out.frame_idx, passed[0 if reverse else -1]] = out.pred_masks[:, 0]
+    assert set(found) == set(expected)
+    for place, logits in expected.items():
+        torch.testing.assert_close(found[place].logits, logits, rtol=1e-4, atol=1e-4)
+
+
+def test_an_object_that_is_not_in_a_reference(network, video):
+    first, second = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
+    first[2:12, 2:20], second[16:30, 24:40] = 3, 7
+    results = list(Propagator(network).propagate(video, [Job(2, first, {9: second})]))
+    assert len(results) == len(video) - 2 + 6
+    assert all(list(result.object_ids) == [3, 7] for result in results)
 
 
 def test_frames_are_prepared_as_the_library_does(network, video):

@@ -28,6 +28,7 @@ class Options:
 class Moved:
     job: int
     frame: int
+    reference: int
     labels: Any
     certainty: float
 
@@ -58,13 +59,19 @@ class Mover:
     def propagate(self, video, jobs: Sequence) -> Iterator[Moved]:
         self.calls.append(jobs)
         for index, job in reversed(list(enumerate(jobs))):
-            for frame in [*range(job.key_frame), *range(job.key_frame + 1, len(video))]:
-                pixels = self.options.step * (frame - job.key_frame)
-                labels = np.roll(job.labels, pixels, axis=1)
-                if self.options.edge == "lost":
-                    labels[:, : max(0, pixels)] = 0
-                    labels[:, labels.shape[1] + min(0, pixels) :] = 0
-                yield Moved(index, frame, labels, 1.0 if self.options.sure else 0.8)
+            for frame in [frame for frame in range(len(video)) if frame not in job.references]:
+                before = [reference for reference in job.references if reference < frame]
+                behind = [reference for reference in job.references if reference > frame]
+                for reference in before[-1:] + behind[:1]:
+                    yield self.moved(index, frame, reference, job.references[reference])
+
+    def moved(self, index, frame, reference, labels) -> Moved:
+        pixels = self.options.step * (frame - reference)
+        labels = np.roll(labels, pixels, axis=1)
+        if self.options.edge == "lost":
+            labels[:, : max(0, pixels)] = 0
+            labels[:, labels.shape[1] + min(0, pixels) :] = 0
+        return Moved(index, frame, reference, labels, 1.0 if self.options.sure else 0.8)
 
 
 def load(request: PropagatorRequest[Options]) -> Mover:

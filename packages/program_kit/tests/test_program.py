@@ -701,7 +701,7 @@ def test_bars_on_a_terminal(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     predictor = example.load(request)
 
-    def process(video, progress):
+    def process(video, progress, details):
         return (predictor.predict(video, progress),)
 
     assert run_videos(OutputRuns([run]), data, lambda: process, error=example.ExampleError) == 1

@@ -6,18 +6,16 @@ import numpy as np
 import pytest
 from mask_interchange import Expression, MaskTrack, VideoMasks, open_video
 from mask_interchange.errors import MaskError
+from mask_interchange.rle import empty_mask, encode_mask
 from PIL import Image
 from program_kit.errors import InputError
+from program_kit.grown_track import GrownTrack
 from program_kit.prompts import Prompt
-from program_kit.propagation import (
-    Job,
-    propagate_labels,
-    propagate_prompts,
-    propagate_tracks,
-    read_labels,
-)
+from program_kit.propagation import propagate_labels, propagate_prompts, propagate_tracks, read_labels
+from program_kit.propagator import Job
+from program_kit.stretch import Stretch, parse_frames
 
-from .example_propagator import Mover, Options
+from .example_propagator import Moved, Mover, Options
 
 SIZE = (32, 48)
 FRAMES = 4
@@ -92,6 +90,132 @@ def test_equal_key_frames_are_propagated_once(video, propagator):
     assert progress[-1] == (2 * (FRAMES - 1), 2 * (FRAMES - 1))
     assert found[0].tracks[0].masks == found[0].tracks[1].masks == found[1].tracks[1].masks
     assert [track.expression for track in found[0].tracks] == list(video.expressions)
+
+
+def lone(video, masks, key_frame=None):
+    """A source of one track, the given masks by frame; nothing elsewhere."""
+    shown = [masks.get(t, np.zeros(SIZE, bool)) for t in range(len(video))]
+    track = MaskTrack.from_masks(video.expressions[0], shown, key_frame=key_frame)
+    return VideoMasks(video=video.id, size=SIZE, frame_names=video.frame_names, tracks=(track,))
+
+
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frames") / "long"
+    folder.mkdir()
+    for t in range(9):
+        Image.fromarray(np.full((*SIZE, 3), t, np.uint8)).save(folder / f"{t:05d}.png")
+    return open_video(folder, ["one"]).videos["long"]
+
+
+def test_only_the_frames_asked_for_are_made(long_video, propagator):
+    seen = []
+
+    class Watched(Mover):
+        def propagate(self, video, jobs):
+            seen.append([int(video.read_frame(i)[0, 0, 0]) for i in range(len(video))])
+            seen.append([int(frame[0, 0, 0]) for frame in video.frames(1)])
+            return super().propagate(video, jobs)
+
+    given = lone(long_video, {t: block(t) for t in (0, 3, 8)}, key_frame=3)
+    progress = []
+    (found,) = propagate_tracks(
+        Watched(Options(step=4)), long_video, [given], lambda *step: progress.append(step), 24, frames=slice(2, 6)
+    )
+    assert seen == [[2, 3, 4, 5], [3, 4, 5]]
+    masks = found.tracks[0]
+    assert [masks.masks[t] == given.tracks[0].masks[t] for t in range(9)] == [True] * 2 + [False, True] + [
+        False
+    ] * 2 + [True] * 3
+    np.testing.assert_array_equal(masks.mask(5), block(3 + 8))
+    assert (masks.key_frame, masks.scores, len(masks.soft)) == (3, None, 9)
+    assert progress[-1] == (3, 3)
+    for frames in (slice(4, 6), slice(3, 4)):  # without the key frame, and without any other
+        assert propagate_tracks(propagator, long_video, [given], frames=frames) == (given,)
+    with pytest.raises(InputError, match=r"frames 9:12 are not in the video, which has frames 0 to 8"):
+        propagate_tracks(propagator, long_video, [given], frames=slice(9, 12))
+
+
+def test_between_references_both_ways_are_joined(long_video, propagator):
+    """From frame 1 the block moves 4 pixels a frame, and so it does to frame 6; the two ways are 3 pixels apart."""
+    given = lone(long_video, {1: block(0), 6: block(23)})
+    progress = []
+    (found,) = propagate_tracks(propagator, long_video, [given], lambda *step: progress.append(step), every_mask=True)
+    track = found.tracks[0]
+    for t, start in enumerate([0, 4, 11, 15, 19, 23, 27, 31], start=1):
+        np.testing.assert_array_equal(track.mask(t), block(start))
+    np.testing.assert_array_equal(track.mask(0)[:, :44], block(0)[:, 4:])
+    assert track.key_frame == 1
+    np.testing.assert_allclose(track.scores, [1, 1, *[13 / 19] * 4, 1, 1, 1])
+    assert progress[-1] == (11, 11)  # four frames are done twice
+
+
+def test_both_ways_are_cut_where_they_agree_most():
+    grown = GrownTrack(SIZE, range(5), {0: encode_mask(block(0)), 4: encode_mask(block(20))}, None, None)
+    for frame, forth, back in ((1, 2, 30), (2, 10, 11), (3, 28, 16)):
+        for reference, start in ((0, forth), (4, back)):
+            grown.add(Moved(0, frame, reference, block(start), 0.8))
+    track = grown.track(Expression(id="x"), 0, [empty_mask(SIZE)] * 5)
+    assert track.masks == tuple(encode_mask(block(start)) for start in (0, 2, 10, 16, 20))
+
+
+def test_every_mask_of_a_track_is_a_reference_and_stays(long_video, propagator):
+    given = lone(long_video, {t: block(t) for t in (0, 4, 5, 8)}, key_frame=4)
+    (found,) = propagate_tracks(propagator, long_video, [given], every_mask=True)
+    (jobs,) = propagator.calls
+    assert [*jobs[0].references] == [0, 4, 5, 8]
+    track = found.tracks[0]
+    assert track.key_frame == 4
+    assert [track.masks[t] == given.tracks[0].masks[t] for t in range(9)] == [t in (0, 4, 5, 8) for t in range(9)]
+    whole = lone(long_video, {t: block(t) for t in range(9)})
+    nothing = lone(long_video, {})
+    assert propagate_tracks(propagator, long_video, [whole, nothing], every_mask=True) == (whole, nothing)
+
+
+def test_objects_may_come_and_go_between_maps(long_video, propagator):
+    first, second = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
+    first[2:12, 2:20], second[16:30, 24:40] = 3, 7
+    found = propagate_labels(propagator, long_video, first, 2, more={6: second}, frames=slice(0, 8))
+    assert found.expression_ids == ("3", "7")
+    three, seven = found.tracks
+    assert (three.key_frame, seven.key_frame) == (2, 6)
+    np.testing.assert_array_equal(three.mask(2), first == 3)
+    assert not three.mask(6).any()
+    assert not seven.mask(2).any()
+    np.testing.assert_array_equal(seven.mask(6), second == 7)
+    assert not three.mask(8).any()
+    with pytest.raises(InputError, match=r"key frame 8 is not among the frames 0 to 6"):
+        propagate_labels(propagator, long_video, first, 2, more={8: second}, frames=slice(0, 7))
+
+
+def test_prompts_in_a_stretch(long_video, propagator):
+    box = Prompt(frame=4, box=(4, 8, 20, 24))
+    found = propagate_prompts(propagator, long_video, {"a": box}, frames=slice(4, 5))
+    assert [found.tracks[0].mask(t).any() for t in range(9)] == [t == 4 for t in range(9)]
+    assert not propagator.calls
+    with pytest.raises(InputError, match="not among the frames 5 to 8"):
+        propagate_prompts(propagator, long_video, {"a": box}, frames=slice(5, None))
+
+
+@pytest.mark.parametrize(
+    ("text", "frames"),
+    [("3:7", slice(3, 7)), (":7", slice(None, 7)), ("3:", slice(3, None)), (":", slice(None))],
+)
+def test_frames_as_text(text, frames):
+    assert parse_frames(text) == frames
+
+
+@pytest.mark.parametrize("text", ["", "3", "-1:4", "a:b", "1:2:3", "1.5:3", "9" * 30 + ":"])
+def test_frames_of_another_form(text):
+    with pytest.raises(InputError, match="expected A:B, as in 10:40"):
+        parse_frames(text)
+
+
+def test_a_stretch_counts_from_its_first_frame(long_video):
+    part = Stretch(long_video, range(3, 7))
+    assert (len(part), part.size) == (4, SIZE)
+    assert [int(part.read_frame(i)[0, 0, 0]) for i in range(4)] == [3, 4, 5, 6]
+    assert [int(frame[0, 0, 0]) for frame in part.frames(2)] == [5, 6]
 
 
 def test_soft_masks_are_kept_beside_the_masks(video, propagator):
@@ -172,8 +296,8 @@ class Limited(Mover):
     def prompted_masks(self, video, prompts):
         pytest.fail("work has begun")
 
-    def check_memory(self, size, objects):
-        assert size == SIZE
+    def check_memory(self, size, objects, references):
+        assert (size, references) == (SIZE, 1)
         if sum(objects) > 2:
             raise InputError(f"{sum(objects)} objects, 2 fit")
 

@@ -240,7 +240,7 @@ def test_a_networks_limit_of_objects(dataset, tmp_path):
 
 def test_more_objects_of_one_video_than_fit_are_wrong_use(dataset, tmp_path):
     class Limited(example.Mover):
-        def check_memory(self, size, objects):
+        def check_memory(self, size, objects, references):
             raise InputError(f"{objects} objects of {size}: none fits")
 
         def propagate(self, video, jobs):
@@ -402,3 +402,110 @@ def test_a_prompt_outside_the_video_is_refused_before_anything_is_loaded(dataset
     assert result.exit_code == 2
     assert "frame 9 is not in the video" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_some_frames_of_every_mask(dataset, tmp_path):
+    """The other frames keep the masks of the source; what was asked for stands in the manifest."""
+    source, out = write_run(dataset, tmp_path / "source"), tmp_path / "out"
+    for frames, why in (("x", "expected A:B"), ("2:1", "frames 2:1 are not in the video")):
+        result = call("--dataset", dataset, "--masks", source, "--out", tmp_path / "no", "--frames", frames)
+        assert result.exit_code != 0
+        assert why in result.stderr
+    options = ["--masks", source, "--out", out, "--frames", "1:3"]
+    assert call("--dataset", dataset, *options).exit_code == 0
+    settings = MaskRun.open(out).manifest.settings
+    assert settings["frames"] == [1, 3]
+    assert "every_mask" not in settings
+    before, after = MaskRun.open(source).read("aa11"), MaskRun.open(out).read("aa11")
+    for one, other, key_frame in zip(before.tracks, after.tracks, (1, 2), strict=True):
+        assert [one.masks[t] == other.masks[t] for t in range(4)] == [t in (0, 3, key_frame) for t in range(4)]
+    again = call("--dataset", dataset, "--masks", source, "--out", tmp_path / "every", "--every-mask")
+    assert again.exit_code == 0
+    run = MaskRun.open(tmp_path / "every")
+    assert run.manifest.settings["every_mask"] is True
+    assert run.read("aa11").tracks[0].masks == before.tracks[0].masks  # nothing is left to find
+    assert call("--dataset", dataset, "--every-mask", "--out", out).exit_code == 2
+
+
+def test_masks_of_several_frames(dataset, tmp_path):
+    first, last = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
+    first[8:24, 8:24], last[8:24, 30:46] = 1, 1
+    masks = [write_labels(tmp_path / f"{name}.png", labels) for name, labels in (("a", first), ("b", last))]
+    options = ["--video", dataset / "JPEGImages" / "aa11", "--mask", masks[0], "--mask", masks[1]]
+    result = call(*options, "--frame", 0, "--frame", 3, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    run = MaskRun.open(tmp_path / "out")
+    assert [mask["frame"] for mask in run.manifest.settings["source"]["masks"]] == [0, 3]
+    track = run.read("aa11").track("1")
+    for frame, labels in ((0, first), (3, last)):
+        np.testing.assert_array_equal(track.mask(frame), labels == 1)
+    assert track.mask(1).any()
+    for frames in ([], ["--frame", 1], ["--frame", 1, "--frame", 1]):
+        result = call(*options, *frames, "--out", tmp_path / "no")
+        assert result.exit_code == 2
+        assert "one --frame for each --mask" in result.stderr
+
+
+def orders(*asked, arguments, prompts=False):
+    """What a worker says to orders, given as JSON or as text."""
+    app = propagator_app(replace(example.PROGRAM, prompts=prompts))
+    lines = "".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in asked)
+    result = call(*arguments, "--videos", "-", app=app, stdin=lines)
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    return [(event["event"], event.get("error")) for event in events if event["event"] in ("done", "failed")]
+
+
+def test_a_worker_is_asked_for_some_frames_and_never_takes_what_is_there(dataset, tmp_path):
+    source, out = write_run(dataset, tmp_path / "source"), tmp_path / "out"
+    arguments = ["--dataset", dataset, "--masks", source, "--out", out]
+    asked = [{"video": "aa11", "frames": frames} for frames in ("0:2", "2:4")]
+    for count in (1, 2):
+        assert orders(*asked[:count], arguments=arguments) == [("done", None)] * count
+        before, after = MaskRun.open(source).read("aa11"), MaskRun.open(out).read("aa11")
+        changed = {
+            t
+            for one, other in zip(before.tracks, after.tracks, strict=True)
+            for t in range(4)
+            if one.masks[t] != other.masks[t]
+        }
+        assert changed == ({0}, {3})[count - 1]
+    assert MaskRun.open(out).made_of("aa11") is None
+    assert orders("aa11", arguments=arguments) == [("done", None)]  # all frames: what is there was made otherwise
+    track = MaskRun.open(out).read("aa11").tracks[0]
+    assert track.masks[0] != before.tracks[0].masks[0]
+    assert MaskRun.open(out).made_of("aa11") is not None
+
+
+def test_a_worker_is_asked_for_what_prompts_point_at(dataset, tmp_path):
+    source, out = write_run(dataset, tmp_path / "source", videos=["bb22"]), tmp_path / "out"
+    arguments = ["--dataset", dataset, "--masks", source, "--out", out]
+    order = {"video": "aa11", "frames": "2:3", "prompts": {"x": {"frame": 2, "box": [4, 8, 24, 24]}}}
+    assert orders(order, arguments=arguments, prompts=True) == [("done", None)]
+    masks = MaskRun.open(out).read("aa11")
+    assert masks.expression_ids == ("x",)
+    np.testing.assert_array_equal(masks.tracks[0].mask(2), square(4))
+    ((_, error),) = orders(order, arguments=arguments)
+    assert "example-propagate takes masks only" in error
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ({"video": "aa11", "frames": [0, 2]}, "order: frames: expected text, found a list"),
+        ({"video": "aa11", "frames": "9:"}, "frames 9: are not in the video, which has frames 0 to 3"),
+        ({"video": "aa11", "fps": 3}, "expected frames or prompts, found 'fps'"),
+        ({"video": "aa11", "prompts": {}}, "expected at least one object"),
+        ({"video": "aa11", "prompts": {"x": {"frame": 7, "box": [0, 0, 1, 1]}}}, "frame 7 is not in the video"),
+        ({"video": 3}, "has no video '{"),
+        ({"clip": "aa11"}, "has no video '{"),
+        ("{aa11", "has no video '{aa11'"),
+        ("[" * 500, "has no video '[[["),
+    ],
+)
+def test_orders_that_are_none(dataset, tmp_path, order, message):
+    arguments = ["--dataset", dataset, "--masks", write_run(dataset, tmp_path / "source"), "--out", tmp_path / "out"]
+    ((event, error), (_, fine)) = orders(order, {"video": "bb22", "frames": ":"}, arguments=arguments, prompts=True)
+    assert event == "failed"
+    assert message in error
+    assert "Traceback" not in error
+    assert fine is None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from program_kit.frame_reading import FeatureCache, FrameReader
-from program_kit.propagation import Frames
+from program_kit.propagator import Frames
 from torch import Tensor
 
 from aot_deaot.config import NetworkConfig

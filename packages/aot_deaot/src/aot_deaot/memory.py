@@ -93,8 +93,12 @@ class Memory:
         return self._short[0]
 
     def add_reference(self, entries: Sequence[Entry]) -> None:
-        """Remember a frame whose masks were given; it is never dropped."""
+        """Remember a frame whose masks were given, and go on from it; it is never dropped."""
         self._store(entries, reference=True)
+        self.go_on_from(entries)
+
+    def go_on_from(self, entries: Sequence[Entry]) -> None:
+        """Take a reference that is remembered for the frame just seen."""
         self._short.clear()
         self._short.append(entries)
         self.last_stored = 0 if self.policy.restart_clock else self.frame_counter
@@ -112,12 +116,12 @@ class Memory:
         if not self._long:
             self._long = [TokenBuffer() for _ in entries]
         cap = self.policy.long_term_cap
-        if cap is None or len(self._references) < cap:
+        droppable = [index for index, kept in enumerate(self._references) if not kept]
+        if cap is None or len(self._references) < cap or (reference and not droppable):
             for buffer, entry in zip(self._long, entries, strict=True):
                 buffer.append(entry)
             self._references.append(reference)
             return
-        droppable = [index for index, kept in enumerate(self._references) if not kept]
         if not droppable:  # references fill the cap; they matter more than another frame
             return
         place = next((index for index in droppable if index >= self._oldest), droppable[0])

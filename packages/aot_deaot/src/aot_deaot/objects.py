@@ -34,11 +34,6 @@ class ObjectTable:
             most = MOST_SLOTS // self.slots * self.slots
             raise InputError(f"the mask has {len(self.ids)} objects, at most {most} can be propagated together")
 
-    @classmethod
-    def of(cls, labels: NDArray[np.integer], slots: int) -> "ObjectTable":
-        """The objects of an id map."""
-        return cls(tuple(int(i) for i in np.unique(labels) if i != 0), slots)
-
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -2,20 +2,21 @@
 
 The procedure is that of `networks/managers/bidirectional_evaluator.py` of the challenge code: it goes from the key
 frame to the end, then from the key frame to the start. Every frame is segmented in several augmentations; their average
-gives the label that enters the memories.
+gives the label that enters the memories. A job of several references goes forwards from the first and backwards from
+the last; both ways remember all of them from the beginning.
 
 Work is ordered by frames, not by masks. One sweep forwards and one sweep backwards serve all jobs of a video. Each
-frame is encoded once and segmented for all jobs under way together; a job joins the sweep at its key frame.
+frame is encoded once and segmented for all jobs under way together; a job joins the sweep at its first reference.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from program_kit.options import Precision
-from program_kit.propagation import Frames, Job
+from program_kit.propagator import Frames, Job
 from program_kit.torch.precision import set_precision
 from torch import Tensor
 
@@ -30,11 +31,12 @@ from aot_deaot.settings import DEFAULT_CACHE, PropagationSettings
 
 @dataclass(frozen=True, slots=True)
 class SegmentedFrame:
-    """One frame of one job; a `program_kit.propagation.PropagatedFrame`.
+    """One frame of one job; a `program_kit.propagator.PropagatedFrame`.
 
     Attributes:
         job: index of the job.
-        frame: index of the frame; the key frame itself is never segmented.
+        frame: index of the frame; a reference is never segmented.
+        reference: the reference that it was carried from.
         objects: the job's ids and their numbers.
         numbers: uint8 [H, W], the number of the object that each pixel belongs to (0: background). With
             `active_ids="all"` numbers above `len(objects)` occur: pixels won by an id that no object has.
@@ -43,6 +45,7 @@ class SegmentedFrame:
 
     job: int
     frame: int
+    reference: int
     objects: ObjectTable
     numbers: NDArray[np.uint8]
     probabilities: Tensor
@@ -63,21 +66,30 @@ class SegmentedFrame:
 
 @dataclass(frozen=True)
 class _Task:
-    """A job under way: its index, its objects, and the key frame's numbers [H, W]."""
+    """A job under way: its index, its objects, and their numbers [H, W] in each reference."""
 
     job: int
     objects: ObjectTable
-    numbers: Tensor
+    numbers: Mapping[int, Tensor]
 
 
 @dataclass
 class _Group:
-    """Tasks with one key frame. They remember the same frames, so they are one batch with one memory per view."""
+    """Tasks whose references are of the same frames. They are one batch with one memory per view.
 
-    key_frame: int
+    Attributes:
+        frames: of the references, ascending.
+        tasks: of the batch.
+        references: memory entries of each reference by its frame, per view.
+        memories: per view.
+        passed: the reference that the sweep has passed last; -1 before the first.
+    """
+
+    frames: tuple[int, ...]
     tasks: Sequence[_Task]
-    references: list[list[Entry]] = field(default_factory=list)
+    references: dict[int, list[list[Entry]]] = field(default_factory=dict)
     memories: list[Memory] = field(default_factory=list)
+    passed: int = -1
 
     @property
     def sets(self) -> int:
@@ -120,42 +132,45 @@ class Propagator:
             self._encode, self._segment_features = torch.compile(network.encode), torch.compile(network.segment)
 
     def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[SegmentedFrame]:
-        """Segment every frame but the key frame for every job, in an order that suits the work.
+        """Segment every frame but the references for every job, in an order that suits the work.
 
         Args:
             video: its frames are read when needed, each once for as long as the feature cache holds.
-            jobs: any key frames, any objects.
+            jobs: any references, any objects.
 
         Raises:
             InputError: a job does not fit the video; raised before any work is done.
         """
-        tasks: dict[int, list[_Task]] = {}
+        tasks: dict[tuple[int, ...], list[_Task]] = {}
         for index, job in enumerate(jobs):
-            tasks.setdefault(job.key_frame, []).append(self._task(index, job, video))
+            tasks.setdefault(tuple(job.references), []).append(self._task(index, job, video))
         views = FrameViews(video, self.settings, self.network.config, self.cache_bytes, self._encode_image)
         for groups in self._batches(tasks):
-            keys = [group.key_frame for group in groups]
+            keys = [frame for group in groups for frame in group.frames]
             yield from self._sweep(groups, views, range(min(keys), len(video)))
             yield from self._sweep(groups, views, range(max(keys), -1, -1))
 
     def _task(self, index: int, job: Job, video: Frames) -> _Task:
         job.check(video)
-        objects = ObjectTable.of(job.labels, self.network.config.max_objects)
-        return _Task(index, objects, torch.from_numpy(objects.number(job.labels)).to(self.device))
+        objects = ObjectTable(tuple(job.object_ids), self.network.config.max_objects)
+        numbers = {
+            frame: torch.from_numpy(objects.number(labels)).to(self.device) for frame, labels in job.references.items()
+        }
+        return _Task(index, objects, numbers)
 
-    def _batches(self, tasks: dict[int, list[_Task]]) -> Iterator[list[_Group]]:
-        """Fill batches with groups in the order of their key frames; a task is never divided."""
+    def _batches(self, tasks: dict[tuple[int, ...], list[_Task]]) -> Iterator[list[_Group]]:
+        """Fill batches with groups in the order of their references; a task is never divided."""
         groups: list[_Group] = []
         free = self.batch
-        for key_frame in sorted(tasks):
-            for task in tasks[key_frame]:
+        for frames in sorted(tasks):
+            for task in tasks[frames]:
                 if groups and task.objects.sets > free:
                     yield groups
                     groups, free = [], self.batch
-                if groups and groups[-1].key_frame == key_frame:
+                if groups and groups[-1].frames == frames:
                     groups[-1].tasks = [*groups[-1].tasks, task]
                 else:
-                    groups.append(_Group(key_frame, [task]))
+                    groups.append(_Group(frames, [task]))
                 free -= task.objects.sets
         if groups:
             yield groups
@@ -166,32 +181,50 @@ class Propagator:
             return self._encode(image.to(self.device))
 
     def _sweep(self, groups: Sequence[_Group], views: FrameViews, order: range) -> Iterator[SegmentedFrame]:
-        """One direction: groups join at their key frames and are segmented on every later frame."""
-        under_way: list[_Group] = []
+        """One direction: groups join at their first references and are segmented on every later frame."""
         for frame in order:
-            joining = [group for group in groups if group.key_frame == frame != order[-1]]
             features = views.frame(frame)
-            if under_way:
+            if under_way := [group for group in groups if group.passed >= 0 and frame not in group.frames]:
                 yield from self._segment(under_way, frame, views, features)
-            for group in joining:
-                self._join(group, views, features)
-            under_way += joining
-        if not self.settings.keep_memory:
-            for group in groups:
+            if frame != order[-1]:
+                for group in [group for group in groups if frame in group.frames]:
+                    self._pass(group, frame, views, features)
+        for group in groups:
+            group.passed = -1
+            if not self.settings.keep_memory:
                 group.memories = []
 
-    @torch.no_grad()
-    def _join(self, group: _Group, views: FrameViews, features: Callable[[int], FrameFeatures]) -> None:
-        """Memorize a group's key frame; its memory entries serve both directions."""
+    def _pass(self, group: _Group, frame: int, views: FrameViews, features: Callable[[int], FrameFeatures]) -> None:
+        """Go on from a reference of a group. The first one of a sweep is remembered last, behind all others."""
         if not group.references:
-            labels = torch.cat([task.objects.split(task.numbers) for task in group.tasks])
-            for view in range(len(views.all)):
-                with self._products:
-                    identity = self.network.embed_ids(views.labels(labels, view))
-                    group.references.append(self.network.memorize_reference(features(view), identity).entries)
-        group.memories = group.memories or [Memory(self.settings.memory) for _ in views.all]
-        for memory, entries in zip(group.memories, group.references, strict=True):
-            memory.add_reference(entries)
+            for reference in group.frames:
+                seen = features if reference == frame else views.frame(reference)
+                group.references[reference] = self._memorized(group, reference, views, seen)
+        if not group.memories:
+            group.memories = [Memory(self.settings.memory) for _ in views.all]
+            for view, memory in enumerate(group.memories):
+                for reference in group.frames:
+                    if reference != frame:
+                        memory.add_reference(group.references[reference][view])
+        for memory, entries in zip(group.memories, group.references[frame], strict=True):
+            if group.passed < 0:
+                memory.add_reference(entries)
+            else:
+                memory.go_on_from(entries)
+        group.passed = frame
+
+    @torch.no_grad()
+    def _memorized(
+        self, group: _Group, reference: int, views: FrameViews, features: Callable[[int], FrameFeatures]
+    ) -> list[list[Entry]]:
+        """The memory entries of a reference, per view; they serve both directions."""
+        labels = torch.cat([task.objects.split(task.numbers[reference]) for task in group.tasks])
+        entries = []
+        for view in range(len(views.all)):
+            with self._products:
+                identity = self.network.embed_ids(views.labels(labels, view))
+                entries.append(self.network.memorize_reference(features(view), identity).entries)
+        return entries
 
     @torch.no_grad()
     def _segment(
@@ -217,9 +250,10 @@ class Propagator:
                 identity = self.network.embed_ids(views.labels(slots, view))
                 entries = self.network.memorize(layer_features[view], identity)
             self._remember(groups, view, entries)
+        passed = [group.passed for group in groups for _ in group.tasks]
         return [
-            SegmentedFrame(task.job, frame, task.objects, label.cpu().numpy(), probabilities)
-            for task, label, probabilities in zip(tasks, labels, average, strict=True)
+            SegmentedFrame(task.job, frame, reference, task.objects, label.cpu().numpy(), probabilities)
+            for task, reference, label, probabilities in zip(tasks, passed, labels, average, strict=True)
         ]
 
     def _probabilities(self, logits: Tensor, tasks: Sequence[_Task], views: FrameViews, view: int) -> list[Tensor]:

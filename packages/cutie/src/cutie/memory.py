@@ -1,7 +1,7 @@
-"""The memory of the frames so far, pixel by pixel: key frame, long-term memory, working memory.
+"""The memory of the frames so far, pixel by pixel: references, long-term memory, working memory.
 
 A pixel of a new frame reads the few remembered pixels whose keys are most like its own. Keys belong to images, values
-to objects: which pixels are read, and which are worth remembering, is equal for all objects that share a key frame.
+to objects: which pixels are read, and which are worth remembering, is equal for all objects that share references.
 """
 
 import math
@@ -70,7 +70,7 @@ def likeness(query: Tensor, selection: Tensor, key: Tensor, shrinkage: Tensor) -
 
 
 class Memory:
-    """What is remembered since one key frame. The tokens stand in this order: key frame, long-term, working memory.
+    """What is remembered since one key frame. The tokens stand in this order: references, long-term, working memory.
 
     Nothing is ever changed in place, so that `copy.copy` gives a memory that goes its own way.
 
@@ -83,7 +83,7 @@ class Memory:
     def __init__(self, policy: MemoryPolicy, keys: FrameKeys, values: Tensor):
         self.policy = policy
         self._tokens = Tokens.of(keys, values)
-        self._frame = len(self._tokens.key)  # tokens of one frame
+        self._frame = self._permanent = len(self._tokens.key)  # tokens of one frame, and of all references
         self._condensed = 0  # tokens of the long-term memory
         self._shape = values.shape[:2]
 
@@ -94,8 +94,14 @@ class Memory:
 
     @property
     def working(self) -> int:
-        """Tokens of the working memory, the key frame left out."""
-        return len(self._tokens.key) - self._frame - self._condensed
+        """Tokens of the working memory, the references left out."""
+        return len(self._tokens.key) - self._permanent - self._condensed
+
+    def add_reference(self, keys: FrameKeys, values: Tensor) -> None:
+        """Remember a further frame whose pixels are never dropped; before the first `add`."""
+        assert len(self._tokens.key) == self._permanent
+        self._tokens = self._tokens.join(Tokens.of(keys, values))
+        self._permanent += self._frame
 
     def read(self, keys: FrameKeys, size: tuple[int, int]) -> Tensor:
         """What the memory holds for every pixel of a frame, float32 [N, C, h, w].
@@ -119,21 +125,21 @@ class Memory:
         self._tokens = self._tokens.join(Tokens.of(keys, values))
         long_term = self.policy.long_term
         if long_term is None:
-            self._keep(self._tokens.pick(slice(self._frame, self._frame)), self.policy.frames)
+            self._keep(self._tokens.pick(slice(0)), self.policy.frames)
         elif self.working >= (long_term.most_frames - 1) * self._frame:
             self._condense(long_term)
 
     def _keep(self, condensed: Tokens, frames: int) -> None:
-        """Keep the key frame, these tokens as long-term memory, and the last frames of the working memory."""
+        """Keep the references, these tokens as long-term memory, and the last frames of the working memory."""
         newest = len(self._tokens.key) - min(self.working, (frames - 1) * self._frame)
-        key_frame, working = self._tokens.pick(slice(self._frame)), self._tokens.pick(slice(newest, None))
-        self._tokens = key_frame.join(condensed, working)
+        references, working = self._tokens.pick(slice(self._permanent)), self._tokens.pick(slice(newest, None))
+        self._tokens = references.join(condensed, working)
         self._condensed = len(condensed.key)
 
     def _condense(self, long_term: LongTerm) -> None:
         """Move all but the last frames of the working memory to the long-term memory, as a few prototypes."""
-        start, room = self._frame + self._condensed, long_term.most_tokens - long_term.prototypes
-        condensed = self._tokens.pick(slice(self._frame, start))
+        start, room = self._permanent + self._condensed, long_term.most_tokens - long_term.prototypes
+        condensed = self._tokens.pick(slice(self._permanent, start))
         if len(condensed.key) >= room:
             condensed = condensed.pick(_most_used(condensed, room - long_term.spare_tokens))
         leaving = self._tokens.pick(slice(start, -(long_term.least_frames - 1) * self._frame))

@@ -1,14 +1,15 @@
 """Carry the masks of key frames both ways through a video.
 
 Work is ordered by frames, not by masks. One sweep forwards and one sweep backwards serve all jobs of a video; each
-direction starts from the key frame alone. A frame is encoded once and segmented for all jobs under way; a job joins the
-sweep at its key frame. Jobs of one key frame remember the same images, so that they share one memory.
+direction starts from the references alone. A frame is encoded once and segmented for all jobs under way; a job joins
+the sweep at its first reference. Jobs with references of the same frames remember the same images, so that they share
+one memory.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from copy import copy
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 from program_kit.errors import InputError
 from program_kit.frame_reading import FeatureCache, FrameReader
 from program_kit.options import Precision
-from program_kit.propagation import Frames, Job
+from program_kit.propagator import Frames, Job
 from program_kit.torch.memory import check_objects
 from program_kit.torch.precision import set_precision
 from torch import Tensor
 
 from cutie.competition import compete
 from cutie.config import STRIDE
+from cutie.encoder import FrameKeys
 from cutie.errors import ConfigError
 from cutie.memory import Memory
 from cutie.model import CHUNK, Cutie, FrameFeatures
@@ -38,11 +40,12 @@ WORK, MASKS, DECODING = 12, 8, 64
 
 @dataclass(frozen=True, slots=True)
 class SegmentedFrame:
-    """One frame of one job; a `program_kit.propagation.PropagatedFrame`.
+    """One frame of one job; a `program_kit.propagator.PropagatedFrame`.
 
     Attributes:
         job: index of the job.
-        frame: index of the frame; the key frame itself is never segmented.
+        frame: index of the frame; a reference is never segmented.
+        reference: the reference that it was carried from.
         ids: the job's object ids; their numbers are 1, 2, ... in this order.
         numbers: uint8 [H, W], the number of the object that each pixel belongs to (0: background).
         probabilities: float32 [n + 1, H, W] on the network's device, background first.
@@ -50,6 +53,7 @@ class SegmentedFrame:
 
     job: int
     frame: int
+    reference: int
     ids: tuple[int, ...]
     numbers: NDArray[np.uint8]
     probabilities: Tensor
@@ -70,22 +74,36 @@ class SegmentedFrame:
 
 @dataclass(frozen=True)
 class _Task:
-    """A job: its index, its object ids in ascending order, and the pixels of each, bool [n, h, w] at network size."""
+    """A job: its index, its object ids in ascending order, and the pixels of each, bool [n, h, w] at network size.
+
+    The pixels stand by the frames of the references.
+    """
 
     job: int
     ids: tuple[int, ...]
-    given: Tensor
+    given: Mapping[int, Tensor]
+
+
+class _Reference(NamedTuple):
+    """What is remembered of a frame whose masks were given; `masks` and `sensory` as in `_State`."""
+
+    keys: FrameKeys
+    values: Tensor
+    summary: ObjectSummary
+    sensory: Tensor
+    masks: Tensor
 
 
 @dataclass
 class _State:
-    """What is known of the objects of one key frame at some point of a sweep.
+    """What is known of the objects of a group at some point of a sweep.
 
     Attributes:
         memory: of frames.
         summary: of objects.
         sensory: float32 [N, C, h, w].
         masks: of the frame before, float32 [N, h, w] at network size.
+        passed: the reference that the sweep has passed last.
         since: frames since one was remembered.
     """
 
@@ -93,16 +111,17 @@ class _State:
     summary: ObjectSummary
     sensory: Tensor
     masks: Tensor
+    passed: int
     since: int = 0
 
 
 @dataclass
 class _Group:
-    """Tasks with one key frame: one batch, one memory. Both sweeps begin with `start`, the state after that frame."""
+    """Tasks with references of the same frames: one batch, one memory. Both sweeps begin from the references."""
 
-    key_frame: int
+    frames: tuple[int, ...]
     tasks: Sequence[_Task]
-    start: _State | None = None
+    references: dict[int, _Reference] = field(default_factory=dict)
     state: _State | None = None
 
     @property
@@ -156,12 +175,13 @@ class Propagator:
         self.device = next(network.parameters()).device
         self._products = set_precision(network, precision)
 
-    def check_memory(self, size: tuple[int, int], objects: Sequence[int]) -> None:
+    def check_memory(self, size: tuple[int, int], objects: Sequence[int], references: int = 1) -> None:
         """Check that there is memory for objects, before work begins.
 
         Args:
             size: (H, W) of the video.
             objects: how many each job has.
+            references: most that a job has.
 
         Raises:
             InputError: there is not; says how many fit.
@@ -169,7 +189,8 @@ class Propagator:
         together = max([min(self.batch, sum(objects)), *objects])
         pixels = math.prod(NetworkView(size, self.settings.short_side).padded)
         tokens = pixels // STRIDE**2
-        token, held = 4 * self.network.config.dim, self.settings.memory.most_tokens(tokens) + WORK * tokens
+        token = 4 * self.network.config.dim
+        held = self.settings.memory.most_tokens(tokens) + (references - 1 + WORK) * tokens
         check_objects(
             self.device,
             together,
@@ -179,39 +200,37 @@ class Propagator:
         )
 
     def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[SegmentedFrame]:
-        """Segment every frame but the key frame for every job, in an order that suits the work.
+        """Segment every frame but the references for every job, in an order that suits the work.
 
         Args:
             video: its frames are read when needed, each once for as long as the feature cache holds.
-            jobs: any key frames, any objects.
+            jobs: any references, any objects.
 
         Raises:
             InputError: a job does not fit the video; raised before any work is done.
         """
         view = NetworkView(video.size, self.settings.short_side)
-        tasks: dict[int, list[_Task]] = {}
+        tasks: dict[tuple[int, ...], list[_Task]] = {}
         for index, job in enumerate(jobs):
             job.check(video)
-            tasks.setdefault(job.key_frame, []).append(self._task(index, job, view))
+            tasks.setdefault(tuple(job.references), []).append(self._task(index, job, view))
         sweeps: list[tuple[list[_Group], range]] = []
         for groups in self._batches(tasks):
-            keys = [group.key_frame for group in groups]
+            keys = [frame for group in groups for frame in group.frames]
             both = range(min(keys), len(video)), range(max(keys), -1, -1)
             sweeps += [(groups, order) for order in both if len(order) > 1]
         frames = _EncodedFrames(video, self.cache_bytes, lambda frame: self._encode(frame, view))
         for number, (groups, order) in enumerate(sweeps):
             later = [other for _, other in sweeps[number + 1 :]]
-            under_way: list[_Group] = []
             for frame in order:
                 features = frames.get(frame, is_needed_again=any(frame in other for other in later))
                 is_last = frame == order[-1]
-                for group in under_way:
-                    yield from self._segment(group, frame, features, view, is_last)
-                if not is_last:
-                    joining = [group for group in groups if group.key_frame == frame]
-                    for group in joining:
-                        self._join(group, features)
-                    under_way += joining
+                for group in groups:
+                    if group.state is not None and frame not in group.frames:
+                        yield from self._segment(group, group.state, frame, features, view, is_last)
+                for group in groups:
+                    if frame in group.frames and not is_last:
+                        self._pass(group, frame, features, frames)
             for group in groups:
                 group.state = None
 
@@ -219,23 +238,26 @@ class Propagator:
         ids = tuple(job.object_ids)
         if len(ids) > MOST_OBJECTS:
             raise InputError(f"the mask has {len(ids)} objects, at most {MOST_OBJECTS} can be propagated together")
-        numbers = np.searchsorted(np.array([0, *ids]), job.labels).astype(np.uint8)
-        labels = view.labels(torch.from_numpy(numbers).to(self.device))
-        return _Task(index, ids, labels == torch.arange(1, len(ids) + 1, device=self.device)[:, None, None])
+        of_objects = torch.arange(1, len(ids) + 1, device=self.device)[:, None, None]
+        given = {}
+        for frame, labels in job.references.items():
+            numbers = np.searchsorted(np.array([0, *ids]), labels).astype(np.uint8)
+            given[frame] = view.labels(torch.from_numpy(numbers).to(self.device)) == of_objects
+        return _Task(index, ids, given)
 
-    def _batches(self, tasks: dict[int, list[_Task]]) -> Iterator[list[_Group]]:
-        """Fill batches with groups in the order of their key frames; a task is never divided."""
+    def _batches(self, tasks: dict[tuple[int, ...], list[_Task]]) -> Iterator[list[_Group]]:
+        """Fill batches with groups in the order of their references; a task is never divided."""
         groups: list[_Group] = []
         free = self.batch
-        for key_frame in sorted(tasks):
-            for task in tasks[key_frame]:
+        for frames in sorted(tasks):
+            for task in tasks[frames]:
                 if groups and len(task.ids) > free:
                     yield groups
                     groups, free = [], self.batch
-                if groups and groups[-1].key_frame == key_frame:
+                if groups and groups[-1].frames == frames:
                     groups[-1].tasks = [*groups[-1].tasks, task]
                 else:
-                    groups.append(_Group(key_frame, [task]))
+                    groups.append(_Group(frames, [task]))
                 free -= len(task.ids)
         if groups:
             yield groups
@@ -245,27 +267,38 @@ class Propagator:
         with self._products:
             return self.network.encode(view.image(frame, self.device))
 
+    def _pass(self, group: _Group, frame: int, features: FrameFeatures, frames: _EncodedFrames) -> None:
+        """Go on from a reference of a group; a sweep that begins there remembers all references."""
+        if not group.references:
+            for other in group.frames:
+                seen = features if other == frame else frames.get(other, is_needed_again=True)
+                group.references[other] = self._memorized(group, other, seen)
+        here = group.references[frame]
+        if group.state is not None:
+            group.state = replace(group.state, sensory=here.sensory, masks=here.masks, passed=frame, since=0)
+            return
+        memory, summary = Memory(self.settings.memory, here.keys, here.values), here.summary
+        for other, reference in group.references.items():
+            if other != frame:
+                memory.add_reference(reference.keys, reference.values)
+                summary = summary.plus(reference.summary)
+        group.state = _State(memory, summary, here.sensory, here.masks, frame)
+
     @torch.no_grad()
-    def _join(self, group: _Group, features: FrameFeatures) -> None:
-        """Begin a sweep at a group's key frame."""
-        if group.start is None:
-            given = compete(torch.cat([task.given for task in group.tasks]), group.counts)
-            masks = torch.cat([own.softmax(dim=0)[1:] for own in given])
-            sensory = self.network.empty_sensory(features, len(masks))
-            with self._products:
-                found = self.network.memorize(features, masks, sensory, group.counts)
-            memory = Memory(self.settings.memory, features.keys, found.values)
-            group.start = _State(memory, found.summary, found.sensory, masks)
-        group.state = copy(group.start)
-        group.state.memory = copy(group.start.memory)
+    def _memorized(self, group: _Group, frame: int, features: FrameFeatures) -> _Reference:
+        """What is remembered of a reference; it serves both directions."""
+        given = compete(torch.cat([task.given[frame] for task in group.tasks]), group.counts)
+        masks = torch.cat([own.softmax(dim=0)[1:] for own in given])
+        sensory = self.network.empty_sensory(features, len(masks))
+        with self._products:
+            found = self.network.memorize(features, masks, sensory, group.counts)
+        return _Reference(features.keys, found.values, found.summary, found.sensory, masks)
 
     @torch.no_grad()
     def _segment(
-        self, group: _Group, frame: int, features: FrameFeatures, view: NetworkView, is_last: bool
+        self, group: _Group, state: _State, frame: int, features: FrameFeatures, view: NetworkView, is_last: bool
     ) -> list[SegmentedFrame]:
         """One frame for the tasks of a group: read the memory, segment, remember."""
-        state = group.state
-        assert state is not None  # the group has joined
         read = state.memory.read(features.keys, features.size)
         with self._products:
             found = self.network.segment(features, read, state.masks, state.sensory, state.summary, group.counts)
@@ -275,7 +308,7 @@ class Propagator:
         if state.since >= self.settings.memory.gap and not is_last:
             self._remember(group, state, features)
         return [
-            self._segmented_frame(task, frame, view.restore(own))
+            self._segmented_frame(task, frame, state.passed, view.restore(own))
             for task, own in zip(group.tasks, found.probabilities, strict=True)
         ]
 
@@ -288,6 +321,6 @@ class Propagator:
         state.since = 0
 
     @staticmethod
-    def _segmented_frame(task: _Task, frame: int, probabilities: Tensor) -> SegmentedFrame:
+    def _segmented_frame(task: _Task, frame: int, reference: int, probabilities: Tensor) -> SegmentedFrame:
         numbers = probabilities.argmax(dim=0).to(torch.uint8).cpu().numpy()
-        return SegmentedFrame(task.job, frame, task.ids, numbers, probabilities)
+        return SegmentedFrame(task.job, frame, reference, task.ids, numbers, probabilities)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_core.view.anchors import Gap, gaps, joined
+from fusion_core.view.anchors import Span, spans
 from fusion_core.view.propagation import Propagation
 from mask_interchange import MaskRun, decode_mask, encode_mask
 
@@ -175,16 +175,31 @@ def test_the_gaps_beside_a_drawn_frame(carrying):
     page = carrying()
     draw(page, 2, square(50))
     corrections = page.corrected.corrections(0)
-    whole = [Gap(start=0, stop=2, before=None, behind=2), Gap(start=3, stop=6, before=2, behind=None)]
-    assert gaps(corrections, 0, 0, 6) == whole
-    assert gaps(corrections, 0, 1, 4) == whole
-    assert gaps(corrections, 0, 2, 3) == []
-    assert gaps(corrections, 0, 4, 5) == whole[1:]
+
+    def found(start, stop):
+        return spans(corrections, 0, start, stop)
+
+    whole = Span(frames=range(6), anchors=[2], gaps=[range(2), range(3, 6)])
+    assert found(0, 6) == found(1, 4) == [whole]
+    assert found(2, 3) == []
+    assert found(4, 5) == [Span(frames=range(2, 6), anchors=[2], gaps=[range(3, 6)])]
     draw(page, 5, square(50))
-    assert gaps(corrections, 0, 3, 4) == [Gap(start=3, stop=5, before=2, behind=5)]
+    (between,) = found(3, 4)
+    assert between == Span(frames=range(2, 6), anchors=[2, 5], gaps=[range(3, 5)])
+    assert between.is_between(between.gaps[0])
+    page.change(0, kind="clear", e=0, **{"from": 3, "to": 4})
+    assert found(0, 6) == [
+        Span(frames=range(3), anchors=[2], gaps=[range(2)]),
+        Span(frames=range(4, 6), anchors=[5], gaps=[range(4, 5)]),
+    ]
 
 
-def test_both_ways_are_cut_where_they_agree_most():
-    gap = Gap(start=1, stop=4, before=0, behind=4)
-    carried = {0: [square(x) for x in (0, 10, 20, 90, 99)], 4: [square(x) for x in (99, 50, 22, 33, 0)]}
-    assert joined(gap, carried) == ([square(10), square(20), square(33)], False)
+def test_only_the_frames_asked_for_are_computed(carrying, runs):
+    page = carrying()
+    for i in (0, 2, 5):
+        draw(page, i, square(50 + i))
+    begin(page, 3, 4)
+    job = end(page)
+    assert (job["changed"], job["text"]) == ([3, 5], "2 frames from 2 drawn masks")
+    result = MaskRun.open(runs / ".view" / "jobs" / "acting" / "result").read("world00").tracks[0]
+    assert [result.mask(i).any() for i in range(6)] == [False, False, True, True, True, True]

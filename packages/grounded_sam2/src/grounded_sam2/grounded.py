@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
 from program_kit.prompts import Prompt
-from program_kit.propagation import Job
+from program_kit.propagator import Job
 from program_kit.python_arguments import as_expressions, check_video
 from program_kit.torch.device import choose_device
 from program_kit.weights import TakesWeights, WeightsChoice, choose_network

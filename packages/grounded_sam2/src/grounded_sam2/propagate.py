@@ -1,18 +1,18 @@
 """Carry the masks of key frames both ways through a video.
 
 Work is ordered by frames, not by masks: one sweep forwards and one sweep backwards serve all jobs of a video. A frame
-is encoded once for all of them. Jobs of one key frame share a session, which joins the sweep at its key frame. Both
-sweeps begin from the given masks alone: a frame's masks depend on the frames between it and the key frame.
+is encoded once for all of them. Jobs with references of the same frames share a session, which joins the sweep at the
+first of them. Both sweeps begin from the given masks alone, all of them: also those ahead condition what is found.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, KeysView, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from program_kit.options import Precision
 from program_kit.prompts import Prompt
-from program_kit.propagation import Frames, Job
+from program_kit.propagator import Frames, Job
 from program_kit.torch.memory import check_objects
 from program_kit.torch.precision import set_precision
 from torch import Tensor
@@ -35,11 +35,12 @@ DEFAULT_CACHE = 2**30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackedFrame:
-    """One frame of one job; a `program_kit.propagation.PropagatedFrame`.
+    """One frame of one job; a `program_kit.propagator.PropagatedFrame`.
 
     Attributes:
         job: index of the job.
         frame: index of the frame.
+        reference: the reference that it was carried from.
         size: (H, W) of the video.
         object_ids: of the job.
         logits: float32 [n, h, w] of its objects, at stride 4 of the network's size.
@@ -48,6 +49,7 @@ class TrackedFrame:
 
     job: int
     frame: int
+    reference: int
     size: tuple[int, int]
     object_ids: Sequence[int]
     logits: Tensor
@@ -81,18 +83,34 @@ def full_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 @dataclass(slots=True)
 class _Group:
-    """The jobs of one key frame, by their indices, with the objects of each; a tracker once they are under way."""
+    """Jobs with references of the same frames.
 
-    key_frame: int
-    jobs: dict[int, list[int]]
-    masks: list[NDArray[np.bool_]]
+    Attributes:
+        masks: of all objects, by the frame of the reference; empty once the tracker has them.
+        jobs: the objects of each job, by its index.
+        tracker: once the jobs are under way.
+        passed: the reference that the sweep has passed last; -1 before the first.
+    """
+
+    masks: dict[int, list[NDArray[np.bool_]]]
+    jobs: dict[int, list[int]] = field(default_factory=dict)
     tracker: Tracker | None = None
+    passed: int = -1
 
-    def join(self, encoder: FrameEncoder, features: FrameFeatures, *, reverse: bool) -> None:
-        """Be ready to step on from the key frame, whose features these are."""
+    @property
+    def frames(self) -> KeysView[int]:
+        """Of the references."""
+        return self.masks.keys()
+
+    def go_on_from(self, encoder: FrameEncoder, frame: int, features: FrameFeatures, *, reverse: bool) -> None:
+        """Be ready to step on from a reference, whose features these are."""
         if self.tracker is None:
-            self.tracker = Tracker(encoder, self.key_frame, features, self.masks, reverse=reverse)
-            self.masks.clear()  # the tracker has its own
+            self.tracker = Tracker(
+                encoder, self.masks, lambda i: features if i == frame else encoder.features(i), reverse=reverse
+            )
+            for masks in self.masks.values():
+                masks.clear()  # the tracker has its own
+        self.passed = frame
 
 
 class Propagator:
@@ -115,12 +133,13 @@ class Propagator:
         """The frames of a video as the network sees them."""
         return FrameEncoder(self.network, self._processor, video, self._products, self._cache_bytes)
 
-    def check_memory(self, size: tuple[int, int], objects: Sequence[int]) -> None:
+    def check_memory(self, size: tuple[int, int], objects: Sequence[int], references: int = 1) -> None:
         """Check that there is memory for objects, before work begins.
 
         Args:
             size: (H, W) of the video.
             objects: how many each job has.
+            references: most that a job has.
 
         Raises:
             InputError: there is not; says how many fit.
@@ -128,7 +147,7 @@ class Propagator:
         check_objects(
             self.network.device,
             sum(objects),
-            each=object_bytes(self.network, size),
+            each=object_bytes(self.network, size, references),
             shared=session_bytes(self.network, sum(objects)),
             remedy="give fewer of them, or one run after the other",
         )
@@ -144,7 +163,7 @@ class Propagator:
             some = prompts[start : start + OBJECTS_AT_ONCE]
             logits, presences = self._segment(encoder, frame, some)
             found += [
-                TrackedFrame(start + n, frame, encoder.video.size, [1], logits[n : n + 1], [float(presences[n])])
+                TrackedFrame(start + n, frame, frame, encoder.video.size, [1], logits[n : n + 1], [float(presences[n])])
                 for n in range(len(some))
             ]
         return found
@@ -175,14 +194,14 @@ class Propagator:
         return [masks[place] for place in range(len(prompts))]
 
     def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[TrackedFrame]:
-        """Find the objects of every job in every frame but its key frame.
+        """Find the objects of every job in every frame but its references.
 
         Args:
             video: its frames are read one by one.
-            jobs: any key frames, any objects.
+            jobs: any references, any objects.
 
         Yields:
-            One result for each job and frame: first onwards from the key frames, then back from them.
+            What a job finds: first onwards from its first reference, then back from its last.
 
         Raises:
             InputError: a job does not fit the video.
@@ -196,35 +215,35 @@ class Propagator:
         if not jobs:
             return
         groups = _groups(jobs)
-        keys = [group.key_frame for group in groups]
+        keys = [frame for group in groups for frame in group.frames]
         for reverse, order in ((False, range(min(keys), len(encoder.video))), (True, range(max(keys), -1, -1))):
             if len(order) == 1:
                 continue
-            under_way: list[_Group] = []
             for group in groups:
+                group.passed = -1
                 if group.tracker is not None:
                     group.tracker.turn_round()
             for frame in order:
                 features = encoder.features(frame)
-                for group in under_way:
-                    assert group.tracker is not None  # it has joined
-                    yield from _results(group, frame, encoder.video.size, *group.tracker.step(frame, features))
-                if frame != order[-1]:
-                    joining = [group for group in groups if group.key_frame == frame]
-                    for group in joining:
-                        group.join(encoder, features, reverse=reverse)
-                    under_way += joining
+                for group in groups:
+                    if group.passed >= 0 and frame not in group.frames:
+                        assert group.tracker is not None  # it has passed a reference
+                        yield from _results(group, frame, encoder.video.size, *group.tracker.step(frame, features))
+                for group in groups:
+                    if frame in group.frames and frame != order[-1]:
+                        group.go_on_from(encoder, frame, features, reverse=reverse)
                 if not min(keys) <= frame <= max(keys):
                     encoder.cache.drop(frame)  # no sweep comes by again
 
 
 def _groups(jobs: Sequence[Job]) -> list[_Group]:
-    groups: dict[int, _Group] = {}
+    groups: dict[tuple[int, ...], _Group] = {}
     for index, job in enumerate(jobs):
-        group = groups.setdefault(job.key_frame, _Group(job.key_frame, {}, []))
-        ids = job.object_ids
-        group.jobs[index] = ids
-        group.masks.extend(job.labels == object_id for object_id in ids)
+        references = job.references
+        group = groups.setdefault(tuple(references), _Group({frame: [] for frame in references}))
+        group.jobs[index] = job.object_ids
+        for frame, labels in references.items():
+            group.masks[frame].extend(labels == object_id for object_id in group.jobs[index])
     return list(groups.values())
 
 
@@ -234,5 +253,5 @@ def _results(
     start = 0
     for job, ids in group.jobs.items():
         own = slice(start, start + len(ids))
-        yield TrackedFrame(job, frame, size, ids, logits[own], presences[own].tolist())
+        yield TrackedFrame(job, frame, group.passed, size, ids, logits[own], presences[own].tolist())
         start += len(ids)

@@ -6,7 +6,7 @@ result (tests/test_propagate.py compares with plain calls).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from program_kit.frame_reading import FeatureCache, FrameReader
-from program_kit.propagation import Frames
+from program_kit.propagator import Frames
 from program_kit.torch.precision import ProductPrecision
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
@@ -166,11 +166,12 @@ class Session(Sam2VideoInferenceSession):
         return found.pred_masks[:, 0].float(), found.object_score_logits[:, 0].float().sigmoid()
 
 
-def object_bytes(network: Sam2VideoModel, size: tuple[int, int]) -> int:
-    """About how much memory an object takes on its way through a video of a size (H, W)."""
+def object_bytes(network: Sam2VideoModel, size: tuple[int, int], references: int = 1) -> int:
+    """About how much memory an object with so many references takes on its way through a video of a size (H, W)."""
     side = image_side(network)
     tokens = (side // 16) ** 2 * network.config.memory_encoder_output_channels
-    memories = tokens * (2 * network.config.num_maskmem + 4)  # features in bfloat16, and the position code in float32
+    remembered = network.config.num_maskmem + references - 1
+    memories = tokens * (2 * remembered + 4)  # features in bfloat16, and the position code in float32
     return memories + 4 * (side // 4) ** 2 + 2 * math.prod(size)  # mask logits of a frame; the mask as it was given
 
 
@@ -180,52 +181,52 @@ def session_bytes(network: Sam2VideoModel, objects: int) -> int:
 
 
 class Tracker:
-    """Objects of one key frame on their way through the video, in one direction and then in the other.
+    """Objects on their way through the video, in one direction and then in the other.
 
-    The key frame is seen once; both ways start from it.
+    The references, frames whose masks are given, are seen once; both ways know all of them.
 
     Args:
         encoder: of the video.
-        key_frame: index of the frame whose masks are given.
-        features: of this frame.
-        masks: bool [H, W] of each object, none empty.
+        references: by their frames, bool [H, W] of each object; an object without pixels is not in that frame.
+        features: gives the features of a frame.
         reverse: whether the first way is that towards the first frame.
     """
 
     def __init__(
         self,
         encoder: FrameEncoder,
-        key_frame: int,
-        features: FrameFeatures,
-        masks: Sequence[NDArray[np.bool_]],
+        references: Mapping[int, Sequence[NDArray[np.bool_]]],
+        features: Callable[[int], FrameFeatures],
         *,
         reverse: bool,
     ):
         self._reverse = reverse
         config = encoder.network.config
-        self._memories = config.num_maskmem - 1  # most frames whose features are read, besides the key frame
+        self._memories = config.num_maskmem - 1  # most frames whose features are read, besides the references
         self._pointers = config.max_object_pointers_in_encoder - 1  # and those whose object pointers are
         self._sessions: list[Session] = []
-        for start in range(0, len(masks), OBJECTS_AT_ONCE):
-            some = list(masks[start : start + OBJECTS_AT_ONCE])
-            places = range(len(some))
+        seen = {frame: features(frame) for frame in references}
+        for start in range(0, len(next(iter(references.values()))), OBJECTS_AT_ONCE):
             session = Session(encoder)
-            encoder.processor.process_new_mask_for_video_frame(session, key_frame, list(places), some)
-            session.step(key_frame, features)
-            for place in places:
-                session.remove_mask_inputs(place, key_frame)
-            self._forget(session, key_frame)
+            for frame, masks in references.items():
+                some = list(masks[start : start + OBJECTS_AT_ONCE])
+                places = range(len(some))
+                encoder.processor.process_new_mask_for_video_frame(session, frame, list(places), some)
+                session.step(frame, seen[frame])
+                for place in places:
+                    session.remove_mask_inputs(place, frame)
+                self._forget(session, frame)
             self._sessions.append(session)
 
     def turn_round(self) -> None:
-        """Go back to the key frame and take the other direction from there."""
+        """Go back to the references and take the other direction from there."""
         self._reverse = not self._reverse
         for session in self._sessions:
             for outputs in session.output_dict_per_obj.values():
                 outputs["non_cond_frame_outputs"].clear()
 
     def step(self, frame: int, features: FrameFeatures) -> tuple[Tensor, Tensor]:
-        """Segment the next frame after the key frame or after the last step; returns what `Session.step` does."""
+        """Segment the next frame after a reference or after the last step; returns what `Session.step` does."""
         found = []
         for session in self._sessions:
             found.append(session.step(frame, features, reverse=self._reverse))
@@ -236,13 +237,12 @@ class Tracker:
     def _forget(self, session: Session, frame: int) -> None:
         """Drop what no later frame reads; most of it are masks at full size."""
         for outputs in session.output_dict_per_obj.values():
-            (given,) = outputs["cond_frame_outputs"].values()
-            tracked = outputs["non_cond_frame_outputs"]
-            for kept in (given, *tracked.values()):
+            given, tracked = list(outputs["cond_frame_outputs"].values()), outputs["non_cond_frame_outputs"]
+            for kept in (*given, *tracked.values()):
                 kept.pop("high_res_masks", None)
                 kept.pop("pred_masks", None)
             if frame in tracked:
-                tracked[frame]["maskmem_pos_enc"] = given["maskmem_pos_enc"]  # equal in every frame, so kept once
+                tracked[frame]["maskmem_pos_enc"] = given[0]["maskmem_pos_enc"]  # equal in every frame, so kept once
             for earlier in [earlier for earlier in tracked if abs(frame - earlier) >= self._memories]:
                 tracked[earlier].pop("maskmem_features", None)
                 tracked[earlier].pop("maskmem_pos_enc", None)

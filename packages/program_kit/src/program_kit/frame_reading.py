@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from program_kit.errors import InputError
-from program_kit.propagation import Frames
+from program_kit.propagator import Frames
 
 SKIPPED = 16  # most frames that a pass decodes in vain; past that a new pass begins
 

@@ -83,15 +83,19 @@ class OutputRuns:
             return False
         return all(run.made_of(video.id) == now for run, now in zip(self.runs, self.made_of(video), strict=True))
 
-    def write(self, masks: Sequence[VideoMasks], made_of: Sequence[MadeOf]) -> None:
+    def write(self, masks: Sequence[VideoMasks], made_of: Sequence[MadeOf] | None) -> None:
         """Write each run's masks of one video. A run that has them, made from the same, is left as it is.
+
+        Args:
+            masks: for each run.
+            made_of: what they were made from; None for masks that no later run is to take for its own.
 
         Raises:
             MaskFileError: the format has no room for the masks.
             OSError: as the system gives it.
         """
-        for run, found, now in zip(self.runs, masks, made_of, strict=True):
-            if run.made_of(found.video) != now:
+        for run, found, now in zip(self.runs, masks, made_of or [None] * len(self.runs), strict=True):
+            if now is None or run.made_of(found.video) != now:
                 run.write(found, now)
 
     def writing(self, *, shared: bool = False) -> AbstractContextManager[object]:

@@ -69,13 +69,17 @@ def read_prompts(path: Path) -> dict[str, Prompt]:
         DatasetError: the file cannot be read, or has not this form; says where.
         InputError: there is no prompt, or one that points at nothing; says where.
     """
-    top, tree = read_json(path)
+    return parse_prompts(*read_json(path))
+
+
+def parse_prompts(at: JsonPlace, tree: object) -> dict[str, Prompt]:
+    """As `read_prompts`, of a JSON value and the place where it stands."""
     prompts = {}
-    for name, entry in top.typed(tree, dict).items():
+    for name, entry in at.typed(tree, dict).items():
         check_name("object", name)
-        prompts[name] = _prompt(top / name, top.get(tree, name, dict), entry)
+        prompts[name] = _prompt(at / name, at.get(tree, name, dict), entry)
     if not prompts:
-        raise InputError(f"{path}: expected at least one object, found none")
+        raise InputError(f"{at}: expected at least one object, found none")
     return prompts
 
 

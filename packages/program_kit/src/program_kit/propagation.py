@@ -1,204 +1,36 @@
-"""Masks of one frame, carried through a video: jobs for a propagator, and mask tracks from what it finds.
+"""Masks of a few frames, carried through a video: jobs for a propagator, and mask tracks from what it finds.
 
-A propagator offers `Propagator.propagate`. What stands here needs no network: the key frames of tracks and the objects
-of an id map become jobs, and the frames that come back become tracks.
+What stands here needs no network: the key frames of tracks and the objects of id maps become jobs for a `Propagator`,
+and the frames that come back become tracks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from mask_interchange.codec import check_room
 from mask_interchange.errors import DatasetError
 from mask_interchange.images import read_label_image
-from mask_interchange.rle import empty_mask, encode_mask
-from mask_interchange.track import Expression, MaskTrack, VideoMasks, soft_from_probabilities
+from mask_interchange.rle import decode_mask, empty_mask, encode_mask
+from mask_interchange.track import Expression, MaskTrack, VideoMasks
 from mask_interchange.video import Video
 from numpy.typing import NDArray
 
 from program_kit.errors import InputError
+from program_kit.grown_track import GrownTrack
 from program_kit.progress import ProgressCallback
 from program_kit.prompts import Prompt
+from program_kit.propagator import Job, LimitedPropagator, PromptedPropagator, Propagator
 from program_kit.python_arguments import check_video
+from program_kit.stretch import ALL, Stretch, stretch_of
 
-__all__ = ["Job", "PropagatedFrame", "Propagator", "propagate_labels", "propagate_prompts", "propagate_tracks"]
-
-
-class Frames(Protocol):
-    """The frames of a video; `mask_interchange.Video` has more."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) of every frame."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def read_frame(self, i: int) -> NDArray[np.uint8]:
-        """Frame `i` as RGB uint8 [H, W, 3]."""
-        ...
-
-    def frames(self, start: int = 0) -> Iterator[NDArray[np.uint8]]:
-        """The frames from `start` on, in order."""
-        ...
+__all__ = ["propagate_labels", "propagate_prompts", "propagate_tracks"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """Masks of one frame that are to be carried through the video.
-
-    Attributes:
-        key_frame: index of the frame.
-        labels: integer [H, W], the object id of every pixel, 0 is background; at least one object.
-    """
-
-    key_frame: int
-    labels: NDArray[np.integer]
-
-    @property
-    def object_ids(self) -> list[int]:
-        """Of its objects, in ascending order."""
-        return np.unique(self.labels[self.labels != 0]).tolist()
-
-    def check(self, video: Frames) -> None:
-        """Check that the job fits the video.
-
-        Raises:
-            InputError: the frame is not in the video, the mask has another size than the frames, or it is empty.
-        """
-        if not 0 <= self.key_frame < len(video):
-            raise InputError(f"key frame {self.key_frame} is not in the video, which has frames 0 to {len(video) - 1}")
-        if self.labels.shape != tuple(video.size):
-            raise InputError(
-                f"the mask of key frame {self.key_frame} is {_pixels(self.labels.shape)}, "
-                f"the video's frames are {_pixels(video.size)} (height x width); give a mask of their size"
-            )
-        if not self.labels.any():
-            raise InputError(f"the mask of key frame {self.key_frame} is empty: there is nothing to propagate")
-
-
-class PropagatedFrame(Protocol):
-    """One frame of one job, as a propagator gives it."""
-
-    @property
-    def job(self) -> int:
-        """Index of the job."""
-        ...
-
-    @property
-    def frame(self) -> int:
-        """Index of the frame; never the job's key frame."""
-        ...
-
-    def mask(self, object_id: int | None = None) -> NDArray[np.bool_]:
-        """Pixels [H, W] of an object of the job; for None those of any object, all that is not background."""
-        ...
-
-    def probability(self, object_id: int | None = None) -> NDArray[np.float32]:
-        """Probability [H, W] of each pixel to belong to an object of the job; for None to any object."""
-        ...
-
-    def presence(self, object_id: int | None = None) -> float | None:
-        """Probability 0..1 that an object of the job, for None any, is in the frame; None if the network tells none."""
-        ...
-
-
-class Propagator(Protocol):
-    """A network that carries masks through a video."""
-
-    def propagate(self, video: Video, jobs: Sequence[Job], /) -> Iterator[PropagatedFrame]:
-        """Find the objects of every job in every frame but its key frame.
-
-        Args:
-            video: its frames.
-            jobs: any key frames, any objects, no two alike; they come together so that work can be shared.
-
-        Yields:
-            one result for each job and frame, in any order.
-        """
-        ...
-
-
-class PromptedPropagator(Propagator, Protocol):
-    """A propagator that also finds what points and boxes show."""
-
-    def prompted_masks(self, video: Video, prompts: Sequence[Prompt], /) -> Sequence[NDArray[np.bool_]]:
-        """The mask [H, W] of each prompt in its frame."""
-        ...
-
-
-@runtime_checkable
-class LimitedPropagator(Protocol):
-    """A propagator whose memory grows with the number of objects; others need not say anything."""
-
-    def check_memory(self, size: tuple[int, int], objects: Sequence[int], /) -> None:
-        """Check that there is memory for objects, before work begins.
-
-        Args:
-            size: (H, W) of the video.
-            objects: how many each job has.
-
-        Raises:
-            InputError: there is not; says how many fit.
-        """
-        ...
-
-
-def check_memory(propagator: Propagator, video: Video, objects: Sequence[int]) -> None:
+def check_memory(propagator: Propagator, video: Video, objects: Sequence[int], references: int = 1) -> None:
     """`LimitedPropagator.check_memory`, where the propagator has it."""
     if isinstance(propagator, LimitedPropagator):
-        propagator.check_memory(video.size, objects)
-
-
-@dataclass(slots=True)
-class _GrowingTrack:
-    """The masks of an object while its frames come in, in any order.
-
-    Attributes:
-        key_frame: index of the frame whose mask was given.
-        key_mask: that mask [H, W].
-        masks: encoded masks by frame; begins with the key frame's.
-        object_id: the id in the job's labels; None for any object.
-        soft_masks: longer side in pixels of the probabilities to keep; None for none.
-        soft: these probabilities by frame.
-        presence: the probability that the object is there, by frame; 1 for the key frame.
-    """
-
-    key_frame: int
-    key_mask: NDArray[np.bool_]
-    masks: dict[int, bytes]
-    object_id: int | None
-    soft_masks: int | None
-    soft: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
-    presence: dict[int, float | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.presence[self.key_frame] = 1.0
-        if self.soft_masks is not None:
-            self._add_soft(self.key_frame, self.key_mask.astype(np.float32), self.soft_masks)
-
-    def add(self, found: PropagatedFrame) -> None:
-        self.masks[found.frame] = encode_mask(found.mask(self.object_id))
-        self.presence[found.frame] = found.presence(self.object_id)
-        if self.soft_masks is not None:
-            self._add_soft(found.frame, found.probability(self.object_id), self.soft_masks)
-
-    def _add_soft(self, frame: int, probability: NDArray[np.float32], longer_side: int) -> None:
-        self.soft[frame] = soft_from_probabilities([probability], longer_side)[0]
-
-    def track(self, expression: Expression, video: Video) -> MaskTrack:
-        frames = range(len(video))
-        scores = None if None in self.presence.values() else [self.presence[frame] for frame in frames]
-        return MaskTrack(
-            expression=expression,
-            size=video.size,
-            masks=tuple(self.masks[frame] for frame in frames),
-            scores=None if scores is None else np.array(scores, np.float32),
-            key_frame=self.key_frame,
-            soft=np.stack([self.soft[frame] for frame in frames]) if self.soft else None,
-        )
+        propagator.check_memory(video.size, objects, references)
 
 
 def propagate_tracks(
@@ -207,11 +39,15 @@ def propagate_tracks(
     sources: Sequence[VideoMasks],
     progress: ProgressCallback = lambda done, total: None,
     soft_masks: int | None = None,
+    *,
+    frames: slice = ALL,
+    every_mask: bool = False,
 ) -> tuple[VideoMasks, ...]:
     """Propagate the key frame of every track of every source, all in one go.
 
-    The key frame keeps the source's mask. A track whose key frame is empty, and every track of a video of one frame, is
-    returned as it is: there is nothing to propagate. Equal masks of equal key frames are propagated once.
+    The references keep the source's masks, and so do frames that are not asked for. A track whose key frame is empty or
+    not among the frames, and every track where there is no other frame, is returned as it is: there is nothing to
+    propagate. Equal references are propagated once.
 
     Args:
         propagator: the network.
@@ -219,34 +55,50 @@ def propagate_tracks(
         sources: masks of this video from one or more runs; every track is one object.
         progress: called with the number of masks that are done, and of all.
         soft_masks: longer side in pixels of the probabilities to keep; None for none.
+        frames: those to make, as `slice(10, 40)`.
+        every_mask: take every mask of a track that is not empty as a reference, not only that of the key frame, which
+            a track then need not have. Scores of a track with several references tell for each frame how far both
+            ways agree (IoU); 1 where there is one way.
 
     Returns:
         Masks for each source.
 
     Raises:
-        InputError: masks of other frames or of another size, a track without key frame, or too many for memory.
+        InputError: masks of other frames or of another size, a track without key frame, no such frames, or too many
+            objects for memory.
         MaskError: the probabilities are more than a file can hold.
         TypeError: a path in place of a video.
     """
     check_video(video)
-    growing: dict[tuple[int, bytes], _GrowingTrack] = {}
+    stretch = stretch_of(video, frames)
+    growing: dict[tuple[tuple[int, bytes], ...], GrownTrack] = {}
+
+    def references(source: VideoMasks, track: MaskTrack) -> dict[int, bytes]:
+        """Nothing where there is nothing to propagate."""
+        wanted = stretch if every_mask else {_key_frame(source, track)} & {*stretch}
+        given = {frame: track.masks[frame] for frame in wanted if track.masks[frame] != empty_mask(video.size)}
+        return given if len(given) < len(stretch) else {}
+
     for source in sources:
         _check_source(video, source)
         check_room(video.id, video.size, len(video), len(source.tracks), soft_masks)
         for track in source.tracks:
-            key_frame = _key_frame(source, track)
-            given, mask = track.masks[key_frame], track.mask(key_frame)
-            if len(track) > 1 and mask.any():
-                growing[key_frame, given] = _GrowingTrack(key_frame, mask, {key_frame: given}, None, soft_masks)
-    jobs = [Job(track.key_frame, track.key_mask.astype(np.uint8)) for track in growing.values()]
-    _propagate(propagator, video, jobs, [[track] for track in growing.values()], progress)
+            if given := references(source, track):
+                growing[tuple(given.items())] = GrownTrack(video.size, stretch, given, None, soft_masks)
+    jobs = [
+        _job(stretch, {frame: decode_mask(mask, video.size).astype(np.uint8) for frame, mask in given})
+        for given in growing
+    ]
+    _propagate(propagator, video, stretch, jobs, [[track] for track in growing.values()], progress)
 
-    def propagated(track: MaskTrack) -> MaskTrack:
-        assert track.key_frame is not None  # checked above
-        grown = growing.get((track.key_frame, track.masks[track.key_frame]))
-        return track if grown is None else grown.track(track.expression, video)
+    def propagated(source: VideoMasks, track: MaskTrack) -> MaskTrack:
+        given = references(source, track)
+        if not given:
+            return track
+        key_frame = track.key_frame if track.key_frame in given else min(given)
+        return growing[tuple(given.items())].track(track.expression, key_frame, track.masks)
 
-    return tuple(_masks_of(video, [propagated(track) for track in source.tracks]) for source in sources)
+    return tuple(_masks_of(video, [propagated(source, track) for track in source.tracks]) for source in sources)
 
 
 def propagate_prompts(
@@ -255,6 +107,8 @@ def propagate_prompts(
     prompts: Mapping[str, Prompt],
     progress: ProgressCallback = lambda done, total: None,
     soft_masks: int | None = None,
+    *,
+    frames: slice = ALL,
 ) -> VideoMasks:
     """Segment what prompts point at, each in its frame, and propagate these masks; each object gets a track.
 
@@ -264,12 +118,14 @@ def propagate_prompts(
         prompts: by the names of the objects.
         progress: called with the number of masks that are done, and of all.
         soft_masks: longer side in pixels of the probabilities to keep; None for none.
+        frames: those to make, as `slice(10, 40)`; the others are empty.
 
     Returns:
         Tracks by the names of the objects. One whose prompt the network found nothing at is empty.
 
     Raises:
-        InputError: a prompt does not fit the video, or there is no memory for so many objects.
+        InputError: a prompt does not fit the video or is not in these frames, or there is no memory for so many
+            objects.
         MaskError: the probabilities are more than a file can hold.
         TypeError: a path in place of a video.
     """
@@ -277,6 +133,7 @@ def propagate_prompts(
     check_room(video.id, video.size, len(video), len(prompts), soft_masks)
     for name, prompt in prompts.items():
         prompt.check(name, video.size, len(video))
+        _check_in_stretch(stretch_of(video, frames), prompt.frame)
     check_memory(propagator, video, [1] * len(prompts))
     tracks = []
     for (name, prompt), mask in zip(
@@ -287,7 +144,7 @@ def propagate_prompts(
         tracks.append(
             MaskTrack(expression=Expression(id=name), size=video.size, masks=tuple(masks), key_frame=prompt.frame)
         )
-    (found,) = propagate_tracks(propagator, video, [_masks_of(video, tracks)], progress, soft_masks)
+    (found,) = propagate_tracks(propagator, video, [_masks_of(video, tracks)], progress, soft_masks, frames=frames)
     return found
 
 
@@ -298,6 +155,9 @@ def propagate_labels(
     key_frame: int = 0,
     progress: ProgressCallback = lambda done, total: None,
     soft_masks: int | None = None,
+    *,
+    more: Mapping[int, NDArray[np.integer]] | None = None,
+    frames: slice = ALL,
 ) -> VideoMasks:
     """Plain video object segmentation: every object of an id map gets a track, named by its id.
 
@@ -306,41 +166,70 @@ def propagate_labels(
         video: the frames.
         labels: integer [H, W], the object id of every pixel, 0 is background.
         key_frame: index of the frame that `labels` belongs to.
-        progress: called with the number of frames that are done, and of all.
+        progress: called with the number of masks that are done, and of all.
         soft_masks: longer side in pixels of the probabilities to keep; None for none.
+        more: labels of further frames, by their indices.
+        frames: those to make, as `slice(10, 40)`; the others are empty.
 
     Raises:
-        InputError: the map is empty or of another size than the frames, the frame is not in the video, or there is no
-            memory for so many objects.
+        InputError: a map is empty or of another size than the frames, its frame is not in the video or not among
+            `frames`, or there is no memory for so many objects.
         MaskError: the probabilities are more than a file can hold.
         TypeError: a path in place of a video.
     """
     check_video(video)
-    job = Job(key_frame, labels)
+    stretch = stretch_of(video, frames)
+    job = Job(key_frame, labels, more or {})
     job.check(video)
-    growing: list[_GrowingTrack] = []
+    for frame in job.references:
+        _check_in_stretch(stretch, frame)
+    growing: list[GrownTrack] = []
     check_room(video.id, video.size, len(video), len(job.object_ids), soft_masks)
     for object_id in job.object_ids:
-        mask = labels == object_id
-        growing.append(_GrowingTrack(key_frame, mask, {key_frame: encode_mask(mask)}, object_id, soft_masks))
-    _propagate(propagator, video, [job], [growing], progress)
-    return _masks_of(video, [track.track(Expression(id=str(track.object_id)), video) for track in growing])
+        given = {frame: encode_mask(of_frame == object_id) for frame, of_frame in job.references.items()}
+        growing.append(GrownTrack(video.size, stretch, given, object_id, soft_masks))
+    _propagate(propagator, video, stretch, [_job(stretch, job.references)], [growing], progress)
+    nothing = [empty_mask(video.size)] * len(video)
+    tracks = []
+    for object_id, track in zip(job.object_ids, growing, strict=True):
+        first_there = next(frame for frame in (key_frame, *track.given) if track.given[frame] != nothing[0])
+        tracks.append(track.track(Expression(id=str(object_id)), first_there, nothing))
+    return _masks_of(video, tracks)
+
+
+def _job(stretch: range, labels: Mapping[int, NDArray[np.integer]]) -> Job:
+    """A job for the frames of a stretch, which are counted from its first."""
+    first, *more = labels
+    return Job(first - stretch.start, labels[first], {frame - stretch.start: labels[frame] for frame in more})
 
 
 def _propagate(
     propagator: Propagator,
     video: Video,
+    stretch: range,
     jobs: Sequence[Job],
-    tracks: Sequence[Sequence[_GrowingTrack]],
+    tracks: Sequence[Sequence[GrownTrack]],
     progress: ProgressCallback,
 ) -> None:
-    """Run the jobs and add what is found to the tracks of each."""
-    check_memory(propagator, video, [len(objects) for objects in tracks])
-    total = len(jobs) * (len(video) - 1)
-    for done, found in enumerate(propagator.propagate(video, jobs), start=1):
+    """Run the jobs on some frames of the video, and add what is found to the tracks of each."""
+    if not jobs:
+        return
+    references = [[*job.references] for job in jobs]
+    check_memory(propagator, video, [len(objects) for objects in tracks], max(map(len, references)))
+    twice = sum(frames[-1] - frames[0] + 1 - len(frames) for frames in references)
+    total = sum(len(stretch) - len(frames) for frames in references) + twice
+    frames = video if len(stretch) == len(video) else Stretch(video, stretch)
+    for done, found in enumerate(propagator.propagate(frames, jobs), start=1):
         for track in tracks[found.job]:
             track.add(found)
         progress(done, total)
+
+
+def _check_in_stretch(stretch: range, frame: int) -> None:
+    if frame not in stretch:
+        raise InputError(
+            f"key frame {frame} is not among the frames {stretch.start} to {stretch.stop - 1}, which are made"
+        )
 
 
 def _masks_of(video: Video, tracks: Sequence[MaskTrack]) -> VideoMasks:
@@ -396,7 +285,3 @@ def read_labels(path: Path, max_objects: int | None = None) -> NDArray[np.uint8]
             f"{max_objects} objects side by side"
         )
     return labels
-
-
-def _pixels(size: Sequence[int]) -> str:
-    return " x ".join(str(side) for side in size)

@@ -15,6 +15,7 @@ import typer
 from mask_interchange.dataset import Dataset
 from mask_interchange.differences import dataset_difference
 from mask_interchange.errors import MaskInterchangeError
+from mask_interchange.json_files import Json, JsonPlace
 from mask_interchange.run import MaskRun, RunManifest
 from mask_interchange.track import VideoMasks
 from mask_interchange.video import Video
@@ -45,17 +46,17 @@ from program_kit.options import (
 )
 from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback
-from program_kit.prompts import read_prompts
+from program_kit.prompts import Prompt, parse_prompts, read_prompts
 from program_kit.propagation import (
-    Job,
-    Propagator,
     check_memory,
     propagate_labels,
     propagate_prompts,
     propagate_tracks,
     read_labels,
 )
+from program_kit.propagator import Job, Propagator
 from program_kit.run_loop import Process, run_videos
+from program_kit.stretch import ALL, parse_frames
 from program_kit.weights import TakesWeights, WeightsChoice, choose_network
 
 __all__ = ["PropagatorProgram", "PropagatorRequest", "propagator_app"]
@@ -128,8 +129,12 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
             list[Path] | None,
             typer.Option(metavar="RUN", help="Run whose key frames are propagated; repeat for several at once."),
         ] = None,
+        every_mask: Annotated[
+            bool, typer.Option("--every-mask", help="Start from all masks in --masks, not only those of key frames.")
+        ] = False,
         mask: Annotated[
-            Path | None, typer.Option(metavar="PNG", help="Indexed mask of one frame of --video, instead of --masks.")
+            list[Path] | None,
+            typer.Option(metavar="PNG", help="Indexed mask of a frame of --video, instead of --masks; repeatable."),
         ] = None,
         prompts: Annotated[
             Path | None,
@@ -139,13 +144,18 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
                 help="Points and boxes on frames of --video (see program_kit.prompts), instead of --masks.",
             ),
         ] = None,
-        frame: Annotated[int, typer.Option(help="The frame that --mask belongs to, counted from 0.")] = 0,
+        frame: Annotated[
+            list[int] | None,
+            typer.Option(help="The frame that --mask belongs to, counted from 0; one for each.", show_default="0"),
+        ] = None,
+        frames: Annotated[
+            str | None,
+            typer.Option(metavar="A:B", help="Only frames A to B - 1; the others keep the masks of --masks, or none."),
+        ] = None,
         more_objects: Annotated[
             bool,
             typer.Option(
-                "--more-objects",
-                hidden=program.max_objects is None,
-                help="Allow ids beyond the network's limit in --mask.",
+                "--more-objects", hidden=program.max_objects is None, help="Allow ids beyond the limit in --mask."
             ),
         ] = False,
         out: Annotated[
@@ -168,7 +178,9 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
             return
         if prompts is not None and not program.prompts:
             raise typer.BadParameter(f"--prompts: {program.name} takes masks only")
-        _check_masks(masks or [], mask, prompts, video, out or [])
+        if every_mask and not masks:
+            raise typer.BadParameter("--every-mask goes with --masks RUN")
+        _check_masks(masks or [], mask or [], prompts, video, out or [])
         assert out  # checked above
         with user_errors(program.name, program.error):
             threads = set_threads(threads, out)
@@ -183,13 +195,14 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
             )
             log.info(f"{program.name}: weights: {chosen}")
             log.debug(f"{program.name}: {network}, {request.device}, {precision}, {threads} threads")
-            work = _Work(program, request, soft_masks, videos, threads)
+            stretch = ALL if frames is None else parse_frames(frames)
+            work = _Work(program, request, soft_masks, videos, threads, stretch, every_mask)
             if prompts is not None:
                 data = open_source(dataset, split, video, damaged=damaged)
                 code = work.propagate_prompts(data, prompts, out[0])
-            elif mask is not None:
+            elif mask:
                 data = open_source(dataset, split, video, damaged=damaged)
-                code = work.propagate_mask(data, mask, frame, more_objects, out[0])
+                code = work.propagate_masks(data, _by_frame(mask, frame), more_objects, out[0])
             else:
                 sources = [MaskRun.open(path) for path in masks or []]
                 data = open_source(dataset, split, video, _expressions(sources[0]) if video else None, damaged=damaged)
@@ -201,20 +214,30 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
 
 
 def _check_masks(
-    masks: Sequence[Path], mask: Path | None, prompts: Path | None, video: Path | None, out: Sequence[Path]
+    masks: Sequence[Path], mask: Sequence[Path], prompts: Path | None, video: Path | None, out: Sequence[Path]
 ) -> None:
     """Check that the options say what to propagate, and a place for each result."""
-    if (mask is not None) + (prompts is not None) + bool(masks) != 1:
+    if bool(mask) + (prompts is not None) + bool(masks) != 1:
         raise typer.BadParameter("give either --masks RUN (one or more) or --mask PNG with --video")
     if prompts is not None and video is None:
         raise typer.BadParameter("--prompts goes with --video; for a data set give --masks RUN")
-    if mask is not None and video is None:
+    if mask and video is None:
         raise typer.BadParameter("--mask goes with --video; for a data set give --masks RUN")
     wanted = max(1, len(masks))
     if len(out) != wanted:
         raise typer.BadParameter(
             f"give one --out RUN for each --masks, in the same order: expected {wanted}, found {len(out)}"
         )
+
+
+def _by_frame(mask: Sequence[Path], frame: Sequence[int] | None) -> dict[int, Path]:
+    """The files of --mask by the frames of --frame."""
+    frame = frame or [0]
+    if len(frame) != len(mask) or len(set(frame)) != len(frame):
+        raise typer.BadParameter(
+            f"give one --frame for each --mask, in the same order, no two alike: found {len(mask)} masks for {frame}"
+        )
+    return dict(zip(frame, mask, strict=True))
 
 
 def _expressions(run: MaskRun) -> list[str]:
@@ -235,6 +258,8 @@ class _Work:
     soft_masks: int | None
     videos: str | None
     threads: int
+    frames: slice
+    every_mask: bool
 
     def propagate_runs(self, data: Dataset, sources: Sequence[MaskRun], out: Sequence[Path]) -> int:
         """Propagate the key frames of several runs together; returns the exit code."""
@@ -243,33 +268,49 @@ class _Work:
         wanted = [(path, self._manifest_of(run, data, path)) for run, path in zip(sources, out, strict=True)]
 
         def load() -> Process:
-            propagator = self.program.load(self.request)
+            propagator: Any = self.program.load(self.request)  # a PromptedPropagator where the program says so
 
-            def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
+            def process(video: Video, progress: ProgressCallback, details: Json) -> Sequence[VideoMasks]:
+                frames, prompts = self._asked(details)
+                if prompts:
+                    found = propagate_prompts(propagator, video, prompts, progress, self.soft_masks, frames=frames)
+                    return [found] * len(sources)
                 masks = [run.read(video.id) for run in sources]
-                return propagate_tracks(propagator, video, masks, progress, self.soft_masks)
+                return propagate_tracks(
+                    propagator, video, masks, progress, self.soft_masks, frames=frames, every_mask=self.every_mask
+                )
 
             return process
 
         outputs = OutputRuns.create(wanted, data, sources)
         return run_videos(outputs, data, load, self.videos, self.program.error)
 
-    def propagate_mask(self, data: Dataset, mask: Path, frame: int, more_objects: bool, out: Path) -> int:
-        """Propagate the objects of a PNG through one video; returns the exit code."""
+    def propagate_masks(self, data: Dataset, masks: Mapping[int, Path], more_objects: bool, out: Path) -> int:
+        """Propagate the objects of PNGs, by their frames, through one video; returns the exit code."""
         limit = self.program.max_objects
-        labels = read_labels(mask, None if more_objects or limit is None else limit(self.request.config))
-        source = {"mask_sha256": sha256(labels.tobytes()).hexdigest(), "size": list(labels.shape), "frame": frame}
-        job = Job(frame, labels)
+        most = None if more_objects or limit is None else limit(self.request.config)
+        labels = {frame: read_labels(mask, most) for frame, mask in masks.items()}
+        described = [
+            {"mask_sha256": sha256(one.tobytes()).hexdigest(), "size": list(one.shape), "frame": frame}
+            for frame, one in labels.items()
+        ]
+        (key_frame, first), *more = labels.items()
+        job = Job(key_frame, first, dict(more))
         job.check(data.videos[data.name])
 
         def load() -> Process:
-            propagator = self._load_for(data.videos[data.name], [len(job.object_ids)])
+            propagator = self._load_for(data.videos[data.name], [len(job.object_ids)], len(labels))
 
-            def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
-                return (propagate_labels(propagator, video, labels, frame, progress, self.soft_masks),)
+            def process(video: Video, progress: ProgressCallback, details: Json) -> Sequence[VideoMasks]:
+                frames, _ = self._asked(details)
+                found = propagate_labels(
+                    propagator, video, first, key_frame, progress, self.soft_masks, more=job.more, frames=frames
+                )
+                return [found]
 
             return process
 
+        source = described[0] if len(described) == 1 else {"masks": described}
         outputs = OutputRuns.create([(out, self._manifest(data, source))], data)
         return run_videos(outputs, data, load, self.videos, self.program.error)
 
@@ -285,18 +326,37 @@ class _Work:
         def load() -> Process:
             propagator: Any = self._load_for(video, [1] * len(prompts))  # a PromptedPropagator, as the program says
 
-            def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
-                return (propagate_prompts(propagator, video, prompts, progress, self.soft_masks),)
+            def process(video: Video, progress: ProgressCallback, details: Json) -> Sequence[VideoMasks]:
+                frames, asked = self._asked(details)
+                wanted = asked or prompts
+                return [propagate_prompts(propagator, video, wanted, progress, self.soft_masks, frames=frames)]
 
             return process
 
         outputs = OutputRuns.create([(out, self._manifest(data, source))], data)
         return run_videos(outputs, data, load, self.videos, self.program.error)
 
-    def _load_for(self, video: Video, objects: Sequence[int]) -> Propagator:
+    def _asked(self, details: Json) -> tuple[slice, dict[str, Prompt]]:
+        """The frames to make, and the prompts to start from; none where masks are given.
+
+        Raises:
+            InputError, DatasetError: the details of an order are no such thing.
+        """
+        at = JsonPlace(Path("order"))
+        if unknown := [key for key in details if key not in ("frames", "prompts")]:
+            raise InputError(f"{at}: expected frames or prompts, found {unknown[0]!r:.80}")
+        given = at.optional(details, "frames", str)
+        frames = self.frames if given is None else parse_frames(given)
+        if (pointed := at.optional(details, "prompts", dict)) is None:
+            return frames, {}
+        if not self.program.prompts:
+            raise InputError(f"{at / 'prompts'}: {self.program.name} takes masks only")
+        return frames, parse_prompts(at / "prompts", pointed)
+
+    def _load_for(self, video: Video, objects: Sequence[int], references: int = 1) -> Propagator:
         """The propagator, if it has memory for the only video's jobs of so many objects."""
         propagator = self.program.load(self.request)
-        check_memory(propagator, video, objects)
+        check_memory(propagator, video, objects, references)
         return propagator
 
     def _manifest_of(self, source: MaskRun, data: Dataset, path: Path) -> RunManifest:
@@ -313,6 +373,8 @@ class _Work:
             "precision": self.request.precision,
             "threads": self.threads,
             "source": source,
+            **({} if self.frames == ALL else {"frames": [self.frames.start, self.frames.stop]}),
+            **({"every_mask": True} if self.every_mask else {}),
         }
         return RunManifest(
             producer=self.program.name,

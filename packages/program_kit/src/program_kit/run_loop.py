@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from mask_interchange.dataset import Dataset
 from mask_interchange.errors import DatasetError, MaskInterchangeError, RunError
 from mask_interchange.files import is_disk_full
+from mask_interchange.json_files import Json
 from mask_interchange.made_of import MadeOf
 from mask_interchange.track import VideoMasks
 from mask_interchange.video import Video
@@ -18,10 +19,10 @@ from program_kit.errors import ProgramKitError
 from program_kit.messages import about, log
 from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback, VideoProgress, show_progress
-from program_kit.worker_protocol import WorkerEvents, worker_streams
+from program_kit.worker_protocol import Order, WorkerEvents, worker_streams
 
-Process = Callable[[Video, ProgressCallback], Sequence[VideoMasks]]
-"""Makes the masks of one video, for each of the runs that are written."""
+Process = Callable[[Video, ProgressCallback, Json], Sequence[VideoMasks]]
+"""Makes the masks of one video, for each of the runs that are written; is given the details of an order as well."""
 
 
 def run_videos(
@@ -41,7 +42,7 @@ def run_videos(
         outputs: where to write.
         dataset: where the videos are.
         load: makes the function that processes one video; called once, when there is a first video to process.
-        videos: the option `--videos`: None for all, ids separated by commas, or `-` to read ids from standard input
+        videos: the option `--videos`: None for all, ids separated by commas, or `-` to read orders from standard input
             and report on standard output (docs/mask_format.md, worker protocol).
         error: base of the errors that the program raises on purpose; any other is reported with its traceback.
 
@@ -55,15 +56,15 @@ def run_videos(
     """
     try:
         if videos == "-":
-            with outputs.writing(shared=True), worker_streams() as (ids, events):
-                return _Loop(outputs, dataset, load, error, WorkerEvents(events)).go(ids)
+            with outputs.writing(shared=True), worker_streams() as (orders, events):
+                return _Loop(outputs, dataset, load, error, WorkerEvents(events)).go(orders)
         chosen = list(dataset.videos) if videos is None else _chosen(dataset, videos.split(","))
         with outputs.writing():
             missing = [video for video in chosen if not _is_done(outputs, dataset, video)]
             if outdated := sum(map(outputs.begun, missing)):
                 log.info(f"{outdated} videos are made again: their frames or source masks have changed")
             with show_progress(len(missing), len(chosen) - len(missing)) as progress:
-                return _Loop(outputs, dataset, load, error, progress).go(missing)
+                return _Loop(outputs, dataset, load, error, progress).go(Order(video=video) for video in missing)
     except BaseException:
         outputs.remove_if_empty()
         raise
@@ -86,10 +87,11 @@ def _is_done(outputs: OutputRuns, dataset: Dataset, video: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """A video to process, and what its masks will be made from."""
+    """A video to process, the details of the order, and what its masks will be made from; None for those of details."""
 
     video: Video
-    made_of: Sequence[MadeOf]
+    details: Json
+    made_of: Sequence[MadeOf] | None
 
 
 class _Loop:
@@ -111,11 +113,12 @@ class _Loop:
         self._progress = progress
         self._failures: dict[str, str] = {}
 
-    def go(self, videos: Iterable[str]) -> int:
-        for video in videos:
+    def go(self, orders: Iterable[Order]) -> int:
+        for order in orders:
+            video = order.video
             self._progress.started(video)
             try:
-                work = self._work(video)
+                work = self._work(order)
             except Exception as error:  # one broken video must not stop the rest
                 self._fail(video, self._explained(error))
                 continue
@@ -136,27 +139,28 @@ class _Loop:
             log.error(f"failed: {video}: {error}", extra=about(video=video))
         return 1 if self._failures else 0
 
-    def _work(self, video: str) -> _Work | None:
-        """What there is to do for a video; None if it is done."""
-        if video not in self._dataset.videos:
-            raise DatasetError(f"{self._dataset.name} has no video {video!r}")
-        source = self._dataset.videos[video]
-        if self._outputs.have(source):
+    def _work(self, order: Order) -> _Work | None:
+        """What there is to do for an order; None if it is done."""
+        if order.video not in self._dataset.videos:
+            raise DatasetError(f"{self._dataset.name} has no video {order.video!r}")
+        source = self._dataset.videos[order.video]
+        if not order.details and self._outputs.have(source):
             return None
         if faults := source.check():
             more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
             raise DatasetError(f"{faults[0]}{more}")
         for note in source.notes():
-            log.warning(f"note: {note}", extra=about(video=video))
-        return _Work(video=source, made_of=self._outputs.made_of(source))
+            log.warning(f"note: {note}", extra=about(video=order.video))
+        made_of = None if order.details else self._outputs.made_of(source)
+        return _Work(video=source, details=order.details, made_of=made_of)
 
     def _carry_out(self, work: _Work, process: Process) -> None:
         """Make the masks of a video and write them."""
         video = work.video
-        masks = process(video, lambda done, total: self._progress.advanced(video.id, done, total))
+        masks = process(video, lambda done, total: self._progress.advanced(video.id, done, total), work.details)
         if any((found.video, found.frame_names) != (video.id, video.frame_names) for found in masks):
             raise RunError(f"the program answered video {video.id!r} with masks of other frames; this is its mistake")
-        if self._outputs.made_of(video) != work.made_of:
+        if work.made_of is not None and self._outputs.made_of(video) != work.made_of:
             raise DatasetError(
                 f"video {video.id!r}: its frames or source masks changed while it was processed; the same command makes"
                 " it again"

@@ -12,11 +12,13 @@ import typer
 from mask_interchange.codec import check_room
 from mask_interchange.dataset import Dataset
 from mask_interchange.errors import DatasetError
+from mask_interchange.json_files import Json
 from mask_interchange.run import RunManifest
 from mask_interchange.track import VideoMasks
 from mask_interchange.video import Video
 
 from program_kit.app import add_checkpoint_commands, plain_app, user_errors, version_option
+from program_kit.errors import InputError
 from program_kit.messages import log
 from program_kit.options import (
     CheckpointOption,
@@ -225,7 +227,9 @@ def _manifest(program: SegmenterProgram, request: ModelRequest, source: Dataset,
 
 
 def _process(predictor: Predictor, soft_masks: int | None) -> Process:
-    def process(video: Video, progress: ProgressCallback) -> Sequence[VideoMasks]:
+    def process(video: Video, progress: ProgressCallback, details: Json) -> Sequence[VideoMasks]:
+        if details:
+            raise InputError(f"expected the id of a video, found an order with {', '.join(details)}")
         if not video.expressions:
             raise DatasetError(f"video {video.id!r}: has no expressions; add one to the data set")
         check_room(video.id, video.size, len(video), len(video.expressions), soft_masks)

@@ -1,6 +1,6 @@
 """A program's side of the worker protocol (docs/mask_format.md, section 7).
 
-Video ids come on standard input, one a line; events go to standard output, one JSON line each.
+Orders come on standard input, one a line; events go to standard output, one JSON line each.
 """
 
 import io
@@ -11,20 +11,47 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import TextIO
+from dataclasses import dataclass, field
+from typing import Self, TextIO
+
+from mask_interchange.json_files import Json, parse_json
 
 _ALIVE_EVERY = 2.0  # seconds
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a worker is asked for.
+
+    Attributes:
+        video: id of the video.
+        details: what to do otherwise than the command line says; a program knows its own.
+    """
+
+    video: str
+    details: Json = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """An order as a line; what is no JSON object with a key `video` is an id."""
+        try:
+            tree = parse_json(line) if line.startswith("{") else None
+        except ValueError:
+            tree = None
+        if isinstance(tree, dict) and isinstance(tree.get("video"), str):
+            return cls(details={key: value for key, value in tree.items() if key != "video"}, video=tree["video"])
+        return cls(video=line)
+
+
 @contextmanager
-def worker_streams() -> Iterator[tuple[Iterator[str], TextIO]]:
-    """Video ids from standard input, and standard output for events. What libraries print goes to standard error."""
+def worker_streams() -> Iterator[tuple[Iterator[Order], TextIO]]:
+    """Orders from standard input, and standard output for events. What libraries print goes to standard error."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     events = sys.stdout
-    ids = (line.rstrip("\r\n") for line in iter(sys.stdin.readline, ""))
+    lines = (line.rstrip("\r\n") for line in iter(sys.stdin.readline, ""))
     with redirect_stdout(sys.stderr):
-        yield (video for video in ids if video), events
+        yield (Order.parse(line) for line in lines if line), events
 
 
 class WorkerEvents:

@@ -19,6 +19,7 @@ from mask_interchange import (
     encode_mask,
     encode_runs,
 )
+from mask_interchange.overlap import Values
 from mask_interchange.rle import decode_runs
 from rvos_evaluation.annotations import VideoAnnotation
 from rvos_evaluation.comparison import Target
@@ -32,7 +33,6 @@ from fusion_core.report.disagreement import disagreement
 from fusion_core.report.thumbnails import small_frame, small_masks, small_size
 from fusion_core.voting.fuse import aligned
 from fusion_core.voting.fused_run import recorded_vote
-from fusion_core.voting.overlap import Values
 from fusion_core.voting.pairing import pools
 
 

@@ -9,9 +9,8 @@ pixel with it.
 from collections.abc import Iterable
 
 import numpy as np
+from mask_interchange.overlap import Values, frame_ious
 from mask_interchange.rle import RunLengths
-
-from fusion_core.voting.overlap import Values, frame_ious
 
 
 def disagreement(comparisons: Iterable[tuple[RunLengths, RunLengths]]) -> Values | None:

@@ -188,8 +188,13 @@ class ProgramWorker:
         self._readable = select.poll()
         self._readable.register(self._process.stdout, select.POLLIN)
 
-    def process(self, video: str, progress: ProgressCallback) -> None:
+    def process(self, video: str, progress: ProgressCallback, details: Mapping[str, object] | None = None) -> None:
         """Let it do one video.
+
+        Args:
+            video: its id.
+            progress: told how far it is.
+            details: what to do otherwise than its command line says.
 
         Raises:
             VideoError, WorkerLostError, JobError: see there.
@@ -197,7 +202,8 @@ class ProgramWorker:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(f"{video}\n".encode(errors="surrogateescape"))
+            order = json.dumps({"video": video, **details}) if details else video
+            self._process.stdin.write(f"{order}\n".encode(errors="surrogateescape"))
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._ended() from None

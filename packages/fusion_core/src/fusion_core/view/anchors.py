@@ -1,88 +1,85 @@
-"""Drawn masks as the references of a propagator, and what it finds as masks of the frames between them.
+"""Drawn masks as the references of a propagator.
 
 An anchor is a drawn mask that shows the object. It is carried both ways, up to the next frame that the user has
-settled: a drawn one, one where the object is not there, or a locked one. Between two anchors the masks of the earlier
-count up to the frame where both agree most, and those of the later behind it.
+settled: one where the object is not there, or a locked one. What is carried between two anchors, the propagator decides
+(`program_kit.grown_track`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from mask_interchange import Expression, MaskTrack, VideoMasks
-from mask_interchange.rle import decode_runs, empty_mask
+from mask_interchange import MaskTrack, VideoMasks
+from mask_interchange.rle import empty_mask
 
 from fusion_core.view.corrections import Corrections
 from fusion_core.view.library import OpenVideo
-from fusion_core.voting.overlap import frame_ious
 
-AGREE = 0.6  # mean IoU of both ways below which they disagree everywhere
+AGREE = 0.6  # IoU of both ways below which they disagree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """Frames that are not settled, and the anchors at their ends.
+class Span:
+    """Frames through which masks are carried at once.
 
     Attributes:
-        start: first frame.
-        stop: the one after the last.
-        before: the anchor before them, always `start - 1`; None if that frame is no anchor.
-        behind: the anchor behind them, always `stop`; None likewise.
+        frames: all of them, anchors and those that get masks; no other frame is settled.
+        anchors: in order; at least one.
+        gaps: the stretches that get masks; each touches an anchor.
     """
 
-    start: int
-    stop: int
-    before: int | None
-    behind: int | None
+    frames: range
+    anchors: Sequence[int]
+    gaps: Sequence[range]
+
+    def is_between(self, gap: range) -> bool:
+        """Whether a gap lies between two anchors."""
+        return gap.start - 1 in self.anchors and gap.stop in self.anchors
 
 
-def gaps(corrections: Corrections, e: int, start: int, stop: int) -> list[Gap]:
-    """The gaps beside at least one anchor that share a frame with start..stop-1, whole."""
-    frames = corrections.journal.subject.frames
-    settled = [corrections.is_settled(e, i) for i in range(frames)]
+def spans(corrections: Corrections, e: int, start: int, stop: int) -> list[Span]:
+    """The spans whose gaps share a frame with start..stop-1; a gap is taken whole, with the anchors at its ends."""
     empty = empty_mask(corrections.journal.subject.size)
 
-    def anchor(i: int) -> int | None:
-        is_drawn = 0 <= i < frames and corrections.kind(e, i) == "draw"
-        return i if is_drawn and corrections.mask(e, i) != empty else None
+    def kind(i: int) -> str:
+        if not corrections.is_settled(e, i):
+            return "open"
+        is_anchor = corrections.kind(e, i) == "draw" and corrections.mask(e, i) != empty
+        return "anchor" if is_anchor else "border"
 
+    kinds = [kind(i) for i in range(corrections.journal.subject.frames)]
     found = []
-    for a, b in _open_stretches(settled):
-        gap = Gap(start=a, stop=b, before=anchor(a - 1), behind=anchor(b))
-        if a < stop and start < b and (gap.before is not None or gap.behind is not None):
-            found.append(gap)
+    for frames in _stretches(kinds, lambda one: one != "border"):
+        anchors = [i for i in frames if kinds[i] == "anchor"]
+        gaps = [
+            range(frames.start + gap.start, frames.start + gap.stop)
+            for gap in _stretches([kinds[i] for i in frames], lambda one: one == "open")
+        ]
+        wanted = [gap for gap in gaps if gap.start < stop and start < gap.stop]
+        if anchors and wanted:
+            first = max((i for i in anchors if i < wanted[0].start), default=frames.start)
+            last = min((i for i in anchors if i >= wanted[-1].stop), default=frames.stop - 1)
+            near = [i for i in anchors if first <= i <= last]
+            found.append(Span(frames=range(first, last + 1), anchors=near, gaps=wanted))
     return found
 
 
-def _open_stretches(settled: Sequence[bool]) -> Iterator[tuple[int, int]]:
-    start = None
-    for i, is_settled in enumerate([*settled, True]):
-        if is_settled and start is not None:
-            yield start, i
-            start = None
-        elif not is_settled and start is None:
-            start = i
+def _stretches(kinds: Sequence[str], is_in: Callable[[str], bool]) -> Iterator[range]:
+    start = 0
+    for inside, group in groupby(kinds, is_in):
+        stop = start + len(list(group))
+        if inside:
+            yield range(start, stop)
+        start = stop
 
 
 def references(opened: OpenVideo, corrections: Corrections, e: int, anchors: Sequence[int]) -> VideoMasks:
-    """A track for each anchor, called by the number of its frame: its mask there, nothing elsewhere."""
+    """A track that has the masks of anchors, and nothing elsewhere."""
     subject = corrections.journal.subject
     empty = empty_mask(subject.size)
-    tracks = []
+    masks = [empty] * subject.frames
     for frame in anchors:
-        masks = [empty] * subject.frames
         masks[frame] = corrections.mask(e, frame) or empty
-        track = MaskTrack(expression=Expression(id=str(frame)), size=subject.size, masks=tuple(masks), key_frame=frame)
-        tracks.append(track)
-    return VideoMasks(video=subject.video, size=subject.size, frame_names=opened.frame_names, tracks=tuple(tracks))
-
-
-def joined(gap: Gap, carried: Mapping[int, Sequence[bytes]]) -> tuple[list[bytes], bool]:
-    """The masks of a gap, given those of all frames as carried from each anchor; and whether both ways disagree."""
-    frames = slice(gap.start, gap.stop)
-    if gap.before is None or gap.behind is None:
-        [only] = [anchor for anchor in (gap.before, gap.behind) if anchor is not None]
-        return list(carried[only][frames]), False
-    forth, back = carried[gap.before][frames], carried[gap.behind][frames]
-    ious = frame_ious(decode_runs(forth), decode_runs(back))
-    cut = int(ious.argmax()) + 1
-    return [*forth[:cut], *back[cut:]], bool(ious.max() < AGREE)
+    expression = opened.video.expressions[e]
+    track = MaskTrack(expression=expression, size=subject.size, masks=tuple(masks), key_frame=anchors[0])
+    return VideoMasks(video=subject.video, size=subject.size, frame_names=opened.frame_names, tracks=(track,))

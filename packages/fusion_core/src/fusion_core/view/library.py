@@ -10,6 +10,7 @@ from threading import Lock, Thread
 import numpy as np
 from mask_interchange import Dataset, DatasetError, Expression, MaskInterchangeError, MaskRun, RunError, Video
 from mask_interchange.lazy_masks import LazyMasks, LazyTrack
+from mask_interchange.overlap import Values
 from mask_interchange.rle import RunLengths, Size, decode_runs, empty_mask
 from mask_interchange.video_file import VideoFile
 
@@ -20,7 +21,6 @@ from fusion_core.view.bytes_cache import BytesCache
 from fusion_core.view.pictures import jpeg
 from fusion_core.view.request_values import NotThereError
 from fusion_core.voting.fused_run import recorded_vote
-from fusion_core.voting.overlap import Values
 
 PICTURE_BYTES = 128 * 2**20
 STRING_BYTES = 128 * 2**20

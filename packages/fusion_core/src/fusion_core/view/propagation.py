@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from shutil import rmtree
 from threading import Lock, Thread
 from typing import Self
 
-from mask_interchange import MaskInterchangeError, MaskRun, RunManifest
-from mask_interchange.codec import SUFFIX
+from mask_interchange import MaskInterchangeError
 
 from fusion_core.errors import FusionCoreError, ProgramError
 from fusion_core.running.environments import find_program
-from fusion_core.running.worker import JobError, ProgramWorker, WorkerLostError
-from fusion_core.view.anchors import Gap, gaps, joined, references
+from fusion_core.view.anchors import AGREE, Span, references, spans
 from fusion_core.view.corrected_run import CorrectedRun
 from fusion_core.view.library import CACHES
 from fusion_core.view.request_values import NotThereError, RequestError
+from fusion_core.view.warm_program import WarmProgram
 
 PROPAGATORS = ("aot-propagate", "deaot-propagate", "cutie-propagate", "sam2-propagate")
 
@@ -71,8 +68,8 @@ class Propagation:
         self._data = data
         self._commands = {name: (name,) for name in PROPAGATORS} if commands is None else commands
         self._lock = Lock()
-        self._worker: ProgramWorker | None = None
-        self._worker_of: str | None = None
+        self._program: WarmProgram | None = None
+        self._program_of: str | None = None
         self._thread: Thread | None = None
         self.missing: dict[str, str] = {}
         for name, command in self._commands.items():
@@ -97,7 +94,7 @@ class Propagation:
         if propagator not in self.available:
             raise NotThereError(f"no propagator {propagator!r}")
         corrections = self._corrected.corrections(v)
-        wanted = gaps(corrections, e, start, stop)
+        wanted = spans(corrections, e, start, stop)
         if not wanted:
             raise RequestError("draw a mask first: there is nothing to carry into these frames")
         self._corrected.begin()
@@ -123,7 +120,7 @@ class Propagation:
         with self._lock:
             if job.state == "running":
                 job.state, job.text = "stopped", "stopped; nothing has changed"
-                self._end_worker()
+                self._end_program()
         return job
 
     def __enter__(self) -> Self:
@@ -134,16 +131,15 @@ class Propagation:
         if self.job is not None:
             self.stop(self.job.number)
         with self._lock:
-            self._end_worker()
+            self._end_program()
         if self._thread is not None:
             self._thread.join()
 
-    def _end_worker(self) -> None:
-        if self._worker is not None:
-            self._worker.kill()
-        self._worker = None
+    def _end_program(self) -> None:
+        if self._program is not None:
+            self._program.end()
 
-    def _run(self, job: Job, wanted: Sequence[Gap], before: Thread | None) -> None:
+    def _run(self, job: Job, wanted: Sequence[Span], before: Thread | None) -> None:
         if before is not None:
             before.join()
         try:
@@ -152,62 +148,57 @@ class Propagation:
             with self._lock:
                 if job.state == "running":
                     job.state, job.text = "failed", str(error)
-                if isinstance(error, JobError | WorkerLostError):
-                    self._end_worker()
         else:
             with self._lock:
                 if job.state == "running":
                     job.state, job.text = "done", text
 
-    def _carried_on(self, job: Job, wanted: Sequence[Gap]) -> str:
+    def _carried_on(self, job: Job, wanted: Sequence[Span]) -> str:
         opened, corrections = self._corrected.library.open(job.v), self._corrected.corrections(job.v)
-        video = opened.video
-        anchors = sorted({one for gap in wanted for one in (gap.before, gap.behind) if one is not None})
-        folder = self._corrected.library.folder / CACHES / "jobs" / job.propagator
-        manifest = RunManifest(
-            producer="fusion-core view",
-            producer_version="1",
-            dataset={"name": self._corrected.library.dataset.name, "split": None, "fingerprint": None},
-        )
-        MaskRun.create(folder / "anchors", manifest).write(references(opened, corrections, job.e, anchors))
-        (folder / "result" / "videos" / (video.id + SUFFIX)).unlink(missing_ok=True)
+        program = self._warm(job.propagator)
 
-        def progress(done: int, total: int) -> None:
-            job.done, job.total, job.text = done, total, "carrying on"
+        for number, span in enumerate(wanted):
 
-        self._ready_worker(job, folder).process(video.id, progress)
-        found = MaskRun.open(folder / "result").open_video(video.id)
-        carried = {int(track.expression.id): [track.counts(i) for i in range(len(track))] for track in found.tracks}
-        for gap in wanted:
-            masks, disagree = joined(gap, carried)
-            with self._lock:
-                if job.state != "running":
-                    return ""
-                corrections.carry(job.e, gap.start, gap.stop, masks, job.propagator)
-            self._corrected.changed()
-            first = gap.start if job.changed is None else min(job.changed[0], gap.start)
-            last = gap.stop if job.changed is None else max(job.changed[1], gap.stop)
-            job.changed = first, last
-            if disagree:
-                job.doubtful.append((gap.start + gap.stop) // 2)
-        frames = sum(gap.stop - gap.start for gap in wanted)
-        return f"{frames} frames from {len(anchors)} drawn masks" + (
+            def progress(done: int, total: int, number: int = number) -> None:
+                job.done, job.total, job.text = number * total + done, len(wanted) * total, "carrying on"
+
+            found = program.order(
+                opened.video.id,
+                {"frames": f"{span.frames.start}:{span.frames.stop}"},
+                references(opened, corrections, job.e, span.anchors),
+                status=lambda line: setattr(job, "text", line),
+                progress=progress,
+                is_wanted=lambda: job.state == "running",
+            )
+            [track] = found.tracks
+            for gap in span.gaps:
+                masks = [track.counts(i) for i in gap]
+                with self._lock:
+                    if job.state != "running":
+                        return ""
+                    corrections.carry(job.e, gap.start, gap.stop, masks, job.propagator)
+                self._corrected.changed()
+                first, last = job.changed or (gap.start, gap.stop)
+                job.changed = min(first, gap.start), max(last, gap.stop)
+                if (
+                    span.is_between(gap)
+                    and track.scores is not None
+                    and track.scores[gap.start : gap.stop].max() < AGREE
+                ):
+                    job.doubtful.append((gap.start + gap.stop) // 2)
+        frames = sum(len(gap) for span in wanted for gap in span.gaps)
+        anchors = sum(len(span.anchors) for span in wanted)
+        return f"{frames} frames from {anchors} drawn masks" + (
             "; both ways disagree in the middle: draw there" if job.doubtful else ""
         )
 
-    def _ready_worker(self, job: Job, folder: Path) -> ProgramWorker:
-        """The worker of the last job, or a new one."""
+    def _warm(self, propagator: str) -> WarmProgram:
+        """The program of the last job, or another one in its place."""
+        library = self._corrected.library
         with self._lock:
-            if self._worker is not None and self._worker_of == job.propagator:
-                return self._worker
-            self._end_worker()
-        program = find_program(self._commands[job.propagator])
-        program.make_ready(lambda line: setattr(job, "text", line))
-        rmtree(folder / "result", ignore_errors=True)  # of another start, perhaps with other settings
-        runs = ("--masks", str(folder / "anchors"), "--out", str(folder / "result"))
-        worker = ProgramWorker((*program.command, *self._data, *runs), folder / "log.txt", {})
-        with self._lock:
-            self._worker, self._worker_of = worker, job.propagator
-            if job.state != "running":
-                self._end_worker()
-        return worker
+            if self._program is None or self._program_of != propagator:
+                self._end_program()
+                folder = library.folder / CACHES / "jobs" / propagator
+                self._program = WarmProgram(self._commands[propagator], self._data, library.dataset.name, folder)
+                self._program_of = propagator
+            return self._program

@@ -6,11 +6,11 @@ from statistics import fmean
 
 import numpy as np
 from mask_interchange import MaskTrack, VideoMasks, encode_mask
+from mask_interchange.overlap import frame_ious, track_iou
 
 from fusion_core.errors import MemberError
 from fusion_core.recipe.nodes import Choose, FusionNode, Gate, Rescore, Vote
 from fusion_core.voting.fuse import MemberAgreement, aligned, fuse_video
-from fusion_core.voting.overlap import frame_ious, track_iou
 
 __all__ = ["combine_video"]
 

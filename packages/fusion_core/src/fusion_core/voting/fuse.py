@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mask_interchange import MaskTrack, RunLengths, VideoMasks
+from mask_interchange.overlap import overlap
 
 from fusion_core.errors import MemberError
 from fusion_core.recipe.nodes import Vote
 from fusion_core.voting.count import count_votes
 from fusion_core.voting.mean import SoftMasks, mean_masks
-from fusion_core.voting.overlap import overlap
 from fusion_core.voting.pairing import Pool, pools
 
 __all__ = ["MemberAgreement", "fuse_video"]

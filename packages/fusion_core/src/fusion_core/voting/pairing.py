@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from mask_interchange import VideoMasks
+from mask_interchange.overlap import overlap
 
 from fusion_core.errors import PairingError
 from fusion_core.recipe.nodes import Pairing
-from fusion_core.voting.overlap import overlap
 
 SAME_OBJECT = 0.5  # mean IoU from which on two expressions mean one object: they share at least as much as they differ
 

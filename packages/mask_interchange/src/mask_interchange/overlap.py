@@ -1,10 +1,11 @@
 """How much two tracks share, on run lengths."""
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
+
 from mask_interchange.rle import RunLengths
 
-Values = npt.NDArray[np.float64]
+Values = NDArray[np.float64]
 
 
 def overlap(one: RunLengths, other: RunLengths) -> tuple[int, int]:
@@ -43,7 +44,7 @@ def _shared_areas(one: RunLengths, other: RunLengths) -> Values:
     return np.bincount(frames, weights=np.where(is_foreground, gained, 0), minlength=len(other)).astype(np.float64)
 
 
-def _stretches(runs: RunLengths) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+def _stretches(runs: RunLengths) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
     """End of every run on the line of all frames, whether it is foreground, and its frame."""
     counts = np.diff(runs.starts)
     frames = np.repeat(np.arange(len(runs)), counts)

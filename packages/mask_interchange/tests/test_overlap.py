@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from fusion_core.voting.overlap import frame_ious, overlap, track_iou
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from mask_interchange import Expression, MaskTrack
+from mask_interchange.overlap import frame_ious, overlap, track_iou
 
 
 @st.composite

@@ -1,0 +1,67 @@
+"""Some frames of a video, as if there were no others."""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from program_kit.errors import InputError
+from program_kit.propagator import Frames
+
+ALL = slice(None)
+
+
+def parse_frames(text: str) -> slice:
+    """The frames that `A:B` names: from A to B - 1, counted from 0; without A from the first, without B to the last.
+
+    Raises:
+        InputError: the text has another form.
+    """
+    found = re.fullmatch(r"([0-9]{0,9}):([0-9]{0,9})", text)
+    if found is None:
+        raise InputError(f"frames {text:.40}: expected A:B, as in 10:40 for the frames 10 to 39")
+    return slice(*(int(number) if number else None for number in found.groups()))
+
+
+def stretch_of(video: Frames, frames: slice) -> range:
+    """The frames of a video that a slice names.
+
+    Raises:
+        InputError: there are none.
+    """
+    stretch = range(len(video))[frames]
+    if not stretch:
+        first, last = frames.start or 0, "" if frames.stop is None else frames.stop
+        raise InputError(f"frames {first}:{last} are not in the video, which has frames 0 to {len(video) - 1}")
+    return stretch
+
+
+class Stretch:
+    """Consecutive frames of a video, which are numbered from 0 here.
+
+    Args:
+        video: the whole video.
+        frames: which.
+    """
+
+    def __init__(self, video: Frames, frames: range):
+        self._video = video
+        self._frames = frames
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of every frame."""
+        return self._video.size
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def read_frame(self, i: int) -> NDArray[np.uint8]:
+        """Frame `i` as RGB uint8 [H, W, 3]."""
+        return self._video.read_frame(self._frames[i])
+
+    def frames(self, start: int = 0) -> Iterator[NDArray[np.uint8]]:
+        """The frames from `start` on, in order."""
+        return islice(self._video.frames(self._frames.start + start), len(self) - start)
