@@ -2,8 +2,9 @@
 
     uv run --package fusion-core --group test python tools/bench/view.py [--frames 250] [--size 1080x1920]
 
-A video file of noise that moves, with one expression and two runs, is shown in a headless Chromium. Times are medians
-of steps after the first; memory is that of this process, which is the server, and of the page's JavaScript.
+A video file of noise that moves, with one expression and two runs, is shown in a headless Chromium. A longer one than
+ten seconds repeats them: `--frames 90000` is an hour. Times are medians of steps after the first; memory is that of
+this process, which is the server, and of the page's JavaScript.
 """
 
 import argparse
@@ -13,6 +14,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import cycle, islice
+from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
 
@@ -20,16 +23,18 @@ import av
 import cv2
 import numpy as np
 import psutil
+from fusion_core.view.clicks import Clicks
 from fusion_core.view.corrected_run import CorrectedRun
 from fusion_core.view.guard import Guard
 from fusion_core.view.library import Library, open_runs
 from fusion_core.view.propagation import Propagation
 from fusion_core.view.routes import make_app
 from fusion_core.view.server import ADDRESS, server_of
-from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, open_video
+from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, encode_mask, open_video
 from playwright.sync_api import Page, sync_playwright
 
 STEPS = 20
+REPEATED = 250  # frames after which the video begins again
 
 
 def write_video(path: Path, frames: int, size: tuple[int, int]) -> None:
@@ -40,10 +45,18 @@ def write_video(path: Path, frames: int, size: tuple[int, int]) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
         stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
-        for i in range(frames):
+        packets = []
+        for i in range(min(frames, REPEATED)):
             moved = np.roll(picture, (2 * i, 3 * i), axis=(0, 1))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, format="rgb24")))
-        container.mux(stream.encode())
+            packets += stream.encode(av.VideoFrame.from_ndarray(moved, format="rgb24"))
+        packets += stream.encode()
+        for start in range(0, frames, REPEATED):
+            for packet in packets:
+                copy = av.Packet(bytes(packet))
+                copy.stream, copy.time_base, copy.is_keyframe = stream, packet.time_base, packet.is_keyframe
+                shift = round(start / 25 / packet.time_base)
+                copy.pts, copy.dts = packet.pts + shift, packet.dts + shift
+                container.mux(copy)
 
 
 def write_runs(folder: Path, video: Path, frames: int, size: tuple[int, int]) -> None:
@@ -51,12 +64,20 @@ def write_runs(folder: Path, video: Path, frames: int, size: tuple[int, int]) ->
     dataset = open_video(video, ["a disc"])
     y, x = np.indices(size)
     for number, name in enumerate("ab"):
-        masks = ((x - 40 - 3 * i) ** 2 + (y - size[0] / 2) ** 2 < (size[0] / 6 + number) ** 2 for i in range(frames))
-        track = MaskTrack.from_masks(dataset.videos[video.stem].expressions[0], masks)
+        radius = size[0] / 6 + number
+        discs = ((x - 40 - 3 * i) ** 2 + (y - size[0] / 2) ** 2 < radius**2 for i in range(min(frames, REPEATED)))
+        masks = [encode_mask(disc) for disc in discs]
+        [expression] = dataset.videos[video.stem].expressions
+        track = MaskTrack(expression=expression, size=size, masks=tuple(islice(cycle(masks), frames)))
         names = tuple(f"{i:05d}" for i in range(frames))
         manifest = RunManifest(producer="bench", producer_version="1", dataset=dataset.identity)
         run = MaskRun.create(folder / name, manifest)
         run.write(VideoMasks(video=video.stem, size=size, frame_names=names, tracks=(track,)))
+
+
+def write_all(video: Path, runs: Path, frames: int, size: tuple[int, int]) -> None:
+    write_video(video, frames, size)
+    write_runs(runs, video, frames, size)
 
 
 def median(what: str, budget: str, step: Callable[[int], object]) -> None:
@@ -124,11 +145,13 @@ def main() -> None:
     browser = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         video, runs = Path(folder) / "clip.mp4", Path(folder) / "runs"
-        write_video(video, options.frames, (height, width))
-        write_runs(runs, video, options.frames, (height, width))
+        writing = get_context("spawn").Process(target=write_all, args=(video, runs, options.frames, (height, width)))
+        writing.start()  # whose memory is not the server's
+        writing.join()
         library = Library(dataset=open_video(video), runs=open_runs(runs), folder=runs)
         with CorrectedRun(library) as corrected, socket.create_server((ADDRESS, 0)) as listening:
-            guard = Guard(make_app(corrected, Propagation(corrected, ())), listening.getsockname()[1])
+            app = make_app(corrected, Propagation(corrected, ()), Clicks(corrected, ()))
+            guard = Guard(app, listening.getsockname()[1])
             server = server_of(guard)
             thread = Thread(target=lambda: server.run(sockets=[listening]))
             thread.start()

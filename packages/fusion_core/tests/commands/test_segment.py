@@ -6,6 +6,8 @@ import av
 import numpy as np
 import pytest
 from fusion_core.cli import app
+from fusion_core.running.context import DatasetSource, VideoSource, recorded_source
+from fusion_core.running.provenance import ProvenanceStore
 from mask_interchange import MaskRun, import_coco
 from PIL import Image
 from typer.testing import CliRunner
@@ -78,6 +80,45 @@ def test_the_outcome_as_json(clip, recipe, tmp_path):
     assert told["found"][0] == {"expression": "the man in red", "found": 3, "frames": 3}
     assert len(told["found"]) == len(EXPRESSIONS)
     assert result.stderr == ""
+
+
+def test_the_runs_say_what_they_were_made_on(clip, recipe, tmp_path, monkeypatch):
+    """So that `view OUT` needs no more words; a damaged record is none."""
+    out = tmp_path / "out"
+    monkeypatch.chdir(tmp_path)
+    assert segment(clip.relative_to(tmp_path), recipe, out, "--weights", "random:0").exit_code == 0
+    served = []
+    monkeypatch.setattr(
+        "fusion_core.view.server.serve", lambda corrected, *_, **__: served.append(corrected.library.open(0))
+    )
+    monkeypatch.chdir(out)
+    assert recorded_source(out / "runs") == VideoSource(path=clip, expressions=())
+    shown = CliRunner().invoke(app, ["view", str(out), "--no-browser"])
+    assert shown.exit_code == 0, shown.output
+    assert [expression.text for expression in served[0].video.expressions] == list(EXPRESSIONS)
+    assert CliRunner().invoke(app, ["view", str(out), "--runs", str(out)]).exit_code == 2
+    for text in ("{", '{"video": 3, "damaged": "stop"}', '{"video": "x", "damaged": "often"}', "[]"):
+        (out / "runs" / ".recipe" / "source.json").write_text(text)
+        assert recorded_source(out / "runs") is None
+        refused = CliRunner().invoke(app, ["view", str(out)])
+        assert refused.exit_code == 2
+        assert "does not say what it was made on; give --dataset ROOT or --video PATH" in " ".join(
+            refused.output.split()
+        )
+    clip.rename(tmp_path / "moved")
+    (out / "runs" / ".recipe" / "source.json").write_text(json.dumps({"video": str(clip), "damaged": "stop"}))
+    moved = CliRunner().invoke(app, ["view", str(out)])
+    assert moved.exit_code == 2
+    assert "no such video file or folder of frames" in " ".join(moved.output.split())
+
+
+def test_a_data_set_is_recorded_too(tmp_path):
+    store = ProvenanceStore(tmp_path)
+    store.root.mkdir()
+    for split in (None, "valid"):
+        source = DatasetSource(root=tmp_path / "data", split=split)
+        store.note_source(source.described())
+        assert recorded_source(tmp_path) == source
 
 
 def test_expressions_are_voted_one_by_one_unless_asked(clip, recipe, tmp_path):

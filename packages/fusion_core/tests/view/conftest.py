@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from threading import Thread
 
 import pytest
+from fusion_core.view.clicks import Clicks
 from fusion_core.view.corrected_run import CorrectedRun
 from fusion_core.view.guard import Guard
 from fusion_core.view.library import Library, open_runs
@@ -38,12 +39,17 @@ def opened(world, runs):
     return open_again
 
 
+def app_of(corrected, propagation=None, clicks=None):
+    propagation = propagation or Propagation(corrected, (), {})
+    return make_app(corrected, propagation, clicks or Clicks(corrected, (), ("no-such-program",)))
+
+
 class Page:
     """Asks as the page does."""
 
-    def __init__(self, corrected, propagation=None):
+    def __init__(self, corrected, propagation=None, clicks=None):
         self.corrected = corrected
-        self.guard = Guard(make_app(corrected, propagation or Propagation(corrected, ())), PORT)
+        self.guard = Guard(app_of(corrected, propagation, clicks), PORT)
         self.client = TestClient(
             self.guard, base_url=ORIGIN, headers={"origin": ORIGIN, "sec-fetch-site": "same-origin"}
         )
@@ -93,10 +99,10 @@ def served():
     """A context manager that serves corrections, and yields the address with the token."""
 
     @contextmanager
-    def serving(corrected, propagation=None):
+    def serving(corrected, propagation=None, clicks=None):
         with socket.create_server((ADDRESS, 0)) as listening:
             port = listening.getsockname()[1]
-            guard = Guard(make_app(corrected, propagation or Propagation(corrected, ())), port)
+            guard = Guard(app_of(corrected, propagation, clicks), port)
             server = server_of(guard)
             thread = Thread(target=lambda: server.run(sockets=[listening]))
             thread.start()

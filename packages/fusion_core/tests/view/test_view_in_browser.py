@@ -12,6 +12,7 @@ from threading import Thread
 import av
 import numpy as np
 import pytest
+from fusion_core.view.clicks import Clicks, lacking_weights
 from fusion_core.view.corrected_run import CorrectedRun
 from fusion_core.view.library import Library, open_runs
 from fusion_core.view.propagation import Propagation
@@ -296,6 +297,103 @@ def test_a_drawn_mask_is_carried_on(corrected, served, open_page, world):
             np.testing.assert_array_equal(mask_of(corrected, i), np.roll(anchor, i - 2, axis=1))
         press(page, "ArrowRight")
         expect(page.locator("#where")).to_contain_text("carried on by acting")
+        page.context.close()
+
+
+@pytest.fixture
+def clicked(corrected, served, open_page, world):
+    """A page whose clicks are answered by a program that only acts: with boxes, and squares around points."""
+    command = (sys.executable, str(Path(__file__).parents[1] / "acting.py"))
+    data = ("--dataset", str(world.dataset.absolute()))
+    with Clicks(corrected, data, command) as clicks, served(corrected, clicks=clicks) as address:
+        page = open_page(address)
+        press(page, "c")
+        yield page
+        page.context.close()
+
+
+def hatched(page):
+    """Where a proposal is hatched: pixels of its colour, in reading order."""
+    return page.evaluate(
+        """() => {
+            const canvas = document.getElementById("mask"), { width, height } = canvas;
+            const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+            copy.drawImage(canvas, 0, 0);
+            const data = copy.getImageData(0, 0, width, height).data;
+            return Array.from({ length: width * height }, (_, p) => data[4 * p + 3] > 0 && data[4 * p] < 100);
+        }"""
+    )
+
+
+def proposed(page):
+    expect(page.locator("#clicked")).to_have_text("Enter keeps it, Esc drops it", timeout=60_000)
+
+
+def test_a_click_is_answered_and_enter_keeps_the_answer(clicked, corrected):
+    page, before, (x, y) = clicked, mask_of(corrected), middle(clicked)
+    page.mouse.click(x, y)
+    proposed(page)
+    [[px, py]] = in_video(page, [(x, y)])
+    square = np.zeros(SIZE, bool)
+    square[int(py - 5) : int(py + 5), int(px - 5) : int(px + 5)] = True
+    shown = np.reshape(hatched(page), SIZE)
+    assert shown.any()
+    assert not (shown & ~square).any()
+    assert corrected.corrections(0).revision == 0
+    page.mouse.click(x, y + 100, button="right")  # beside it: takes nothing here away, but is asked about
+    proposed(page)
+    press(page, "Enter")
+    kept(page)
+    square[:, int(px) :] = False
+    np.testing.assert_array_equal(mask_of(corrected), square)
+    np.testing.assert_array_equal(on_canvas(page), square)
+    assert corrected.corrections(0).kind(0, 0) == "draw"
+    press(page, "Control+z")
+    expect(page.locator("#redo")).to_be_enabled()
+    np.testing.assert_array_equal(mask_of(corrected), before)
+
+
+def test_a_box_is_dragged_and_escape_drops_the_answer(clicked, corrected):
+    page, before, (x, y) = clicked, mask_of(corrected), middle(clicked)
+    stroke(page, [(x - 90, y - 50), (x + 20, y + 10), (x + 60, y + 40)])
+    proposed(page)
+    assert np.any(hatched(page))
+    press(page, "Escape")
+    expect(page.locator("#clicked")).to_be_empty()
+    np.testing.assert_array_equal(on_canvas(page), before)
+    assert not np.any(hatched(page))
+    stroke(page, [(x - 90, y - 50), (x + 60, y + 40)])
+    proposed(page)
+    press(page, "ArrowRight")  # another frame: the answer was about this one
+    ready(page, 1)
+    assert not np.any(hatched(page))
+    press(page, "ArrowLeft")
+    ready(page, 0)
+    stroke(page, [(x - 90, y - 50), (x + 60, y + 40)])
+    proposed(page)
+    press(page, "Enter")
+    kept(page)
+    (left, top), (right, bottom) = in_video(page, [(x - 90, y - 50), (x + 60, y + 40)])
+    expected = np.zeros(SIZE, bool)
+    expected[int(top) : int(bottom), int(left) : int(right)] = True
+    np.testing.assert_array_equal(mask_of(corrected), expected)
+
+
+def test_a_click_beside_the_object_alone_is_not_asked_about(clicked, corrected):
+    clicked.mouse.click(*middle(clicked), button="right")
+    expect(clicked.locator("#clicked")).to_have_text("click at the object, too")
+    press(clicked, "Escape")
+    expect(clicked.locator("#clicked")).to_be_empty()
+
+
+def test_without_weights_for_clicks_the_page_says_which_to_fetch(corrected, served, open_page, tmp_path, monkeypatch):
+    monkeypatch.setenv("RVOS_WEIGHTS", str(tmp_path))
+    with Clicks(corrected, ()) as clicks, served(corrected, clicks=clicks) as address:
+        clicks.problem = lacking_weights()  # whether the program is there or not
+        page = open_page(address)
+        press(page, "c")
+        expect(page.locator("#note")).to_contain_text("fusion-core weights fetch sam2.1-tiny")
+        expect(page.get_by_role("button", name="Look")).to_have_attribute("aria-pressed", "true")
         page.context.close()
 
 

@@ -32,6 +32,10 @@ class DatasetSource:
         """Raises DatasetError."""
         return open_dataset(self.root, self.split)
 
+    def described(self) -> dict[str, str | None]:
+        """As `recorded_source` reads it."""
+        return {"dataset": str(self.root.absolute()), "split": self.split}
+
     def arguments(self, *, expressions: bool) -> list[str]:
         """Options of a program; a data set brings its expressions."""
         split = [] if self.split is None else ["--split", self.split]
@@ -56,6 +60,10 @@ class VideoSource:
         """Raises DatasetError."""
         return open_video(self.path, self.expressions, self.damaged)
 
+    def described(self) -> dict[str, str | None]:
+        """As `recorded_source` reads it."""
+        return {"video": str(self.path.absolute()), "damaged": self.damaged}
+
     def arguments(self, *, expressions: bool) -> list[str]:
         """Options of a program; with the expressions, unless it gets them from another run."""
         texts = [f"--expression={text}" for text in self.expressions] if expressions else []
@@ -64,6 +72,16 @@ class VideoSource:
 
 
 Source = DatasetSource | VideoSource
+
+
+def recorded_source(runs: Path) -> Source | None:
+    """What the runs of a folder were made on, if a command of this package made them; a video without expressions."""
+    match ProvenanceStore(runs).source():
+        case {"dataset": str(root), "split": str() | None as split}:
+            return DatasetSource(root=Path(root), split=split)
+        case {"video": str(path), "damaged": "stop" | "skip" as damaged}:
+            return VideoSource(path=Path(path), expressions=(), damaged=damaged)
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 RUNS/.recipe/lock                       held by the one process that works on RUNS
 RUNS/.recipe/runs/<run>/made_of.json    program, options, weights and data set of the run
+RUNS/.recipe/source.json                where the data set or video was
 RUNS/.recipe/speed.json                 measured times, for estimates
 RUNS/.recipe/logs/                      messages of the programs
 
@@ -90,6 +91,14 @@ class ProvenanceStore:
         if not isinstance(tree.get("settings"), dict):
             return None
         return Provenance(settings=tree["settings"], made_here=tree.get("made_here") is True)
+
+    def source(self) -> dict[str, Any]:
+        """Where the data set or video of the last work on the runs was; empty if that is not recorded."""
+        return _read(self.root / "source.json")
+
+    def note_source(self, described: Mapping[str, str | None]) -> None:
+        """Record where the data set or video is."""
+        _write(self.root / "source.json", described)
 
     def begin(self, run: str, settings: Mapping[str, Any]) -> None:
         """Record what a run is made from, from now on."""

@@ -66,6 +66,7 @@ def run_plan(plan: Plan, executor: Executor | None = None, listener: Listener = 
         meter(Event(kind=EventKind.GIVEN_UP, job=run, runs=(run,), error=why))
     scheduler = Scheduler(plan.jobs, list(plan.videos), plan.existing, meter)
     with plan.context.provenance.working():
+        plan.context.provenance.note_source(plan.context.source.described())
         try:
             with executor or LocalExecutor(device=plan.context.device, memory=plan.context.memory) as slots:
                 scheduler.run(slots)

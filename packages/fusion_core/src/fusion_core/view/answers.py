@@ -8,6 +8,7 @@ from typing import Any
 
 from mask_interchange import MaskError, MaskInterchangeError
 from mask_interchange.files import is_disk_full
+from program_kit.errors import InputError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 STATUS: Mapping[type[Exception], int] = {
     NotThereError: 404,
     RequestError: 400,
+    InputError: 400,
     MaskError: 400,
     ConflictError: 412,
     FusionCoreError: 409,
@@ -36,7 +38,7 @@ def answering(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awa
     async def answered(self: Any, request: Request) -> Response:
         try:
             return await endpoint(self, request)
-        except (FusionCoreError, MaskInterchangeError) as error:
+        except (FusionCoreError, MaskInterchangeError, InputError) as error:
             status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
             return failed(status, str(error))
         except OSError as error:

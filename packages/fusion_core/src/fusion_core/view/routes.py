@@ -5,10 +5,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from mask_interchange import MaskInterchangeError
+from mask_interchange import DatasetError, MaskInterchangeError
+from mask_interchange.json_files import JsonPlace
 from program_kit.distributions import version_of
+from program_kit.prompts import parse_prompts
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -16,6 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from fusion_core.view.answers import answering, failed
+from fusion_core.view.clicks import Clicks
 from fusion_core.view.corrected_run import CorrectedRun
 from fusion_core.view.corrections import Change, ConflictError
 from fusion_core.view.pictures import WIDTHS
@@ -37,6 +41,7 @@ CHANGES = frozenset({"take", "clear", "lock", "unlock"})
 
 SCRIPTS = (
     "view",
+    "correcting",
     "hands",
     "server",
     "pictures",
@@ -48,6 +53,7 @@ SCRIPTS = (
     "tools",
     "corrections",
     "jobs",
+    "clicks",
 )
 ASSETS: Mapping[str, tuple[str, str, str]] = {  # name in the address: package, file, type
     "view.css": ("fusion_core.view", "page/view.css", "text/css"),
@@ -58,9 +64,9 @@ ASSETS: Mapping[str, tuple[str, str, str]] = {  # name in the address: package, 
 }
 
 
-def make_app(corrected: CorrectedRun, propagation: Propagation) -> Starlette:
-    """The server of a library, its corrections, and what carries them on."""
-    views = _Views(corrected, propagation)
+def make_app(corrected: CorrectedRun, propagation: Propagation, clicks: Clicks) -> Starlette:
+    """The server of a library, its corrections, what carries them on, and what answers clicks."""
+    views = _Views(corrected, propagation, clicks)
     video = "/api/videos/{v:int}"
     table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         ("GET", "/", views.page),
@@ -77,6 +83,7 @@ def make_app(corrected: CorrectedRun, propagation: Propagation) -> Starlette:
         ("POST", video + "/stretches", views.change),
         ("POST", video + "/undo", views.undo),
         ("POST", video + "/redo", views.redo),
+        ("POST", video + "/clicks", views.click),
         ("POST", "/api/save", views.save),
         ("POST", "/api/jobs", views.start_job),
         ("GET", "/api/jobs", views.job),
@@ -89,6 +96,7 @@ def make_app(corrected: CorrectedRun, propagation: Propagation) -> Starlette:
 class _Views:
     corrected: CorrectedRun
     propagation: Propagation
+    clicks: Clicks
 
     def __post_init__(self) -> None:
         self.library = self.corrected.library
@@ -135,6 +143,7 @@ class _Views:
                 "videos": videos,
                 "propagators": self.propagation.available,
                 "missing": self.propagation.missing,
+                "noClicks": self.clicks.problem,
                 "key": self.key,
                 "widths": WIDTHS,
             }
@@ -368,6 +377,17 @@ class _Views:
     @answering
     async def stop_job(self, request: Request) -> Response:
         return JSONResponse(asdict(await self._compute(lambda: self.propagation.stop(request.path_params["number"]))))
+
+    @answering
+    async def click(self, request: Request) -> Response:
+        v = request.path_params["v"]
+        wanted = json_object(await request.body(), {"frame", "points", "labels", "box"})
+        try:
+            [prompt] = parse_prompts(JsonPlace(Path("clicks")), {"click": wanted}).values()
+        except DatasetError as error:
+            raise RequestError(str(error)) from error
+        mask = await run_in_threadpool(lambda: self.clicks.mask(v, prompt))  # waits, and takes no turn of the processor
+        return JSONResponse({"mask": mask.decode()})
 
 
 def _file(package: str, name: str) -> bytes:

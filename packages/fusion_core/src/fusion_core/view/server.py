@@ -13,6 +13,7 @@ from mask_interchange import MaskInterchangeError
 from starlette.types import ASGIApp
 
 from fusion_core.errors import FusionCoreError
+from fusion_core.view.clicks import Clicks
 from fusion_core.view.corrected_run import CorrectedRun
 from fusion_core.view.guard import Guard
 from fusion_core.view.propagation import Propagation
@@ -24,20 +25,27 @@ LOOK_EVERY = 5.0  # seconds
 
 
 def serve(
-    corrected: CorrectedRun, propagation: Propagation, port: int, say: Callable[[str], None], *, browser: bool
+    corrected: CorrectedRun,
+    propagation: Propagation,
+    clicks: Clicks,
+    port: int,
+    say: Callable[[str], None],
+    *,
+    browser: bool,
 ) -> None:
     """Serve until the user interrupts.
 
     Args:
         corrected: what is shown and corrected.
         propagation: carries corrections on.
+        clicks: answers clicks.
         port: 0 for a free one.
         say: told the address, once the server listens.
         browser: whether to open it.
     """
     with socket.create_server((ADDRESS, port)) as listening, TemporaryDirectory() as folder:
         port = listening.getsockname()[1]
-        guard = Guard(make_app(corrected, propagation), port)
+        guard = Guard(make_app(corrected, propagation, clicks), port)
         address = f"http://{ADDRESS}:{port}/?token={guard.token}"
         say(address)
         if browser:

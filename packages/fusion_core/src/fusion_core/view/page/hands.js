@@ -5,9 +5,9 @@ const $ = (id) => document.getElementById(id);
 /** Listen to the user; `page` has what can be done. */
 export function listen(page) {
   const {
-    state, stage, tools, entries, corrections, setFrame, toDrawn, play, toKeyFrame, choose, chooseLayer, nextLayer,
-    chooseTool, swap, mark, changeStretch, confirm, turn, draw, drawTexts, carryOn, toDoubtful,
+    state, stage, entries, correcting, setFrame, toDrawn, play, toKeyFrame, choose, chooseLayer, nextLayer, mark, draw, drawTexts,
   } = page;
+  const { tools, corrections } = correcting;
 
   const KEYS = {
     ArrowLeft: (event) => setFrame(state.frame - (event.shiftKey ? 10 : 1)),
@@ -25,20 +25,21 @@ export function listen(page) {
     "[": () => (tools.tool === "look" ? nextLayer(-1) : tools.resize(tools.radius / 1.2)),
     "]": () => (tools.tool === "look" ? nextLayer(1) : tools.resize(tools.radius * 1.2 + 1)),
     h: () => $("heat").click(),
-    v: () => chooseTool("look"),
-    b: () => chooseTool("brush"),
-    e: () => chooseTool("eraser"),
-    p: () => chooseTool("polygon"),
-    x: swap,
+    v: () => correcting.chooseTool("look"),
+    b: () => correcting.chooseTool("brush"),
+    e: () => correcting.chooseTool("eraser"),
+    p: () => correcting.chooseTool("polygon"),
+    c: () => correcting.chooseTool("click"),
+    x: () => correcting.swap(),
     i: () => mark(0),
     o: () => mark(1),
-    t: () => changeStretch("take"),
-    r: () => carryOn(false),
-    R: () => carryOn(true),
-    n: toDoubtful,
+    t: () => correcting.changeStretch("take"),
+    r: () => correcting.carryOn(false),
+    R: () => correcting.carryOn(true),
+    n: () => correcting.toDoubtful(),
     0: () => stage.fit(),
-    Enter: confirm,
-    Escape: () => tools.drop() || chooseTool("look"),
+    Enter: () => correcting.confirm(),
+    Escape: () => tools.drop() || correcting.chooseTool("look"),
     "/": () => $("find").focus(),
     "?": () => $("help").showModal(),
   };
@@ -49,8 +50,8 @@ export function listen(page) {
     };
   }
   const WITH_CONTROL = {
-    z: (event) => turn(event.shiftKey ? "redo" : "undo"),
-    y: () => turn("redo"),
+    z: (event) => correcting.turn(event.shiftKey ? "redo" : "undo"),
+    y: () => correcting.turn("redo"),
     s: () => corrections.save(),
   };
 
@@ -88,22 +89,22 @@ export function listen(page) {
     play,
     key: toKeyFrame,
     fit: () => stage.fit(),
-    swap,
-    undo: () => turn("undo"),
-    redo: () => turn("redo"),
+    swap: () => correcting.swap(),
+    undo: () => correcting.turn("undo"),
+    redo: () => correcting.turn("redo"),
     save: () => corrections.save(),
     "mark-start": () => mark(0),
     "mark-stop": () => mark(1),
-    take: () => changeStretch("take"),
-    "carry-on": () => carryOn(false),
-    clear: () => changeStretch("clear"),
-    lock: () => changeStretch("lock"),
-    unlock: () => changeStretch("unlock"),
+    take: () => correcting.changeStretch("take"),
+    "carry-on": () => correcting.carryOn(false),
+    clear: () => correcting.changeStretch("clear"),
+    lock: () => correcting.changeStretch("lock"),
+    unlock: () => correcting.changeStretch("unlock"),
     "help-button": () => $("help").showModal(),
   };
   for (const [id, action] of Object.entries(CLICKS)) $(id).addEventListener("click", () => state.video && action());
   for (const button of document.querySelectorAll("[data-tool]")) {
-    button.addEventListener("click", () => chooseTool(button.dataset.tool));
+    button.addEventListener("click", () => correcting.chooseTool(button.dataset.tool));
   }
   $("frame").addEventListener("input", () => setFrame(Number($("frame").value)));
   $("layer").addEventListener("change", () => chooseLayer(Number($("layer").value)));

@@ -1,6 +1,8 @@
 // The picture with its mask: two canvases that lie on one another, zoomed and moved together.
 
 export const TINT = [235, 0, 140];
+const PROPOSED = [0, 200, 255];
+const STRIPE = 4; // pixels of a proposal's hatching
 const HEAT = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]; // viridis
 const MOST_ZOOM = 32;
 
@@ -102,6 +104,18 @@ export class Stage {
       }
     }
     if (right > left && bottom > top) this.mask.putImageData(this.image, 0, 0, left, top, right - left, bottom - top);
+  }
+
+  /** Colour a mask, and hatch one that is proposed in its place, if there is one. */
+  showProposal(mask, proposed) {
+    this.showMask(mask);
+    if (!proposed) return;
+    const stripe = rgba(PROPOSED, Math.round(255 * Math.sqrt(this.strength)));
+    for (let p = 0; p < proposed.length; p++) {
+      const x = p % this.width, y = (p - x) / this.width;
+      if (proposed[p] && (x + y) % (2 * STRIPE) < STRIPE) this.colours[p] = stripe;
+    }
+    this.mask.putImageData(this.image, 0, 0);
   }
 
   /** Colour how many of `voters` masks each pixel has. */

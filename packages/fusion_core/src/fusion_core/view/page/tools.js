@@ -1,6 +1,7 @@
 // Brush, eraser and polygon on a mask in memory; and the pointers that use them, or move the picture.
 
 const MIDDLE = 1, RIGHT = 2;
+const DRAGGED = 5; // pixels of the screen from which on a click is a box
 
 /** Set all pixels of a mask whose middle is at most `radius` from the line between two points; returns the box touched. */
 export function sweep(mask, width, height, [ax, ay], [bx, by], radius, value) {
@@ -38,16 +39,17 @@ export function fillPolygon(mask, width, height, points, value) {
 
 export class Tools {
   /**
-   * `stage` is where things are drawn. `begin` gives the mask to draw on, or null if there is none to draw on now;
+   * `stage` is where things are drawn, `clicks` takes points and boxes. `begin` gives the mask to draw on, or null if there is none to draw on now;
    * `done` gets the mask after a stroke, `dropped` is called when a stroke is given up.
    */
-  constructor(stage, { begin, done, dropped, changed }) {
-    Object.assign(this, { stage, begin, done, dropped, changed });
+  constructor(stage, clicks, { begin, done, dropped, changed }) {
+    Object.assign(this, { stage, clicks, begin, done, dropped, changed });
     this.tool = "look";
     this.radius = 20;
     this.swapped = false;
     this.stroke = null; // { mask, last, value, pointer }
     this.polygon = null; // { points, removes }
+    this.click = null; // { from, label, pointer }
     this.pointers = new Map();
     this.moving = null;
     const { box } = stage;
@@ -83,8 +85,8 @@ export class Tools {
 
   /** Give up the stroke or polygon that is begun; whether there was one. */
   drop() {
-    const was = this.isBusy;
-    this.stroke = this.polygon = null;
+    const was = this.clicks.drop() || this.isBusy;
+    this.stroke = this.polygon = this.click = null;
     this.drawSketch(null);
     if (was) this.dropped();
     return was;
@@ -110,8 +112,12 @@ export class Tools {
       event.preventDefault();
       return;
     }
-    if (event.button !== 0) return;
     const point = this.stage.point(event);
+    if (this.tool === "click" && this.begin()) {
+      const label = event.button === RIGHT || this.removes(event) ? 0 : 1;
+      this.click = { from: point, label, pointer: event.pointerId };
+    }
+    if (event.button !== 0 || this.tool === "click") return;
     if (this.tool === "polygon") {
       if (!this.polygon && !this.begin()) return;
       this.polygon ??= { points: [], removes: this.removes(event) };
@@ -142,11 +148,22 @@ export class Tools {
   up(event) {
     this.pointers.delete(event.pointerId);
     if (this.moving === event.pointerId) this.moving = null;
+    if (this.click?.pointer === event.pointerId) this.endClick(event);
     if (this.stroke?.pointer !== event.pointerId) return;
     const { mask } = this.stroke;
     this.stroke = null;
     if (event.type === "pointerup") this.done(mask);
     else this.dropped();
+  }
+
+  /** A click is a point; a click that is dragged is a box. */
+  endClick(event) {
+    const { from, label } = this.click, { stage } = this, to = stage.point(event), size = [stage.width, stage.height];
+    this.click = null;
+    if (event.type !== "pointerup") return;
+    if (stage.scale * Math.hypot(to[0] - from[0], to[1] - from[1]) > DRAGGED) this.clicks.around(from, to, size);
+    else this.clicks.point(from, label, size);
+    this.drawSketch(to);
   }
 
   pinch(event, pointer) {
@@ -187,17 +204,18 @@ export class Tools {
     return true;
   }
 
-  /** The circle of the brush, or the polygon so far, at a point. */
+  /** The circle of the brush, the polygon so far, or what is clicked at, at a point. */
   drawSketch(point) {
-    const { stage } = this, context = stage.sketch;
+    const { stage, clicks } = this, context = stage.sketch;
     stage.clearSketch();
-    if (!point && !this.polygon) return;
+    if (!point && !this.polygon && !clicks.isBegun) return;
     const lines = () => {
       context.beginPath();
       if (this.polygon) {
         this.polygon.points.forEach(([x, y]) => context.lineTo(x, y));
         if (point) context.lineTo(...point);
-      } else if (this.tool === "brush" || this.tool === "eraser") context.arc(...point, this.radius, 0, 2 * Math.PI);
+      } else if (this.tool === "click") this.traceClicks(context, point);
+      else if (this.tool === "brush" || this.tool === "eraser") context.arc(...point, this.radius, 0, 2 * Math.PI);
       context.stroke();
     };
     for (const [colour, wide] of [["#000", 3], ["#fff", 1.5]]) {
@@ -205,5 +223,19 @@ export class Tools {
       context.lineWidth = wide / stage.scale;
       lines();
     }
+  }
+
+  /** A plus at each point in the object, a minus beside it, and the box; also the one that is being dragged. */
+  traceClicks(context, point) {
+    const { clicks, click } = this, arm = 7 / this.stage.scale;
+    clicks.points.forEach(([x, y], i) => {
+      context.moveTo(x - arm, y);
+      context.lineTo(x + arm, y);
+      if (!clicks.labels[i]) return;
+      context.moveTo(x, y - arm);
+      context.lineTo(x, y + arm);
+    });
+    const corners = click && point ? [click.from, point] : clicks.box && [clicks.box.slice(0, 2), clicks.box.slice(2)];
+    if (corners) context.rect(...corners[0], corners[1][0] - corners[0][0], corners[1][1] - corners[0][1]);
   }
 }

@@ -1,17 +1,15 @@
 // The page: what is shown, and what keys and buttons do.
 
-import { Corrections } from "./corrections.js";
+import { Correcting } from "./correcting.js";
 import { Entries } from "./entries.js";
 import { listen } from "./hands.js";
-import { Jobs } from "./jobs.js";
 import { CORRECTED, Masks } from "./masks.js";
 import { Pictures } from "./pictures.js";
-import { addMask, decodeMask, encodeMask } from "./run_lengths.js";
+import { addMask, decodeMask } from "./run_lengths.js";
 import { getJSON } from "./server.js";
 import { drawLegend, Stage } from "./stage.js";
 import { drawStrip } from "./strip.js";
 import { buildTiles, drawTiles } from "./tiles.js";
-import { Tools } from "./tools.js";
 
 const $ = (id) => document.getElementById(id);
 const PLAY_MS = 160;
@@ -76,7 +74,7 @@ async function draw() {
       const counts = new Uint8Array(width * height);
       counted.forEach((one) => addMask(counts, one.mask, width, height));
       stage.showCounts(counts, heat.voters.length);
-    } else if (!tools.stroke) stage.showMask(mask);
+    } else if (!tools.stroke) stage.showProposal(mask, clicks.mask);
     drawLegend($("legend"), counted ? heat : null);
     drawCaption(mask.includes(1));
     $("stage").dataset.frame = frame; // what is on the canvas now
@@ -236,85 +234,12 @@ function note(message) {
 const stage = new Stage($("stage"), $("sheet"), $("picture"), $("mask"), $("sketch"));
 stage.onzoom = (scale) => { $("zoom").textContent = `${Math.round(100 * scale)} %`; };
 
-const tools = new Tools(stage, { begin: beginStroke, done: endStroke, dropped: () => draw(), changed: showTool });
-
-const corrections = new Corrections({
-  say(text, isWaiting) {
-    $("saved").textContent = text;
-    $("saved").classList.toggle("waiting", isWaiting);
-  },
-  state(v, answer) {
-    if (state.entry?.v !== v) return;
-    for (const name of ["revision", "parts", "canUndo", "canRedo"]) state.video[name] = answer[name];
-    drawTexts();
-  },
-  kept({ v, e, frame }, mask, revision) {
-    const { shown } = state;
-    if (state.entry?.v !== v) return;
-    if (mask === null) state.masks.forget(e, frame, frame + 1);
-    else state.masks.put(e, frame, mask, revision);
-    const isShown = shown?.layer === CORRECTED && shown.e === e && shown.frame === frame && shown.v === v;
-    if (isShown && revision !== null) shown.revision = revision;
-    if (mask === null || (isShown && !tools.isBusy && encodeMask(shown.mask, stage.width, stage.height) !== mask)) draw();
-  },
-  async ask({ frame }, theirs) {
-    $("conflict-text").textContent = `Another page has changed frame ${frameName(frame)} since you saw it. ` +
-      `Its mask has ${decodeMask(theirs.mask, stage.width, stage.height).reduce((sum, one) => sum + one, 0)} pixels.`;
-    $("conflict").returnValue = "";
-    $("conflict").showModal();
-    await new Promise((resolve) => $("conflict").addEventListener("close", resolve, { once: true }));
-    return $("conflict").returnValue || "theirs";
-  },
-  failed: note,
+const correcting = new Correcting(session, state, stage, {
+  partAt, frameName, stretch, draw, drawTexts, setFrame, chooseLayer, note, chooseExpression: (v, e) => choose(entryOf(v, e)),
 });
+const { tools, clicks } = correcting;
 
-/** The mask that a stroke may change, or null if it cannot now. */
-function beginStroke() {
-  const { shown, entry, frame } = state;
-  if (session.readOnly !== null) note(`Nothing can be corrected: ${session.readOnly}`);
-  else if (corrections.isFull) note("Too many strokes wait for the server; is it still running?");
-  else if (partAt(frame)?.locked) note(`Frame ${frameName(frame)} is locked; unlock it first.`);
-  else if (shown?.layer === CORRECTED && shown.v === entry.v && shown.e === entry.e && shown.frame === frame) {
-    note("");
-    return shown.mask;
-  }
-  return null;
-}
-
-function endStroke(mask) {
-  const { shown } = state;
-  shown.mask = mask;
-  stage.showMask(mask);
-  const string = encodeMask(mask, stage.width, stage.height);
-  state.masks.put(shown.e, shown.frame, string, shown.revision);
-  corrections.draw(shown.v, shown.e, shown.frame, string, shown.revision);
-}
-
-function confirm() {
-  if (tools.closePolygon()) return;
-  if (state.layer !== CORRECTED) return note("Choose the run corrected, or take this run with t.");
-  const mask = beginStroke();
-  if (mask) endStroke(mask);
-}
-
-function chooseTool(name) {
-  if (name !== "look" && state.layer !== CORRECTED) chooseLayer(CORRECTED);
-  tools.choose(name);
-}
-
-function showTool() {
-  for (const button of document.querySelectorAll("[data-tool]")) {
-    button.setAttribute("aria-pressed", button.dataset.tool === tools.tool);
-  }
-  $("swap").setAttribute("aria-pressed", tools.swapped);
-  $("size").value = tools.radius;
-  $("radius").textContent = tools.radius;
-}
-
-function swap() {
-  tools.swapped = !tools.swapped;
-  showTool();
-}
+const entryOf = (v, e) => entries.all.find((one) => one.v === v && one.e === e);
 
 /** First frame of the stretch that is marked, and the one after its last; this frame where nothing is marked. */
 function stretch() {
@@ -327,56 +252,6 @@ function mark(place) {
   drawTexts();
 }
 
-async function changeStretch(kind) {
-  const { entry, layer } = state, [from, to] = stretch();
-  if (kind === "take" && layer === CORRECTED) return note("Show the run whose masks you want to take.");
-  note("");
-  const wanted = { kind, e: entry.e, from, to, ...(kind === "take" ? { run: layer } : {}) };
-  await show(entry.v, await corrections.change(entry.v, () => state.video.revision, wanted));
-}
-
-async function turn(direction) {
-  if (tools.drop()) return;
-  note("");
-  const { v } = state.entry;
-  await show(v, await corrections.undo(v, direction));
-}
-
-/** Show what the server has changed: the frame, if it is not among those seen now. */
-async function show(v, changed) {
-  if (!changed || state.entry.v !== v) return;
-  state.masks.forget(changed.e, changed.from, changed.to);
-  if (changed.e !== state.entry.e) {
-    state.frame = changed.from;
-    return choose(entries.all.find((one) => one.v === v && one.e === changed.e));
-  }
-  state.marked = [null, null];
-  if (state.layer !== CORRECTED) chooseLayer(CORRECTED);
-  if (state.frame < changed.from || state.frame >= changed.to) setFrame(changed.from);
-  else draw();
-}
-
-const jobs = new Jobs(session, {
-  async finished(job) {
-    if (!job.changed || state.entry?.v !== job.v) return;
-    corrections.state(job.v, job);
-    const [from, to] = job.changed;
-    await show(job.v, { e: job.e, from, to });
-  },
-  failed: note,
-});
-
-async function carryOn(everywhere) {
-  note("");
-  await corrections.flush();
-  await jobs.start(state, everywhere);
-}
-
-function toDoubtful() {
-  const { doubtful } = jobs;
-  if (doubtful.length) setFrame(doubtful.find((frame) => frame > state.frame) ?? doubtful[0]);
-}
-
 // --- begin -----------------------------------------------------------------------------------------------------------
 
 $("title").textContent = `Runs on ${session.dataset}${session.split ? `, split ${session.split}` : ""}`;
@@ -387,9 +262,7 @@ if (session.readOnly !== null) note(`Nothing can be corrected: ${session.readOnl
 
 const entries = new Entries(session.videos, choose);
 listen({
-  state, stage, tools, entries, corrections, setFrame, toDrawn, play, toKeyFrame, choose, chooseLayer, nextLayer,
-  chooseTool, swap, mark, changeStretch, confirm, turn, draw, drawTexts,
-  carryOn, toDoubtful,
+  state, stage, entries, correcting, setFrame, toDrawn, play, toKeyFrame, choose, chooseLayer, nextLayer, mark, draw, drawTexts,
 });
 {
   const [video, expression, frame] = location.hash.slice(1).split("/").map(decodeURIComponent);
@@ -397,4 +270,4 @@ listen({
   const first = linked ?? entries.all[0];
   if (first) choose(first, linked && frame);
 }
-showTool();
+correcting.showTool();
