@@ -1,6 +1,9 @@
 """Drawing, taking, clearing, locking, undoing; and the run that comes of it."""
 
+import os
 import shutil
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -263,6 +266,78 @@ def test_a_damaged_journal_is_said_and_the_other_videos_go_on(opened, page_of, r
         corrected.__exit__(None, None, None)
     assert journal.read_bytes() == damaged
     assert MaskRun.open(runs / "corrected").read("world01").tracks[0].masks[4] == square(5)
+
+
+def killed(work, at):
+    """Do `work` in a fork that SIGKILL ends at its `at`-th change of the file system; whether there was one."""
+    child = os.fork()
+    if child == 0:
+        left, fsync = at, os.fsync
+
+        def changing(event, arguments):
+            nonlocal left
+            is_write = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            if is_write or event in {"fsync", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate"}:
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left -= 1
+
+        os.fsync = lambda handle: (sys.audit("fsync"), fsync(handle))
+        sys.addaudithook(changing)
+        try:
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_nothing_is_lost_by_a_kill_at_any_write(opened, runs, tmp_path):
+    """Drawing, saving and ending: what was answered is there, and every file can be read."""
+    untouched = tmp_path / "untouched"
+    shutil.copytree(runs, untouched)
+    drawn = [(0, square(5)), (3, square(50)), (0, square(90))]
+    at, answers = 0, []
+    while True:
+        shutil.rmtree(runs)
+        shutil.copytree(untouched, runs)
+        reading, writing = os.pipe()
+
+        def work(writing=writing):
+            with opened("final") as corrected:
+                corrections = corrected.corrections(0)
+                for i, counts in drawn:
+                    corrected.begin()
+                    corrections.draw(0, i, counts, corrections.frame_revision(0, i))
+                    corrected.changed()
+                    os.write(writing, b"1")
+                    if i == 3:
+                        corrected.save()
+
+        was_killed = killed(work, at)
+        os.close(writing)
+        answered = len(os.read(reading, 9))
+        os.close(reading)
+        if (runs / "corrected" / "run.json").is_file():
+            run = MaskRun.open(runs / "corrected")
+            assert all(run.read(video) for video in run.videos())
+        with opened("final") as corrected:
+            for number in range(answered, len(drawn) + 1):
+                states = dict(drawn[:number])
+                if all(corrected.mask(0, 0, i) == counts for i, counts in states.items()):
+                    break
+            else:
+                pytest.fail(f"killed at change {at}: of {answered} drawn masks not all are there")
+        if answered:
+            saved = MaskRun.open(runs / "corrected").read("world00").tracks[0]
+            assert all(saved.masks[i] == counts for i, counts in states.items())
+        answers.append(answered)
+        at += 1
+        if not was_killed:
+            break
+    assert set(answers) == {0, 1, 2, 3}
+    assert at > 20
 
 
 def test_a_full_disk_is_said_and_the_stroke_can_be_sent_again(page, monkeypatch):
