@@ -96,7 +96,8 @@ def test_correlation_of_ranks():
 def test_the_page_and_the_picture_hold_all_numbers(evaluations):
     right, worse = evaluations
     steps = [Step("best single member", "soc", worse), Step("+ stage 2 and DeAOT", "final", right)]
-    text = page({"soc": worse, "aot": right}, ["aot"], steps, {})
+    text = page({"soc": worse, "aot": right}, ["aot"], steps, {"soc_agreed": worse}, {})
+    assert text.count("| soc_agreed |") == 1
     assert "Not measured" in text
     assert "| aot | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |" in real_frames({"aot": right})
     assert f"| soc | {interval(jf_of_targets(worse))} | {100 * worse.overall.j:.1f} |" in text

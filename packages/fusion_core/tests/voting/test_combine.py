@@ -19,7 +19,7 @@ def bars(*widths):
 
 
 def a_run(*tracks, scores=None, ids=None, soft=False):
-    """Tracks of two frames given by the widths of their bars."""
+    """Tracks given by the widths of their bars."""
     made = []
     for index, widths in enumerate(tracks):
         masks = bars(*widths)
@@ -31,7 +31,7 @@ def a_run(*tracks, scores=None, ids=None, soft=False):
                 soft=masks.astype(np.uint8) * 255 if soft else None,
             )
         )
-    return VideoMasks(video="dog", size=SIZE, frame_names=("0", "1"), tracks=tuple(made))
+    return VideoMasks(video="dog", size=SIZE, frame_names=tuple(map(str, range(len(tracks[0])))), tracks=tuple(made))
 
 
 def widths(run):
@@ -103,6 +103,15 @@ def test_rescore_finds_the_frame_that_the_judges_agree_with():
     np.testing.assert_allclose(made.tracks[0].scores, [(0.5 + 1) / 2, (1 + 0.75) / 2])
     assert [track.key_frame for track in made.tracks] == [1, 1, 0]
     assert made.tracks[2].scores.tolist() == [0, 0]  # no mask is no key frame, though judges agree in frame 0
+
+
+def test_of_several_best_frames_the_one_in_the_middle_is_the_key_frame():
+    """The first frame is as far from the others as can be, so masks would be carried farthest from there."""
+    source, judge = a_run((4, 4, 4, 4, 4), (4, 4, 4, 4, 4)), a_run((4, 4, 4, 4, 4), (4, 2, 2, 2, 4))
+    made, _ = combine_video(Rescore(name="r", source="a", judges=("b",)), [source, judge])
+    assert [track.key_frame for track in made.tracks] == [2, 0]
+    nothing = a_run((0, 0, 0), (0, 0, 0))
+    assert combine_video(Rescore(name="r", source="a", judges=("b",)), [nothing, nothing])[0].tracks[0].key_frame == 1
 
 
 def test_a_run_cannot_judge_itself():

@@ -62,7 +62,7 @@ def score(
     """
     with _errors():
         from demo_weights.results import page, picture
-        from demo_weights.shipping import ablation, score, shipped
+        from demo_weights.shipping import run_recipe, score, shipped
         from demo_weights.stages import is_propagator
         from demo_weights.training import write_data
 
@@ -71,11 +71,11 @@ def score(
         from demo_weights.propagators import score_on_real_frames  # of models that are installed
 
         scores = {model: score(model, work / "data", work) for model in found}
-        steps = ablation(work / "data", work)
+        steps, agreed = run_recipe(work / "data", work)
         propagators = list(filter(is_propagator, scores))
         real = Path(os.environ.get("RVOS_DATA", "")) / REAL
         on_real = {model: score_on_real_frames(model, real, work) for model in propagators if real.is_dir()}
-        results.write_text(page(scores, propagators, steps, on_real), encoding="utf-8")
+        results.write_text(page(scores, propagators, steps, agreed, on_real), encoding="utf-8")
         image.write_text(picture(steps), encoding="utf-8")
 
 

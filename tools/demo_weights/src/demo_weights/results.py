@@ -26,6 +26,7 @@ def page(
     programs: Mapping[str, Evaluation],
     propagators: Sequence[str],
     steps: Sequence[Step],
+    agreed: Mapping[str, Evaluation],
     on_real: Mapping[str, Evaluation],
 ) -> str:
     """All tables, in Markdown.
@@ -34,6 +35,7 @@ def page(
         programs: scores of every program on the test videos.
         propagators: those among them that take masks in place of expressions.
         steps: of the recipe `demo`.
+        agreed: scores of its runs with key frames by agreement.
         on_real: scores of propagators on real frames; empty where there are none.
     """
     members = {name: one for name, one in programs.items() if name not in propagators}
@@ -55,9 +57,9 @@ J&F of the expressions that say something of each attribute; most say something 
 {table(("program", *KINDS), [_kinds(name, one) for name, one in members.items()])}
 What scores are worth: Spearman's correlation of score and J over the frames of an expression, and over all frames; J
 at the key frame, which has the highest score, beside the mean over all frames and the best frame. MUTR has one score a
-clip.
+clip. A run `<x>_agreed` has the masks of `<x>`; its scores are how far others agree with them.
 
-{table(("program", "in a video", "over all", "key frame", "mean", "best frame"), _worths(members))}
+{table(("program", "in a video", "over all", "key frame", "mean", "best frame"), _worths({**members, **agreed}))}
 ## Real frames
 
 {real_frames(on_real)}

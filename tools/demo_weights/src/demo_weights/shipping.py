@@ -32,6 +32,7 @@ from demo_weights.training import BEST, shipped
 from demo_weights.variants import variant
 
 LARGEST = 4_000_000  # bytes that a package may ship
+AGREED = "_agreed"  # how runs of the recipe end that have the masks of another one and other key frames
 SENTENCES = "expressions of the closed vocabulary of these videos; other words are accepted but unknown."
 MASKS = """the ground truth mask of every object on the frame that first shows it; in training, of every object on the
   first frame of a clip."""
@@ -132,18 +133,20 @@ def score(model: str, data: Path, work: Path) -> Evaluation:
     return evaluate_run(MaskRun.open(out), open_annotations(data / "test" / "Annotations"), dataset=dataset)
 
 
-def ablation(data: Path, work: Path) -> list[Step]:
-    """What each part of the recipe `demo` adds on the test videos."""
+def run_recipe(data: Path, work: Path) -> tuple[list[Step], dict[str, Evaluation]]:
+    """What each part of the recipe `demo` adds on the test videos, and scores of the runs with new key frames."""
     runs, out = work / "test" / "recipe", work / "test" / "result"
     source = ["--dataset", data, "--split", "test", "--runs", runs]
     program = Path(sys.executable).with_name("fusion-core")
     subprocess.run([program, "run", "--recipe", "demo", *source, "--out", out], check=True)
     annotations, dataset = open_annotations(data / "test" / "Annotations"), open_dataset(data, "test")
     rows = json.loads((out / "ablation.json").read_text(encoding="utf-8"))
-    return [
-        Step(row["label"], row["run"], evaluate_run(MaskRun.open(runs / row["run"]), annotations, dataset=dataset))
-        for row in rows
-    ]
+
+    def evaluated(run: str) -> Evaluation:
+        return evaluate_run(MaskRun.open(runs / run), annotations, dataset=dataset)
+
+    steps = [Step(row["label"], row["run"], evaluated(row["run"])) for row in rows]
+    return steps, {run.name: evaluated(run.name) for run in sorted(runs.glob(f"*{AGREED}"))}
 
 
 def card(model: str, facts: list[StageFacts], test: Means, size: int) -> str:

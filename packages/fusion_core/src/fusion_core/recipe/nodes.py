@@ -259,7 +259,8 @@ class Rescore:
     """A run with the masks of another one and new scores, hence other key frames.
 
     The score of a frame is the mean intersection over union of the source's mask with the judges' masks, and 0 where
-    the source has no mask. The key frame is the first frame with the largest score.
+    the source has no mask. The key frame is the one with the largest score; of several, the one nearest to the middle
+    of the video, from which masks are carried least far.
 
     Attributes:
         name: the run it writes.

@@ -78,7 +78,9 @@ def _rescore(node: Rescore, runs: dict[str, VideoMasks], index: int) -> MaskTrac
     track = runs[node.source].tracks[index]
     ious = [frame_ious(track.runs, runs[judge].tracks[index].runs) for judge in node.judges]
     scores = np.where(track.runs.areas() > 0, np.mean(ious, axis=0), 0).astype(np.float32)
-    return replace(track, scores=scores, key_frame=int(scores.argmax()), encoded_from=track.runs)
+    best = np.flatnonzero(scores == scores.max())
+    key_frame = best[np.abs(best - (len(scores) - 1) / 2).argmin()]
+    return replace(track, scores=scores, key_frame=int(key_frame), encoded_from=track.runs)
 
 
 def _agreement(run: VideoMasks, result: Sequence[MaskTrack]) -> MemberAgreement:
