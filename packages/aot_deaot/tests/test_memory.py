@@ -65,15 +65,6 @@ def test_references_beyond_the_cap_are_kept_too():
     assert stored(memory) == [0, 1, 2]
 
 
-def test_a_reference_is_gone_on_from_without_being_stored_again():
-    memory = filled(MemoryPolicy(long_term_gap=2), 4, references=(0, 1))
-    memory.go_on_from([entry(1)])
-    assert stored(memory) == [0, 1, 3]
-    assert memory.short[0][0].unique().item() == 1
-    memory.add_frame([entry(5)])
-    assert stored(memory) == [0, 1, 3]
-
-
 def test_restarting_the_clock_matters_at_the_second_reference():
     for restart, expected in ((False, [0, 1]), (True, [0, 1, 2])):
         memory = Memory(MemoryPolicy(long_term_gap=3, restart_clock=restart))

@@ -305,9 +305,12 @@ def test_between_references_masks_come_from_both(family):
     job = Job(1, square(1), {4: square(4)})
     found = both_ways(Propagator(network(family), quick(family)), DrawnVideo(), job)
     assert set(found) == {(0, 1), (2, 1), (3, 1), (2, 4), (3, 4), (5, 4)}
-    alone = both_ways(Propagator(network(family), quick(family)), DrawnVideo(), Job(1, square(1)))
-    assert not torch.equal(found[2, 1], alone[2, 1]), "the reference ahead is not remembered"
-    assert not torch.equal(found[0, 1], alone[0, 1]), "the reference behind is not remembered"
+    first = both_ways(Propagator(network(family), quick(family)), DrawnVideo(), Job(1, square(1)))
+    last = both_ways(Propagator(network(family), quick(family)), DrawnVideo(), Job(4, square(4)))
+    assert torch.equal(found[3, 1], first[3, 1]), "a reference ahead is not remembered yet"
+    assert torch.equal(found[2, 4], last[2, 4])
+    assert not torch.equal(found[5, 4], last[5, 4]), "the references that were passed are remembered"
+    assert not torch.equal(found[0, 1], first[0, 1])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -93,12 +93,8 @@ class Memory:
         return self._short[0]
 
     def add_reference(self, entries: Sequence[Entry]) -> None:
-        """Remember a frame whose masks were given, and go on from it; it is never dropped."""
+        """Remember a frame whose masks were given; it is never dropped."""
         self._store(entries, reference=True)
-        self.go_on_from(entries)
-
-    def go_on_from(self, entries: Sequence[Entry]) -> None:
-        """Take a reference that is remembered for the frame just seen."""
         self._short.clear()
         self._short.append(entries)
         self.last_stored = 0 if self.policy.restart_clock else self.frame_counter

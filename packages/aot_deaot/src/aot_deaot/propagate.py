@@ -3,7 +3,8 @@
 The procedure is that of `networks/managers/bidirectional_evaluator.py` of the challenge code: it goes from the key
 frame to the end, then from the key frame to the start. Every frame is segmented in several augmentations; their average
 gives the label that enters the memories. A job of several references goes forwards from the first and backwards from
-the last; both ways remember all of them from the beginning.
+the last, and remembers each as it passes: the networks were trained with memories of earlier frames only, and are led
+astray by references ahead that look otherwise.
 
 Work is ordered by frames, not by masks. One sweep forwards and one sweep backwards serve all jobs of a video. Each
 frame is encoded once and segmented for all jobs under way together; a job joins the sweep at its first reference.
@@ -195,22 +196,12 @@ class Propagator:
                 group.memories = []
 
     def _pass(self, group: _Group, frame: int, views: FrameViews, features: Callable[[int], FrameFeatures]) -> None:
-        """Go on from a reference of a group. The first one of a sweep is remembered last, behind all others."""
-        if not group.references:
-            for reference in group.frames:
-                seen = features if reference == frame else views.frame(reference)
-                group.references[reference] = self._memorized(group, reference, views, seen)
-        if not group.memories:
-            group.memories = [Memory(self.settings.memory) for _ in views.all]
-            for view, memory in enumerate(group.memories):
-                for reference in group.frames:
-                    if reference != frame:
-                        memory.add_reference(group.references[reference][view])
+        """Remember a reference of a group, and go on from it."""
+        if frame not in group.references:
+            group.references[frame] = self._memorized(group, frame, views, features)
+        group.memories = group.memories or [Memory(self.settings.memory) for _ in views.all]
         for memory, entries in zip(group.memories, group.references[frame], strict=True):
-            if group.passed < 0:
-                memory.add_reference(entries)
-            else:
-                memory.go_on_from(entries)
+            memory.add_reference(entries)
         group.passed = frame
 
     @torch.no_grad()

@@ -111,8 +111,8 @@ class Propagator(Protocol):
     def propagate(self, video: Frames, jobs: Sequence[Job], /) -> Iterator[PropagatedFrame]:
         """Find the objects of every job in every frame that is no reference of it.
 
-        A job is swept forwards from its first reference and backwards from its last. In both sweeps the network knows
-        all references from the beginning, and goes on from each that it passes.
+        A job is swept forwards from its first reference and backwards from its last. The network goes on from each
+        reference that it passes, and never forgets it. Whether it also knows those ahead is its own matter.
 
         Args:
             video: its frames.
