@@ -76,7 +76,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_worker(stage, comman
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "interrupted; finished videos are kept, the same command continues" in error
+    assert "interrupted; what is finished is kept, the same command continues" in error
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(stage.runs) not in listed
     stage.write_recipe()

@@ -74,6 +74,9 @@ def torch_file(note: str, **shapes: tuple[int, ...]) -> bytes:
 BACKBONE = safetensors(backbone__patch_embed__proj__weight=(128, 3, 2, 4, 4))
 MODEL = safetensors(b"\1", some__weight=(64, 1024))
 
+MODEL_PATH = f"/owner/sam/resolve/{COMMIT}/model.safetensors"
+FETCHED = [("backbone", "/backbone.safetensors"), ("sam", MODEL_PATH)]
+
 
 @dataclass
 class Behaviour:
@@ -85,7 +88,9 @@ class Behaviour:
         breaks: how many more times it breaks off in the middle of a file.
         reach: it breaks off at this byte of a file, always.
         slow: seconds before it answers.
+        answers: what it answers in place of a file, by path: a code, or an address to go to.
         asked: lines of the requests it got, with their ranges.
+        tokens: of each request, by path.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -93,7 +98,9 @@ class Behaviour:
     breaks: int = 0
     reach: int | None = None
     slow: float = 0.0
+    answers: dict[str, int | str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    tokens: dict[str, str | None] = field(default_factory=dict)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -106,6 +113,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self, body=True):
         path, _, _ = self.path.partition("?")
         self.behaviour.asked.append(f"{self.command} {path} {self.headers.get('Range', '')}".strip())
+        self.behaviour.tokens[path] = self.headers.get("Authorization")
+        answer = self.behaviour.answers.get(path)
+        if isinstance(answer, int):
+            return self.send(b"", body, code=answer)
+        if answer is not None:
+            return self.send(b"", body, code=302, Location=answer)
         if path in self.behaviour.pages:
             return self.send(b"<!DOCTYPE html><html>log in</html>", body, **{"Content-Type": "text/html"})
         if match := re.fullmatch(r"/api/models/(.+)/revision/(\w+)", path):
@@ -247,17 +260,73 @@ def test_a_server_that_breaks_off_twice(behaviour):
     assert catalogue.verdicts("backbone") == {path.name: Verdict.PUBLISHED}
 
 
-def test_a_server_that_always_breaks_off_keeps_the_half_for_the_next_command(behaviour):
+@pytest.mark.parametrize(("name", "path"), FETCHED)
+def test_a_server_that_always_breaks_off_keeps_the_half_for_the_next_command(behaviour, name, path):
     behaviour.reach = 5000
-    with pytest.raises(WeightsFilesError, match=r"broke off 5 times in a row; \d+ bytes are kept, the same command"):
-        fetched("backbone")
-    (part,) = folder_of("backbone").glob("*.part")
+    with pytest.raises(WeightsFilesError, match=r"broke off 5 times in a row; 5000 bytes are kept, the same command"):
+        fetched(name)
+    (part,) = folder_of(name).glob("*.part")
     assert part.stat().st_size == 5000
-    assert stored("backbone") is None
-    assert catalogue.entry(weights_table.published("backbone")).state is State.PARTIAL
+    assert stored(name) is None
+    assert catalogue.entry(weights_table.published(name)).state is State.PARTIAL
     behaviour.reach, behaviour.asked = None, []
-    assert fetched("backbone").read_bytes() == BACKBONE
-    assert behaviour.asked[-1] == "GET /backbone.safetensors bytes=5000-"
+    fetched(name)
+    (whole,) = folder_of(name).glob("*.safetensors")
+    assert whole.read_bytes() == behaviour.files[path]
+    assert f"GET {path} bytes=5000-" in behaviour.asked
+
+
+@pytest.mark.parametrize(("name", "path"), FETCHED)
+def test_a_server_that_is_busy_is_asked_again(behaviour, name, path):
+    behaviour.answers[path] = 503
+    result = call("fetch", name)
+    assert result.exit_code == 2
+    assert "the server answers 503 Service Unavailable 5 times in a row; run this again" in result.stderr
+    assert sum(line.startswith(f"GET {path}") for line in behaviour.asked) == 5
+
+
+def test_a_server_that_goes_away_in_the_middle(behaviour, monkeypatch):
+    """After half of the file nobody listens there any more."""
+    behaviour.breaks, real = 1, web.urllib.request.urlopen
+
+    def urlopen(request, timeout):
+        if (folder_of("sam") / "model.safetensors.part").is_file():
+            raise web.urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
+        return real(request, timeout=timeout)
+
+    monkeypatch.setattr(web.urllib.request, "urlopen", urlopen)
+    result = call("fetch", "sam")
+    assert result.exit_code == 2
+    assert f"once online, {len(MODEL) // 2} bytes are kept, the same command continues" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_files_that_only_some_may_have(behaviour):
+    behaviour.answers[MODEL_PATH] = 403
+    result = call("fetch", "sam")
+    assert result.exit_code == 2
+    assert "the server refuses: 403 Forbidden; its owner may give it only to some" in result.stderr
+    assert "HF_TOKEN" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(404, "there is no such repository"), (401, "set HF_TOKEN"), (500, "answers 500 Internal")]
+)
+def test_a_hub_that_does_not_list_a_repository(behaviour, code, words):
+    behaviour.answers[f"/api/models/owner/sam/revision/{COMMIT}"] = code
+    result = call("fetch", "sam")
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "HF_ENDPOINT names http://127.0.0.1" in result.stderr
+
+
+def test_a_token_is_told_to_the_hub_and_not_to_the_server_that_keeps_its_files(behaviour, monkeypatch, server):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    behaviour.answers[MODEL_PATH] = f"{server}/kept/model"
+    behaviour.files["/kept/model"] = MODEL
+    assert (fetched("sam") / "model.safetensors").read_bytes() == MODEL
+    assert behaviour.tokens[MODEL_PATH] == "Bearer hf_secret"
+    assert behaviour.tokens["/kept/model"] is None
 
 
 def test_half_of_another_file_is_not_continued(behaviour):
@@ -280,7 +349,7 @@ def test_a_wrong_hash_is_an_error_and_the_file_is_not_kept(behaviour):
 
 @pytest.mark.parametrize("name", ["backbone", "sam"])
 def test_a_page_instead_of_the_file(behaviour, name):
-    behaviour.pages = {"/backbone.safetensors", f"/owner/sam/resolve/{COMMIT}/model.safetensors"}
+    behaviour.pages = {"/backbone.safetensors", MODEL_PATH}
     result = call("fetch", name)
     assert result.exit_code == 2
     assert "page" in result.stderr or "not what the hub sends" in result.stderr
@@ -465,6 +534,17 @@ def test_verify_hashes_again(tmp_path):
     (line,) = call("verify", "backbone", "--json").stdout.splitlines()
     assert json.loads(line) == {"name": "backbone", "file": "backbone.safetensors", "verdict": "wrong"}
     assert call("verify", "sam").exit_code == 1, "asked for, and not there"
+
+
+def test_commits_that_the_table_does_not_have_are_listed_and_verified():
+    name = f"hub:owner/sam@{COMMIT}"
+    assert "no weights in " in call("verify").stderr
+    (fetched(name) / "config.json").write_bytes(b"[]")
+    last = json.loads(call("list", "--json").stdout.splitlines()[-1])
+    assert (last["name"], last["state"], last["size"]) == (name, "there", len(MODEL) + 2)
+    result = call("verify")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [f"{name}: model.safetensors: as recorded", f"{name}: config.json: wrong"]
 
 
 def test_list_as_json():

@@ -101,7 +101,7 @@ def version_option(name: str, version: str) -> OptionInfo:
 
 @contextmanager
 def user_errors(
-    name: str, *errors: type[Exception], continues: str = "finished videos are kept, the same command continues"
+    name: str, *errors: type[Exception], continues: str = "what is finished is kept, the same command continues"
 ) -> Iterator[None]:
     """End a program with one line: exit code 2 on user errors, 1 if the disk is full, 130 on Ctrl-C.
 

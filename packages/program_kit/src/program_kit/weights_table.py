@@ -179,10 +179,23 @@ class HubSource:
             )
         return cls(repository, commit)
 
+    @classmethod
+    def of_folder(cls, name: str) -> "HubSource | None":
+        """The source whose `folder` has this name, if there is one."""
+        try:
+            return cls.parse(f"hub:{name.replace('--', '/', 1)}")
+        except WeightsError:
+            return None
+
     @property
     def folder(self) -> str:
         """Name of a folder for its files."""
         return f"{self.repository.replace('/', '--')}@{self.commit}"
+
+    @property
+    def page(self) -> str:
+        """Address at which people look at it."""
+        return f"https://huggingface.co/{self.repository}/tree/{self.commit}"
 
     def __str__(self) -> str:
         return f"hub:{self.repository}@{self.commit}"

@@ -111,30 +111,33 @@ def add(name: NameArgument, path: Annotated[Path, typer.Argument(help="The file,
 
 @weights.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="By default all of the list.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="By default all that are here.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Hash files again, against what is published and what was recorded. Exit code 1: one is wrong or missing."""
-    from program_kit.weights_table import published, published_weights
+    from program_kit.weights_folder import weights_folder
+    from program_kit.weights_table import published
 
-    from fusion_core.weights.catalogue import Verdict, entry, verdicts
+    from fusion_core.weights.catalogue import Verdict, recorded, verdicts
 
-    if names is None:
-        names = [one.name for one in published_weights().values() if entry(one).is_there]
     wrong = False
-    for name in names:
+    for name in names or recorded():
         if not name.startswith("hub:"):
             published(name)
         for file, verdict in verdicts(name).items():
             if json:
                 typer.echo(json_module.dumps({"name": name, "file": file, "verdict": verdict}))
             else:
-                typer.echo(f"{name}: {file}: {verdict}")
+                typer.echo(f"{name}: {verdict}" if file == name else f"{name}: {file}: {verdict}")
             if verdict in {Verdict.WRONG, Verdict.MISSING}:
                 wrong = True
     if wrong:
-        log.error("delete the folder of what is wrong, and fetch or add it again")
+        log.error(f"delete what is wrong in {weights_folder()}, then fetch or add it again")
         raise typer.Exit(1)
+    if not names and not recorded():
+        log.info(f"no weights in {weights_folder()}")
 
 
 @weights.command()

@@ -1,11 +1,12 @@
 """What the table of published weights lists, and the state of each on this machine."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from program_kit.weights_folder import cached_sha256, folder_of, read_record, stored
-from program_kit.weights_table import PublishedFile, PublishedWeights, published, published_weights
+from program_kit.weights_folder import RECORD, cached_sha256, folder_of, read_record, stored, weights_folder
+from program_kit.weights_table import HubSource, PublishedFile, PublishedWeights, published, published_weights
 
 from fusion_core.recipe.graph import Recipe
 from fusion_core.recipe.weights import needed_weights
@@ -51,9 +52,30 @@ class Entry:
 
 
 def entries(recipe: Recipe | None = None) -> list[Entry]:
-    """All published weights, or those that the models of a recipe take, with their state."""
-    names = published_weights() if recipe is None else needed_weights(recipe)
-    return [entry(published(name)) for name in names]
+    """All published weights and the commits of the hub that are here, or what the models of a recipe take."""
+    if recipe is not None:
+        return [entry(published(name)) for name in needed_weights(recipe)]
+    return [entry(one) for one in (*published_weights().values(), *_of_commits())]
+
+
+def _of_commits() -> Iterator[PublishedWeights]:
+    """Weights in the user's folder that the table does not have."""
+    for file in sorted((weights_folder() / "hub").glob(f"*/{RECORD}")):
+        source, record = HubSource.of_folder(file.parent.name), read_record(file.parent)
+        if source is not None and record is not None:
+            yield PublishedWeights(
+                name=str(source),
+                title="a commit of a repository",
+                licence=f"its page tells: {source.page}",
+                files=tuple(PublishedFile(name=name, size=kept.size) for name, kept in record.files.items()),
+                hub=source.repository,
+                commit=source.commit,
+            )
+
+
+def recorded() -> list[str]:
+    """Names of all weights of which something was recorded in the user's folder, whether it is still there or not."""
+    return [one.weights.name for one in entries() if read_record(folder_of(one.weights.name)) is not None]
 
 
 def entry(weights: PublishedWeights) -> Entry:
@@ -62,11 +84,7 @@ def entry(weights: PublishedWeights) -> Entry:
     record = read_record(folder)
     recorded = {name: file.sha256 for name, file in record.files.items()} if record else {}
     known = {file.name: file.sha256 for file in weights.files}
-    if stored(weights.name):
-        state = State.THERE
-    else:
-        some = [*folder.glob("[!.]*"), *folder.glob(".cache/**/*.incomplete")]  # the second of huggingface_hub
-        state = State.PARTIAL if some else State.MISSING
+    state = State.THERE if stored(weights.name) else State.PARTIAL if any(folder.glob("[!.]*")) else State.MISSING
     return Entry(weights=weights, state=state, sha256=known | {n: known.get(n) or h for n, h in recorded.items()})
 
 

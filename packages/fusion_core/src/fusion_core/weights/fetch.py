@@ -20,7 +20,7 @@ def fetch(name: str, status: Callable[[str], None], progress: web.Progress) -> P
     Args:
         name: in the table, or `hub:OWNER/NAME@COMMIT`.
         status: called with what is done, in words.
-        progress: called with bytes that are there and in all, for addresses that are not on the hub.
+        progress: called with bytes that are there and in all, of each file.
 
     Returns:
         The file or folder that programs read.
@@ -40,7 +40,7 @@ def fetch(name: str, status: Callable[[str], None], progress: web.Progress) -> P
         if (there := stored(name)) is not None:  # another process was at it
             return there
         if source is not None:
-            _from_hub(name, weights, source, folder, status)
+            _from_hub(name, weights, source, folder, status, progress)
         elif weights is not None and weights.url is not None:
             _from_web(weights, folder, status, progress)
         elif weights is not None:
@@ -51,7 +51,12 @@ def fetch(name: str, status: Callable[[str], None], progress: web.Progress) -> P
 
 
 def _from_hub(
-    name: str, weights: PublishedWeights | None, source: HubSource, folder: Path, status: Callable[[str], None]
+    name: str,
+    weights: PublishedWeights | None,
+    source: HubSource,
+    folder: Path,
+    status: Callable[[str], None],
+    progress: web.Progress,
 ) -> None:
     listed = {file.name: file for file in hub.listed_files(source, name)}
     known = {file.name: file for file in weights.files} if weights else listed
@@ -64,7 +69,8 @@ def _from_hub(
     missing = [file for file in wanted if not (folder / file.name).is_file()]
     check_room(folder, sum(file.size or 0 for file in missing))
     status(f"{name}: {sum(file.size or 0 for file in missing) / 1e6:.0f} MB from {source}")
-    hub.download(source, [file.name for file in missing], folder)
+    for file in missing:
+        web.finish(hub.download(source, file.name, folder, progress), folder / file.name)
     for file in wanted:
         _check(weights, folder / file.name, [file, known[file.name]])
     record(name, folder, str(source), {file.name: folder / file.name for file in wanted}, None)

@@ -1,18 +1,20 @@
 """Download files of a commit from the Hugging Face hub, or the mirror that `HF_ENDPOINT` names."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from program_kit.weights_table import HubSource, PublishedFile
 
+from fusion_core.weights import web
 from fusion_core.weights.store import SUFFIXES, WeightsFilesError
-from fusion_core.weights.web import check_online
+
+HUB = "https://huggingface.co"
+_REFUSED = f"its owner may give it only to some: ask on {HUB}, then set HF_TOKEN"
 
 
 def endpoint() -> str:
     """Address of the hub or of a mirror."""
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
 
 
 def listed_files(source: HubSource, name: str) -> list[PublishedFile]:
@@ -28,7 +30,7 @@ def listed_files(source: HubSource, name: str) -> list[PublishedFile]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    check_online(endpoint(), _by_hand(source, name))
+    web.check_online(endpoint(), _by_hand(source, name))
     try:
         info = HfApi(endpoint=endpoint()).model_info(source.repository, revision=source.commit, files_metadata=True)
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
@@ -43,44 +45,35 @@ def listed_files(source: HubSource, name: str) -> list[PublishedFile]:
     return found
 
 
-def download(source: HubSource, names: Sequence[str], folder: Path) -> None:
-    """Download files into a folder. Half a file stays in its hidden folder `.cache`, and is continued.
+def download(source: HubSource, name: str, folder: Path, progress: web.Progress) -> Path:
+    """Download a file of a commit, as `web.download` does; huggingface_hub itself forgets half a file.
 
     Raises:
-        WeightsFilesError: a file cannot be fetched.
+        WeightsFilesError: it cannot be fetched.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub import get_token, hf_hub_url
 
-    for name in names:
-        try:
-            hf_hub_download(
-                source.repository, name, revision=source.commit, local_dir=folder, endpoint=endpoint(), etag_timeout=30
-            )
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno:
-                raise  # of the disk
-            raise WeightsFilesError(
-                f"{source}: {name}: {_explained(error)}; what is there of it is kept, the same command continues"
-            ) from error
+    url = hf_hub_url(source.repository, name, revision=source.commit, endpoint=endpoint())
+    return web.download(url, folder / name, progress, token=get_token() or None, if_refused=_REFUSED)
 
 
 def _by_hand(source: HubSource, name: str) -> str:
     """What to do where the hub cannot be reached."""
-    return (
-        f"copy the files of {endpoint()}/{source.repository}/tree/{source.commit} from elsewhere, and run "
-        f"`fusion-core weights add {name} FOLDER`; HF_ENDPOINT names a mirror"
-    )
+    mirror = f"HF_ENDPOINT names {endpoint()}" if endpoint() != HUB else "HF_ENDPOINT names a mirror"
+    return f"copy the files of {source.page} from elsewhere, and run `fusion-core weights add {name} FOLDER`; {mirror}"
 
 
 def _explained(error: Exception) -> str:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RevisionNotFoundError
 
     if isinstance(error, GatedRepoError):
-        return f"its owner grants access by request: ask on {endpoint()}, then set HF_TOKEN"
+        return _REFUSED
     if isinstance(error, RevisionNotFoundError):
         return "the repository has no such commit"
-    if isinstance(error, RepositoryNotFoundError):
-        return "the hub has no such repository, or it is private: then set HF_TOKEN"
+    if isinstance(error, HfHubHTTPError):
+        code = error.response.status_code
+        if code in {401, 403, 404}:
+            return f"there is no such repository, or it is private: then set HF_TOKEN ({endpoint()} answers {code})"
+        return f"{endpoint()} answers {code} {error.response.reason_phrase}; try again later"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"not what the hub sends ({lines[0] if lines else type(error).__name__:.200})"
+    return f"not what the hub sends ({lines[0] if lines else type(error).__name__})"

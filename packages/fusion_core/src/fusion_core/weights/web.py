@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +14,8 @@ from fusion_core.weights.store import WeightsFilesError, check_room
 
 TIMEOUT = 30.0  # seconds without a byte
 TRIES = 5  # without a byte more than before
-PAUSE = 0.5  # seconds before another try
+PAUSE = 0.5  # seconds before another try, longer each time
+BUSY = (408, 429, 500, 502, 503, 504)  # answers of a server that may do better soon
 CHUNK = 2**20
 
 Progress = Callable[[int, int | None], None]  # bytes that are there, and of the whole file if that is known
@@ -42,8 +44,19 @@ def check_online(address: str, remedy: str) -> None:
         raise WeightsFilesError(message) from error
 
 
-def download(url: str, target: Path, progress: Progress) -> Path:
+class _BrokenOffError(Exception):
+    """A try that ended before the file was whole; says how."""
+
+
+def download(url: str, target: Path, progress: Progress, *, token: str | None = None, if_refused: str = "") -> Path:
     """Download into `target` with `.part` at the end of its name. What is there of an earlier try is continued.
+
+    Args:
+        url: address of the file.
+        target: the file that it becomes.
+        progress: called with bytes that are there and in all.
+        token: tells the server who asks; not the one to which it may redirect.
+        if_refused: what to do if the server gives the file only to some, as the end of a sentence.
 
     Returns:
         The file, whole by the server's count; the caller checks it and gives it its name.
@@ -54,25 +67,28 @@ def download(url: str, target: Path, progress: Progress) -> Path:
     part = target.with_name(target.name + PART)
     tries, had = 0, -1
     while True:
+        try:
+            if _continue(url, part, progress, token, if_refused):
+                return part
+            reason = "the server broke off"
+        except _BrokenOffError as error:
+            reason = str(error)
+        except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError):
+            reason = "the server broke off"
         have = _size(part)
-        tries = 0 if have > had else tries + 1
+        tries = 1 if have > had else tries + 1
         had = max(had, have)
         if tries == TRIES:
-            raise WeightsFilesError(
-                f"{url}: the server broke off {TRIES} times in a row; {have} bytes are kept, the same command continues"
-            )
-        try:
-            if _continue(url, part, progress):
-                return part
-        except (http.client.HTTPException, ConnectionResetError, TimeoutError):
-            pass
-        time.sleep(PAUSE * (tries > 0))
+            raise WeightsFilesError(f"{url}: {reason} {TRIES} times in a row; {_kept(part)}")
+        time.sleep(PAUSE * 2 ** (tries - 1))
 
 
-def _continue(url: str, part: Path, progress: Progress) -> bool:
+def _continue(url: str, part: Path, progress: Progress, token: str | None, if_refused: str) -> bool:
     """Download what is missing; returns whether the file is whole then."""
     have, version = _size(part), part.with_name(f"{part.name}.version")
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
+    if token:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     if have and version.is_file():
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", version.read_text(encoding="ascii"))
@@ -85,11 +101,15 @@ def _continue(url: str, part: Path, progress: Progress) -> bool:
                 return True
             part.unlink()
             return False
-        raise WeightsFilesError(f"{url}: the server refuses: {error.code} {error.reason}") from error
+        answer = f"{error.code} {error.reason}"
+        if error.code in BUSY:
+            raise _BrokenOffError(f"the server answers {answer}") from error
+        advice = f"; {if_refused}" if if_refused and error.code in {401, 403} else ""
+        raise WeightsFilesError(f"{url}: the server refuses: {answer}{advice}") from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, (ConnectionResetError, TimeoutError)):
             raise ConnectionResetError from error
-        raise WeightsFilesError(f"{url}: cannot be reached ({error.reason}); once online run this again") from error
+        raise WeightsFilesError(f"{url}: cannot be reached ({error.reason}); once online, {_kept(part)}") from error
     with response:
         if response.headers.get_content_type() == "text/html":
             raise WeightsFilesError(f"{url}: expected the file, the server sends a web page; open it in a browser")
@@ -116,6 +136,12 @@ def finish(part: Path, target: Path) -> None:
         os.fsync(file.fileno())
     os.replace(part, target)
     part.with_name(f"{part.name}.version").unlink(missing_ok=True)
+
+
+def _kept(part: Path) -> str:
+    """What the same command does after a download that failed."""
+    have = _size(part)
+    return f"{have} bytes are kept, the same command continues" if have else "run this again"
 
 
 def _size(path: Path) -> int:
