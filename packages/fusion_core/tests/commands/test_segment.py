@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 from fusion_core.cli import app
+from fusion_core.recipe.toml import read_recipe
 from fusion_core.running.context import DatasetSource, VideoSource, recorded_source
 from fusion_core.running.provenance import ProvenanceStore
 from mask_interchange import MaskRun, import_coco
@@ -148,6 +149,35 @@ def test_the_same_command_again_and_with_other_expressions(clip, recipe, stage, 
     (again,) = import_coco(out / "coco.json")
     assert [track.expression.text for track in again.tracks] == ["a cat"]
     assert sorted(path.name for path in (out / "rgba" / "clip").iterdir()) == ["0"]
+
+
+def test_another_video_does_not_replace_the_result(clip, recipe, tmp_path):
+    out = tmp_path / "out"
+    assert segment(clip, recipe, out, "--weights", "random:0").exit_code == 0
+    before = (out / "coco.json").read_bytes()
+    other = clip.with_name(f"other{clip.suffix}")
+    clip.rename(other)
+    result = segment(other, recipe, out, "--weights", "random:0")
+    assert result.exit_code == 2
+    assert f"{out}: holds the result of --video {clip}; give another folder with --out" in result.output
+    assert (out / "coco.json").read_bytes() == before
+
+
+def test_a_missing_video_is_said_before_missing_weights(tmp_path):
+    result = CliRunner().invoke(
+        app, ["segment", str(tmp_path / "no.mp4"), "-e", "a dog", "--out", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 2
+    assert "no such video file or folder of frames" in result.output
+
+
+def test_the_recipe_of_drawn_shapes_says_what_it_knows(clip, recipe, tmp_path, monkeypatch):
+    acted = read_recipe(recipe)
+    monkeypatch.setattr("fusion_core.recipe.named.find_recipe", lambda name: acted)
+    result = segment(clip, "demo", tmp_path / "out", "--weights", "random:0")
+    assert result.exit_code == 0, result.output
+    assert "note: recipe demo: its weights know drawn shapes only" in result.stderr
+    assert "drawn shapes" not in segment(clip, recipe, tmp_path / "other", "--weights", "random:0").stderr
 
 
 def test_wrong_use(clip, recipe, tmp_path):

@@ -33,7 +33,7 @@ from fusion_core.recipe.nodes import Pairing, Vote
 if TYPE_CHECKING:
     from fusion_core.recipe.graph import Recipe
     from fusion_core.rendering.clip import Look
-    from fusion_core.running.context import RunContext
+    from fusion_core.running.context import RunContext, VideoSource
     from fusion_core.running.runner import Summary
 
 RUNS = "runs"
@@ -41,7 +41,7 @@ RUNS = "runs"
 
 def segment(
     video: Annotated[Path, typer.Argument(help="Video file, or folder of frames.")],
-    out: Annotated[Path, typer.Option(help="Folder to fill; new, empty, or of an earlier call that it continues.")],
+    out: Annotated[Path, typer.Option(help="Folder to fill; new, empty, or of an earlier call on this video.")],
     expression: ExpressionOption = None,
     expressions: ExpressionsOption = None,
     recipe: Annotated[
@@ -73,22 +73,30 @@ def segment(
 ) -> None:
     """Segment what expressions mean in a video, and write the result in forms for people and other tools.
 
-    The runs of the recipe stay in OUT/runs; the same command continues after an interruption.
+    The runs of the recipe stay in OUT/runs; the same command continues after an interruption. With other expressions
+    the result is replaced.
     """
     from mask_interchange import read_expressions
 
     from fusion_core.recipe.named import best_recipe, find_recipe
+    from fusion_core.recipe.published import DEMO
     from fusion_core.rendering.forms import named_forms
     from fusion_core.running.context import VideoSource
 
     texts = [*(expression or ()), *(read_expressions(expressions) if expressions else ())]
     if not texts:
         raise typer.BadParameter("give at least one --expression TEXT, or --expressions FILE")
-    _check_out(out)
-    forms, look = named_forms(formats), chosen_look(fps, font, audio, soft, feather)
     source = VideoSource(path=video, expressions=texts, damaged=damaged)
+    _check_out(out, source)
+    forms, look = named_forms(formats), chosen_look(fps, font, audio, soft, feather)
+    if not video.exists():
+        source.open()  # its error comes before one about weights
     paired = _paired(best_recipe() if recipe is None else find_recipe(recipe), pairing)
     context = open_context(paired, source, out / RUNS, checkpoint, checkpoints, weights, device, precision)
+    if recipe == DEMO.name:
+        print_note(
+            f"recipe {DEMO.name}: its weights know drawn shapes only; what they find in other videos means nothing"
+        )
     for name in context.dataset.videos:
         for note in context.dataset.videos[name].notes():
             print_note(note)
@@ -108,11 +116,16 @@ def segment(
         typer.echo(f"{one['expression']}: on {one['found']} of {one['frames']} frames")
 
 
-def _check_out(out: Path) -> None:
+def _check_out(out: Path, source: "VideoSource") -> None:
     from fusion_core.rendering.forms import RenderError
+    from fusion_core.running.context import recorded_source
 
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / RUNS).is_dir())):
         raise RenderError(f"{out}: expected a new or empty folder, or one of an earlier call; give another with --out")
+    before = recorded_source(out / RUNS)
+    if before is not None and before.described().get("video") != source.described()["video"]:
+        there = " ".join(before.arguments(expressions=False))
+        raise RenderError(f"{out}: holds the result of {there}; give another folder with --out")
 
 
 def _paired(recipe: "Recipe", pairing: Pairing) -> "Recipe":
