@@ -135,7 +135,10 @@ GREY = np.array([[0, 255]], np.uint8)
         ({}, "expected <video>/<frame>.png"),
         ({"v/notes.txt": None}, "expected PNG images or a folder per expression, found neither"),
         ({"v/0/a.png": GREY, "v/a.png": GREY}, "found both"),
-        ({"v/0/a.png": GREY, "v/1/b.png": GREY}, "expected the 1 frames of '0', found others"),
+        (
+            {"v/0/a.png": GREY, "v/1/b.png": GREY},
+            "v: expected the same frames for every expression, found others: frame 'b' is only in '1'",
+        ),
         ({"v/0/a.png": GREY, "v/1/a.png": GREY.T}, "expected 2x1 pixels as the images before, found 1x2"),
         ({"v/0/a.png": np.array([[0, 255, 128]], np.uint8)}, "values 0 and 255 only"),
         ({"v/0/a.png": np.zeros((2, 2, 3), np.uint8)}, "found mode RGB"),

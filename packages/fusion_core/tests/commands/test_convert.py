@@ -88,6 +88,21 @@ def test_a_data_set_gives_expressions_groups_and_order(run, tmp_path):
         Expression(id="1", text="a dog", group="4"),
     ]
     assert tracks[1].masks == run.read("bb").track("1").masks
+    assert "note" not in result.stderr
+
+
+def test_what_of_a_data_set_has_no_masks_is_said(run, tmp_path):
+    call("export", run.path, "--out", tmp_path / "png")
+    expressions = {name: {"exp": name, "obj_id": name} for name in ("1", "2", "3")}
+    meta = {"videos": {video: {"expressions": expressions, "frames": NAMES} for video in ("aa", "bb", "cc")}}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "meta_expressions.json").write_text(json.dumps(meta))
+    result = call(
+        "import", "--annotations", tmp_path / "png/masks", "--dataset", tmp_path / "data", "--out", tmp_path / "back"
+    )
+    assert result.exit_code == 0, result.output
+    assert "note: 1 of 3 videos of the data set have no masks: cc" in result.stderr
+    assert "note: 2 videos lack masks of some expressions: aa, bb" in result.stderr
 
 
 def test_a_bad_image_leaves_nothing_behind(run, tmp_path):

@@ -131,14 +131,19 @@ def _known_expressions(video: str, read: _Read, dataset: Dataset | None) -> list
     described = dataset.videos[video]
     if read.frame_names != described.frame_names:
         here, there = read.frame_names, described.frame_names
-        only_one = set(here) ^ set(there)
-        odd = next((name for name in [*here, *there] if name in only_one), None)
-        what = f"frame {odd!r} is only in {'the masks' if odd in here else 'the data set'}" if odd else "another order"
+        what = _difference(here, "the masks", there, "the data set")
         raise DatasetError(f"expected the {len(there)} frames of the data set, found {len(here)}: {what}")
     expressions = [expression for expression in described.expressions if expression.id in read.masks]
     if unknown := read.masks.keys() - {expression.id for expression in expressions}:
         raise DatasetError(f"the data set has no expression {min(unknown)!r} in this video")
     return expressions
+
+
+def _difference(here: Sequence[str], name: str, there: Sequence[str], other: str) -> str:
+    """How the frames of two places with names differ."""
+    only_one = set(here) ^ set(there)
+    odd = next((frame for frame in [*here, *there] if frame in only_one), None)
+    return f"frame {odd!r} is only in {name if odd in here else other}" if odd else "another order"
 
 
 def _read_grey(folders: Sequence[Path], video: Path) -> _Read:
@@ -153,16 +158,17 @@ def _read_grey(folders: Sequence[Path], video: Path) -> _Read:
             names = tuple(image.stem for image in images)
         if not images:
             raise DatasetError(f"{folder}: expected PNG images, found none")
-        if names != tuple(image.stem for image in images):
-            raise DatasetError(f"{folder}: expected the {len(names)} frames of {folders[0].name!r}, found others")
+        if names != (found := tuple(image.stem for image in images)):
+            what = _difference(found, repr(folder.name), names, repr(folders[0].name))
+            raise DatasetError(f"{video}: expected the same frames for every expression, found others: {what}")
         encoded = []
         for image in images:
             values, _ = read_label_image(image)
             size = _same_size(size, values, image)
-            found = encode_labels(values)
-            if found.keys() not in (set(), {1}, {255}):
+            labels = encode_labels(values)
+            if labels.keys() not in (set(), {1}, {255}):
                 raise DatasetError(f"{image}: expected the values 0 and 255 only, found others; threshold it first")
-            encoded.append(next(iter(found.values()), empty_mask(size)))
+            encoded.append(next(iter(labels.values()), empty_mask(size)))
         masks[check_name("expression", folder.name)] = tuple(encoded)
     assert size is not None
     return _Read(size, names, masks)

@@ -6,13 +6,16 @@ All of it goes through `log`, whose level follows from `--quiet` (warnings and e
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 
 import typer
 
 log = logging.getLogger("rvos_fusion")
+
+SHOWN = 5  # of a list in a message
 
 
 class JsonLines(logging.Formatter):
@@ -36,6 +39,11 @@ _handler = _StandardError()
 log.addHandler(_handler)
 log.setLevel(logging.INFO)
 log.propagate = False
+
+
+def some(names: Collection[object]) -> str:
+    """The first few of a list, for a message."""
+    return ", ".join(map(str, islice(names, SHOWN))) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def about(**values: object) -> dict[str, object]:

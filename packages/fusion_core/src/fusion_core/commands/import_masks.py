@@ -4,10 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from program_kit.messages import some
 
+from fusion_core.commands.export import print_note
 from fusion_core.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mask_interchange import Dataset, RunManifest
 
 
@@ -50,11 +54,22 @@ def import_masks(
     with new_folder(out) as unfinished:
         run = MaskRun.create(unfinished, _manifest(source, opened))
         with run.writing(), progress_bar("videos") as progress:
-            number = 0
-            for number, masks in enumerate(videos, start=1):
+            found: dict[str, int] = {}
+            for masks in videos:
                 run.write(masks)
-                progress(number, None)
-    typer.echo(f"{out}: {number} videos imported")
+                found[masks.video] = len(masks.tracks)
+                progress(len(found), None)
+    typer.echo(f"{out}: {len(found)} videos imported")
+    if opened:
+        _print_absent(found, opened)
+
+
+def _print_absent(found: "Mapping[str, int]", dataset: "Dataset") -> None:
+    """Say what of a data set has no masks; `found` are the numbers of expressions by video."""
+    if absent := [video for video in dataset.videos if video not in found]:
+        print_note(f"{len(absent)} of {len(dataset.videos)} videos of the data set have no masks: {some(absent)}")
+    if partial := [video for video, count in found.items() if count < len(dataset.videos[video].expressions)]:
+        print_note(f"{len(partial)} videos lack masks of some expressions: {some(partial)}")
 
 
 def _manifest(source: Path, dataset: "Dataset | None") -> "RunManifest":

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from program_kit.messages import about, log
+from program_kit.messages import about, log, some
 from program_kit.options import DeviceOption, Precision, SplitOption, checked_device
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def print_failures(summary: "Summary") -> None:
         log.error(f"failed: {failure.job}: {failure.video}: {error}", extra=about(job=failure.job, video=failure.video))
         log.error(f"    to see what goes wrong: {shlex.join(failure.command)}")
     for job, videos in summary.blocked.items():
-        log.error(f"not begun: {job}: {_some(videos)}", extra=about(job=job, videos=videos))
+        log.error(f"not begun: {job}: {some(videos)}", extra=about(job=job, videos=videos))
 
 
 def _print_json(summary: "Summary", results: "Results | None") -> None:
@@ -235,7 +235,3 @@ def _print_json(summary: "Summary", results: "Results | None") -> None:
             "ablation": [asdict(row) for row in results.ablation],
         }
     typer.echo(json.dumps(tree))
-
-
-def _some(names: "tuple[str, ...]") -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

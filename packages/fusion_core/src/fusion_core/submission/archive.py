@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from mask_interchange import DatasetError
 from mask_interchange.images import decode_image
 from mask_interchange.rle import MAX_PIXELS
+from program_kit.messages import some
 
 from fusion_core.submission.findings import Finding, Kind
 from fusion_core.submission.forms import SubmissionForm
@@ -168,8 +169,7 @@ def read_mask(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[MaskIma
         return None, found(Kind.UNREADABLE, str(error.__cause__ or error)[:200])
     values = [value for value, count in enumerate(pixels) if count]
     if not {0, 255}.issuperset(values):
-        shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
-        return MaskImage(size=size, foreground=None), found(Kind.WRONG_VALUE, f"the values are {shown}")
+        return MaskImage(size=size, foreground=None), found(Kind.WRONG_VALUE, f"the values are {some(values)}")
     return MaskImage(size=size, foreground=pixels[255]), []
 
 

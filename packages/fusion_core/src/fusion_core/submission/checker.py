@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mask_interchange import Dataset, DatasetError, natural_key
 from mask_interchange.files import open_regular
+from program_kit.messages import some
 from program_kit.progress import ProgressCallback
 from rvos_evaluation.threads import in_threads
 
@@ -181,4 +182,4 @@ def _compare(missing: Kind, extra: Kind, prefix: str, required: Iterable[str], h
 
 def _counted(frames: Iterable[str]) -> str:
     names = sorted(frames, key=natural_key)
-    return f"{len(names)}: {', '.join(names[:5])}" + (", ..." if len(names) > 5 else "")
+    return f"{len(names)}: {some(names)}"

@@ -16,6 +16,7 @@ import numpy as np
 from mask_interchange import Dataset, MaskRun, MaskTrack, VideoMasks
 from mask_interchange.files import replace_whole
 from PIL import Image
+from program_kit.messages import some
 from program_kit.progress import ProgressCallback
 
 from fusion_core.errors import SubmissionError
@@ -54,7 +55,7 @@ def write_submission(
     missing = run.missing(videos)
     if missing or not videos:
         raise SubmissionError(
-            f"{run.path} lacks {len(missing)} of {len(videos)} videos: {_some(missing)}; finish the run first"
+            f"{run.path} lacks {len(missing)} of {len(videos)} videos: {some(missing)}; finish the run first"
             if videos
             else f"{run.path} has no videos"
         )
@@ -100,7 +101,7 @@ def _required(masks: VideoMasks, dataset: Dataset) -> tuple[Sequence[MaskTrack],
     frames = [name for name in video.frame_names if name not in names]
     for what, missing in {"expressions": expressions, "frames": frames}.items():
         if missing:
-            raise SubmissionError(f"video {masks.video}: the run lacks {len(missing)} {what}: {_some(missing)}")
+            raise SubmissionError(f"video {masks.video}: the run lacks {len(missing)} {what}: {some(missing)}")
     return [masks.track(expression.id) for expression in video.expressions], video.frame_names
 
 
@@ -109,7 +110,3 @@ def mask_png(mask: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).save(file, "PNG", compress_type=_RUN_LENGTH_STRATEGY)
     return file.getvalue()
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
