@@ -168,7 +168,7 @@ def test_more_objects_than_memory_allows(dataset, mask, tmp_path, monkeypatch):
 def test_without_weights_the_message_says_what_to_fetch(dataset, mask, tmp_path, monkeypatch):
     monkeypatch.setenv("RVOS_WEIGHTS", str(tmp_path / "none"))
     message = refused(dataset, mask, tmp_path / "out")
-    assert "`fusion-core weights fetch cutie-base-mega` fetches published ones (cutie-base-mega: 140 MB, MIT" in message
+    assert "weights fetch cutie-base-mega` fetches published ones (cutie-base-mega: 140 MB, MIT" in message
     assert "--weights random:0 --config tiny" in message
 
 

@@ -100,7 +100,7 @@ def test_a_tensor_too_few_too_many_and_of_another_shape_are_all_said(folder):
         (
             "config.json",
             None,
-            r"no config\.json; `fusion-core weights fetch tiny` fetches .* https://huggingface\.co/facebook/",
+            r"no config\.json; `uv run fusion-core weights fetch tiny` fetches .* https://huggingface\.co/facebook/",
         ),
         ("model.safetensors", None, r"found no model\.safetensors"),
         ("model.safetensors", b"<!doctype html><html>", r"model\.safetensors: is a web page, not a checkpoint"),

@@ -125,9 +125,9 @@ def test_more_objects_than_memory_allows(clip, tmp_path, monkeypatch):
 def test_without_weights_the_message_says_what_to_fetch(clip, tmp_path, mask, monkeypatch):
     monkeypatch.setenv("RVOS_WEIGHTS", str(tmp_path / "none"))
     result = sam2(clip, tmp_path / "out", "--mask", mask)
-    words = "`fusion-core weights fetch sam2.1-base-plus` fetches published ones (sam2.1-base-plus: 323 MB, Apache-2.0)"
+    words = "weights fetch sam2.1-base-plus` fetches published ones (sam2.1-base-plus: 323 MB, Apache-2.0)"
     assert_refused(result, tmp_path / "out", words, "--weights random:0 --config tiny")
-    words = "`fusion-core weights fetch grounding-dino-base sam2.1-base-plus`"
+    words = "`uv run fusion-core weights fetch grounding-dino-base sam2.1-base-plus`"
     assert_refused(
         grounded(clip, tmp_path / "out"), tmp_path / "out", words, "933 MB", "--weights random:0 --config tiny"
     )

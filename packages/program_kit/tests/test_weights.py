@@ -53,7 +53,7 @@ def test_the_folder_is_named_by_a_variable_or_by_the_system(folder, monkeypatch)
 
 
 def test_published_weights_are_found_without_options():
-    with pytest.raises(WeightsError, match="`fusion-core weights fetch soc` fetches"):
+    with pytest.raises(WeightsError, match="`uv run fusion-core weights fetch soc` fetches"):
         choose_network(SOC)
     path = store("soc", joint_tar=b"weights")
     config, choice = choose_network(SOC)
@@ -69,7 +69,7 @@ def test_without_weights_one_message_says_what_to_fetch_and_how_to_try():
     with pytest.raises(WeightsError) as caught:
         choose_network(program)
     message = str(caught.value)
-    assert "`fusion-core weights fetch grounding-dino-base sam2.1-base-plus`" in message
+    assert "`uv run fusion-core weights fetch grounding-dino-base sam2.1-base-plus`" in message
     assert "(grounding-dino-base: 933 MB, Apache-2.0; sam2.1-base-plus: 323 MB, Apache-2.0)" in message
     assert "--weights random:0 --config tiny" in message
 
@@ -144,7 +144,7 @@ def test_several_networks_are_a_folder_of_folders(tmp_path):
 
 def test_a_commit_on_the_hub_is_found_in_the_folder_or_in_the_cache_of_the_hub(tmp_path):
     name = f"hub:owner/name@{COMMIT}"
-    with pytest.raises(WeightsError, match=rf"owner--name@{COMMIT}; `fusion-core weights fetch {name}`"):
+    with pytest.raises(WeightsError, match=rf"owner--name@{COMMIT}; `uv run fusion-core weights fetch {name}`"):
         choose_network(SAM2, weights=name)
     snapshot = tmp_path / "cache" / "models--owner--name" / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
@@ -175,11 +175,14 @@ def test_weights_that_cannot_be(weights, words):
     assert words in str(caught.value)
 
 
-def test_a_program_that_brings_its_own_weights_needs_no_option():
+def test_a_program_that_brings_its_own_weights_takes_no_others(tmp_path):
     program = TakesWeights(name="theirs-infer", configs=("base",), own_weights=True)
     config, choice = choose_network(program)
     assert (config, choice.checkpoint, choice.sha256(), choice.settings) == ("base", None, None, {})
     assert str(choice) == "the program's own"
+    for others in ({"checkpoint": tmp_path}, {"weights": "random:0"}):
+        with pytest.raises(WeightsError, match="theirs-infer brings its own weights"):
+            choose_network(program, **others)
 
 
 def test_the_table_is_sound():

@@ -95,6 +95,6 @@ def test_a_tokenizer_that_cannot_be_had(frames, checkpoint, tmp_path):
     )
     assert result.exit_code == 2
     assert (
-        "has no vocab.json and no merges.txt. Run `fusion-core weights fetch roberta-base`, or pass --tokenizer FOLDER"
-        in result.output
+        "has no vocab.json and no merges.txt. Run `uv run fusion-core weights fetch roberta-base`, or pass "
+        "--tokenizer FOLDER" in result.output
     )

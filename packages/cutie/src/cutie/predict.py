@@ -42,7 +42,7 @@ class CutiePropagator(Propagator, VideoPropagator):
 
         Args:
             checkpoint: published or converted weights. Without, and without a seed, the published ones that
-                `fusion-core weights fetch cutie-base-mega` placed in the user's folder.
+                `uv run fusion-core weights fetch cutie-base-mega` placed in the user's folder.
             seed: of random weights instead, for trying things out.
             config: name of a configuration in `cutie.config.CONFIGS`; the first by default.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.

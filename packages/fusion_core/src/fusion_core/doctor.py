@@ -283,7 +283,7 @@ def weights() -> Iterator[Diagnosis]:
             subject=recipe.name,
             state=State.NOTE if missing else State.FINE,
             text=f"{len(names) - len(missing)} of {len(names)} in {folder}, {_free(folder) / GIB:.1f} GiB free there",
-            remedy=f"`fusion-core weights list --recipe {recipe.name}` says where to get {', '.join(missing)}"
+            remedy=f"`uv run fusion-core weights list --recipe {recipe.name}` says where to get {', '.join(missing)}"
             if missing
             else "",
         )
@@ -309,8 +309,8 @@ def vocabularies(programs: set[str]) -> Iterator[Diagnosis]:
             subject=name,
             state=State.NOTE,
             text=f"not there{offline}",
-            remedy=f"{', '.join(sorted(users[name]))} need it with published weights only; `fusion-core weights fetch "
-            f"{name}` gets it now; or give `--tokenizer FOLDER`",
+            remedy=f"{', '.join(sorted(users[name]))} need it with published weights only; "
+            f"`uv run fusion-core weights fetch {name}` gets it now; or give `--tokenizer FOLDER`",
         )
 
 

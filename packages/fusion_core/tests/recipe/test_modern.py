@@ -24,7 +24,7 @@ def weights_folder(tmp_path, monkeypatch):
 
 
 def put(names: Iterable[str]) -> None:
-    """Leave files in the user's folder as `fusion-core weights add` does, with other content."""
+    """Leave files in the user's folder as `uv run fusion-core weights add` does, with other content."""
     for name in names:
         weights, folder = published(name), folder_of(name)
         folder.mkdir(parents=True)
@@ -81,11 +81,11 @@ def test_the_best_recipe_is_the_first_whose_weights_are_all_there():
     what, else_what = str(caught.value).splitlines()
     assert "grounding-dino-base [933 MB, Apache-2.0]" in what
     assert "cutie-base-mega [140 MB, MIT" in what
-    assert f"`fusion-core weights fetch {' '.join(CORE)}`" in what
+    assert f"`uv run fusion-core weights fetch {' '.join(CORE)}`" in what
     assert "--recipe demo" in else_what
 
     put(CORE[:3])
-    with pytest.raises(RecipeError, match="`fusion-core weights fetch cutie-base-mega`"):
+    with pytest.raises(RecipeError, match="`uv run fusion-core weights fetch cutie-base-mega`"):
         best_recipe()
     put(needed_weights(ICCV2023))
     assert best_recipe() is ICCV2023

@@ -75,7 +75,7 @@ def test_a_toml_file_names_files_from_its_own_folder(tmp_path):
 
 @pytest.fixture
 def soc(tmp_path, monkeypatch) -> Path:
-    """The weights of SOC in the user's folder, as `fusion-core weights add` leaves them."""
+    """The weights of SOC in the user's folder, as `uv run fusion-core weights add` leaves them."""
     monkeypatch.setenv("RVOS_WEIGHTS", str(tmp_path / "user"))
     folder = folder_of("soc")
     folder.mkdir(parents=True)
@@ -106,7 +106,7 @@ def test_the_same_bytes_by_name_or_by_path_are_the_same_weights(soc):
 
 def test_names_that_are_not_there_or_do_not_exist_are_errors(soc):
     model = Model(name="m", program=("mutr-infer",), weights="mutr")
-    with pytest.raises(WeightsError, match="`fusion-core weights fetch mutr`"):
+    with pytest.raises(WeightsError, match="`uv run fusion-core weights fetch mutr`"):
         with_weights(replace(ICCV2023, models=(model, *ICCV2023.models)), {})
     with pytest.raises(RecipeError, match=r"model 'm': weights 'mutre': .* did you mean mutr.*; or 'own'"):
         Model(name="m", program=("mutr-infer",), weights="mutre")

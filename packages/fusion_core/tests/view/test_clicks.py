@@ -102,7 +102,7 @@ def test_without_a_program_there_are_no_clicks(page):
 
 def test_without_weights_it_is_said_which_to_fetch(tmp_path, monkeypatch):
     monkeypatch.setenv("RVOS_WEIGHTS", str(tmp_path))
-    assert "`fusion-core weights fetch sam2.1-tiny` fetches published ones (sam2.1-tiny: 156 MB" in lacking_weights()
+    assert "weights fetch sam2.1-tiny` fetches published ones (sam2.1-tiny: 156 MB" in lacking_weights()
     folder = folder_of("sam2.1-large")
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"weights")

@@ -571,7 +571,7 @@ def test_convert_asks_the_program_and_programs_take_what_it_wrote(tmp_path, monk
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert "`fusion-core weights fetch browser`" in call("convert", "browser").stderr
+    assert "`uv run fusion-core weights fetch browser`" in call("convert", "browser").stderr
     for note, code in (("refuse", 2), ("fine", 0)):
         path = tmp_path / "browser.pth"
         path.write_bytes(torch_file(note, head__weight=(2, 2)))

@@ -55,7 +55,7 @@ class Published(Generic[S, C, N]):
 
     def remedy(self, name: str) -> str:
         """What a user can do about a folder that is not that of a configuration, as the end of a sentence."""
-        return f"`fusion-core weights fetch {name}` fetches its files from {self.page(name)}"
+        return f"`uv run fusion-core weights fetch {name}` fetches its files from {self.page(name)}"
 
     def load(self, name: str, folder: Path | None, seed: int | None) -> N:
         """A network for inference with the weights of a folder, or without one of a seed.

@@ -156,7 +156,7 @@ class GroundedSAM2Predictor:
 
         Args:
             checkpoint: folder that holds the published folders of both networks as `detector` and `segmenter`. Without,
-                and without a seed, published weights in the user's folder (`fusion-core weights fetch`).
+                and without a seed, published weights in the user's folder (`uv run fusion-core weights fetch`).
             seed: of random weights instead, for trying things out.
             config: name of a configuration in `grounded_sam2.config.GROUNDED`; the first by default.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.

@@ -39,7 +39,7 @@ class SAM2Propagator(Propagator, PromptedVideoPropagator):
 
         Args:
             checkpoint: folder with the published `config.json` and `model.safetensors`. Without, and without a seed,
-                published weights in the user's folder (`fusion-core weights fetch`).
+                published weights in the user's folder (`uv run fusion-core weights fetch`).
             seed: of random weights instead, for trying things out.
             config: name of a configuration in `grounded_sam2.config.SAM2`; the first by default.
             device: `auto`, `cpu`, `cuda` or `cuda:<i>`.

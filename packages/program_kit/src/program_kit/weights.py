@@ -13,10 +13,6 @@ from program_kit.weights_table import HubSource, fetching, needs_of, published
 
 CheckpointKind = Literal["file", "folder"]
 BUNDLED = "bundled"
-GIVE_WEIGHTS = (
-    "give either --checkpoint PATH or --weights random:SEED, bundled, NAME or hub:OWNER/NAME@COMMIT "
-    "(in Python checkpoint=PATH or seed=SEED)"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +49,7 @@ class TakesWeights:
         checkpoint: whether the weights of a network are a file, or a folder with its configuration.
         networks: names of the networks that it loads. A checkpoint for several is a folder that holds a folder of each
             name.
-        own_weights: the program brings weights in a way of its own, and needs no option.
+        own_weights: the program brings weights in a way of its own, and takes no others.
     """
 
     name: str
@@ -179,15 +175,18 @@ def choose_network(
             with commas between them for a program with several networks.
 
     Raises:
-        WeightsError: there is no such configuration, file or name, checkpoint and weights are both given, published
-            weights are not in the user's folder, or no weights are bundled for the configuration.
+        WeightsError: there is no such configuration, file or name, checkpoint and weights are both given or the program
+            brings its own, published weights are not in the user's folder, or no weights are bundled for the
+            configuration.
         CheckpointError: a later version wrote the checkpoint.
     """
     if config is not None:
         known_config(program.configs, config)
     usual = config or program.configs[0]
+    if program.own_weights and (checkpoint or weights):
+        raise WeightsError(f"{program.name} brings its own weights: give neither --checkpoint nor --weights")
     if checkpoint is not None and weights is not None:
-        raise WeightsError(GIVE_WEIGHTS)
+        raise WeightsError(_what_to_give(program))
     if checkpoint is not None:
         given = WeightsChoice(paths=_given(program, checkpoint))
         named = given.origin.config if config is None and given.origin is not None else usual
@@ -199,6 +198,15 @@ def choose_network(
     if (seed := parse_seed(weights)) is not None:
         return usual, WeightsChoice(seed=seed)
     return _named(program, config, weights.split(","))
+
+
+def _what_to_give(program: TakesWeights) -> str:
+    """What to give to a program, as the end of a sentence."""
+    bundled = f", {BUNDLED}" if any(weights.available for weights in program.bundled) else ""
+    return (
+        f"give either --checkpoint PATH or --weights random:SEED{bundled}, NAME or hub:OWNER/NAME@COMMIT "
+        "(in Python checkpoint=PATH or seed=SEED)"
+    )
 
 
 def _usual(program: TakesWeights, config: str | None) -> tuple[str, WeightsChoice]:
@@ -216,7 +224,7 @@ def _usual(program: TakesWeights, config: str | None) -> tuple[str, WeightsChoic
     fetch = f"{fetching(list(wanted.weights.values()))}; " if wanted else ""
     trying = "; --weights random:0 --config tiny tries it out untrained" if "tiny" in program.configs else ""
     raise WeightsError(
-        f"no weights of {program.name}, config {usual}, are on this machine; {fetch}{GIVE_WEIGHTS}{trying}"
+        f"no weights of {program.name}, config {usual}, are on this machine; {fetch}{_what_to_give(program)}{trying}"
     )
 
 
@@ -226,9 +234,10 @@ def _bundled(program: TakesWeights, config: str | None) -> tuple[str, WeightsCho
         if config in (None, weights.config, weights.stands_for):
             return weights.config, WeightsChoice(paths=_given(program, weights.path), bundled=True)
     if not available:
-        raise WeightsError(f"--weights {BUNDLED}: {program.name} ships no weights; {GIVE_WEIGHTS}")
+        raise WeightsError(f"--weights {BUNDLED}: {program.name} ships no weights; {_what_to_give(program)}")
     raise WeightsError(
-        f"config {config}: this program ships weights of {', '.join(w.config for w in available)} only; {GIVE_WEIGHTS}"
+        f"config {config}: this program ships weights of {', '.join(w.config for w in available)} only; "
+        f"{_what_to_give(program)}"
     )
 
 
@@ -281,8 +290,8 @@ def named_weights(names: Sequence[str]) -> list[Path]:
         path = stored(source)
         if path is None:
             raise WeightsError(
-                f"weights {name}: not in {folder_of(source)}; `fusion-core weights fetch {name}` fetches them, "
-                f"and `fusion-core weights add {name} PATH` takes files that are elsewhere on this machine"
+                f"weights {name}: not in {folder_of(source)}; `uv run fusion-core weights fetch {name}` fetches them, "
+                f"and `uv run fusion-core weights add {name} PATH` takes files that are elsewhere on this machine"
             )
         found.append(path)
     return found

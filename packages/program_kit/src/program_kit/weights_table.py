@@ -151,7 +151,7 @@ def fetching(names: Sequence[str]) -> str:
     for weights in map(published, names):
         size = weights.files[0].size  # the tensors; other files are small, and the sizes of some are unknown
         about.append(f"{weights.name}: {f'{size / 1e6:.0f} MB' if size else 'size unknown'}, {weights.licence}")
-    return f"`fusion-core weights fetch {' '.join(names)}` fetches published ones ({'; '.join(about)})"
+    return f"`uv run fusion-core weights fetch {' '.join(names)}` fetches published ones ({'; '.join(about)})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,6 @@ def best_recipe() -> Recipe:
     described = [f"{one.name} [{one.megabytes}, {one.licence}]" for one in missing]
     raise RecipeError(
         f"the weights of recipe {recipe.name} are not all here; to download {', '.join(described)}: "
-        f"`fusion-core weights fetch {' '.join(one.name for one in missing)}`\n"
+        f"`uv run fusion-core weights fetch {' '.join(one.name for one in missing)}`\n"
         f"or give --recipe {DEMO.name}, which needs no download and knows drawn shapes only"
     )

@@ -75,8 +75,12 @@ class Plan:
             return None
         options = " ".join(f"--checkpoint {name}=PATH" for name in models)
         needs = [published_needs(model) for model in self.context.recipe.models if model.name in models]
-        names = [name for one in needs if one for name in one.weights.values()]
-        fetch = f"`fusion-core weights fetch {' '.join(names)}` gets published ones; or " if names else ""
+        names = dict.fromkeys(name for one in needs if one for name in one.weights.values())
+        fetch = (
+            f"`uv run fusion-core weights fetch {' '.join(names)}` gets published ones or says where; or "
+            if names
+            else ""
+        )
         files = ", ".join(f"{name}.*" for name in models)
         return (
             f"no weights for {', '.join(models)}: {fetch}give {options}, a folder of {files} with --checkpoints, or"

@@ -79,7 +79,8 @@ def _from_hub(
 def _from_web(weights: PublishedWeights, folder: Path, status: Callable[[str], None], progress: web.Progress) -> None:
     assert weights.url is not None  # the caller's choice
     (file,) = weights.files
-    web.check_online(weights.url, f"fetch it elsewhere and run `fusion-core weights add {weights.name} {file.name}`")
+    by_hand = f"fetch it elsewhere and run `uv run fusion-core weights add {weights.name} {file.name}`"
+    web.check_online(weights.url, by_hand)
     status(f"{weights.name}: from {weights.url}")
     _place(weights, web.download(weights.url, folder / file.name, progress), folder / file.name)
 
@@ -90,7 +91,7 @@ def _from_page(weights: PublishedWeights, folder: Path, status: Callable[[str], 
     size = f", {file.size / 1e6:.0f} MB" if file.size else ""
     by_hand = (
         f"{weights.name}: only a browser gets this file: open {weights.page}, save {file.name}{size}, then "
-        f"`fusion-core weights add {weights.name} PATH`, which puts it into {folder}"
+        f"`uv run fusion-core weights add {weights.name} PATH`, which puts it into {folder}"
     )
     if not weights.page.startswith(DRIVE) or find_spec("gdown") is None:
         command = f"uv run --package fusion-core --extra drive fusion-core weights fetch {weights.name}"

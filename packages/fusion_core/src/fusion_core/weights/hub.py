@@ -60,7 +60,8 @@ def download(source: HubSource, name: str, folder: Path, progress: web.Progress)
 def _by_hand(source: HubSource, name: str) -> str:
     """What to do where the hub cannot be reached."""
     mirror = f"HF_ENDPOINT names {endpoint()}" if endpoint() != HUB else "HF_ENDPOINT names a mirror"
-    return f"copy the files of {source.page} from elsewhere, and run `fusion-core weights add {name} FOLDER`; {mirror}"
+    add = f"`uv run fusion-core weights add {name} FOLDER`"
+    return f"copy the files of {source.page} from elsewhere, and run {add}; {mirror}"
 
 
 def _explained(error: Exception) -> str:

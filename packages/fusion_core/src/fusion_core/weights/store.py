@@ -181,7 +181,7 @@ def check_file(weights: PublishedWeights | None, path: Path, known: PublishedFil
     if others:
         raise WeightsFilesError(
             f"{path}: holds the weights of {others[0]}, by the names of its tensors, not of {weights.name}; "
-            f"`fusion-core weights add {others[0]} {path}` takes them"
+            f"`uv run fusion-core weights add {others[0]} {path}` takes them"
         )
     raise WeightsFilesError(
         f"{path}: not the weights of {weights.name}: expected tensors such as {next(iter(weights.tensors))}, found "

@@ -46,7 +46,7 @@ class Vocabulary:
     def what_to_pass(self) -> str:
         """The last sentence of messages about files."""
         return (
-            f"Run `fusion-core weights fetch {self.name}`, or pass --tokenizer FOLDER with "
+            f"Run `uv run fusion-core weights fetch {self.name}`, or pass --tokenizer FOLDER with "
             f"{' and '.join(self.files)} of {self.name} ({self.page}), or a hub id while online"
         )
 
