@@ -87,7 +87,7 @@ def assert_refused(result, out, *words):
     [
         (
             {"ball": {"box": [0, 0, 81, 20]}},
-            "prompt 'ball': the point (81, 20) is outside the frame of 80 x 45 pixels; give x",
+            "prompt 'ball': the box's corner (81, 20) is outside the frame of 80 x 45 pixels; give x",
         ),
         ({"ball": {"points": [[5, 46]]}}, "prompt 'ball': the point (5, 46) is outside"),
         ({"ball": {"frame": 3, "box": [0, 0, 8, 8]}}, "prompt 'ball': frame 3 is not in the video, which has 0 to 2"),

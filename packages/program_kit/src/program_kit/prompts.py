@@ -53,11 +53,12 @@ class Prompt:
         if not 0 <= self.frame < frames:
             raise InputError(f"prompt {name!r}: frame {self.frame} is not in the video, which has 0 to {frames - 1}")
         height, width = size
-        corners = (self.box[:2], self.box[2:]) if self.box else ()
-        for x, y in (*self.points, *corners):
+        places = [("point", point) for point in self.points]
+        places += [("box's corner", corner) for corner in (self.box[:2], self.box[2:])] if self.box else []
+        for what, (x, y) in places:
             if not (0 <= x <= width and 0 <= y <= height):
                 raise InputError(
-                    f"prompt {name!r}: the point ({x:g}, {y:g}) is outside the frame of {width} x {height} pixels; "
+                    f"prompt {name!r}: the {what} ({x:g}, {y:g}) is outside the frame of {width} x {height} pixels; "
                     f"give x from 0 to {width} and y from 0 to {height}"
                 )
 

@@ -180,7 +180,7 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
             raise typer.BadParameter(f"--prompts: {program.name} takes masks only")
         if every_mask and not masks:
             raise typer.BadParameter("--every-mask goes with --masks RUN")
-        _check_masks(masks or [], mask or [], prompts, video, out or [])
+        _check_masks(masks or [], mask or [], prompts, video, out or [], takes_prompts=program.prompts)
         assert out  # checked above
         with user_errors(program.name, program.error):
             threads = set_threads(threads, out)
@@ -214,11 +214,18 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
 
 
 def _check_masks(
-    masks: Sequence[Path], mask: Sequence[Path], prompts: Path | None, video: Path | None, out: Sequence[Path]
+    masks: Sequence[Path],
+    mask: Sequence[Path],
+    prompts: Path | None,
+    video: Path | None,
+    out: Sequence[Path],
+    *,
+    takes_prompts: bool,
 ) -> None:
     """Check that the options say what to propagate, and a place for each result."""
     if bool(mask) + (prompts is not None) + bool(masks) != 1:
-        raise typer.BadParameter("give either --masks RUN (one or more) or --mask PNG with --video")
+        others = "--mask PNG or --prompts FILE" if takes_prompts else "--mask PNG"
+        raise typer.BadParameter(f"give either --masks RUN (one or more) or {others} with --video")
     if prompts is not None and video is None:
         raise typer.BadParameter("--prompts goes with --video; for a data set give --masks RUN")
     if mask and video is None:
