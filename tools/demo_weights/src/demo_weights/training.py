@@ -118,10 +118,10 @@ def train(
 
                 config, other = stage.train_config(share, seed), init_from(out, stage)
                 train_propagator(model, config, start, other, data, out / stage.name, device)
+            elif isinstance(stage, EncoderStage):
+                _train_encoders(model, stage, _request(model, stage, start, data, out, device), share, seed)
             else:
-                request = _request(model, stage, start, data, out, device)
-                train_one = _train_encoders if isinstance(stage, EncoderStage) else _train_stage
-                train_one(model, stage, request, share, seed)
+                _train_stage(model, stage, _request(model, stage, start, data, out, device), share, seed)
     best = best_weights(out, STAGES[model])
     assert best is not None
     return best
