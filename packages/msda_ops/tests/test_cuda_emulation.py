@@ -86,7 +86,7 @@ def test_against_twin(emulated: ctypes.CDLL, case: str, dtype: torch.dtype, grad
         # NaN stands for what a kernel forgot to write.
         output = torch.full_like(grad_output, torch.nan)
         gradients = [torch.full_like(tensor, torch.nan, dtype=real) for tensor in (value, locations, weights)]
-        struct = ctypes.byref(problem.as_struct())
+        struct = ctypes.byref(problem.struct)
         assert emulated.emulated_forward(struct, code, *_pointers(value, locations, weights, output), wide) == 0
         tensors = (grad_output, value, locations, weights, *gradients)
         assert emulated.emulated_backward(struct, code, *_pointers(*tensors), wide) == 0

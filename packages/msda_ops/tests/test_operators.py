@@ -10,6 +10,7 @@ from msda_ops import MSDeformAttn, ms_deform_attn
 from msda_ops.backend import path_name
 from msda_ops.reference import ms_deform_attn_reference
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 SHAPES = [(4, 5), (2, 3)]
 
@@ -88,6 +89,31 @@ def test_module_under_autocast_keeps_locations_precise(cpu_kernel):
     expected = expected.detach()
     rounded = 4 * torch.finfo(torch.bfloat16).eps  # source, projected values, samples, output
     torch.testing.assert_close(output.detach().float(), expected, rtol=0, atol=float(rounded * expected.abs().max()))
+
+
+class Operators(TorchDispatchMode):
+    """Collects the names of what is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_modes_see_the_operator_and_get_the_same(cpu_kernel):
+    inputs = _inputs()
+    output = ms_deform_attn(inputs[0], SHAPES, *inputs[1:])
+    gradients = torch.autograd.grad(output.sum(), inputs)
+    with Operators() as seen:
+        watched = ms_deform_attn(inputs[0], SHAPES, *inputs[1:])
+        watched_gradients = torch.autograd.grad(watched.sum(), inputs)
+    assert {"msda_ops.forward.default", "msda_ops.backward.default"} <= set(seen.names)
+    assert torch.equal(output, watched)
+    assert all(torch.equal(one, other) for one, other in zip(gradients, watched_gradients, strict=True))
+    assert "_DirectAttention" in type(output.grad_fn).__name__
 
 
 def test_mixed_dtypes_are_brought_together():

@@ -38,7 +38,7 @@ def test_header_and_python_agree_on_the_interface():
     fields = re.search(r"typedef struct msda_problem \{(.*?)\}", header, re.DOTALL)[1]
     names = re.findall(r"(\w+);", fields)
     empty = library.Problem(batch=0, queries=0, heads=0, channels=0, points=0, spatial_shapes=[])
-    assert names == [name for name, *_ in empty.as_struct()._fields_]
+    assert names == [name for name, *_ in empty.struct._fields_]
 
 
 def test_sources_know_nothing_of_torch_or_python():

@@ -8,7 +8,7 @@ namespace {
 
 template <typename Value>
 void forward(const Forward& call) {
-    constexpr int WIDE = ACCESS_BYTES / sizeof(Value);
+    constexpr int WIDE = FORWARD_CHANNELS<Value>;
     const auto start = [&](auto kernel, int channels_per_lane) {
         launch(kernel, call.layout, channels_per_lane, call.stream, static_cast<const Value*>(call.value),
                static_cast<const Real<Value>*>(call.locations), static_cast<const Real<Value>*>(call.weights),

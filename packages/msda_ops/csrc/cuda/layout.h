@@ -12,6 +12,13 @@ constexpr int WARP = 32;
 constexpr int THREADS = 256;         // of a block
 constexpr int ACCESS_BYTES = 16;     // the widest access of a lane
 
+// Channels of a lane: as many as its widest access holds; backward no more than it adds to memory in one access, or
+// the additions of neighbouring lanes lie apart.
+template <typename Value>
+constexpr int FORWARD_CHANNELS = ACCESS_BYTES / int(sizeof(Value));
+template <typename Value>
+constexpr int BACKWARD_CHANNELS = FORWARD_CHANNELS<Value> < 4 ? FORWARD_CHANNELS<Value> : 4;
+
 struct Layout {
     int64_t items;  // batch * queries * heads
     int64_t tokens;

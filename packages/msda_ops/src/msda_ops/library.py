@@ -35,7 +35,13 @@ class Problem:
     points: int
     spatial_shapes: Sequence[int]
 
-    def as_struct(self) -> _Problem:
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """[B, Q, M * D]."""
+        return self.batch, self.queries, self.heads * self.channels
+
+    @functools.cached_property
+    def struct(self) -> _Problem:
         """The C structure; it keeps its own copy of `spatial_shapes`."""
         shapes = (ctypes.c_int64 * len(self.spatial_shapes))(*self.spatial_shapes)
         levels = len(self.spatial_shapes) // 2
@@ -86,21 +92,21 @@ class Library:
 
     def cpu_forward(self, problem: Problem, dtype: str, *pointers: int, threads: int) -> None:
         """value, locations, weights, output."""
-        self._check(self._functions.msda_cpu_forward(problem.as_struct(), DTYPE_CODES[dtype], *pointers, threads))
+        self._check(self._functions.msda_cpu_forward(problem.struct, DTYPE_CODES[dtype], *pointers, threads))
 
     def cpu_backward(self, problem: Problem, dtype: str, *pointers: int, threads: int) -> None:
         """grad_output, value, locations, weights, grad_value, grad_locations, grad_weights."""
-        self._check(self._functions.msda_cpu_backward(problem.as_struct(), DTYPE_CODES[dtype], *pointers, threads))
+        self._check(self._functions.msda_cpu_backward(problem.struct, DTYPE_CODES[dtype], *pointers, threads))
 
     def cuda_forward(self, problem: Problem, dtype: str, *pointers: int, device: int, stream: int) -> None:
         """value, locations, weights, output."""
         code = DTYPE_CODES[dtype]
-        self._check(self._functions.msda_cuda_forward(problem.as_struct(), code, *pointers, device, stream))
+        self._check(self._functions.msda_cuda_forward(problem.struct, code, *pointers, device, stream))
 
     def cuda_backward(self, problem: Problem, dtype: str, *pointers: int, device: int, stream: int) -> None:
         """grad_output, value, locations, weights, grad_value, grad_locations, grad_weights."""
         code = DTYPE_CODES[dtype]
-        self._check(self._functions.msda_cuda_backward(problem.as_struct(), code, *pointers, device, stream))
+        self._check(self._functions.msda_cuda_backward(problem.struct, code, *pointers, device, stream))
 
     def check_cuda(self, device: int) -> None:
         """Raise `LibraryError` if the CUDA kernels cannot run on a device. Initialises CUDA there."""

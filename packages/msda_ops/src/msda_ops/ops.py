@@ -6,12 +6,15 @@ its derivative. Importing this file touches no GPU.
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from msda_ops import library
+from msda_ops import kernels, library
 from msda_ops.backend import path_name
 from msda_ops.errors import InputError, LibraryError
 from msda_ops.reference import accumulation_dtype, ms_deform_attn_reference
@@ -44,28 +47,78 @@ def ms_deform_attn(
     Raises:
         InputError: shapes, dtypes or devices do not fit together.
     """
-    _check_inputs(value, spatial_shapes, sampling_locations, attention_weights)
+    tensors = value, sampling_locations, attention_weights
+    if isinstance(spatial_shapes, Tensor):
+        raise InputError("spatial_shapes must be (H, W) pairs of Python integers, got a tensor; use its .tolist()")
+    if torch.compiler.is_compiling() or _is_watched(tensors):
+        _check_inputs(value, spatial_shapes, sampling_locations, attention_weights)
+        problem = None
+    else:
+        problem = _checked_problem(tuple(map(tuple, spatial_shapes)), *map(_Described.of, tensors))
     path = path_name(value.device.type, value.device.index, value.dtype)
     if path == "twin":
         return ms_deform_attn_reference(value, spatial_shapes, sampling_locations, attention_weights)
     real = accumulation_dtype(value.dtype)
-    output = torch.ops.msda_ops.forward(
-        value.to(real) if path == "cpu" else value,
-        [side for shape in spatial_shapes for side in shape],
-        sampling_locations.to(real),
-        attention_weights.to(real),
-    )
+    kernel_value = value.to(real) if path == "cpu" else value
+    locations, weights = sampling_locations.to(real), attention_weights.to(real)
+    if problem is None:
+        sides = [side for shape in spatial_shapes for side in shape]
+        output = torch.ops.msda_ops.forward(kernel_value, sides, locations, weights)
+    elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        output = _DirectAttention.apply(problem, kernel_value, locations, weights)
+    else:
+        output = kernels.forward(problem, kernel_value, locations, weights)
     return output.to(value.dtype)
 
 
+def _is_watched(tensors: Sequence[Tensor]) -> bool:
+    """Whether something beside autograd wants to see every call: a mode, a transform, a tracer, a profiler.
+
+    Where nothing does, calls go to the kernels directly, which takes a fraction of the dispatcher's time.
+    """
+    return (
+        is_in_torch_dispatch_mode()
+        or torch._C._are_functorch_transforms_active()
+        or torch.jit.is_tracing()
+        or forward_ad._current_level >= 0
+        or torch.autograd.profiler._is_profiler_enabled
+        or any(type(tensor) not in (Tensor, torch.nn.Parameter) for tensor in tensors)
+    )
+
+
+class _Described(NamedTuple):
+    """What checks need of a tensor."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    device: torch.device
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "_Described":
+        return cls(tensor.shape, tensor.dtype, tensor.device)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.is_floating_point
+
+
+@lru_cache(maxsize=256)
+def _checked_problem(
+    spatial_shapes: tuple[tuple[int, int], ...], value: _Described, locations: _Described, weights: _Described
+) -> library.Problem:
+    _check_inputs(value, spatial_shapes, locations, weights)
+    return _problem(value, [side for shape in spatial_shapes for side in shape], weights)
+
+
 def _check_inputs(
-    value: Tensor,
+    value: Tensor | _Described,
     spatial_shapes: Sequence[tuple[int, int]],
-    sampling_locations: Tensor,
-    attention_weights: Tensor,
+    sampling_locations: Tensor | _Described,
+    attention_weights: Tensor | _Described,
 ) -> None:
-    if isinstance(spatial_shapes, Tensor):
-        raise InputError("spatial_shapes must be (H, W) pairs of Python integers, got a tensor; use its .tolist()")
     tensors = {
         "value": value,
         "sampling_locations": sampling_locations,
@@ -122,7 +175,9 @@ _operators.define(
 )
 
 
-def _problem(value: Tensor, spatial_shapes: Sequence[int], weights: Tensor) -> library.Problem:
+def _problem(
+    value: Tensor | _Described, spatial_shapes: Sequence[int], weights: Tensor | _Described
+) -> library.Problem:
     batch, _, heads, channels = value.shape
     return library.Problem(
         batch=batch,
@@ -134,97 +189,33 @@ def _problem(value: Tensor, spatial_shapes: Sequence[int], weights: Tensor) -> l
     )
 
 
-def _dtype_name(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _pointers(*tensors: Tensor) -> list[int]:
-    return [tensor.data_ptr() for tensor in tensors]
-
-
-def _output_shape(value: Tensor, weights: Tensor) -> tuple[int, int, int]:
-    return value.shape[0], weights.shape[1], value.shape[2] * value.shape[3]
-
-
-@torch.library.impl(_operators, "forward", "CPU")
-def _forward_cpu(value: Tensor, spatial_shapes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
-    value, locations, weights = value.contiguous(), locations.contiguous(), weights.contiguous()
-    output = value.new_empty(_output_shape(value, weights))
-    library.load().cpu_forward(
-        _problem(value, spatial_shapes, weights),
-        _dtype_name(value),
-        *_pointers(value, locations, weights, output),
-        threads=torch.get_num_threads(),
-    )
-    return output
-
-
-@torch.library.impl(_operators, "forward", "CUDA")
-def _forward_cuda(value: Tensor, spatial_shapes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
-    value, locations, weights = value.contiguous(), locations.contiguous(), weights.contiguous()
-    output = value.new_empty(_output_shape(value, weights))
-    with torch.cuda.device_of(value):
-        library.load().cuda_forward(
-            _problem(value, spatial_shapes, weights),
-            _dtype_name(value),
-            *_pointers(value, locations, weights, output),
-            device=value.get_device(),
-            stream=torch.cuda.current_stream().cuda_stream,
-        )
-    return output
+def _forward(value: Tensor, spatial_shapes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
+    return kernels.forward(_problem(value, spatial_shapes, weights), value, locations, weights)
 
 
 @torch.library.register_fake("msda_ops::forward")
 def _forward_fake(value: Tensor, spatial_shapes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
-    return value.new_empty(_output_shape(value, weights))
+    return value.new_empty((value.shape[0], weights.shape[1], value.shape[2] * value.shape[3]))
 
 
-@torch.library.impl(_operators, "backward", "CPU")
-def _backward_cpu(
+def _backward(
     grad_output: Tensor, value: Tensor, spatial_shapes: Sequence[int], locations: Tensor, weights: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = [tensor.contiguous() for tensor in (grad_output, value, locations, weights)]
-    gradients = _empty_gradients(value, locations, weights)
-    library.load().cpu_backward(
-        _problem(value, spatial_shapes, weights),
-        _dtype_name(value),
-        *_pointers(*inputs, *gradients),
-        threads=torch.get_num_threads(),
-    )
-    return gradients
-
-
-@torch.library.impl(_operators, "backward", "CUDA")
-def _backward_cuda(
-    grad_output: Tensor, value: Tensor, spatial_shapes: Sequence[int], locations: Tensor, weights: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    _alert_not_deterministic()
-    inputs = [tensor.contiguous() for tensor in (grad_output, value, locations, weights)]
-    gradients = _empty_gradients(value, locations, weights, dtype=weights.dtype)
-    with torch.cuda.device_of(value):
-        library.load().cuda_backward(
-            _problem(value, spatial_shapes, weights),
-            _dtype_name(value),
-            *_pointers(*inputs, *gradients),
-            device=value.get_device(),
-            stream=torch.cuda.current_stream().cuda_stream,
-        )
-    grad_value, grad_locations, grad_weights = gradients
-    return grad_value.to(value.dtype), grad_locations, grad_weights
+) -> kernels.Gradients:
+    if value.is_cuda:
+        _alert_not_deterministic()
+    return kernels.backward(_problem(value, spatial_shapes, weights), grad_output, value, locations, weights)
 
 
 @torch.library.register_fake("msda_ops::backward")
 def _backward_fake(
     grad_output: Tensor, value: Tensor, spatial_shapes: Sequence[int], locations: Tensor, weights: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _empty_gradients(value, locations, weights)
+) -> kernels.Gradients:
+    return kernels.empty_gradients(value, locations, weights)
 
 
-def _empty_gradients(
-    value: Tensor, locations: Tensor, weights: Tensor, dtype: torch.dtype | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    grad_value = value.new_empty(value.shape, dtype=dtype or value.dtype)  # dense, whatever the strides of value
-    return grad_value, locations.new_empty(locations.shape), weights.new_empty(weights.shape)
+for _device in ("CPU", "CUDA"):
+    _operators.impl("forward", _forward, _device)
+    _operators.impl("backward", _backward, _device)
 
 
 def _alert_not_deterministic() -> None:
@@ -261,3 +252,24 @@ def _refuse_second_derivative(ctx: Any, *gradients: Tensor) -> None:
 
 
 torch.library.register_autograd("msda_ops::backward", _refuse_second_derivative)
+
+
+class _DirectAttention(torch.autograd.Function):
+    """The operator and its derivative without the dispatcher."""
+
+    @staticmethod
+    def forward(ctx: Any, problem: library.Problem, value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(value, locations, weights)
+        ctx.problem = problem
+        return kernels.forward(problem, value, locations, weights)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        tensors = ctx.saved_tensors
+        if torch.is_grad_enabled() or _is_watched((grad_output, *tensors)):  # the operator refuses second derivatives
+            value, locations, weights = tensors
+            shapes = ctx.problem.spatial_shapes
+            return None, *torch.ops.msda_ops.backward(grad_output, value, shapes, locations, weights)
+        if grad_output.is_cuda:
+            _alert_not_deterministic()
+        return None, *kernels.backward(ctx.problem, grad_output, *tensors)

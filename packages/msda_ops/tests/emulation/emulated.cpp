@@ -1,4 +1,4 @@
-// The kernels of csrc/cuda/kernels.cuh, run by the emulation; `wide` asks for 16-byte accesses instead of one number.
+// The kernels of csrc/cuda/kernels.cuh, run by the emulation; `wide` asks for wide accesses instead of one number.
 #include "cuda_emulation.h"
 
 
@@ -52,14 +52,12 @@ void backward(const msda_problem& problem, const void* grad_output, const void* 
 }
 
 template <typename Run>
-int for_dtype(int dtype, bool wide, Run run) {
+int for_dtype(int dtype, Run run) {
     switch (dtype) {
-        case MSDA_FLOAT32: wide ? run.template operator()<float, 4>() : run.template operator()<float, 1>(); break;
-        case MSDA_FLOAT64: wide ? run.template operator()<double, 2>() : run.template operator()<double, 1>(); break;
-        case MSDA_FLOAT16: wide ? run.template operator()<__half, 8>() : run.template operator()<__half, 1>(); break;
-        case MSDA_BFLOAT16:
-            wide ? run.template operator()<__nv_bfloat16, 8>() : run.template operator()<__nv_bfloat16, 1>();
-            break;
+        case MSDA_FLOAT32: run.template operator()<float>(); break;
+        case MSDA_FLOAT64: run.template operator()<double>(); break;
+        case MSDA_FLOAT16: run.template operator()<__half>(); break;
+        case MSDA_BFLOAT16: run.template operator()<__nv_bfloat16>(); break;
         default: return MSDA_BAD_ARGUMENT;
     }
     return MSDA_OK;
@@ -69,15 +67,17 @@ int for_dtype(int dtype, bool wide, Run run) {
 
 extern "C" int emulated_forward(const msda_problem* problem, int dtype, const void* value, const void* locations,
                                 const void* weights, void* output, int wide) {
-    return for_dtype(dtype, wide, [&]<typename Value, int N>() {
-        forward<Value, N>(*problem, value, locations, weights, output);
+    return for_dtype(dtype, [&]<typename Value>() {
+        const auto run = wide ? forward<Value, FORWARD_CHANNELS<Value>> : forward<Value, 1>;
+        run(*problem, value, locations, weights, output);
     });
 }
 
 extern "C" int emulated_backward(const msda_problem* problem, int dtype, const void* grad_output, const void* value,
                                  const void* locations, const void* weights, void* grad_value, void* grad_locations,
                                  void* grad_weights, int wide) {
-    return for_dtype(dtype, wide, [&]<typename Value, int N>() {
-        backward<Value, N>(*problem, grad_output, value, locations, weights, grad_value, grad_locations, grad_weights);
+    return for_dtype(dtype, [&]<typename Value>() {
+        const auto run = wide ? backward<Value, BACKWARD_CHANNELS<Value>> : backward<Value, 1>;
+        run(*problem, grad_output, value, locations, weights, grad_value, grad_locations, grad_weights);
     });
 }
