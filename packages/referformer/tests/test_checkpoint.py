@@ -26,7 +26,7 @@ def published() -> dict[str, torch.Tensor]:
     for stage, blocks in enumerate(ReferFormer(CONFIG).video.backbone.stages):
         for number, block in enumerate(blocks):
             name = f"backbone.0.body.layers.{stage}.blocks.{number}.attn.relative_position_index"
-            tokens = torch.tensor(block.attn.window_size).prod()
+            tokens = torch.tensor(block.window).prod()
             state[name] = block.attn.relative_position_index.reshape(tokens, tokens)
     state["text_encoder.embeddings.position_ids"] = torch.arange(CONFIG.text.positions)[None]
     return state

@@ -10,6 +10,7 @@ import torch
 from golden_cases import GRADIENT, GoldenCase, StageReport, find_cases
 from program_kit.torch.checkpoint.table import our_name
 from rvos_layers.blocks.attention import Attention
+from rvos_layers.encoders.video_swin import StochasticDepth
 from rvos_layers.inference.config import ResizeRule
 from rvos_training.data.clips import Clip, clip_windows
 from rvos_training.data.transforms import FlipAndResize
@@ -22,7 +23,6 @@ from soc.model import SOC
 from soc.train.objective import criterion, layer_predictions
 from soc_cases import config_of, model_of, runs_of
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 LOCAL = Path(__file__).parent / "goldens"
 CASES = find_cases("soc", kinds={"train"}, local=LOCAL)

@@ -33,11 +33,9 @@ class MUTR(GroundedSegmenter):
             transformer.hidden_size, transformer.feedforward_dim, transformer.dropout
         )
         self.interaction = TemporalInteraction(config.interaction, config.queries)
-        pooler = self.text.roberta.pooler
-        assert pooler is not None
         # MUTR does not use RoBERTa's sentence vector. Its pooler never gets a gradient, and distributed training would
         # wait for one.
-        pooler.requires_grad_(False)
+        self.text.roberta.pooler.requires_grad_(False)
 
     def query_init(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
         """The token <s>, which stands for the sentence, after all words have attended to the video."""

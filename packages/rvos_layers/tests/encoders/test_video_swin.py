@@ -7,7 +7,8 @@ import torch
 from golden_cases import StageReport, assert_close
 from program_kit.torch import memory
 from rvos_layers.encoders.config import VideoSwinConfig
-from rvos_layers.encoders.video_swin import VideoSwin, WindowLayout
+from rvos_layers.encoders.video_swin import VideoSwin
+from rvos_layers.encoders.windows import WindowLayout
 from torch import nn
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
@@ -97,10 +98,10 @@ def test_a_position_bias_matters(backbone):
 
 
 def test_slabs_partition_time(backbone):
-    attention = backbone.stages[0][1].attn
+    block = backbone.stages[0][1]
     for length in range(1, 14):
         for at_once in (1, 8, 100):
-            slabs = WindowLayout.of((length, 9, 9), attention).slabs(at_once)
+            slabs = WindowLayout.of((length, 9, 9), block.window, block.shift).slabs(at_once)
             frames = [frame for slab in slabs for part in slab.frames for frame in range(length)[part]]
             assert sorted(frames) == list(range(length))
 

@@ -1,5 +1,7 @@
 """Kinetics and RoBERTa weights from files as they are published, drawn here."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from program_kit.errors import CheckpointError
@@ -11,6 +13,7 @@ from rvos_training.errors import TrainingError
 from rvos_training.loop.initial_weights import load_backbone, load_common_weights, load_text_encoder
 from safetensors.torch import save_file
 from torch import nn
+from transformers import RobertaConfig, RobertaModel
 
 SWIN = VideoSwinConfig(hidden_size=16, depths=(1, 2, 1, 1), num_heads=(1, 2, 4, 8), window=(2, 3, 3))
 TEXT = TextConfig(vocab_size=40, hidden_size=16, layers=1, num_heads=2, feedforward_dim=16, positions=20)
@@ -60,8 +63,24 @@ def test_patches_of_another_shape_are_named(tmp_path):
         load_backbone(VideoSwin(SWIN), tmp_path / "swin.pth")
 
 
+def save_as_transformers(encoder: TextEncoder, folder: Path) -> None:
+    """As the files of roberta-base are published."""
+    config = RobertaConfig(
+        vocab_size=TEXT.vocab_size,
+        hidden_size=TEXT.hidden_size,
+        num_hidden_layers=TEXT.layers,
+        num_attention_heads=TEXT.num_heads,
+        intermediate_size=TEXT.feedforward_dim,
+        max_position_embeddings=TEXT.positions,
+        type_vocab_size=1,
+    )
+    published = RobertaModel(config)
+    published.load_state_dict(encoder.roberta.state_dict())
+    published.save_pretrained(folder)
+
+
 def test_a_damaged_text_encoder_is_named(tmp_path):
-    TextEncoder(TEXT, 32).roberta.save_pretrained(tmp_path)
+    save_as_transformers(TextEncoder(TEXT, 32), tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(TrainingError, match=r"text encoder .* cannot be loaded"):
         load_text_encoder(TextEncoder(TEXT, 32), str(tmp_path))
@@ -69,14 +88,14 @@ def test_a_damaged_text_encoder_is_named(tmp_path):
 
 def test_a_text_encoder_from_a_folder(tmp_path):
     source, target = TextEncoder(TEXT, 32), TextEncoder(TEXT, 32)
-    source.roberta.save_pretrained(tmp_path)
+    save_as_transformers(source, tmp_path)
     load_text_encoder(target, str(tmp_path))
     for name, tensor in source.roberta.state_dict().items():
         assert torch.equal(target.roberta.state_dict()[name], tensor), name
 
 
 def test_a_text_encoder_of_other_sizes_is_refused(tmp_path):
-    TextEncoder(TEXT, 32).roberta.save_pretrained(tmp_path)
+    save_as_transformers(TextEncoder(TEXT, 32), tmp_path)
     other = TextEncoder(
         TextConfig(vocab_size=41, hidden_size=16, layers=1, num_heads=2, feedforward_dim=16, positions=20), 32
     )

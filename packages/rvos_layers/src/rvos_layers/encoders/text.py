@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from program_kit.torch.checkpoint.table import Constant, Rename, Rule
 from torch import Tensor, nn
-from transformers import RobertaConfig, RobertaModel
 
-from rvos_layers.encoders.config import BEGIN, END, PAD, TextConfig
+from rvos_layers.encoders.config import TextConfig
 from rvos_layers.encoders.positions import sine_encoding_1d
+from rvos_layers.encoders.roberta import Roberta
 from rvos_layers.encoders.tokenizer import Tokens
 
 PROJECTION_EPSILON = 1e-12  # of the LayerNorm after the projection, as published
@@ -45,29 +45,14 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextConfig, hidden_size: int) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        self.roberta = RobertaModel(
-            RobertaConfig(
-                vocab_size=config.vocab_size,
-                hidden_size=config.hidden_size,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.num_heads,
-                intermediate_size=config.feedforward_dim,
-                max_position_embeddings=config.positions,
-                type_vocab_size=1,
-                layer_norm_eps=1e-5,
-                pad_token_id=PAD,
-                bos_token_id=BEGIN,
-                eos_token_id=END,
-            )
-        )
-        self.roberta.set_attn_implementation("eager")  # equals the published one to the last bit
+        self.roberta = Roberta(config)
         self.projection = nn.Linear(config.hidden_size, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=PROJECTION_EPSILON)
         self.dropout = nn.Dropout(config.projection_dropout)
 
     def forward(self, tokens: Tokens) -> TextFeatures:
         """Encode."""
-        encoded = self.roberta(tokens.input_ids, attention_mask=(~tokens.padding_mask).long())
+        encoded = self.roberta(tokens.input_ids, tokens.padding_mask)
         return TextFeatures(
             words=self._project(encoded.last_hidden_state),
             word_positions=sine_encoding_1d(tokens.padding_mask, self.hidden_size).to(self.projection.weight.dtype),

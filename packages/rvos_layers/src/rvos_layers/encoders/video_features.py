@@ -109,8 +109,8 @@ class VideoEncoder(nn.Module):
         del stage  # the largest map of all is no longer needed
         levels = self.projection([stage.flatten(0, 1) for stage in stages])
         grids += [self._grid(level, padding, encode_padding) for level in levels]
-        size = torch.tensor((width, height), dtype=frames.dtype, device=frames.device)
-        sizes = _unpadded_sizes(padding_mask, size.expand(clips, 2))
+        size = [frames.new_full((clips,), side) for side in (width, height)]  # a GPU waits for numbers that it is sent
+        sizes = _unpadded_sizes(padding_mask, torch.stack(size, 1))
         return VideoFeatures(fine=fine, levels=levels, grids=grids, sizes=sizes, frames=length)
 
     def _grid(self, level: Tensor, padding: Tensor | None, encode_padding: bool) -> PixelGrid:

@@ -6,9 +6,9 @@ from typing import Any
 
 from program_kit.progress import ProgressCallback
 from torch import nn
-from torchvision.models.resnet import Bottleneck
 
 from rvos_layers.blocks.deformable import DeformableTransformer
+from rvos_layers.encoders.resnet import Bottleneck
 from rvos_layers.encoders.video_swin import SlabBlock
 
 BACKBONE_UNITS = 2  # of work a frame; an expression takes about 1 a frame after the backbone

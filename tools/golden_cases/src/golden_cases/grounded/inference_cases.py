@@ -104,7 +104,7 @@ def _compare_expression(
     case, model = loaded.case, loaded.model
     expected, middle = case.arrays, f"mid.{i}."
     batch = padded_tokens([tokens])
-    hidden = model.text.roberta(batch.input_ids, attention_mask=(~batch.padding_mask).long())
+    hidden = model.text.roberta(batch.input_ids, batch.padding_mask)
     text = model.encode_text(batch)
     report.add(middle + "text_hidden", hidden.last_hidden_state[0, :, :32], expected[middle + "text_hidden"])
     report.add(middle + "text_pooler", hidden.pooler_output[0], expected[middle + "text_pooler"])

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from program_kit.torch.checkpoint.table import Rule, our_name
 from rvos_layers.blocks.attention import Attention
+from rvos_layers.encoders.video_swin import StochasticDepth
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from rvos_layers.inference.preprocess import normalise
 from rvos_training.data.batches import Batch, collate
@@ -14,7 +15,6 @@ from rvos_training.losses.criterion import Losses
 from rvos_training.losses.grounded_objective import criterion, layer_predictions
 from rvos_training.losses.targets import Predictions
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from golden_cases import GRADIENT, GoldenCase, StageReport
 from golden_cases.grounded.inference_cases import EXACT, padded_tokens, token_ids

@@ -20,8 +20,11 @@ C = TypeVar("C")
 N = TypeVar("N", bound=nn.Module, covariant=True)
 
 
+RANDOM = {"normal_", "uniform_", "bernoulli_"}
+
+
 class Unallocated(TorchFunctionMode):
-    """Inside this context most parameters are made without memory and without drawing random numbers.
+    """Inside this context most parameters are made without memory, and initialisers leave them alone.
 
     For networks that are about to be filled with weights: building ViT-H takes half a minute otherwise. Buffers keep
     their numbers, which the device `meta` would not give them.
@@ -29,7 +32,14 @@ class Unallocated(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        return func(*args, **(kwargs | {"device": "meta"} if func is torch.empty else kwargs))
+        if func is torch.empty:
+            return func(*args, **kwargs | {"device": "meta"})
+        if getattr(func, "__module__", "") == nn.init.__name__ or func.__name__ in RANDOM:
+            tensor = args[0] if args else kwargs["tensor"]
+            # Without memory torch draws in Python, and imports its compiler to do so.
+            if tensor.is_meta or isinstance(tensor, nn.Parameter):
+                return tensor
+        return func(*args, **kwargs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
