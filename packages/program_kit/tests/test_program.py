@@ -710,6 +710,32 @@ def test_bars_on_a_terminal(dataset, tmp_path, monkeypatch):
     assert "failed: a: cannot do that" in terminal.getvalue()
 
 
+def test_a_list_of_videos_is_read_one_ahead(dataset, tmp_path):
+    from mask_interchange import open_dataset
+    from mask_interchange.run import RunManifest
+    from program_kit.outputs import OutputRuns
+    from program_kit.run_loop import run_videos
+    from program_kit.segmenter_app import ModelRequest
+
+    data = open_dataset(dataset)
+    run = MaskRun.create(tmp_path / "run", RunManifest(producer="x", producer_version="1", dataset=data.identity))
+    predictor = example.load(ModelRequest(config="base", weights=WeightsChoice(seed=0), tokenizer="t", device="cpu"))
+    calls = []
+
+    class Process:
+        def __call__(self, video, progress, details):
+            calls.append(("masks", video.id))
+            return (predictor.predict(video, progress),)
+
+        def expect(self, video):
+            calls.append(("expect", video.id))
+
+    assert run_videos(OutputRuns([run]), data, Process, error=example.ExampleError) == 0
+    first, second, *rest = data.videos
+    assert calls[:4] == [("expect", second), ("masks", first), ("expect", rest[0]), ("masks", second)]
+    assert calls[-1] == ("masks", rest[-1])
+
+
 def test_a_long_video_is_heard_of_now_and_then(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "_LINE_EVERY", -1)
     result = infer(dataset, tmp_path / "run", "--videos", "b")

@@ -1,13 +1,15 @@
 """Views of a video's frames and their features: reads suit the file, features are cached.
 
-Views of one size go through the encoder together.
+Views of one size go through the encoder together, on a GPU those of several frames. A thread reads and resizes the
+frames that come next while the network works.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from program_kit.frame_reading import FeatureCache, FrameReader
 from program_kit.propagator import Frames
 from torch import Tensor
@@ -15,7 +17,9 @@ from torch import Tensor
 from aot_deaot.config import NetworkConfig
 from aot_deaot.network import FrameFeatures
 from aot_deaot.preprocess import network_image, network_labels, network_size
-from aot_deaot.settings import Augmentation, PropagationSettings, augmentations
+from aot_deaot.settings import PropagationSettings, augmentations
+
+Images = Mapping[tuple[int, int], Tensor]  # of one frame, float32 [1, 3, h, w] by size
 
 
 class FrameViews:
@@ -27,10 +31,7 @@ class FrameViews:
         config: of the network.
         cache_bytes: budget for features.
         encode: features of images float32 [B, 3, h, w].
-
-    Attributes:
-        all: the augmentations; a view is named by its place here.
-        sizes: (h, w) of each view.
+        frames_at_once: how many frames of the largest size (h, w) may go through `encode` together.
     """
 
     def __init__(
@@ -40,31 +41,77 @@ class FrameViews:
         config: NetworkConfig,
         cache_bytes: int,
         encode: Callable[[Tensor], FrameFeatures],
+        frames_at_once: Callable[[tuple[int, int]], int],
     ):
         self.video = video
-        self.all: tuple[Augmentation, ...] = augmentations(settings.scales, settings.flip)
+        self.all = augmentations(settings.scales, settings.flip)
         self.sizes = [network_size(video.size, v.scale, settings.limits, config.align_corners) for v in self.all]
         self.cache: FeatureCache[FrameFeatures] = FeatureCache(cache_bytes)
         self._encode = encode
+        self._at_once = frames_at_once(max(self.sizes))
+        self._frame_bytes = 0  # of all features of a frame, once they are known
+        self._encoded: dict[tuple[int, int], FrameFeatures] = {}  # ahead of their use: by frame and view
         self._reader = FrameReader(video)
+        self._thread = ThreadPoolExecutor(1)
+        self._images: dict[int, Future[Images]] = {}  # of frames that are under way
 
-    def frame(self, index: int) -> Callable[[int], FrameFeatures]:
-        """A function that gives the features of a view, by its place; the frame is read only if some are not cached."""
-        read: list[NDArray[np.uint8]] = []
-        encoded: dict[int, FrameFeatures] = {}
+    def sweep(self, order: Sequence[int]) -> Iterator[tuple[int, Callable[[int], FrameFeatures]]]:
+        """The frames of an order, each with a function that gives the features of a view, by its place.
 
-        def compute(view: int) -> FrameFeatures:
-            if view not in encoded:
-                if not read:
-                    read.append(self._reader.read(index))
-                image = network_image(read[0], self.sizes[view])
-                alike = [v for v, size in enumerate(self.sizes) if size == self.sizes[view]]
-                missing = [v for v in alike if (index, v) not in self.cache]
-                images = torch.cat([image.flip(-1) if self.all[v].mirrored else image for v in missing])
-                encoded.update(zip(missing, self._encode(images).split(), strict=True))
-            return encoded.pop(view)
+        Frames whose features are cached are not read.
+        """
+        for place, frame in enumerate(order):
+            yield frame, partial(self._features, order[place:])
+            self._images.pop(frame, None)
 
-        return lambda view: self.cache.get((index, view), lambda: compute(view))
+    def _features(self, coming: Sequence[int], view: int) -> FrameFeatures:
+        """Of the first of the frames that come."""
+        key = coming[0], view
+
+        def compute() -> FrameFeatures:
+            if key not in self._encoded:
+                self._encode_some(coming, view)
+            return self._encoded.pop(key)
+
+        return self.cache.get(key, compute)
+
+    def _encode_some(self, coming: Sequence[int], view: int) -> None:
+        """Encode the views of one size: of the first frame and, as far as there is room, of those after it."""
+        size = self.sizes[view]
+        alike = [v for v, other in enumerate(self.sizes) if other == size]
+        missing = ((frame, [v for v in alike if self._is_missing(frame, v)]) for frame in coming)
+        group = list(islice(((frame, views) for frame, views in missing if views), self._group()))
+        for frame in (*(frame for frame, _ in group), *self._reading_ahead(coming)):
+            if frame not in self._images:
+                self._images[frame] = self._thread.submit(self._read, frame)
+        images = [self._images[frame].result()[size] for frame, _ in group]
+        flipped = [
+            image.flip(-1) if self.all[v].mirrored else image
+            for image, (_, views) in zip(images, group, strict=True)
+            for v in views
+        ]
+        keys = [(frame, v) for frame, views in group for v in views]
+        encoded = self._encode(torch.cat(flipped)).split()
+        self._frame_bytes = max(self._frame_bytes, len(self.all) * encoded[0].nbytes)
+        self._encoded.update(zip(keys, encoded, strict=True))
+
+    def _is_missing(self, frame: int, view: int) -> bool:
+        return (frame, view) not in self.cache and (frame, view) not in self._encoded
+
+    def _group(self) -> int:
+        """How many frames to encode together: what is ahead of its use stays within the budget of the cache."""
+        if self._at_once == 1 or not self._frame_bytes:
+            return 1
+        return max(1, min(self._at_once, self.cache.budget // self._frame_bytes))
+
+    def _reading_ahead(self, coming: Sequence[int]) -> Iterator[int]:
+        """The frames of a group, and as many after it."""
+        missing = (frame for frame in coming if any(self._is_missing(frame, v) for v in range(len(self.all))))
+        return islice(missing, 2 * self._group())
+
+    def _read(self, frame: int) -> Images:
+        image = self._reader.read(frame)
+        return {size: network_image(image, size) for size in set(self.sizes)}
 
     def labels(self, labels: Tensor, view: int) -> Tensor:
         """Id maps [B, H, W] as a view sees them, [B, h, w]."""

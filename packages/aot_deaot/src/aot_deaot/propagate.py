@@ -10,6 +10,7 @@ Work is ordered by frames, not by masks. One sweep forwards and one sweep backwa
 frame is encoded once and segmented for all jobs under way together; a job joins the sweep at its first reference.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,9 @@ import torch
 from numpy.typing import NDArray
 from program_kit.options import Precision
 from program_kit.propagator import Frames, Job
+from program_kit.torch.memory import rows_at_once
 from program_kit.torch.precision import set_precision
+from program_kit.torch.transfer import Download, arrived, to_device
 from torch import Tensor
 
 from aot_deaot.attention import Entry, joined
@@ -28,6 +31,8 @@ from aot_deaot.memory import Memory
 from aot_deaot.network import FrameFeatures, PropagationNetwork, resize_logits
 from aot_deaot.objects import ObjectTable
 from aot_deaot.settings import DEFAULT_CACHE, PropagationSettings
+
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,31 @@ class _Group:
         return sum(task.objects.sets for task in self.tasks)
 
 
+@dataclass(frozen=True, slots=True)
+class _Segmented:
+    """A frame of all tasks under way.
+
+    Attributes:
+        frame: its index.
+        tasks: of all groups.
+        references: the last reference that each of them has passed.
+        labels: uint8 [H, W] of each, on the network's device.
+        probabilities: float32 [n + 1, H, W] of each, there as well.
+    """
+
+    frame: int
+    tasks: Sequence[_Task]
+    references: Sequence[int]
+    labels: Sequence[Tensor]
+    probabilities: Sequence[Tensor]
+
+    def of_jobs(self, labels: Sequence[NDArray[np.uint8]]) -> Iterator[SegmentedFrame]:
+        """What the caller gets, once the labels are on the processor."""
+        for task, *found in zip(self.tasks, self.references, labels, self.probabilities, strict=True):
+            reference, numbers, probabilities = found
+            yield SegmentedFrame(task.job, self.frame, reference, task.objects, numbers, probabilities)
+
+
 class Propagator:
     """Runs jobs on a network.
 
@@ -145,11 +175,15 @@ class Propagator:
         tasks: dict[tuple[int, ...], list[_Task]] = {}
         for index, job in enumerate(jobs):
             tasks.setdefault(tuple(job.references), []).append(self._task(index, job, video))
-        views = FrameViews(video, self.settings, self.network.config, self.cache_bytes, self._encode_image)
+        views = FrameViews(
+            video, self.settings, self.network.config, self.cache_bytes, self._encode_images, self._frames_at_once
+        )
         for groups in self._batches(tasks):
             keys = [frame for group in groups for frame in group.frames]
-            yield from self._sweep(groups, views, range(min(keys), len(video)))
-            yield from self._sweep(groups, views, range(max(keys), -1, -1))
+            for order in (range(min(keys), len(video)), range(max(keys), -1, -1)):
+                segmented = self._sweep(groups, views, order)
+                for found, labels in arrived((found, Download(found.labels)) for found in segmented):
+                    yield from found.of_jobs(labels)
 
     def _task(self, index: int, job: Job, video: Frames) -> _Task:
         job.check(video)
@@ -177,16 +211,22 @@ class Propagator:
             yield groups
 
     @torch.no_grad()
-    def _encode_image(self, image: Tensor) -> FrameFeatures:
+    def _encode_images(self, images: Tensor) -> FrameFeatures:
         with self._products:
-            return self._encode(image.to(self.device))
+            return self._encode(to_device(images, self.device))
 
-    def _sweep(self, groups: Sequence[_Group], views: FrameViews, order: range) -> Iterator[SegmentedFrame]:
+    def _frames_at_once(self, size: tuple[int, int]) -> int:
+        """How many frames to encode together: one on the CPU, where it gains nothing."""
+        if self.device.type == "cpu":
+            return 1
+        views = 1 + self.settings.flip
+        return rows_at_once(self.device, views * self.network.encoder.growth * math.prod(size) * FLOAT_BYTES)
+
+    def _sweep(self, groups: Sequence[_Group], views: FrameViews, order: range) -> Iterator[_Segmented]:
         """One direction: groups join at their first references and are segmented on every later frame."""
-        for frame in order:
-            features = views.frame(frame)
+        for frame, features in views.sweep(order):
             if under_way := [group for group in groups if group.passed >= 0 and frame not in group.frames]:
-                yield from self._segment(under_way, frame, views, features)
+                yield self._segment(under_way, frame, views, features)
             if frame != order[-1]:
                 for group in [group for group in groups if frame in group.frames]:
                     self._pass(group, frame, views, features)
@@ -220,7 +260,7 @@ class Propagator:
     @torch.no_grad()
     def _segment(
         self, groups: Sequence[_Group], frame: int, views: FrameViews, features: Callable[[int], FrameFeatures]
-    ) -> list[SegmentedFrame]:
+    ) -> _Segmented:
         """One frame for all groups: segment every view, average, label, memorize."""
         tasks = [task for group in groups for task in group.tasks]
         average: list[Tensor] = []
@@ -242,10 +282,7 @@ class Propagator:
                 entries = self.network.memorize(layer_features[view], identity)
             self._remember(groups, view, entries)
         passed = [group.passed for group in groups for _ in group.tasks]
-        return [
-            SegmentedFrame(task.job, frame, reference, task.objects, label.cpu().numpy(), probabilities)
-            for task, reference, label, probabilities in zip(tasks, passed, labels, average, strict=True)
-        ]
+        return _Segmented(frame, tasks, passed, labels, average)
 
     def _probabilities(self, logits: Tensor, tasks: Sequence[_Task], views: FrameViews, view: int) -> list[Tensor]:
         """Float32 [n + 1, H, W] for every task, at video size and not mirrored."""

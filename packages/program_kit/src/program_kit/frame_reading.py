@@ -1,17 +1,67 @@
 """Frames in the order in which a network wants them, and what it made of them."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+from mask_interchange.video import Video
 from numpy.typing import NDArray
 
 from program_kit.errors import InputError
 from program_kit.propagator import Frames
 
+T = TypeVar("T")
 SKIPPED = 16  # most frames that a pass decodes in vain; past that a new pass begins
+
+
+def read_ahead(items: Iterable[T], count: int = 1) -> Iterator[T]:
+    """The items in order, made by a thread while the caller works on earlier ones; it begins at once.
+
+    Args:
+        items: only this thread asks for them from now on. An error is raised in the place of its item.
+        count: how many may wait for the caller.
+    """
+    rest, end = iter(items), object()
+    thread = ThreadPoolExecutor(1)
+    waiting = deque(thread.submit(next, rest, end) for _ in range(count))
+
+    def in_order() -> Iterator[T]:
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(thread.submit(next, rest, end))
+                yield item  # pyright: ignore[reportReturnType] - not the end
+        finally:
+            thread.shutdown(cancel_futures=True)
+
+    return in_order()
+
+
+class AheadReader(Generic[T]):
+    """Reads a video while another one is worked on.
+
+    Args:
+        read: gives what is read of a video, in order.
+        count: how much of it is read before it is asked for.
+    """
+
+    def __init__(self, read: Callable[[Video], Iterable[T]], count: int):
+        self._read = read
+        self._count = count
+        self._expected: tuple[Video, Iterator[T]] | None = None
+
+    def expect(self, video: Video) -> None:
+        """Begin to read the video that `read` is asked for next."""
+        self._expected = video, read_ahead(self._read(video), self._count)
+
+    def read(self, video: Video) -> Iterator[T]:
+        """What is read of a video; what was expected in its place is dropped."""
+        expected, self._expected = self._expected, None
+        if expected is not None and expected[0] == video:
+            return expected[1]
+        return read_ahead(self._read(video), self._count)
 
 
 class FrameReader:

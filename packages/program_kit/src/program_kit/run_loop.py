@@ -5,7 +5,10 @@ Results go to the run, messages to standard error; only a worker writes to stand
 
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 from mask_interchange.dataset import Dataset
 from mask_interchange.errors import DatasetError, MaskInterchangeError, RunError
@@ -22,7 +25,17 @@ from program_kit.progress import ProgressCallback, VideoProgress, show_progress
 from program_kit.worker_protocol import Order, WorkerEvents, worker_streams
 
 Process = Callable[[Video, ProgressCallback, Json], Sequence[VideoMasks]]
-"""Makes the masks of one video, for each of the runs that are written; is given the details of an order as well."""
+"""Makes the masks of one video, for each of the runs that are written; is given the details of an order as well. It may
+be a `ReadsAhead`."""
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """Who can read a video while another one is worked on."""
+
+    def expect(self, video: Video, /) -> None:
+        """Begin to read the video that will be asked for next. Faults in it are left for then."""
+        ...
 
 
 def run_videos(
@@ -64,7 +77,7 @@ def run_videos(
             if outdated := sum(map(outputs.begun, missing)):
                 log.info(f"{outdated} videos are made again: their frames or source masks have changed")
             with show_progress(len(missing), len(chosen) - len(missing)) as progress:
-                return _Loop(outputs, dataset, load, error, progress).go(Order(video=video) for video in missing)
+                return _Loop(outputs, dataset, load, error, progress).go([Order(video=video) for video in missing])
     except BaseException:
         outputs.remove_if_empty()
         raise
@@ -114,6 +127,8 @@ class _Loop:
         self._failures: dict[str, str] = {}
 
     def go(self, orders: Iterable[Order]) -> int:
+        """Process videos; of a list, the next one is read while one is worked on."""
+        following = {one.video: other.video for one, other in pairwise(orders)} if isinstance(orders, list) else {}
         for order in orders:
             video = order.video
             self._progress.started(video)
@@ -124,6 +139,9 @@ class _Loop:
                 continue
             if work is not None:
                 self._process = self._process or self._load()
+                if isinstance(self._process, ReadsAhead) and video in following:
+                    with suppress(DatasetError):  # the same error is raised again, and reported, in its turn
+                        self._process.expect(self._dataset.videos[following[video]])
                 try:
                     self._carry_out(work, self._process)
                 except Exception as error:

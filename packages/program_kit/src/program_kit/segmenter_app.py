@@ -46,7 +46,7 @@ from program_kit.options import (
 )
 from program_kit.outputs import OutputRuns
 from program_kit.progress import ProgressCallback
-from program_kit.run_loop import Process, run_videos
+from program_kit.run_loop import ReadsAhead, run_videos
 from program_kit.weights import TakesWeights, WeightsChoice, choose_network
 
 __all__ = ["ModelRequest", "Predictor", "SegmenterProgram", "segmenter_app"]
@@ -83,7 +83,7 @@ class NoOptions:
 
 
 class Predictor(Protocol):
-    """A loaded model."""
+    """A loaded model; it may be a `program_kit.run_loop.ReadsAhead`."""
 
     def predict(self, video: Video, progress: ProgressCallback) -> VideoMasks:
         """Masks of all the video's expressions in all its frames."""
@@ -197,7 +197,7 @@ def segmenter_app(program: SegmenterProgram) -> typer.Typer:
             log.debug(f"{program.name}: {network}, {request.device}, {precision}, {threads} threads")
             outputs = OutputRuns.create([(out, _manifest(program, request, source, threads))], source)
             code = run_videos(
-                outputs, source, lambda: _process(program.load(request), soft_masks), videos, program.error
+                outputs, source, lambda: _Segmenting(program.load(request), soft_masks), videos, program.error
             )
         raise typer.Exit(code)
 
@@ -226,13 +226,21 @@ def _manifest(program: SegmenterProgram, request: ModelRequest, source: Dataset,
     )
 
 
-def _process(predictor: Predictor, soft_masks: int | None) -> Process:
-    def process(video: Video, progress: ProgressCallback, details: Json) -> Sequence[VideoMasks]:
+class _Segmenting:
+    """The masks of a predictor, for one run."""
+
+    def __init__(self, predictor: Predictor, soft_masks: int | None) -> None:
+        self._predictor = predictor
+        self._soft_masks = soft_masks
+
+    def __call__(self, video: Video, progress: ProgressCallback, details: Json) -> Sequence[VideoMasks]:
         if details:
             raise InputError(f"expected the id of a video, found an order with {', '.join(details)}")
         if not video.expressions:
             raise DatasetError(f"video {video.id!r}: has no expressions; add one to the data set")
-        check_room(video.id, video.size, len(video), len(video.expressions), soft_masks)
-        return (predictor.predict(video, progress),)
+        check_room(video.id, video.size, len(video), len(video.expressions), self._soft_masks)
+        return (self._predictor.predict(video, progress),)
 
-    return process
+    def expect(self, video: Video) -> None:
+        if isinstance(self._predictor, ReadsAhead):
+            self._predictor.expect(video)

@@ -13,7 +13,7 @@ video.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import chain, cycle, islice
 from operator import length_hint
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -22,20 +22,21 @@ import numpy as np
 import torch
 from mask_interchange.rle import encode_mask
 from mask_interchange.track import (
+    SIGMOID_HALF,
     Expression,
     MaskTrack,
     VideoMasks,
-    binary_from_probabilities,
     soft_from_probabilities,
-    support_from_probabilities,
 )
 from mask_interchange.video import Video
+from program_kit.frame_reading import AheadReader, read_ahead
 from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
 from program_kit.python_arguments import as_expressions, check_frames, check_video
 from program_kit.torch.device import choose_device
 from program_kit.torch.memory import rows_at_once
 from program_kit.torch.precision import set_precision
+from program_kit.torch.transfer import Download, arrived, to_device
 from program_kit.weights import TakesWeights, choose_network
 from rvos_layers.encoders.tokenizer import AUTO, Tokenizer
 from torch import Tensor
@@ -52,6 +53,7 @@ from uninext.preprocess import FramePreprocessor, load_tokenizer
 from uninext.text_encoder import EncodedText
 
 MASK_STRIDE = 4
+FRAMES_AHEAD = 16  # of the next video that are held while one is worked on
 
 
 class UNINEXTPredictor:
@@ -78,6 +80,7 @@ class UNINEXTPredictor:
         self.tokenizer = tokenizer
         self.soft_masks = soft_masks
         self.preprocess = FramePreprocessor(image or network.config.image)
+        self._reader = AheadReader(lambda video: self._resized(video.frames()), FRAMES_AHEAD)
         self._products = set_precision(network, precision)
 
     @classmethod
@@ -133,6 +136,10 @@ class UNINEXTPredictor:
         """Where the network is."""
         return next(self.network.parameters()).device
 
+    def expect(self, video: Video) -> None:
+        """Begin to read and resize the video that `predict` gets next, its first frames."""
+        self._reader.expect(video)
+
     def predict(self, video: Video, progress: ProgressCallback = lambda done, total: None) -> VideoMasks:
         """Masks, scores and key frame of every expression of a video.
 
@@ -149,7 +156,7 @@ class UNINEXTPredictor:
         """
         check_video(video)
         expressions = as_expressions(video.expressions)
-        tracks = self._segment(video.frames(), expressions, len(video.frame_names), progress)
+        tracks = self._segment(self._reader.read(video), expressions, len(video.frame_names), progress)
         return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
 
     def segment(
@@ -174,26 +181,30 @@ class UNINEXTPredictor:
             ProgramKitError, TokenizerError: as `predict`.
         """
         check_frames(frames)
-        return self._segment(frames, as_expressions(expressions), length_hint(frames), progress)
+        return self._segment(self._resized(frames), as_expressions(expressions), length_hint(frames), progress)
 
     @torch.inference_mode()
     def _segment(
-        self, frames: Iterable[np.ndarray], expressions: Sequence[Expression], count: int, progress: ProgressCallback
+        self,
+        resized: Iterator["_ResizedFrame"],
+        expressions: Sequence[Expression],
+        count: int,
+        progress: ProgressCallback,
     ) -> list[MaskTrack]:
         text = self.encode_text([expression.text or "" for expression in expressions])
         tracks = [_TrackBuilder(expression) for expression in expressions]
-        resized = self._resized(frames)
         if (first := next(resized, None)) is None:
             raise InputError("frames: expected at least one, found none")
-        size = first.size
+        size, done = first.size, 0
         geometry = self.geometry(size)
-        resized, done = chain((first,), resized), 0
-        while group := list(islice(resized, self.frames_at_once(geometry, len(expressions)))):
-            pixels = torch.stack([frame.pixels for frame in group]).to(self.device)
-            found = self._scored(self.preprocess.normalise(pixels), geometry, text, size)
-            for _ in group:
-                for track, (score, probability) in zip(tracks, found, strict=False):
-                    track.add(score, probability, self.soft_masks)
+        batches = _batches(chain((first,), resized), self.frames_at_once(geometry, len(expressions)))
+        found = self._found(read_ahead(batches), geometry, text, size)
+        pairs = chain.from_iterable(zip(*arrays, strict=True) for _, arrays in arrived(found))
+        for track, (score, mask, support, *probability) in zip(cycle(tracks), pairs, strict=False):
+            track.add(float(score), mask, support)
+            if self.soft_masks is not None:
+                track.soft.append(soft_from_probabilities(probability, self.soft_masks)[0])
+            if track is tracks[-1]:
                 done += 1
                 progress(done, max(done, count))
         return [track.build(size) for track in tracks]
@@ -222,17 +233,23 @@ class UNINEXTPredictor:
         image_size = self.preprocess.network_size(size)
         return frame_geometry(image_size, self.network.config.hidden_size, self.device)
 
-    def _scored(
-        self, images: Tensor, geometry: FrameGeometry, text: EncodedText, size: tuple[int, int]
-    ) -> Iterator[tuple[float, np.ndarray]]:
-        """Score and probabilities float32 [H, W] of each expression on the first frame, then on the next one."""
-        found = predict_frames(self.network, images, geometry, text, size)
-        while True:
-            with self._products:  # not while the caller works on what this yields
-                predictions = next(found, None)
-            if predictions is None:
-                return
-            yield from zip(predictions.scores.tolist(), predictions.probabilities.cpu().numpy(), strict=True)
+    def _found(
+        self, batches: Iterable[Tensor], geometry: FrameGeometry, text: EncodedText, size: tuple[int, int]
+    ) -> Iterator[tuple["FramePredictions", Download]]:
+        """Score, mask and support of each expression on the first frame, then on the next one, and so on; probabilities
+        [H, W] where soft masks are asked for."""
+        for pixels in batches:
+            images = self.preprocess.normalise(to_device(pixels, self.device))
+            found = predict_frames(self.network, images, geometry, text, size)
+            while (predictions := self._next(found)) is not None:
+                p = predictions.probabilities
+                soft = [] if self.soft_masks is None else [p]
+                yield predictions, Download([predictions.scores, p > 0.5, p > float(SIGMOID_HALF), *soft])
+
+    def _next(self, found: Iterator["FramePredictions"]) -> "FramePredictions | None":
+        """The next predictions; the precision does not hold while a caller works on them."""
+        with self._products:
+            return next(found, None)
 
 
 class _ResizedFrame(NamedTuple):
@@ -240,6 +257,12 @@ class _ResizedFrame(NamedTuple):
 
     size: tuple[int, int]
     pixels: Tensor
+
+
+def _batches(frames: Iterator[_ResizedFrame], count: int) -> Iterator[Tensor]:
+    """Pixels uint8 [F, 3, h, w] of so many frames together."""
+    while group := list(islice(frames, count)):
+        yield torch.stack([frame.pixels for frame in group])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -337,13 +360,11 @@ class _TrackBuilder:
     support: list[bytes] = field(default_factory=list)
     soft: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, score: float, probability: np.ndarray, soft_masks: int | None) -> None:
-        """Append a frame."""
+    def add(self, score: float, mask: np.ndarray, support: np.ndarray) -> None:
+        """Append a frame, of bool [H, W]."""
         self.scores.append(score)
-        self.masks.append(encode_mask(binary_from_probabilities(probability)))
-        self.support.append(encode_mask(support_from_probabilities(probability)))
-        if soft_masks is not None:
-            self.soft.append(soft_from_probabilities([probability], soft_masks)[0])
+        self.masks.append(encode_mask(mask))
+        self.support.append(encode_mask(support))
 
     def build(self, size: tuple[int, int]) -> MaskTrack:
         """The whole track; its key frame is the first one with the best score."""

@@ -1,6 +1,7 @@
 """From frames and expressions to network input."""
 
 import re
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -56,8 +57,6 @@ class FramePreprocessor:
     def __init__(self, config: ImageConfig) -> None:
         self.config = config
         self.resize_rule = ResizeShortestEdge([config.short_side, config.short_side], config.long_side_limit)
-        self.mean = torch.tensor(config.mean)[:, None, None]
-        self.std = torch.tensor(config.std)[:, None, None]
 
     def network_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(H, W) after resizing of a frame of `size` (H, W), before padding."""
@@ -71,7 +70,8 @@ class FramePreprocessor:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Resized RGB [..., 3, h, w] in 0..255 to float32 [..., 3, H, W], padded with zeros to multiples of 32."""
-        normalised = (pixels.float() - self.mean.to(pixels.device)) / self.std.to(pixels.device)
+        mean, std = (_per_channel(values, pixels.device) for values in (self.config.mean, self.config.std))
+        normalised = (pixels.float() - mean) / std
         height, width = pixels.shape[-2:]
         return functional.pad(normalised, (0, -width % SIZE_DIVISIBILITY, 0, -height % SIZE_DIVISIBILITY))
 
@@ -86,6 +86,13 @@ class FramePreprocessor:
         if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
             raise InputError(f"a frame must be an array uint8 [H, W, 3], found {frame.dtype} {list(frame.shape)}")
         return as_pixels(self.resize(frame))
+
+
+@lru_cache
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Float32 [3, 1, 1]; kept, because a GPU waits for numbers that it is sent."""
+    with torch.inference_mode(False):  # training may use them later
+        return torch.tensor(values, device=device)[:, None, None]
 
 
 def as_pixels(frame: npt.NDArray[np.uint8]) -> Tensor:

@@ -5,13 +5,14 @@ Expressions are computed a few at a time. Masks are computed for the chosen quer
 encoded frame by frame. A video is one clip, or is cut into windows (`windows`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import torch
 from mask_interchange import Expression, MaskTrack, Size, Video, VideoMasks, encode_mask, soft_from_probabilities
+from program_kit.frame_reading import AheadReader, read_ahead
 from program_kit.options import Precision
 from program_kit.progress import ProgressCallback
 from program_kit.python_arguments import as_expressions, check_frames, check_video
@@ -93,7 +94,12 @@ class VideoPredictor:
         self.device = torch.device(device)
         self.soft_masks = soft_masks
         self.windows = windows
+        self._reader = AheadReader(lambda video: self._clips(video.frames()), 1)
         self._products = set_precision(cast(nn.Module, model), precision)
+
+    def expect(self, video: Video) -> None:
+        """Begin to read and resize the video that `predict` gets next, its first clip."""
+        self._reader.expect(video)
 
     def predict(self, video: Video, progress: ProgressCallback = lambda done, total: None) -> VideoMasks:
         """Masks of all expressions of a video in all its frames.
@@ -110,7 +116,8 @@ class VideoPredictor:
         """
         check_video(video)
         windows = None if self.windows is None else self.windows.count(len(video))
-        tracks = self._segment(video.frames(), as_expressions(video.expressions), progress, windows)
+        expressions = as_expressions(video.expressions)
+        tracks = self._segment(self._reader.read(video), video.size, expressions, progress, windows)
         return VideoMasks(video=video.id, size=video.size, frame_names=video.frame_names, tracks=tuple(tracks))
 
     def segment(
@@ -135,20 +142,25 @@ class VideoPredictor:
             ProgramKitError: there is no expression, or one without text.
         """
         check_frames(frames)
-        return self._segment(frames, as_expressions(expressions), progress, None)
+        expressions = as_expressions(expressions)
+        first, frames = _peek(frames)
+        clips = read_ahead(self._clips(frames))
+        return self._segment(clips, (first.shape[0], first.shape[1]), expressions, progress, None)
+
+    def _clips(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, list[np.ndarray]]]:
+        return cut(resized(frames, self.resize), self.windows)
 
     def _segment(
         self,
-        frames: Iterable[np.ndarray],
+        clips: Iterable[tuple[int, list[np.ndarray]]],
+        size: Size,
         expressions: Sequence[Expression],
         progress: ProgressCallback,
         windows: int | None,
     ) -> list[MaskTrack]:
-        """As `segment`; `windows` is the number of windows, if it is known."""
-        first, frames = _peek(frames)
-        size = (first.shape[0], first.shape[1])
+        """As `segment`, of resized clips and their first frames; `windows` is their number, if it is known."""
         tracks = [GrowingTrack(expression, size) for expression in expressions]
-        for number, (start, clip) in enumerate(cut(resized(frames, self.resize), self.windows)):
+        for number, (start, clip) in enumerate(clips):
             before = [track.overlap(start) for track in tracks]
             of_window = self._segment_clip(
                 clip, expressions, size, before, progress_of_window(number, windows, progress)
@@ -167,7 +179,7 @@ class VideoPredictor:
     ) -> list[WindowMasks]:
         """Masks of every expression in one clip of resized frames; `before` as `GrowingTrack.overlap` gives it."""
         with torch.inference_mode():
-            clip = make_clip(frames).to(self.device)
+            clip = make_clip(frames, self.device)
             with report_progress(cast(nn.Module, self.model), len(frames), len(expressions), progress):
                 with self._products:
                     video = self.model.encode_video(clip)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from program_kit.torch.memory import rows_at_once
+from program_kit.torch.transfer import Download, arrived
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -66,8 +67,10 @@ def full_size_logits(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
 def full_size_masks(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray]:
     """Yield bool[*size] for each frame of [T, h, w] logits. Some frames at a time have full size; bits leave a GPU."""
     at_once = rows_at_once(mask_logits.device, STEPS * math.prod(size) * mask_logits.element_size())
-    for chunk in chunk_slices(len(mask_logits), at_once):
-        yield from (full_size_logits(mask_logits[chunk], size).sigmoid() > THRESHOLD).cpu().numpy()
+    chunks = chunk_slices(len(mask_logits), at_once)
+    thresholded = ((full_size_logits(mask_logits[chunk], size).sigmoid() > THRESHOLD, chunk) for chunk in chunks)
+    for _, (masks,) in arrived((chunk, Download([masks])) for masks, chunk in thresholded):
+        yield from masks
 
 
 def full_size_probabilities(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray]:
