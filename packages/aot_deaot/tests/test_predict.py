@@ -11,6 +11,7 @@ from aot_deaot.config import named_config
 from aot_deaot.errors import ConfigError
 from aot_deaot.settings import faithful
 from golden_cases.readme import run_readme, write_clip
+from golden_cases.torch.loading import RandomNumbers, slow_imports
 from mask_interchange import MaskTrack, VideoMasks, open_video
 from PIL import Image
 from program_kit.errors import CheckpointError, DeviceError, InputError, WeightsError
@@ -51,6 +52,17 @@ def test_tracks_keep_their_key_frames(video, family, door):
         assert after.expression == before.expression
     assert found != given
     assert progress[-1] == (2 * (FRAMES - 1), 2 * (FRAMES - 1))
+
+
+@pytest.mark.parametrize(("family", "door"), DOORS)
+def test_loading_draws_no_random_numbers(family, door):
+    with RandomNumbers() as numbers:
+        door.load(device="cpu")
+    assert numbers.drawn == 0
+
+
+def test_loading_imports_nothing_slow():
+    assert slow_imports("from aot_deaot import AOTPropagator\nAOTPropagator.load(device='cpu')") == []
 
 
 @pytest.mark.parametrize(("family", "door"), DOORS)

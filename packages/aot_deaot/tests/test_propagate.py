@@ -4,20 +4,28 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 import pytest
 import torch
-from aot_deaot import propagate
+from aot_deaot import frame_views, propagate
+from aot_deaot.config import named_config
 from aot_deaot.errors import ConfigError
+from aot_deaot.frame_views import FrameViews
+from aot_deaot.network import PropagationNetwork
 from aot_deaot.objects import ObjectTable
+from aot_deaot.preprocess import network_image
 from aot_deaot.propagate import Propagator, SegmentedFrame
 from aot_deaot.settings import MemoryPolicy, PropagationSettings, corrected, faithful
 from golden_cases import NETWORK, assert_close, find_cases, rounding
+from golden_cases.torch.fake_gpu import on_fake_gpu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from program_kit.errors import InputError
 from program_kit.propagator import Job
+from program_kit.torch.checkpoint.model_checkpoints import Unallocated
+from program_kit.torch.precision import set_precision
 
 from .published import load, network_config
 
@@ -113,6 +121,25 @@ def test_features_are_computed_once_for_all_jobs(family, monkeypatch):
     run(Propagator(net, settings, batch=2), video, [Job(k, square(k)) for k in (1, 2, 3, 4)])
     assert computed == [2] * 2 * len(video)  # both mirror images of a scale together
     assert video.reads == len(video)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_frames_that_are_encoded_together_give_the_same(family, monkeypatch):
+    net, jobs = precise(family), [Job(0, square(0)), Job(2, square(2))]
+    chosen = quick(family, scales=(0.8, 1.0), flip=True)
+    alone, expected = run(Propagator(net, chosen), DrawnVideo(), jobs)
+    computed, threads, video = [], set(), DrawnVideo()
+    monkeypatch.setattr(net, "encode", lambda images, encode=net.encode: computed.append(len(images)) or encode(images))
+    monkeypatch.setattr(Propagator, "_frames_at_once", lambda self, size: 3)
+    monkeypatch.setattr(frame_views, "network_image", lambda *given: threads.add(get_ident()) or network_image(*given))
+    together, probabilities = run(Propagator(net, chosen), video, jobs)
+    np.testing.assert_array_equal(together, alone)
+    assert_close(probabilities, expected)
+    assert max(computed) == 2 * 3  # both mirror images of three frames
+    assert sum(computed) == 2 * 2 * len(video)
+    assert video.reads == len(video)
+    assert len(threads) == 1
+    assert get_ident() not in threads
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -340,3 +367,40 @@ def test_a_reference_is_gone_on_from_as_from_a_first_one():
     for place in found:
         same = torch.equal(found[place], changed[place])
         assert same == (place[0] > 2), place
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "precision"), [("tiny", "strict"), ("tiny", "bfloat16"), ("r50_{}l", "strict"), ("{}l", "strict")]
+)
+def test_a_gpu_never_waits_for_a_frame(family, name, precision):
+    """Two groups, one with more objects than a set holds."""
+    config = named_config(family, name.format(family))
+    with Unallocated():
+        net = PropagationNetwork(config).eval()
+    set_precision(net, precision)
+    chosen = replace(corrected(config), scales=(0.8, 1.0))
+
+    def segment(gpu):
+        propagator = Propagator(net, chosen)
+        views = FrameViews(DrawnVideo(), chosen, config, 0, net.encode, lambda size: 2)
+
+        def features(view):
+            return net.encode(torch.empty(2, 3, *views.sizes[view], device=gpu)).split()[1]
+
+        numbers = torch.empty(SIZE, dtype=torch.uint8, device=gpu)
+        many = tuple(range(1, config.max_objects + 3))
+        groups = [
+            propagate._Group((0,), [propagate._Task(index, ObjectTable(ids, config.max_objects), {0: numbers})])
+            for index, ids in enumerate([(1, 2), many])
+        ]
+        for group in groups:
+            propagator._pass(group, 0, views, features)
+        for frame in range(1, 4):
+            found = propagator._segment(groups, frame, views, features)
+        return [*found.labels, *found.probabilities]
+
+    labels, more, probabilities, more_probabilities = on_fake_gpu(net, segment)
+    assert labels.shape == more.shape == SIZE
+    assert probabilities.shape == (3, *SIZE)
+    assert len(more_probabilities) == 1 + 2 * config.max_objects

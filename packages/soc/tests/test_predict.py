@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from golden_cases import assert_same_track
-from golden_cases.torch.fake_gpu import fake_gpu
+from golden_cases.torch.fake_gpu import on_fake_gpu
+from golden_cases.torch.loading import RandomNumbers, slow_imports
 from mask_interchange import Expression, MaskRun, open_dataset, open_video, soft_from_probabilities
 from program_kit.errors import DeviceError, WeightsError
 from program_kit.torch import memory
@@ -293,16 +294,27 @@ def test_a_data_set_video_keeps_its_names(soc):
     assert choose_query(torch.zeros(2, 3, 1)).query == 0
 
 
+def test_loading_draws_no_random_numbers():
+    with RandomNumbers() as numbers:
+        SOCPredictor.load(device="cpu")
+    assert numbers.drawn == 0
+
+
+def test_loading_imports_nothing_slow():
+    assert slow_imports("from soc import SOCPredictor\nSOCPredictor.load(device='cpu')") == []
+
+
 @pytest.mark.parametrize("precision", ["strict", "bfloat16"])
 def test_a_gpu_never_waits_for_the_network(precision, monkeypatch):
     monkeypatch.setattr("msda_ops.ops.path_name", lambda *_: "cuda")
     network = SOC(CONFIGS["tiny"]).eval()
     set_precision(network, precision)
-    with fake_gpu(network):
-        video = network.encode_video(torch.empty(1, 11, 3, 70, 94))  # windows at the end of every axis
-        text = network.encode_text(Tokens(torch.ones(3, 7, dtype=torch.int64), torch.ones(3, 7, dtype=torch.bool)))
+
+    def segment(gpu: torch.device) -> torch.Tensor:
+        video = network.encode_video(torch.empty(1, 11, 3, 70, 94, device=gpu))  # windows at the end of every axis
+        ids = torch.empty(3, 7, dtype=torch.int64, device=gpu)
+        text = network.encode_text(Tokens(ids, ids == 0))
         outputs = network.decode(video, text)
-        chosen = choose_query(outputs.logits)
-        masks = network.predict_masks(video, text, outputs.select(chosen.query))
-    assert masks.shape == (3, 11, 1, 18, 24)
-    assert masks.device.type == "cuda"
+        return network.predict_masks(video, text, outputs.select(choose_query(outputs.logits).query))
+
+    assert on_fake_gpu(network, segment).shape == (3, 11, 1, 18, 24)

@@ -19,7 +19,7 @@ from uninext.heads import pool_text
 from uninext.model import QueryOutputs, Uninext
 from uninext.predict import mask_probabilities, query_scores, top_queries
 from uninext.preprocess import FramePreprocessor, as_pixels, clean_expression
-from uninext.text_encoder import EncodedText
+from uninext.text_encoder import EncodedText, cut_padding
 
 CASES = find_cases("uninext", local=Path(__file__).parent / "goldens")
 PROBABILITY = rounding(1, NETWORK)
@@ -49,7 +49,7 @@ def test_half_precision(case: GoldenCase, network_of: Callable[[GoldenCase], Uni
     geometry = frame_geometry(arrays["in.frames"].shape[1:3], network.config.hidden_size)
     image = FramePreprocessor(network.config.image).normalise(as_pixels(arrays["in.frames"][0]))
     ids, is_token = (torch.from_numpy(arrays[f"in.{name}"]) for name in ("input_ids", "attention_mask"))
-    text = network.encode_text(ids, is_token == 0)
+    text = network.encode_text(*cut_padding(ids, is_token == 0))
     memory, words = network.fuse_and_encode(network.encode_frame(image, geometry), text)
     scores = network.proposals(memory, geometry).scores
     start = torch.from_numpy(arrays["mid.init_reference"])[None]
@@ -133,7 +133,7 @@ def check_inference(case: GoldenCase, network: Uninext) -> None:
     preprocess = FramePreprocessor(network.config.image)
     images = [preprocess.normalise(as_pixels(frame)) for frame in arrays["in.frames"]]
     ids, is_token = (torch.from_numpy(arrays[f"in.{name}"]) for name in ("input_ids", "attention_mask"))
-    text = network.encode_text(ids, is_token == 0)
+    text = network.encode_text(*cut_padding(ids, is_token == 0))
     report = StageReport(str(case))
     add_stages(report, case, network, images[0], text, geometry)
 

@@ -8,14 +8,18 @@ import pytest
 import torch
 from golden_cases import assert_same_track
 from golden_cases.readme import run_readme, write_clip
+from golden_cases.torch.fake_gpu import on_fake_gpu, on_gpu
+from golden_cases.torch.loading import RandomNumbers
 from mask_interchange import Video, open_video
 from PIL import Image
 from program_kit.errors import DeviceError, ProgramKitError, WeightsError
 from program_kit.options import Precision
+from program_kit.torch.precision import set_precision
 from uninext import UNINEXTPredictor
 from uninext import predict as predict_module
 from uninext.config import CONFIGS, ImageConfig, named_config
 from uninext.errors import InputError
+from uninext.geometry import frame_geometry
 from uninext.model import Uninext, build_uninext
 from uninext.preprocess import FramePreprocessor, load_tokenizer
 
@@ -187,6 +191,33 @@ def test_half_precision_gives_nearly_the_same_scores(video: Video, precision: Pr
     for one, other in zip(exact, half, strict=True):
         assert (one.scores != other.scores).any()
         np.testing.assert_allclose(other.scores, one.scores, rtol=0.1)
+
+
+@pytest.mark.parametrize("config", ["demo-convnext", "demo-vit"])
+def test_loading_draws_no_random_numbers(config: str) -> None:
+    with RandomNumbers() as numbers:
+        UNINEXTPredictor.load(config=config, device="cpu")
+    assert numbers.drawn == 0
+
+
+@pytest.mark.parametrize("precision", ["strict", "bfloat16"])
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("tiny")])
+def test_a_gpu_never_waits_for_frames(name: str, precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("msda_ops.ops.path_name", lambda *_: "cuda")
+    config = named_config(name)
+    network = build_uninext(config).eval()
+    set_precision(network, precision)
+    geometry = frame_geometry((64, 90), config.hidden_size)
+
+    def segment(gpu: torch.device) -> list[torch.Tensor]:
+        ids = torch.empty(3, 7, dtype=torch.int64, device=gpu)
+        text = network.encode_text(ids, ids == 0)
+        pixels = torch.empty(2, 3, 64, 90, dtype=torch.uint8, device=gpu)
+        images = FramePreprocessor(config.image).normalise(pixels)
+        found = predict_module.predict_frames(network, images, on_gpu(geometry), text, (90, 126))
+        return [predictions.probabilities for predictions in found]
+
+    assert [probabilities.shape for probabilities in on_fake_gpu(network, segment)] == [(6, 90, 126)]
 
 
 @pytest.mark.parametrize(

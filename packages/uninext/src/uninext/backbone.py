@@ -95,7 +95,8 @@ class ViTBackbone(PyramidBackbone):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride] - detectron2 leaves the arguments open
         """Feature maps [B, C, H/s, W/s] of normalised images [B, 3, H, W]."""
-        x = self.vit(image)["last_feat"]
+        with torch.device(image.device):  # or detectron2 makes indices on the processor, and a GPU waits for them
+            x = self.vit(image)["last_feat"]
         return dict(zip(FEATURES, (self.finer(x), x, self.coarser(x)), strict=True))
 
 
@@ -112,7 +113,8 @@ class FeaturePyramid(nn.Module):
         convolutions = [nn.Conv2d(channels, hidden_size, 1) for channels in backbone_channels]
         convolutions.append(nn.Conv2d(backbone_channels[-1], hidden_size, 3, stride=2, padding=1))
         self.projections = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(32, hidden_size)) for conv in convolutions)
-        self.level_codes = nn.Parameter(torch.randn(LEVELS, hidden_size))
+        self.level_codes = nn.Parameter(torch.empty(LEVELS, hidden_size))
+        nn.init.normal_(self.level_codes)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """Maps [B, C_i, H_i, W_i] at strides 8, 16, 32 to maps [B, C, H_i, W_i] at strides 8, 16, 32, 64."""

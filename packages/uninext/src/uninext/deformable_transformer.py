@@ -178,7 +178,8 @@ class Decoder(nn.Module):
 
     def _box_encoding(self, boxes: Tensor) -> Tensor:
         """Sinusoidal encoding [E, Q, 2C] of boxes [E, Q, 4], in the order y, x, w, h."""
-        in_order = boxes[..., [1, 0, 2, 3]] * (2 * math.pi)
+        x, y, size = boxes.split([1, 1, 2], -1)
+        in_order = torch.cat([y, x, size], -1) * (2 * math.pi)
         return sinusoidal_encoding(in_order, self.content.embedding_dim // 2).flatten(-2)
 
 

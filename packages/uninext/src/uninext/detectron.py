@@ -47,6 +47,7 @@ from uninext.geometry import frame_geometry
 from uninext.model import Uninext
 from uninext.predict import predict_frame
 from uninext.preprocess import FramePreprocessor, as_pixels, load_tokenizer
+from uninext.text_encoder import cut_padding
 
 # --- configuration ----------------------------------------------------------------------------------------------------
 
@@ -169,7 +170,8 @@ class ReferringUninext(Uninext):
         geometry = frame_geometry((image.shape[-2], image.shape[-1]), self.config.hidden_size, self.device)
         pixels = FramePreprocessor(self.config.image).normalise(image.to(self.device))
         frame = self.encode_frame(pixels, geometry)
-        text = self.encode_text(record["input_ids"].to(self.device), record["padding_mask"].to(self.device))
+        tokens = cut_padding(record["input_ids"], record["padding_mask"])
+        text = self.encode_text(*(tensor.to(self.device) for tensor in tokens))
         parts = list(predict_frame(self, frame, text, size))
         probabilities = torch.cat([part.probabilities for part in parts])
         boxes = torch.cat([part.boxes for part in parts])
@@ -204,7 +206,9 @@ class UninextCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict[str, Any]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - None: nothing left to report
         device, config = self.model.device, self.model.config
         CHECKPOINTS.with_config(config.name, config).fill(self.model, checkpoint.pop("model"), config.name)
-        self.model.requires_grad_(False).to(device)
+        self.model.requires_grad_(False)
+        if device.type != "meta":
+            self.model.to(device)
 
 
 def build_network(cfg: CfgNode, seed: int | None = None) -> ReferringUninext:

@@ -30,6 +30,7 @@ class FrameGeometry:
         padding: bool [S], True where a token lies in the padding.
         valid_ratios: [L, 2] share of each level's width and height that is not padding.
         position_encoding: [S, C] sinusoidal, without the learned part of the level.
+        extent: int64 [2], width and height of `image_size`.
         centres: [S, L, 2] centre of each token's cell as a location on each level (units of the padded level).
         anchors: [S, 4] (cx, cy, w, h), the box that each token's proposal starts from.
         valid_anchors: bool [S], False for padding and for anchors too near the border.
@@ -41,6 +42,7 @@ class FrameGeometry:
     padding: Tensor
     valid_ratios: Tensor
     position_encoding: Tensor
+    extent: Tensor
     centres: Tensor
     anchors: Tensor
     valid_anchors: Tensor
@@ -86,6 +88,7 @@ def frame_geometry(image_size: tuple[int, int], hidden_size: int, device: torch.
         padding=padding.to(device),
         valid_ratios=valid_ratios.to(device),
         position_encoding=torch.cat([_position_encoding(mask, hidden_size) for mask in level_padding]).to(device),
+        extent=torch.tensor(image_size[::-1]).to(device),
         centres=torch.cat(centres).to(device),
         anchors=anchor.to(device),
         valid_anchors=(inside & ~padding).to(device),

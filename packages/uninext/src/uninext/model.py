@@ -137,13 +137,12 @@ class Uninext(nn.Module):
     ) -> QueryOutputs:
         """Apply the heads to the last decoder layer; masks are relative to the boxes that this layer started from."""
         queries = decoded.queries[-1]
-        height, width = geometry.image_size
         return QueryOutputs(
             class_logits=self.agreement(queries.float(), pooled_text.float()),
             iou_logits=self.iou_head(queries.float()).squeeze(-1),
             boxes=decoded.references[-1],
             queries=queries,
-            centres=decoded.references[-2][..., :2] * torch.tensor([width, height], device=queries.device),
+            centres=decoded.references[-2][..., :2] * geometry.extent,
             memory=memory,
             geometry=geometry,
         )

@@ -27,6 +27,15 @@ class EncodedText:
         return EncodedText(self.words[expressions], self.padding_mask[expressions])
 
 
+def cut_padding(input_ids: Tensor, padding_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens [E, N] of both without the last columns that are padding in every expression.
+
+    It looks at numbers: call it before they go to a GPU.
+    """
+    length = int((~padding_mask).sum(1).max())
+    return input_ids[:, :length], padding_mask[:, :length]
+
+
 class TextEncoder(nn.Module):
     """transformers' BERT without the pooler."""
 
@@ -50,11 +59,6 @@ class TextEncoder(nn.Module):
         )
 
     def forward(self, input_ids: Tensor, padding_mask: Tensor) -> EncodedText:
-        """Encode token ids int64 [E, N] with padding_mask bool [E, N], True where padded.
-
-        Columns that are padding in every expression are cut off; padding influences no word.
-        """
-        length = int((~padding_mask).sum(1).max())
-        input_ids, padding_mask = input_ids[:, :length], padding_mask[:, :length]
+        """Encode token ids int64 [E, N] with padding_mask bool [E, N], True where padded; it influences no word."""
         words = self.bert(input_ids, attention_mask=(~padding_mask).long()).last_hidden_state
         return EncodedText(words, padding_mask)

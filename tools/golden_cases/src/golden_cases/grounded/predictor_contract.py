@@ -12,9 +12,12 @@ from mask_interchange import MaskRun
 from PIL import Image
 from program_kit.options import Precision
 from program_kit.torch import memory
+from program_kit.torch.precision import set_precision
+from rvos_layers.encoders.tokenizer import Tokens
 from rvos_layers.grounded.segmenter import GroundedSegmenter
 from rvos_layers.inference.config import Windows
 from rvos_layers.inference.model_factory import ModelPredictor
+from rvos_layers.inference.query_masks import choose_query
 from typer.testing import CliRunner
 
 from golden_cases import assert_same_track
@@ -135,6 +138,36 @@ class PredictorContract:
             np.testing.assert_allclose(one.scores, other.scores, atol=0.02)
             assert (one.stack() != other.stack()).mean() < 0.02
         assert types == {getattr(torch, precision)}
+
+    @pytest.mark.parametrize("precision", ["strict", "bfloat16"])
+    def test_a_gpu_never_waits_for_the_network(self, precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+        from golden_cases.torch.fake_gpu import on_fake_gpu  # of another extra, which the packages take as well
+
+        monkeypatch.setattr("msda_ops.ops.path_name", lambda *_: "cuda")
+        model: Any = self.kind.factory.build_with_weights("tiny", None).eval()
+        set_precision(model, precision)
+
+        def segment(gpu: torch.device) -> torch.Tensor:
+            video = model.encode_video(torch.empty(1, 11, 3, 70, 94, device=gpu))  # windows at the end of every axis
+            ids = torch.empty(3, 7, dtype=torch.int64, device=gpu)
+            text = model.encode_text(Tokens(ids, ids == 0))
+            outputs = model.decode(video, text)
+            return model.predict_masks(video, text, outputs.select(choose_query(outputs.logits).query))
+
+        assert on_fake_gpu(model, segment).shape == (3, 11, 1, 18, 24)
+
+    def test_loading_draws_no_random_numbers(self) -> None:
+        from golden_cases.torch.loading import RandomNumbers
+
+        with RandomNumbers() as numbers:
+            self.kind.load(device="cpu")
+        assert numbers.drawn == 0
+
+    def test_loading_imports_nothing_slow(self) -> None:
+        from golden_cases.torch.loading import slow_imports
+
+        module, name = self.kind.__module__, self.kind.__name__
+        assert slow_imports(f"from {module} import {name}\n{name}.load(device='cpu')") == []
 
     def test_the_command_knows_every_configuration(self) -> None:
         result = CliRunner().invoke(self.command, ["--help"])
