@@ -187,6 +187,14 @@ def pipeline(session: nox.Session) -> None:
     session.run("pytest", "-n", "auto", "--dist", "loadfile", "tests/pipeline", *session.posargs)
 
 
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """The script for a GPU machine, on the processor, in the environment that has all models."""
+    member = ROOT / "tools" / "demo_weights"
+    sync(session, member)
+    session.run(*in_environment(member, "pytest", str(ROOT / "tools" / "gpu")), env=environment(member))
+
+
 @nox.session(default=False)
 def fresh(session: nox.Session) -> None:
     """What can be tried of a fresh machine: the lock with the newest Python, wheels, commands of the documentation."""
