@@ -50,7 +50,7 @@ def serve(
         say(address)
         if browser:
             webbrowser.open(_door(Path(folder), address).as_uri())
-        with _saving_in_pauses(corrected):
+        with _saving_in_pauses(corrected), suppress(KeyboardInterrupt):  # raised again once the server has ended
             server_of(guard).run(sockets=[listening])
 
 
