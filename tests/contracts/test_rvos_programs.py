@@ -217,6 +217,15 @@ def test_wrong_use_is_exit_code_two_without_a_traceback(program, tmp_path, argum
     assert "Traceback" not in result.stderr
 
 
+def test_messages_may_be_json_lines(program, tmp_path):
+    arguments = ["--dataset", "absent", "--out", tmp_path / "run", *program.smoke]
+    result = program.run_forked(*arguments, "--log-json", cwd=tmp_path)
+    assert result.returncode == 2
+    last = json.loads(result.stderr.splitlines()[-1])
+    assert last["level"] == "error"
+    assert "absent" in last["message"]
+
+
 def checkpoint_arguments(program, path):
     arguments = list(program.smoke)
     at = arguments.index("--weights")
