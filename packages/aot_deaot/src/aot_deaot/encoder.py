@@ -187,7 +187,7 @@ class SwinEncoder(nn.Module):
         """Maps of normalised images [B, 3, H, W]; sides that are no multiple of 4 are filled up with zeros."""
         height, width = images.shape[-2:]
         x = F.pad(images, (0, -width % self.PATCH, 0, -height % self.PATCH))
-        patches, norm = self.features[0]
+        patches, norm = self.features[0].children()
         x = norm(patches(x).permute(0, 2, 3, 1))
         maps = []
         for stage, norm in enumerate(self.norms):

@@ -123,8 +123,8 @@ class _Segmented:
 
     def of_jobs(self, labels: Sequence[NDArray[np.uint8]]) -> Iterator[SegmentedFrame]:
         """What the caller gets, once the labels are on the processor."""
-        for task, *found in zip(self.tasks, self.references, labels, self.probabilities, strict=True):
-            reference, numbers, probabilities = found
+        of_tasks = zip(self.tasks, self.references, labels, self.probabilities, strict=True)
+        for task, reference, numbers, probabilities in of_tasks:
             yield SegmentedFrame(task.job, self.frame, reference, task.objects, numbers, probabilities)
 
 

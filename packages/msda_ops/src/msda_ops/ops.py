@@ -79,7 +79,7 @@ def _is_watched(tensors: Sequence[Tensor]) -> bool:
     return (
         is_in_torch_dispatch_mode()
         or torch._C._are_functorch_transforms_active()
-        or torch.jit.is_tracing()
+        or torch._C._get_tracing_state() is not None
         or forward_ad._current_level >= 0
         or torch.autograd.profiler._is_profiler_enabled
         or any(type(tensor) not in (Tensor, torch.nn.Parameter) for tensor in tensors)

@@ -138,12 +138,11 @@ class _Loop:
                 self._fail(video, self._explained(error))
                 continue
             if work is not None:
-                self._process = self._process or self._load()
-                if isinstance(self._process, ReadsAhead) and video in following:
-                    with suppress(DatasetError):  # the same error is raised again, and reported, in its turn
-                        self._process.expect(self._dataset.videos[following[video]])
+                process = self._process = self._process or self._load()
+                if video in following:
+                    self._expect(following[video], process)
                 try:
-                    self._carry_out(work, self._process)
+                    self._carry_out(work, process)
                 except Exception as error:
                     if is_disk_full(error):
                         self._fail(
@@ -156,6 +155,12 @@ class _Loop:
         for video, error in self._failures.items():
             log.error(f"failed: {video}: {error}", extra=about(video=video))
         return 1 if self._failures else 0
+
+    def _expect(self, video: str, process: Process) -> None:
+        """Let the next video be read already."""
+        if isinstance(process, ReadsAhead):
+            with suppress(DatasetError):  # the same error is raised again, and reported, in its turn
+                process.expect(self._dataset.videos[video])
 
     def _work(self, order: Order) -> _Work | None:
         """What there is to do for an order; None if it is done."""
