@@ -43,7 +43,7 @@ def page(
     return f"""# What the demo weights score
 
 On {videos} test videos of `rvos_synthetic`, edition {EDITION}: {SIZE[1]}x{SIZE[0]} pixels, 12 frames. They chose
-nothing: {VIDEOS["valid"]} validation videos chose the weights. Each program ran with its shipped weights; how these
+no weights: {VIDEOS["valid"]} validation videos did. Each program ran with its shipped weights; how these
 were trained stands in a file beside them. AOT and DeAOT were given the ground truth mask of each object on the frame
 that first shows it, which counts as one of its 12. In brackets: where 95 of 100 samples of as many videos have the
 mean (bootstrap over videos).

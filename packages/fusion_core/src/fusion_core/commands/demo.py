@@ -41,7 +41,7 @@ def demo(
     _call("fusion-core run", _alone(run), *where, "--out", result, "--workers", WORKERS)
     _call("fusion-core check-submission", _alone(check_submission), result / "submission.zip", *source)
     _call("fusion-core report", _alone(report), *where, "--annotations", annotations, "--out", page)
-    typer.echo("\nscores of so few videos vary a lot; docs/demo_results.md has those of 40")
+    typer.echo("\nscores of so few videos vary a lot; docs/demo_results.md has those of more, with their spread")
     typer.echo(f"to look at in a browser: {page.absolute()}")
 
 
