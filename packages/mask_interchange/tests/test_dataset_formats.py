@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from mask_interchange import DatasetError, open_dataset
+from mask_interchange import DatasetError, import_annotations, open_dataset
 from mask_interchange.dataset_formats import FORMATS
 from mask_interchange.dataset_formats.ref_davis17 import FILES
 from mask_interchange.faults import FaultKind
@@ -206,6 +207,38 @@ def test_mose_and_sa_v_need_no_list(tmp_path, frames, masks, mask):
     (tmp_path / "sav_val" / frames / "a3").mkdir()
     [fault] = open_dataset(tmp_path, "sav_val").check()
     assert "a3" in fault.message
+
+
+@pytest.mark.parametrize(
+    ("frames", "masks", "mask", "ids"),
+    [
+        ("JPEGImages", "Annotations", "{frame}.png", ["1", "2"]),
+        ("JPEGImages_24fps", "Annotations_6fps", "{object}/{frame}.png", ["000", "001"]),
+    ],
+)
+def test_masks_of_some_frames_become_a_run_of_all(tmp_path, frames, masks, mask, ids):
+    """MOSE's valid shows first frames only, SA-V every fourth; an object may come later."""
+    root = tmp_path / "valid"
+    write_frames(root / frames / "dog")
+    shown = {FRAMES[0]: ids[:1], FRAMES[1]: ids}
+    for frame, there in shown.items():
+        labels = np.zeros((6, 8), np.uint8)
+        for label, name in enumerate(there, start=1):
+            labels[:, label] = label
+            path = root / masks / "dog" / mask.format(frame=frame, object=name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((labels == label).astype(np.uint8) if "object" in mask else labels).save(path)
+    dataset = open_dataset(tmp_path, "valid")
+    [video] = import_annotations(root / masks, dataset=dataset)
+    assert video.frame_names == tuple(FRAMES)
+    assert [(track.expression.id, track.key_frame) for track in video.tracks] == [(ids[0], 0), (ids[1], 1)]
+    for label, track in enumerate(video.tracks, start=1):
+        found = [track.mask(t) for t in range(len(FRAMES))]
+        assert [mask.any() for mask in found] == [ids[label - 1] in shown.get(frame, ()) for frame in FRAMES]
+        assert all(np.array_equal(np.argwhere(mask)[:, 1], [label] * 6) for mask in found if mask.any())
+    (root / frames / "dog" / f"{FRAMES[1]}.jpg").unlink()
+    with pytest.raises(DatasetError, match=f"video 'dog': the data set has no frame '{FRAMES[1]}' in this video"):
+        list(import_annotations(root / masks, dataset=open_dataset(tmp_path, "valid")))
 
 
 @pytest.mark.parametrize("inside", ["DAVIS", "."])

@@ -79,3 +79,18 @@ def test_masks_are_compared_with_the_description(root):
     assert lines[0] == "masks that do not fit the description (30)"
     assert lines[1].endswith("Annotations/v00/7 belongs to no expression (and 1 more)")
     assert check(root, "--quick").exit_code == 0
+
+
+def test_objects_of_a_data_set_without_sentences(tmp_path):
+    """SA-V: sound, then with a mask of a frame that is not there."""
+    (frames := tmp_path / "sav_val" / "JPEGImages_24fps" / "sav_1").mkdir(parents=True)
+    for frame in FRAMES[:3]:
+        Image.new("RGB", (8, 6)).save(frames / f"{frame}.jpg")
+    for name in ("000", "001"):
+        (folder := tmp_path / "sav_val" / "Annotations_6fps" / "sav_1" / name).mkdir(parents=True)
+        Image.new("L", (8, 6), 1).save(folder / f"{FRAMES[0]}.png")
+    assert check(tmp_path).exit_code == 0, check(tmp_path).output
+    Image.new("L", (8, 6), 1).save(folder / f"{FRAMES[9]}.png")
+    result = check(tmp_path)
+    assert result.exit_code == 1
+    assert f"frame '{FRAMES[9]}'" in result.stdout

@@ -78,6 +78,7 @@ def test_a_vote_in_which_every_video_failed_shows_no_agreement(runs):
     assert "--soft-masks" in result.stderr
     assert "0 videos voted, 0 were voted before, 3 failed" in result.stdout
     assert "IoU" not in result.stdout
+    assert json.loads(vote(runs, "--rule", "mean", "--json").stdout)["members"] == []
 
 
 def test_any_vote(runs):
@@ -303,6 +304,7 @@ def test_a_stage_names_all_members_that_it_lacks(runs):
         (["--members", "a,b", "--threshold", 2, "--out", "x", "--leftover", 3], "between 1 and the 2 votes"),
         (["--members", "a,b", "--threshold", 2, "--out", "x", "--faithful"], "goes with --stage"),
         (["--stage", 1, "--faithful", "--pairing", "none"], "--pairing consecutive"),
+        (["--members", "./b/a,a", "--threshold", 2, "--out", "x"], "have one name; rename a folder"),
         (["--members", "a,nobody", "--threshold", 2, "--out", "x"], "nobody"),
     ],
 )
@@ -386,9 +388,10 @@ def test_json_says_the_same_as_the_table(runs):
     (line,) = result.stdout.splitlines()
     told = json.loads(line)
     assert (told["run"], told["videos"], told["before"], told["failed"]) == (str(runs / "mine"), 0, 3, 0)
-    for name, one in told["members"].items():
+    assert [one["name"] for one in told["members"]] == ["a", "b", "c"]
+    for one in told["members"]:
+        assert f"\n{one['name']} " in table
         assert f"{one['iou']:.3f}" in table
-        assert f"\n{name} " in table
 
 
 def test_messages_may_be_json_lines_before_and_after_the_command(runs):

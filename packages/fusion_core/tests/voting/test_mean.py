@@ -79,3 +79,12 @@ def test_agreement_is_that_of_the_members_masks():
 def test_a_member_without_probabilities_is_named():
     with pytest.raises(MemberError, match=r"video dog: member b: expression '0' has no probabilities.*--soft-masks"):
         fuse_video(a_vote(), [a_member(0.9, 0.9), a_member(0.9, 0.9, soft=False)])
+
+
+def test_a_member_that_is_given_twice_has_two_votes():
+    """0.9, 0.9 and 0.3 have the mean 0.7; 0.9 and 0.3 have 0.6."""
+    once = a_vote(threshold=2, out_of=3, pairing=Pairing.NONE, members=("a", "b", "a"))
+    sure, hesitating = a_member(0.9), a_member(0.3)
+    found, agreements = areas(once, sure, hesitating, sure)
+    assert found == [True]
+    assert agreements[0] == agreements[2] != agreements[1]

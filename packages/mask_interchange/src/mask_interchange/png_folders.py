@@ -29,6 +29,7 @@ from mask_interchange.names import check_name, natural_key
 from mask_interchange.rle import Size, empty_mask, encode_labels
 from mask_interchange.run import MaskRun
 from mask_interchange.track import Expression, MaskTrack, VideoMasks
+from mask_interchange.video import Video
 
 Layout = Literal["grey", "palette"]
 LABELS = range(1, 255)  # 0 is background, 255 means "do not score" in DAVIS
@@ -63,7 +64,9 @@ def import_annotations(
             grey layout a file has the values 0 and 255, or 0 and 1. In the palette layout the labels 1 to 254 are
             expression ids unless `labels.json` says otherwise; a video of grey 0/255 images has the one object "1".
         key_frames: `key_frame.json`; by default the one beside `Annotations/`, if there is one.
-        dataset: gives the texts, groups and order of expressions, and the frames that there must be.
+        dataset: gives the texts, groups and order of expressions, and the frames that there must be. Of a data set
+            without sentences every object is taken; frames without an image are empty, and the key frame is the first
+            one that shows the object.
 
     Raises:
         DatasetError: an image is unreadable, in colours, or differs in size; frames differ between expressions or from
@@ -96,8 +99,13 @@ def _import_video(
     images = _images(folder)
     if images and expressions:
         raise DatasetError(f"{folder}: expected either images or a folder per expression, found both")
-    read = _read_palette(images, labels) if images else _read_grey(expressions, folder)
-    known = _known_expressions(folder.name, read, dataset)
+    of_objects = None if dataset is None or dataset.has_sentences else dataset
+    read = _read_palette(images, labels) if images else _read_grey(expressions, folder, is_partial=bool(of_objects))
+    if of_objects:
+        read = _in_all_frames(read, _described(folder.name, of_objects).frame_names)
+        shown = {name: _first_shown(masks, read.size) for name, masks in read.masks.items()}
+        key_frames = {name: frame for name, frame in shown.items() if frame is not None} | dict(key_frames)
+    known = _known_expressions(folder.name, read, None if of_objects else dataset)
     return VideoMasks(
         video=folder.name,
         size=read.size,
@@ -123,12 +131,33 @@ class _Read:
     masks: dict[str, tuple[bytes, ...]]
 
 
+def _described(video: str, dataset: Dataset) -> Video:
+    if video not in dataset.videos:
+        raise DatasetError(f"the data set {dataset.name} has no such video")
+    return dataset.videos[video]
+
+
+def _in_all_frames(read: _Read, names: tuple[str, ...]) -> _Read:
+    """The same masks in all frames of a video; those without an image are empty."""
+    if odd := [name for name in read.frame_names if name not in set(names)]:
+        raise DatasetError(f"the data set has no frame {odd[0]!r} in this video")
+    place, empty = {name: t for t, name in enumerate(read.frame_names)}, empty_mask(read.size)
+    masks = {
+        object_id: tuple(found[place[name]] if name in place else empty for name in names)
+        for object_id, found in read.masks.items()
+    }
+    return _Read(read.size, names, masks)
+
+
+def _first_shown(masks: Sequence[bytes], size: Size) -> int | None:
+    """The first frame that shows an object."""
+    return next((t for t, mask in enumerate(masks) if mask != empty_mask(size)), None)
+
+
 def _known_expressions(video: str, read: _Read, dataset: Dataset | None) -> list[Expression]:
     if dataset is None:
         return [Expression(id=name) for name in read.masks]
-    if video not in dataset.videos:
-        raise DatasetError(f"the data set {dataset.name} has no such video")
-    described = dataset.videos[video]
+    described = _described(video, dataset)
     if read.frame_names != described.frame_names:
         here, there = read.frame_names, described.frame_names
         what = _difference(here, "the masks", there, "the data set")
@@ -146,32 +175,33 @@ def _difference(here: Sequence[str], name: str, there: Sequence[str], other: str
     return f"frame {odd!r} is only in {name if odd in here else other}" if odd else "another order"
 
 
-def _read_grey(folders: Sequence[Path], video: Path) -> _Read:
+def _read_grey(folders: Sequence[Path], video: Path, *, is_partial: bool) -> _Read:
+    """The masks of a folder for each expression; partial ones may be of other frames in each folder."""
     if not folders:
         raise DatasetError(f"{video}: expected PNG images or a folder per expression, found neither")
     size: Size | None = None
-    names: tuple[str, ...] = ()
-    masks: dict[str, tuple[bytes, ...]] = {}
+    found: dict[str, dict[str, bytes]] = {}
     for folder in folders:
-        images = _images(folder)
-        if folder is folders[0]:
-            names = tuple(image.stem for image in images)
-        if not images:
-            raise DatasetError(f"{folder}: expected PNG images, found none")
-        if names != (found := tuple(image.stem for image in images)):
-            what = _difference(found, repr(folder.name), names, repr(folders[0].name))
-            raise DatasetError(f"{video}: expected the same frames for every expression, found others: {what}")
-        encoded = []
-        for image in images:
+        of_frame: dict[str, bytes] = {}
+        for image in _images(folder):
             values, _ = read_label_image(image)
             size = _same_size(size, values, image)
             labels = encode_labels(values)
             if labels.keys() not in (set(), {1}, {255}):
                 raise DatasetError(f"{image}: expected the values 0 and 255 only, found others; threshold it first")
-            encoded.append(next(iter(labels.values()), empty_mask(size)))
-        masks[check_name("expression", folder.name)] = tuple(encoded)
+            of_frame[image.stem] = next(iter(labels.values()), empty_mask(size))
+        if not of_frame:
+            raise DatasetError(f"{folder}: expected PNG images, found none")
+        found[check_name("expression", folder.name)] = of_frame
     assert size is not None
-    return _Read(size, names, masks)
+    first, *others = found
+    for name in () if is_partial else others:
+        if [*found[name]] != [*found[first]]:
+            what = _difference([*found[name]], repr(name), [*found[first]], repr(first))
+            raise DatasetError(f"{video}: expected the same frames for every expression, found others: {what}")
+    names = sorted({name for of_frame in found.values() for name in of_frame}, key=natural_key)
+    masks = {name: tuple(of_frame.get(t, empty_mask(size)) for t in names) for name, of_frame in found.items()}
+    return _Read(size, tuple(names), masks)
 
 
 def _read_palette(images: Sequence[Path], names: Mapping[str, str] | None) -> _Read:

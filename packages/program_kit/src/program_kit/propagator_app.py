@@ -178,6 +178,8 @@ def propagator_app(program: PropagatorProgram[Any]) -> typer.Typer:
             return
         if prompts is not None and not program.prompts:
             raise typer.BadParameter(f"--prompts: {program.name} takes masks only")
+        if frame and not mask:
+            raise typer.BadParameter("--frame goes with --mask PNG")
         if every_mask and not masks:
             raise typer.BadParameter("--every-mask goes with --masks RUN")
         _check_masks(masks or [], mask or [], prompts, video, out or [], takes_prompts=program.prompts)

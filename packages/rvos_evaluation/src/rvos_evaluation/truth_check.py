@@ -1,6 +1,6 @@
 """Whether the masks that a data set brings fit its description."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mask_interchange import Dataset, DatasetError, Video
 from mask_interchange.faults import Fault, FaultKind
@@ -37,7 +37,11 @@ class TruthCheck:
             yield _fault(f"video {name!r}: expected its masks beside those of the others, found none")
             return
         try:
-            yield from _faults(self.annotations[name], video, Asked.of(self.dataset, name), self.folders)
+            annotation = self.annotations[name]
+            if self.dataset.has_sentences or isinstance(annotation, LabelImages):
+                yield from _faults(annotation, video, Asked.of(self.dataset, name), self.folders)
+            elif isinstance(annotation, MaskFolders):
+                yield from _faults_of_masks(annotation, video, [(name,) for name in annotation.folders])
         except (EvaluationError, DatasetError) as error:
             yield _fault(str(error))
 
@@ -53,8 +57,16 @@ def _faults(annotation: VideoAnnotation, video: Video, asked: Asked, folders: Fo
                 yield _fault(
                     f"video {video.id!r}, expression {absent!r}: {annotation.place} has no folder of its masks"
                 )
+    whose = [None] if isinstance(annotation, LabelImages) else dict.fromkeys(one.masks for one in targets)
+    yield from _faults_of_masks(annotation, video, whose)
+
+
+def _faults_of_masks(
+    annotation: VideoAnnotation, video: Video, whose: Iterable[tuple[str, ...] | None]
+) -> Iterator[Fault]:
+    """Masks of frames that are not there, or of another size."""
     names, size = set(video.frame_names), video.size
-    for masks in {None: None} if isinstance(annotation, LabelImages) else dict.fromkeys(one.masks for one in targets):
+    for masks in whose:
         for frame in annotation.frames(masks):
             where = f"video {video.id!r}, frame {frame.name!r}: {annotation.place}"
             if frame.name not in names:

@@ -76,6 +76,7 @@ def fuse(
         assert threshold is not None
         assert out is not None
         paths = [Path(member) if len(Path(member).parts) > 1 else runs / member for member in members.split(",")]
+        _check_names(paths)
         left_over = _leftover(leftover)
         pairing = pairing or Pairing.default(left_over)
         vote = Vote(
@@ -117,6 +118,14 @@ def _check_options(
         raise typer.BadParameter(
             "--faithful repeats the published votes: it goes with --stage and --pairing consecutive"
         )
+
+
+def _check_names(members: Sequence[Path]) -> None:
+    """Runs are told apart by their names; a run that is given twice has two votes."""
+    by_name: dict[str, Path] = {}
+    for path in members:
+        if (other := by_name.setdefault(path.name, path)) != path:
+            raise typer.BadParameter(f"--members: {other} and {path} have one name; rename a folder")
 
 
 def _leftover(text: str | None) -> int | Literal["first"] | None:
@@ -204,8 +213,8 @@ def _print(fused: "FusedRun", voted: _Voted) -> None:
 def _print_json(fused: "FusedRun", voted: _Voted) -> None:
     from json import dumps
 
-    agreements = dict(zip(fused.node.inputs, fused.agreements(), strict=True))
-    members = {
-        name: {"iou": one.iou, "overruled": one.overruled, "missed": one.missed} for name, one in agreements.items()
-    }
+    agreements = zip(fused.node.inputs, fused.agreements(), strict=True) if voted.videos + voted.before else ()
+    members = [
+        {"name": name, "iou": one.iou, "overruled": one.overruled, "missed": one.missed} for name, one in agreements
+    ]
     typer.echo(dumps({"run": str(fused.run.path), **asdict(voted), "members": members}))

@@ -122,13 +122,14 @@ def _vote_pool(vote: Vote, members: Sequence[VideoMasks], pool: Pool) -> tuple[R
 
 def _mean_of_pool(vote: Vote, members: Sequence[VideoMasks], pool: Pool) -> tuple[RunLengths, list[MemberAgreement]]:
     """Foreground where the mean of the stored probabilities reaches the vote's share."""
-    tracks = {
-        name: [member.tracks[index] for index in pool.expressions]
-        for name, member in zip(vote.members, members, strict=True)
-    }
-    soft = [_soft(members[0].video, name, track) for name, of_member in tracks.items() for track in of_member]
+    tracks = [[member.tracks[index] for index in pool.expressions] for member in members]
+    soft = [
+        _soft(members[0].video, name, track)
+        for name, of_member in zip(vote.members, tracks, strict=True)
+        for track in of_member
+    ]
     runs = mean_masks(soft, vote.share(leftover=pool.leftover), members[0].size)
-    return runs, [MemberAgreement.of(of_member, runs) for of_member in tracks.values()]
+    return runs, [MemberAgreement.of(of_member, runs) for of_member in tracks]
 
 
 def _soft(video: str, member: str, track: MaskTrack) -> SoftMasks:

@@ -33,7 +33,7 @@ def listed_files(source: HubSource, name: str) -> list[PublishedFile]:
     web.check_online(endpoint(), _by_hand(source, name))
     try:
         info = HfApi(endpoint=endpoint()).model_info(source.repository, revision=source.commit, files_metadata=True)
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsFilesError(f"{source}: {_explained(error)}; {_by_hand(source, name)}") from error
     found = [
         PublishedFile(name=file.rfilename, size=file.size, sha256=file.lfs.sha256 if file.lfs else None)

@@ -140,7 +140,7 @@ def finish(part: Path, target: Path) -> None:
 
 def _kept(part: Path) -> str:
     """What the same command does after a download that failed."""
-    have = _size(part)
+    have = _size(part) if part.with_name(f"{part.name}.version").is_file() else 0
     return f"{have} bytes are kept, the same command continues" if have else "run this again"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from mask_interchange.codec import MAX_FRAMES
 from program_kit.distributions import version_of
 from program_kit.segmenter_app import ModelRequest, Predictor, SegmenterProgram, segmenter_app
 from program_kit.weights import BundledWeights
@@ -23,7 +24,12 @@ class WindowOptions:
 
     window: Annotated[
         int | None,
-        typer.Option(metavar="FRAMES", min=2, help="Cut long videos into windows of so many frames; not published."),
+        typer.Option(
+            metavar="FRAMES",
+            min=2,
+            max=MAX_FRAMES,
+            help="Cut long videos into windows of so many frames; not published.",
+        ),
     ] = None
     overlap: Annotated[
         int | None,
