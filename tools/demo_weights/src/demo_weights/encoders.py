@@ -41,7 +41,7 @@ class EncodersWithLoss(ModelWithLoss):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        width, words = network.video.hidden_size, network.text.roberta.config.vocab_size
+        width, words = network.video.hidden_size, network.text.roberta.embeddings.word_embeddings.num_embeddings
         self.auxiliary = nn.ModuleDict(
             {
                 "fused": nn.ModuleList(nn.Linear(width, 1) for _ in range(LEVELS)),
