@@ -65,7 +65,7 @@ def test_files_of_another_form(write, content, message):
         (Prompt(frame=4, box=(0, 0, 1, 1)), r"prompt 'dog': frame 4 is not in the video, which has 0 to 3"),
         (Prompt(frame=-1, box=(0, 0, 1, 1)), r"frame -1 is not in the video"),
         (Prompt(points=((49, 3),), labels=(1,)), r"the point \(49, 3\) is outside the frame of 48 x 32 pixels"),
-        (Prompt(box=(0, -1, 5, 5)), r"the point \(0, -1\) is outside"),
+        (Prompt(box=(0, -1, 5, 5)), r"corner \(0, -1\) is outside"),
     ],
 )
 def test_prompts_outside_the_video(prompt, message):

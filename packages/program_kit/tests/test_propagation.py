@@ -234,6 +234,16 @@ def test_an_empty_key_frame_keeps_the_track(video, propagator):
     assert found.tracks[1] != given.tracks[1]
 
 
+def test_a_track_that_nothing_is_found_of_has_soft_masks_too(video, propagator):
+    """A vote over probabilities needs them of every track."""
+    given = source(video, (1, 2), [block(0), np.zeros(SIZE, bool), block(8), block(12)])
+    (found,) = propagate_tracks(propagator, video, [given], soft_masks=24)
+    soft = found.tracks[0].soft
+    assert soft.shape == found.tracks[1].soft.shape
+    assert [frame.max() for frame in soft] == [255, 0, 255, 255]
+    assert found.tracks[0].masks == given.tracks[0].masks
+
+
 def test_one_frame_keeps_the_tracks(tmp_path, propagator):
     Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / "0.png")
     one = next(iter(open_video(tmp_path, ["one"]).videos.values()))

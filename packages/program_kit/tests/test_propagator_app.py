@@ -404,13 +404,34 @@ def test_a_prompt_outside_the_video_is_refused_before_anything_is_loaded(dataset
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        ("1:", "key frame 0 is not among the frames 1 to"),
+        ("70:", "frames 70: are not in the video"),
+        ("3:2", "expected A:B with A below B"),
+    ],
+)
+def test_frames_without_the_mask_are_refused_before_the_network_is_loaded(dataset, tmp_path, frames, words):
+    (mask := tmp_path / "mask.png").write_bytes(b"")
+    Image.fromarray(np.ones(open_dataset(dataset).videos["aa11"].size, np.uint8)).save(mask)
+    clip, out = dataset / "JPEGImages" / "aa11", tmp_path / "out"
+    result = call("--video", clip, "--mask", mask, "--out", out, "--frames", frames)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not out.exists()
+    assert call("--video", clip, "--masks", out, "--frame", 0, "--out", tmp_path / "x").exit_code == 2
+
+
 def test_some_frames_of_every_mask(dataset, tmp_path):
     """The other frames keep the masks of the source; what was asked for stands in the manifest."""
     source, out = write_run(dataset, tmp_path / "source"), tmp_path / "out"
-    for frames, why in (("x", "expected A:B"), ("2:1", "frames 2:1 are not in the video")):
+    for frames, why in (("x", "expected A:B"), ("2:1", "frames 2:1: expected A:B with A below B")):
         result = call("--dataset", dataset, "--masks", source, "--out", tmp_path / "no", "--frames", frames)
         assert result.exit_code != 0
         assert why in result.stderr
+    result = call("--dataset", dataset, "--masks", source, "--out", tmp_path / "no", "--frames", "0:1")
+    assert "video aa11: 2 of 2 tracks stay as they are: their key frames are not among the frames 0:1" in result.stderr
     options = ["--masks", source, "--out", out, "--frames", "1:3"]
     assert call("--dataset", dataset, *options).exit_code == 0
     settings = MaskRun.open(out).manifest.settings

@@ -5,6 +5,7 @@ and the frames that come back become tracks.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from mask_interchange.codec import check_room
 from mask_interchange.errors import DatasetError
 from mask_interchange.images import read_label_image
 from mask_interchange.rle import decode_mask, empty_mask, encode_mask
-from mask_interchange.track import Expression, MaskTrack, VideoMasks
+from mask_interchange.track import Expression, MaskTrack, VideoMasks, soft_from_probabilities
 from mask_interchange.video import Video
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ from program_kit.progress import ProgressCallback
 from program_kit.prompts import Prompt
 from program_kit.propagator import Job, LimitedPropagator, PromptedPropagator, Propagator
 from program_kit.python_arguments import check_video
-from program_kit.stretch import ALL, Stretch, stretch_of
+from program_kit.stretch import ALL, Stretch, check_in_stretch, stretch_of
 
 __all__ = ["propagate_labels", "propagate_prompts", "propagate_tracks"]
 
@@ -94,7 +95,7 @@ def propagate_tracks(
     def propagated(source: VideoMasks, track: MaskTrack) -> MaskTrack:
         given = references(source, track)
         if not given:
-            return track
+            return track if soft_masks is None else _with_soft_masks(track, soft_masks)
         key_frame = track.key_frame if track.key_frame in given else min(given)
         return growing[tuple(given.items())].track(track.expression, key_frame, track.masks)
 
@@ -133,7 +134,7 @@ def propagate_prompts(
     check_room(video.id, video.size, len(video), len(prompts), soft_masks)
     for name, prompt in prompts.items():
         prompt.check(name, video.size, len(video))
-        _check_in_stretch(stretch_of(video, frames), prompt.frame)
+        check_in_stretch(stretch_of(video, frames), prompt.frame)
     check_memory(propagator, video, [1] * len(prompts))
     tracks = []
     for (name, prompt), mask in zip(
@@ -182,7 +183,7 @@ def propagate_labels(
     job = Job(key_frame, labels, more or {})
     job.check(video)
     for frame in job.references:
-        _check_in_stretch(stretch, frame)
+        check_in_stretch(stretch, frame)
     growing: list[GrownTrack] = []
     check_room(video.id, video.size, len(video), len(job.object_ids), soft_masks)
     for object_id in job.object_ids:
@@ -195,6 +196,14 @@ def propagate_labels(
         first_there = next(frame for frame in (key_frame, *track.given) if track.given[frame] != nothing[0])
         tracks.append(track.track(Expression(id=str(object_id)), first_there, nothing))
     return _masks_of(video, tracks)
+
+
+def _with_soft_masks(track: MaskTrack, longest: int) -> MaskTrack:
+    """A track that nothing is found of, with probabilities 0 and 1 where it has none."""
+    if track.soft is not None:
+        return track
+    masks = (decode_mask(mask, track.size).astype(np.float32) for mask in track.masks)
+    return replace(track, soft=soft_from_probabilities(masks, longest))
 
 
 def _job(stretch: range, labels: Mapping[int, NDArray[np.integer]]) -> Job:
@@ -223,13 +232,6 @@ def _propagate(
         for track in tracks[found.job]:
             track.add(found)
         progress(done, total)
-
-
-def _check_in_stretch(stretch: range, frame: int) -> None:
-    if frame not in stretch:
-        raise InputError(
-            f"key frame {frame} is not among the frames {stretch.start} to {stretch.stop - 1}, which are made"
-        )
 
 
 def _masks_of(video: Video, tracks: Sequence[MaskTrack]) -> VideoMasks:

@@ -17,12 +17,15 @@ def parse_frames(text: str) -> slice:
     """The frames that `A:B` names: from A to B - 1, counted from 0; without A from the first, without B to the last.
 
     Raises:
-        InputError: the text has another form.
+        InputError: the text has another form, or names no frame.
     """
     found = re.fullmatch(r"([0-9]{0,9}):([0-9]{0,9})", text)
     if found is None:
         raise InputError(f"frames {text:.40}: expected A:B, as in 10:40 for the frames 10 to 39")
-    return slice(*(int(number) if number else None for number in found.groups()))
+    start, stop = (int(number) if number else None for number in found.groups())
+    if stop is not None and stop <= (start or 0):
+        raise InputError(f"frames {text}: expected A:B with A below B")
+    return slice(start, stop)
 
 
 def stretch_of(video: Frames, frames: slice) -> range:
@@ -33,9 +36,27 @@ def stretch_of(video: Frames, frames: slice) -> range:
     """
     stretch = range(len(video))[frames]
     if not stretch:
-        first, last = frames.start or 0, "" if frames.stop is None else frames.stop
-        raise InputError(f"frames {first}:{last} are not in the video, which has frames 0 to {len(video) - 1}")
+        raise InputError(
+            f"frames {frames_as_text(frames)} are not in the video, which has frames 0 to {len(video) - 1}"
+        )
     return stretch
+
+
+def check_in_stretch(stretch: range, frame: int) -> None:
+    """Check that a frame whose mask is given is one of those that are made.
+
+    Raises:
+        InputError: it is not.
+    """
+    if frame not in stretch:
+        raise InputError(
+            f"key frame {frame} is not among the frames {stretch.start} to {stretch.stop - 1}, which are made"
+        )
+
+
+def frames_as_text(frames: slice) -> str:
+    """A slice as users write it."""
+    return f"{frames.start or 0}:{'' if frames.stop is None else frames.stop}"
 
 
 class Stretch:

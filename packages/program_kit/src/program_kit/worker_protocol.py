@@ -39,7 +39,10 @@ class Order:
         except ValueError:
             tree = None
         if isinstance(tree, dict) and isinstance(tree.get("video"), str):
-            return cls(details={key: value for key, value in tree.items() if key != "video"}, video=tree["video"])
+            return cls(
+                details={key: value for key, value in tree.items() if key != "video" and value is not None},
+                video=tree["video"],
+            )
         return cls(video=line)
 
 
