@@ -165,8 +165,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def isolation(session: nox.Session) -> None:
     """Every package imports only what it declares: by syntax tree, and by importing it alone."""
-    # A file's tests stay together: the packages are imported one after the other, in one environment.
-    session.run("pytest", "-n", "auto", "--dist", "loadfile", "tests/isolation", *session.posargs)
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", "tests/isolation", *session.posargs)
 
 
 @nox.session

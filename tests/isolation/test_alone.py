@@ -30,8 +30,9 @@ def modules(member: Path, *, with_extras: bool) -> list[str]:
 def run_alone(member: Path, options: list[str], *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command where nothing but the package is installed."""
     environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
-    # One folder for all, made exact for each: what two packages share need not be compiled to byte code twice.
-    environment["UV_PROJECT_ENVIRONMENT"] = str(ROOT / ".venvs" / "alone")
+    # One folder a process, made exact for each: what two packages share need not be compiled to byte code each time.
+    folder = f"alone-{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}"
+    environment["UV_PROJECT_ENVIRONMENT"] = str(ROOT / ".venvs" / folder)
     run = ["uv", "run", "--locked", "--exact", "--quiet", "--package", own_name(member), *options, *command]
     return subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True)
 
