@@ -225,6 +225,7 @@ def protocol_files(folder: Path) -> list[Path]:
     lines = [
         {"event": "started", "video": "dog"},
         {"event": "progress", "video": "dog", "done": 3, "total": 7},
+        {"event": "alive", "video": "dog", "processor_seconds": 1.25},
         {"event": "done", "video": "dog"},
         {"event": "failed", "video": "dog", "error": "no such frame"},
     ]

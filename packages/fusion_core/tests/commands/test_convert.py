@@ -105,6 +105,15 @@ def test_what_of_a_data_set_has_no_masks_is_said(run, tmp_path):
     assert "note: 2 videos lack masks of some expressions: aa, bb" in result.stderr
 
 
+def test_videos_that_are_one_file_name_on_some_systems(run, tmp_path):
+    call("export", run.path, "--out", tmp_path / "png")
+    shutil.copytree(tmp_path / "png/masks/Annotations/aa", tmp_path / "png/masks/Annotations/AA")
+    result = call("import", "--annotations", tmp_path / "png/masks", "--out", tmp_path / "back")
+    assert result.exit_code == 2
+    assert "one file name on some systems" in result.stderr
+    assert not (tmp_path / "back").exists()
+
+
 def test_a_bad_image_leaves_nothing_behind(run, tmp_path):
     call("export", run.path, "--out", tmp_path / "png")
     bad = tmp_path / "png/masks/Annotations" / "bb" / "2" / "00010.png"

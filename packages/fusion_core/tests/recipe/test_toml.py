@@ -295,3 +295,11 @@ def test_the_rounds_of_a_long_recipe(tmp_path):
     text = f'result = "v1999"\n[run.v0]\npath = "x"\n[run.v1]\npath = "y"\n{votes}'
     recipe = find_recipe(str(written(tmp_path, text)))
     assert [len(stage) for stage in recipe.stages] == [1998]
+
+
+@pytest.mark.parametrize("text", [r'a = "x\u0000y"', r'"a\u0000" = 1', r'a = [["\U00000000"]]'])
+def test_text_that_no_program_takes(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=r"mine\.toml: not a TOML file: expected text without NUL"):
+        read_toml(path)

@@ -221,11 +221,21 @@ def test_a_program_that_refuses_is_given_up_at_once(stage, misbehaviour, message
     assert MaskRun.open(stage.runs / "b").videos() == ["v1", "v2", "v3"]
 
 
-@pytest.mark.parametrize("line", ["hello", '{"event": "progress", "video": "v1", "done": null, "total": 2}'])
+ALIVE = '{"event": "alive", "video": "v1", "processor_seconds": %s}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hello",
+        '{"event": "progress", "video": "v1", "done": null, "total": 2}',
+        *(ALIVE % number for number in ("NaN", "Infinity", "1e999", "9" * 400)),
+    ],
+)
 def test_a_program_that_breaks_the_protocol_is_named(stage, line):
     summary, _ = stage.carry_out(stage.alone("--babble", "v1", "--line", line))
     (failure,) = summary.failures
-    assert f"expected a line of the worker protocol about video 'v1', found {line}" in failure.error
+    assert f"expected a line of the worker protocol about video 'v1', found {line:.200}" in failure.error
 
 
 def test_a_program_that_lies_is_found_out(stage):

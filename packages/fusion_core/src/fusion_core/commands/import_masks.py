@@ -34,10 +34,11 @@ def import_masks(
     split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
 ) -> None:
     """Make a run from PNG masks or COCO JSON, whole or not at all."""
-    from mask_interchange import MaskRun, open_dataset
+    from mask_interchange import DatasetError, MaskRun, open_dataset
     from mask_interchange.coco import import_coco
     from mask_interchange.files import new_folder
     from mask_interchange.mask_dict import import_mask_dict
+    from mask_interchange.names import file_key
     from mask_interchange.png_folders import import_annotations
 
     if (annotations is None) == (coco is None):
@@ -55,7 +56,12 @@ def import_masks(
         run = MaskRun.create(unfinished, _manifest(source, opened))
         with run.writing(), progress_bar("videos") as progress:
             found: dict[str, int] = {}
+            names: dict[str, str] = {}
             for masks in videos:
+                if (twin := names.setdefault(file_key(masks.video), masks.video)) != masks.video:
+                    raise DatasetError(
+                        f"videos {twin!r} and {masks.video!r} are one file name on some systems; rename one"
+                    )
                 run.write(masks)
                 found[masks.video] = len(masks.tracks)
                 progress(len(found), None)

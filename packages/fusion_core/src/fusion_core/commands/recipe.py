@@ -97,7 +97,9 @@ def run(
     ] = None,
     stall: Annotated[
         float,
-        typer.Option(min=1, metavar="SECONDS", help="Replace a worker that gives no sign of life for so long."),
+        typer.Option(
+            min=1, max=1_000_000, metavar="SECONDS", help="Replace a worker that gives no sign of life for so long."
+        ),
     ] = 1800,
     annotations: Annotated[
         Path | None,

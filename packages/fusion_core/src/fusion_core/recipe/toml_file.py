@@ -77,7 +77,7 @@ def read_toml(path: Path) -> TomlFile:
         decoded = text.decode()
         _check_keys(decoded)
         values = tomllib.loads(decoded)
-        _check_numbers(values)
+        _check_values(values)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise RecipeError(f"{path}: not a TOML file: {error}") from error
     lines: dict[Keys, int] = {}
@@ -96,17 +96,19 @@ def _check_keys(text: str) -> None:
             raise ValueError(f"expected keys of at most {MAX_PARTS} parts, found {found}")
 
 
-def _check_numbers(values: Mapping[str, Any]) -> None:
-    """Raise ValueError for a whole number of more than 64 bits, as TOML asks for."""
+def _check_values(values: Mapping[str, Any]) -> None:
+    """Raise ValueError for a whole number of more than 64 bits, as TOML asks, and for NUL, which no program takes."""
     pending: list[Any] = [values]
     while pending:
         value = pending.pop()
         if isinstance(value, dict):
-            pending += value.values()
+            pending += [*value, *value.values()]
         elif isinstance(value, list):
             pending += value
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ValueError(f"expected whole numbers of at most 64 bits, found one of {value.bit_length()}")
+        elif isinstance(value, str) and "\0" in value:
+            raise ValueError(f"expected text without NUL, found {value!r:.40}")
 
 
 def _named(text: bytes) -> Iterator[tuple[Keys, int]]:

@@ -4,6 +4,7 @@ A program is spoken to by the worker protocol (docs/mask_format.md, section 7).
 """
 
 import json
+import math
 import os
 import select
 import shlex
@@ -269,10 +270,11 @@ class ProgramWorker:
 
     def _read(self, line: bytes, video: str) -> dict[str, Any]:
         """The event on a line."""
-        with suppress(ValueError, KeyError, TypeError, RecursionError):
+        with suppress(ValueError, KeyError, TypeError, RecursionError, OverflowError):
             event = json.loads(line)
             expected = _FIELDS.get(event["event"], {})
-            if event["video"] == video and all(isinstance(event[key], kind) for key, kind in expected.items()):
+            is_sound = all(isinstance(event[key], kind) for key, kind in expected.items())
+            if event["video"] == video and is_sound and math.isfinite(event.get("processor_seconds", 0)):
                 return event
         self.kill()
         found = line.decode(errors="replace").strip()
