@@ -176,16 +176,7 @@ class Propagator:
         self._products = set_precision(network, precision)
 
     def check_memory(self, size: tuple[int, int], objects: Sequence[int], references: int = 1) -> None:
-        """Check that there is memory for objects, before work begins.
-
-        Args:
-            size: (H, W) of the video.
-            objects: how many each job has.
-            references: most that a job has.
-
-        Raises:
-            InputError: there is not; says how many fit.
-        """
+        """As `program_kit.propagator.LimitedPropagator.check_memory`."""
         together = max([min(self.batch, sum(objects)), *objects])
         pixels = math.prod(NetworkView(size, self.settings.short_side).padded)
         tokens = pixels // STRIDE**2

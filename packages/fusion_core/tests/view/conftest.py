@@ -28,6 +28,22 @@ def runs(world, tmp_path):
     return tmp_path / "runs"
 
 
+@pytest.fixture(
+    params=[
+        (("--fail", "world00"), "cannot, as asked"),
+        (("--crash", "world00"), "was killed by SIGKILL in the middle of the video"),
+        (("--babble", "world00"), "expected a line of the worker protocol"),
+        (("--lie", "world00"), "the run has no masks of video 'world00'"),
+        (("--disk-full", "world00"), "the disk is full"),
+        (("--refuse",), "ended with exit code 2"),
+    ],
+    ids=lambda failing: failing[0][0],
+)
+def failing(request):
+    """Options with which an acted program fails, and what is said of it."""
+    return request.param
+
+
 @pytest.fixture
 def opened(world, runs):
     """A function that opens the runs as another start of the program would."""

@@ -77,17 +77,8 @@ def test_clicks_that_are_none(clicking, wanted, message):
     assert (answer.status_code, message in answer.json()["error"]) == (400, True), answer.text
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--fail", "world00"), "cannot, as asked"),
-        (("--crash", "world00"), "was killed by SIGKILL in the middle of the video"),
-        (("--babble", "world00"), "expected a line of the worker protocol"),
-        (("--lie", "world00"), "the run has no masks of video 'world00'"),
-        (("--refuse",), "ended with exit code 2"),
-    ],
-)
-def test_a_program_that_fails_is_said_and_may_try_again(clicking, words, message):
+def test_a_program_that_fails_is_said_and_may_try_again(clicking, failing):
+    words, message = failing
     page = clicking(*words)
     for _ in range(2):
         answer = click(page, frame=3, points=[[50, 40]])

@@ -116,18 +116,8 @@ def test_the_carried_masks_are_saved(carrying, runs):
     assert track.key_frame == 2
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--fail", "world00"), "cannot, as asked"),
-        (("--crash", "world00"), "was killed by SIGKILL in the middle of the video"),
-        (("--babble", "world00"), "expected a line of the worker protocol"),
-        (("--lie", "world00"), "the run has no masks of video 'world00'"),
-        (("--disk-full", "world00"), "the disk is full"),
-        (("--refuse",), "ended with exit code 2"),
-    ],
-)
-def test_a_program_that_fails_changes_nothing_and_may_try_again(carrying, words, message):
+def test_a_program_that_fails_changes_nothing_and_may_try_again(carrying, failing):
+    words, message = failing
     page = carrying(*words)
     draw(page, 2, square(50))
     before = page.masks(0, 0)

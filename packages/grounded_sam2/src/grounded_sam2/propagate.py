@@ -134,16 +134,7 @@ class Propagator:
         return FrameEncoder(self.network, self._processor, video, self._products, self._cache_bytes)
 
     def check_memory(self, size: tuple[int, int], objects: Sequence[int], references: int = 1) -> None:
-        """Check that there is memory for objects, before work begins.
-
-        Args:
-            size: (H, W) of the video.
-            objects: how many each job has.
-            references: most that a job has.
-
-        Raises:
-            InputError: there is not; says how many fit.
-        """
+        """As `program_kit.propagator.LimitedPropagator.check_memory`."""
         check_objects(
             self.network.device,
             sum(objects),

@@ -214,17 +214,7 @@ PROPAGATING = (
     ),
 )
 # More of the same, on longer clips, from the weights that are shipped.
-LONGER = PropagationStage(
-    name="longer",
-    frames=5,
-    batch_size=4,
-    samples=4_800,
-    epochs=6,
-    lr=5e-4,
-    min_lr_scale=0.02,
-    top_k_fraction=0.3,
-    reference_weight=0.2,
-)
+LONGER = replace(PROPAGATING[1], name="longer", frames=5, samples=4_800, lr=5e-4)
 # A step of DeAOT takes longer, and it learns its propagation only: encoder, identity bank and decoder are AOT's.
 AFTER_AOT = (
     replace(PROPAGATING[0], samples=1_280, epochs=2, init_from="aot/pairs"),
