@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 SIZE = (5, 7)
 NAMES = ("00000", "00005", "00010")
+MANIFEST = RunManifest(producer="test", producer_version="1", dataset={"name": "d", "split": None, "fingerprint": None})
 
 
 def call(*arguments):
@@ -23,10 +25,7 @@ def call(*arguments):
 @pytest.fixture
 def run(tmp_path):
     """Two videos; expressions do not overlap, so that every layout can hold them."""
-    manifest = RunManifest(
-        producer="test", producer_version="1", dataset={"name": "d", "split": None, "fingerprint": None}
-    )
-    made = MaskRun.create(tmp_path / "run", manifest)
+    made = MaskRun.create(tmp_path / "run", MANIFEST)
     for number, video in enumerate(("bb", "aa")):
         owner = np.random.default_rng(number).integers(0, 4, (len(NAMES), *SIZE))
         tracks = tuple(
@@ -152,6 +151,22 @@ def test_wrong_use_is_explained(run, tmp_path, monkeypatch, arguments, message):
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
     assert not (tmp_path / "x").exists()
+
+
+def test_show_holds_one_mask_at_a_time(tmp_path):
+    """Sixty masks in a small file, each of half a million runs."""
+    stripes = np.zeros((1024, 1024), bool)
+    stripes[::2] = True
+    tracks = tuple(MaskTrack.from_masks(Expression(id=str(i)), stripes[None]) for i in range(60))
+    run = MaskRun.create(tmp_path / "run", MANIFEST)
+    run.write(VideoMasks(video="dog", size=stripes.shape, frame_names=("0",), tracks=tracks))
+    del tracks
+    tracemalloc.start()
+    result = call("show", tmp_path / "run")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "60 masks, 0 of them empty" in result.stdout
+    assert peak < 60 * 8 * stripes.size // 2 // 2  # half of what all run lengths take
 
 
 def test_show_counts_what_is_there(run):

@@ -14,15 +14,18 @@ def show(
     from json import dumps, loads
 
     from mask_interchange import MaskRun
+    from mask_interchange.rle import empty_mask
 
     opened = MaskRun.open(run)
     expressions = frames = empty = 0
     videos = opened.videos()
     for video in videos:
-        masks = opened.read(video)
+        masks = opened.open_video(video)  # one mask at a time: small files may hold large ones
+        nothing = empty_mask(masks.size)
         expressions += len(masks.tracks)
-        frames += len(masks.tracks) * len(masks.frame_names)
-        empty += sum(int((track.runs.areas() == 0).sum()) for track in masks.tracks)
+        for track in masks.tracks:
+            frames += len(track)
+            empty += sum(track.counts(i) == nothing for i in range(len(track)))
     manifest = opened.manifest.to_json()
     if json:
         counts = {"videos": len(videos), "expressions": expressions, "masks": frames, "empty": empty}
