@@ -55,6 +55,22 @@ def test_folders_of_runs_side_by_side_have_results_of_their_own(stage):
     assert (beside / "others_result" / "submission.zip").is_file()
 
 
+def test_runs_and_results_are_not_mixed_whatever_their_folders_are_called(stage):
+    """The results of `runs` go to `result`, which may be the runs of somebody else, or become them."""
+    other = stage.runs.with_name("result")
+    assert call("run", stage, "--runs", other).exit_code == 0
+    before = sorted(other.rglob("*"))
+    result = call("run", stage)
+    assert result.exit_code == 2
+    assert f"{other}: expected a folder for results, found runs; give another with --out" in result.stderr
+    assert sorted(other.rglob("*")) == before
+    assert not stage.runs.exists()
+    assert call("run", stage, "--out", stage.runs.with_name("mine")).exit_code == 0
+    result = call("run", stage, "--runs", stage.runs.with_name("mine"))
+    assert result.exit_code == 2
+    assert "expected a folder for runs, found the results of others" in result.stderr
+
+
 def test_true_masks_bring_scores_and_the_ablation(stage, tmp_path):
     stage.carry_out()
     export_annotations(MaskRun.open(stage.runs / "late"), tmp_path / "true")

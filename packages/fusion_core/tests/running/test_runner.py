@@ -1,5 +1,6 @@
 """A recipe is carried out by real processes of a program that only acts."""
 
+import json
 import sys
 import time
 from dataclasses import replace
@@ -16,7 +17,7 @@ from fusion_core.running.executors.local import LocalExecutor
 from fusion_core.running.plan import make_plan
 from fusion_core.running.provenance import ProvenanceStore
 from fusion_core.running.runner import run_plan
-from fusion_core.running.worker import ProgramWorker, WorkerLostError
+from fusion_core.running.worker import MAX_ERROR, ProgramWorker, VideoError, WorkerLostError
 from mask_interchange import MaskRun
 
 PROGRAMS = ("a", "b", "a_p+early_p")
@@ -160,6 +161,17 @@ def test_whatever_a_worker_says_is_a_sign_of_life(tmp_path):
     heard = []
     worker.process("v1", lambda done, total: heard.append((done, total)))
     assert heard == [(0, 8), (2, 8), (4, 8), (6, 8)]
+    worker.close()
+
+
+def test_a_long_failure_is_cut(tmp_path):
+    said = json.dumps({"event": "failed", "video": "dog", "error": "no\0 room " + 900_000 * "x"})
+    (tmp_path / "line").write_text(said + "\n")
+    worker = ProgramWorker(["sh", "-c", f"cat {tmp_path / 'line'}; cat"], tmp_path / "log.txt", {})
+    with pytest.raises(VideoError) as caught:
+        worker.process("dog", lambda done, total: None)
+    assert str(caught.value).startswith("no room xxx")
+    assert len(str(caught.value)) <= MAX_ERROR
     worker.close()
 
 

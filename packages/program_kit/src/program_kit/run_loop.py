@@ -165,7 +165,8 @@ class _Loop:
     def _work(self, order: Order) -> _Work | None:
         """What there is to do for an order; None if it is done."""
         if order.video not in self._dataset.videos:
-            raise DatasetError(f"{self._dataset.name} has no video {order.video!r}")
+            hint = "; an order is a JSON object with the key `video`" if order.video.startswith("{") else ""
+            raise DatasetError(f"{self._dataset.name} has no video {order.video!r:.80}{hint}")
         source = self._dataset.videos[order.video]
         if not order.details and self._outputs.have(source):
             return None

@@ -119,7 +119,7 @@ def run(
     from, settings or weights have changed. Exit code 1: some videos failed; the rest are done.
     """
     from fusion_core.recipe.named import find_recipe
-    from fusion_core.results.writer import find_annotations, result_folder, write_results
+    from fusion_core.results.writer import check_apart, find_annotations, result_folder, write_results
     from fusion_core.running.context import DatasetSource
     from fusion_core.running.plan import make_plan
     from fusion_core.running.runner import run_plan
@@ -128,6 +128,8 @@ def run(
 
     if address is not None and executor != "ray":
         raise typer.BadParameter("--address goes with --executor ray")
+    out = out or result_folder(runs)
+    check_apart(runs, out)
     source = DatasetSource(root=dataset, split=split)
     context = open_context(
         find_recipe(recipe), source, runs, checkpoint, checkpoints, weights, device, precision, stall
@@ -138,9 +140,7 @@ def run(
     results = None
     if summary.complete:
         with progress_bar("scores") as progress:
-            results = write_results(
-                context, out or result_folder(runs), annotations or find_annotations(context), progress
-            )
+            results = write_results(context, out, annotations or find_annotations(context), progress)
     if json:
         _print_json(summary, results)
     else:

@@ -17,9 +17,13 @@ from rvos_evaluation.annotations import open_annotations
 from rvos_evaluation.evaluation import Evaluation, evaluate_run
 from rvos_evaluation.scoreboard import write_files
 
+from fusion_core.errors import SubmissionError
 from fusion_core.results.ablation import Row, ablation, as_markdown, scored_runs
 from fusion_core.running.context import RunContext
+from fusion_core.running.provenance import RECORDS
 from fusion_core.submission.writer import write_submission
+
+SUBMISSION = "submission.zip"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,20 @@ def result_folder(runs: Path) -> Path:
     return runs.with_name("result" if runs.name == "runs" else f"{runs.name}_result")
 
 
+def check_apart(runs: Path, out: Path) -> None:
+    """Check that a folder for results holds no runs, and one for runs no results; names like `result` invite that.
+
+    Raises:
+        SubmissionError: it does.
+    """
+    if (out / RECORDS).is_dir():
+        raise SubmissionError(f"{out}: expected a folder for results, found runs; give another with --out")
+    if (runs / SUBMISSION).is_file():
+        raise SubmissionError(
+            f"{runs}: expected a folder for runs, found the results of others; give another with --runs"
+        )
+
+
 def find_annotations(context: RunContext) -> Path | None:
     """The ground truth that the data set brings, if there is one."""
     return None if context.dataset.truth is None else context.dataset.truth.path
@@ -65,7 +83,7 @@ def write_results(
         SubmissionError: the final run is not complete.
         EvaluationError: the annotations do not belong to these runs.
     """
-    submission = out / "submission.zip"
+    submission = out / SUBMISSION
     masks = write_submission(MaskRun.open(context.run(context.recipe.result)), submission, context.dataset)
     scores: dict[str, Evaluation] = {}
     rows: tuple[Row, ...] = ()

@@ -23,6 +23,8 @@ from mask_interchange.files import lock_folder, write_whole
 
 from fusion_core.errors import FusionCoreError
 
+RECORDS = ".recipe"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
@@ -63,7 +65,7 @@ class ProvenanceStore:
 
     def __init__(self, runs: Path) -> None:
         self.runs = runs
-        self.root = runs / ".recipe"
+        self.root = runs / RECORDS
 
     @contextmanager
     def working(self) -> Iterator[None]:

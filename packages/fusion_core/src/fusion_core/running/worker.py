@@ -29,6 +29,7 @@ from fusion_core.voting.fused_run import FusedRun
 
 STALL = 1800.0  # seconds; programs that never say that they are alive may compute for so long in silence
 MAX_LINE = 2**20  # bytes of one event; a traceback is far shorter
+MAX_ERROR = 2**14  # characters of a message that are kept
 LOG_TAIL = 15  # lines of a program's log that an error shows
 _PATIENCE = 10.0  # seconds that a program gets to end by itself
 _AT_WORK = 0.01  # processor seconds a second that a worker needs to count as one that computes
@@ -221,7 +222,7 @@ class ProgramWorker:
                 case "done":
                     return
                 case "failed":
-                    self._last_failure = event["error"]
+                    self._last_failure = event["error"].replace("\0", "")[:MAX_ERROR]
                     raise VideoError(self._last_failure)
             heard = time.monotonic()
         raise self._ended()
