@@ -91,10 +91,11 @@ class Detector:
             Boxes float32 [E, K, 4] as in `Candidates` and scores float32 [E, K], on the CPU.
         """
         image = self._processor(images=frame, return_tensors="pt", device=self.network.device)["pixel_values"]
+        at_once = SENTENCES_AT_ONCE if image.is_cuda else 1  # a CPU is busy with one; more only cost memory and time
         boxes, scores = [], []
         with self._products, _SharedBackbone(self.network, image):
-            for start in range(0, len(sentences), SENTENCES_AT_ONCE):
-                found = self._detect(image, sentences[start : start + SENTENCES_AT_ONCE])
+            for start in range(0, len(sentences), at_once):
+                found = self._detect(image, sentences[start : start + at_once])
                 best = found.logits.float().sigmoid().amax(-1).topk(min(BOXES, found.logits.shape[1]))
                 boxes.append(found.pred_boxes.float().take_along_dim(best.indices[..., None], 1).cpu())
                 scores.append(best.values.cpu())
