@@ -1,5 +1,6 @@
 """Video files: every frame, upright, in order, and the same one however it is reached."""
 
+import gc
 import json
 import os
 import struct
@@ -14,7 +15,7 @@ import pytest
 from av.stream import Disposition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mask_interchange import DatasetError, open_video, video_file, video_index
+from mask_interchange import DatasetError, open_video, video_cursor, video_file, video_index
 from mask_interchange.video_file import VideoFile
 
 
@@ -270,14 +271,19 @@ def test_a_lost_tail_is_said_and_skipped_if_the_user_wants(tmp_path, name):
     assert f"FFmpeg decodes {len(video)} frames" in note
 
 
-def test_a_packet_that_cannot_be_decoded_is_skipped_if_the_user_wants(tmp_path):
-    path = faststart(tmp_path / "v.mp4")
+def with_a_broken_packet(folder: Path) -> Path:
+    path = faststart(folder / "v.mp4")
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
         place, size = packets[20].pos, packets[20].size
     raw = bytearray(path.read_bytes())
     raw[place : place + size] = b"\xff" * size
     path.write_bytes(raw)
+    return path
+
+
+def test_a_packet_that_cannot_be_decoded_is_skipped_if_the_user_wants(tmp_path):
+    path = with_a_broken_packet(tmp_path)
     with pytest.raises(DatasetError, match=r"about [1-5] of 40 frames are damaged or missing; FFmpeg decodes"):
         len(open_video(path).videos["v"])
     video = open_video(path, damaged="skip").videos["v"]
@@ -317,15 +323,18 @@ def test_the_shape_of_pixels(tmp_path):
 
 @pytest.fixture
 def starts(monkeypatch):
-    """The time stamps from which frames are decoded to be read, in order."""
+    """The key frames from which frames are decoded to be read, in order; None for the start of the file."""
     seen = []
 
-    def counted(path, seek_to=None):
-        seen.append(seek_to)
-        return decoded(path, seek_to)
+    def noted(move):
+        def moved(self, *key_frame):
+            seen.append(*key_frame or (None,))
+            return move(self, *key_frame)
 
-    decoded = video_file.decoded
-    monkeypatch.setattr(video_file, "decoded", counted)
+        return moved
+
+    monkeypatch.setattr(video_cursor.Cursor, "_begin", noted(video_cursor.Cursor._begin))
+    monkeypatch.setattr(video_cursor.Cursor, "_seek", noted(video_cursor.Cursor._seek))
     monkeypatch.setattr(video_file, "CACHE_BYTES", 8 * 48 * 64 * 3)  # eight frames
     return seen
 
@@ -337,7 +346,7 @@ def test_the_decoder_stays_open_and_reads_on(tmp_path, starts, name):
     assert [number_of(video.read(i)) for i in range(41)] == list(range(41))
     assert len(starts) == 1
     assert [number_of(video.read(i)) for i in range(40, -1, -1)] == list(range(40, -1, -1))
-    assert len(starts) <= 1 + 41 / 8 + 41 / 9  # once for what the cache holds, or for a group of pictures
+    assert len(starts) <= 2 + 41 / 8 + 41 / 9  # once for what the cache holds, or for a group of pictures
 
 
 def test_a_key_frame_to_which_seeking_fails_is_tried_once(tmp_path, starts, monkeypatch):
@@ -345,8 +354,50 @@ def test_a_key_frame_to_which_seeking_fails_is_tried_once(tmp_path, starts, monk
     video.index.grow()
     video.index.checksums[20] ^= 1
     assert [number_of(video.read(i)) for i in (25, 27, 12)] == [25, 27, 12]
-    assert [start is None for start in starts] == [False, True, False]  # 12: from the key frame before it
+    assert starts == [None, 20, None, 10]
     assert number_of(video.read(39)) == 39
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_frame_that_the_packets_promise_needs_no_index(tmp_path, name):
+    codec, options = FILES[name]
+    video = VideoFile(write_video(tmp_path / name, 41, codec, **options))
+    assert [number_of(video.read_early(i)) for i in (30, 28, 39, 3)] == [30, 28, 39, 3]
+    assert len(video.index) <= 1
+    assert video.keeps_promises()
+    with pytest.raises(DatasetError, match="expected a frame from 0 to 40, found 41"):
+        video.read_early(41)
+
+
+def test_a_promise_that_is_broken_is_told(tmp_path):
+    video = VideoFile(with_a_broken_packet(tmp_path), "skip")
+    video.read_early(20)
+    assert not video.keeps_promises()
+
+
+@pytest.mark.parametrize("name", ["b-frames.mp4", "open-gop.mkv", "one-key-frame.mp4"])
+def test_a_stretch_is_read_from_the_key_frame_before_it(tmp_path, starts, name):
+    codec, options = FILES[name]
+    video = VideoFile(write_video(tmp_path / name, 41, codec, **options))
+    assert [number_of(frame) for frame in video.frames(33, 37)] == [33, 34, 35, 36]
+    assert starts == [None]
+    video.index.grow()
+    assert [number_of(frame) for frame in video.frames(33, 37)] == [33, 34, 35, 36]
+    for k in video.index.key_frames:
+        video.index.checksums[min(k + 4, 40)] ^= 1  # seeking leads to other frames, as it seems
+    assert [number_of(frame) for frame in video.frames(33, 41)] == list(range(33, 41))
+
+
+def test_frames_that_were_read_do_not_stay_in_memory(tmp_path):
+    path = write_video(tmp_path / "v.mp4", 20)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in VideoFile(path).frames(0, 20):
+            pass
+        assert sum(isinstance(one, av.VideoFrame) for one in gc.get_objects()) < 10
+    finally:
+        gc.enable()
 
 
 def test_a_frame_is_read_before_the_file_is_known(tmp_path):

@@ -146,14 +146,12 @@ def clip(tmp_path):
 
 def test_a_video_file_is_shown_before_all_of_it_is_decoded(clip, monkeypatch):
     path, runs = clip()
-    grown = []
     monkeypatch.setattr("fusion_core.view.library.Thread", lambda **_: type("Idle", (), {"start": lambda self: None})())
     library = Library(dataset=open_video(path), runs=open_runs(runs), folder=runs)
     assert library.picture(0, 2, None)[:2] == b"\xff\xd8"
     source = library.open(0).video.source
     assert isinstance(source, VideoFile)
-    grown.append(len(source.index))
-    assert grown == [3]
+    assert len(source.index) == 1
     assert library.expressions(0)[0].text == "a thing"  # of the run, where the data set names none
     source.index.grow()
     again = Library(dataset=open_video(path), runs=open_runs(runs), folder=runs)
@@ -164,7 +162,25 @@ def test_a_video_file_is_shown_before_all_of_it_is_decoded(clip, monkeypatch):
 def test_a_video_file_with_another_number_of_frames_is_said(clip):
     path, runs = clip(frames=29)
     library = Library(dataset=open_video(path), runs=open_runs(runs), folder=runs)
-    assert "the file has 30 frames, the runs have 29" in library.open(0).check()
+    opened = library.open(0)
+    opened.check()
+    assert opened.is_checked
+    assert "the file has 30 frames, the runs have 29" in opened.problem
+
+
+def test_a_frame_that_is_far_away_needs_no_index(clip, monkeypatch):
+    path, runs = clip()
+    monkeypatch.setattr("fusion_core.view.library.Thread", lambda **_: type("Idle", (), {"start": lambda self: None})())
+    library = Library(dataset=open_video(path), runs=open_runs(runs), folder=runs)
+    early = library.picture(0, 27, None)
+    opened = library.open(0)
+    assert (len(opened.video.source.index), opened.is_checked) == (1, False)
+    opened.check()
+    assert (opened.is_checked, opened.problem) == (True, None)
+    assert Library(dataset=open_video(path), runs=open_runs(runs), folder=runs).picture(0, 27, None) == early
+    monkeypatch.setattr(VideoFile, "keeps_promises", lambda self: False)
+    opened.check()
+    assert "start `view` again" in opened.problem
 
 
 def test_a_broken_video_does_not_stop_the_others(world, runs, tmp_path):

@@ -1,14 +1,11 @@
 """Frames of a video file.
 
 Headers lie about frame counts and rates, so only decoding counts: the first pass decodes the file once and notes every
-frame's time stamp and checksum. To read one frame, a decoder that stays open reads on from the last one, or seeks to a
-key frame before it if that is nearer. If seeking gives other frames than the first pass (broken indices, open groups of
-pictures), the file is decoded from its start.
+frame's time stamp and checksum. Reading a frame compares with them (`video_cursor`).
 """
 
-from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from fractions import Fraction
 from pathlib import Path
 from threading import Lock
@@ -21,10 +18,11 @@ from mask_interchange.errors import DatasetError
 from mask_interchange.faults import Fault, FaultKind
 from mask_interchange.files import file_sha256
 from mask_interchange.rle import Size
+from mask_interchange.video_cursor import Cursor, PacketOrder, RandomAccess
 from mask_interchange.video_index import Damaged, VideoIndex, check_same_size
-from mask_interchange.video_stream import checksum, decoded, opened, orientation, shown_size, sound
+from mask_interchange.video_stream import opened, orientation, shown_size, sound
 
-CACHE_BYTES = 256 * 2**20  # decoded frames kept for random access, one at least
+CACHE_BYTES = 96 * 2**20  # decoded frames kept for random access, one at least
 
 
 class VideoFile:
@@ -44,9 +42,8 @@ class VideoFile:
     def __init__(self, path: Path, damaged: Damaged = "stop"):
         self._path = path
         self.index = VideoIndex(path, damaged)
-        self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
-        self._cursor: _Cursor | None = None
-        self._unreachable: set[int] = set()  # key frames to which seeking leads somewhere else
+        self._known = RandomAccess(path, self.index, self._pixels, CACHE_BYTES)
+        self._early: tuple[PacketOrder, RandomAccess] | None = None
         self._lock = Lock()
         with opened(path):
             pass  # reports at once a file that is no video
@@ -82,18 +79,45 @@ class VideoFile:
 
     def read(self, i: int) -> NDArray[np.uint8]:
         """Frame `i` as RGB uint8 [H, W, 3]."""
+        if len(self.index.grow(i + 1)) <= i:
+            raise DatasetError(f"{self._path}: expected a frame from 0 to {len(self.index) - 1}, found {i}")
+        return self._known.read(i)
+
+    def read_early(self, i: int) -> NDArray[np.uint8]:
+        """As `read`; where the index has not come yet, the frame that the file's packets promise, if they do.
+
+        That is another one in odd files only; `keeps_promises` tells it afterwards.
+        """
+        if i >= len(self.index):
+            with suppress(DatasetError):
+                promised, access = self._as_promised()
+                if i < len(promised.stamps):
+                    return access.read(i)
+        return self.read(i)
+
+    def keeps_promises(self) -> bool:
+        """Whether `read_early` gave the right frames; lets the index grow to its end."""
+        stamps = self.index.grow().stamps
+        return self._early is None or self._early[0].stamps == stamps
+
+    def _as_promised(self) -> tuple[PacketOrder, RandomAccess]:
         with self._lock:
-            if i not in self._cache:
-                self._decode_to(i)
-            return self._cache[i].copy()
+            if self._early is None:
+                promised = PacketOrder(self._path)
+                self._early = promised, RandomAccess(self._path, promised, self._pixels, CACHE_BYTES // 2)
+            return self._early
 
     def frames(self, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
         """Frames start..stop-1 in order, decoded once and not kept."""
-        for i, frame in enumerate(decoded(self._path)):
-            if i >= stop:
-                return
-            if i >= start:
-                yield self._pixels(frame, i)
+        with closing(Cursor(self._path, self.index)) as cursor:
+            if len(self.index) >= stop:  # else it does not know where to seek
+                cursor.go_to(start)
+            wanted = start
+            while wanted < stop:
+                i, frame = cursor.read()
+                if i == wanted:
+                    yield self._pixels(frame, i)
+                    wanted += 1
 
     def sound(self) -> Iterator[av.AudioFrame]:
         """The first sound of the file, decoded frame by frame, without what is damaged; nothing if it is silent."""
@@ -110,73 +134,7 @@ class VideoFile:
         """SHA-256 of the file."""
         return file_sha256(self._path)
 
-    def _decode_to(self, i: int) -> None:
-        """Let the cursor read up to frame `i`, and keep what the cache has room for."""
-        if len(self.index.grow(i + 1)) <= i:
-            raise DatasetError(f"{self._path}: expected a frame from 0 to {len(self.index) - 1}, found {i}")
-        room = max(1, CACHE_BYTES // (3 * self.size[0] * self.size[1]))
-        start = self._key_frame_before(i)
-        if self._cursor is None or not start <= self._cursor.next <= i:
-            self._cursor = self._moved(start)
-        while (at := self._cursor.next) <= i:
-            frame = self._cursor.read()
-            if frame is not None:
-                if i - at < room:
-                    self._keep(at, self._pixels(frame, at), room)
-            elif self._cursor.start > 0:
-                self._unreachable.add(self._cursor.start)
-                self._cursor = self._moved(0)
-            else:
-                self._cursor = None
-                raise DatasetError(f"{self._path}: frame {i} is missing; was the file changed while it was read?")
-
-    def _key_frame_before(self, i: int) -> int:
-        """The last frame up to `i` from which decoding can start."""
-        key_frames = self.index.key_frames
-        before = (key_frames[k] for k in range(bisect_right(key_frames, i) - 1, -1, -1))
-        return next((k for k in before if k not in self._unreachable), 0)
-
-    def _moved(self, start: int) -> "_Cursor":
-        if self._cursor is not None:
-            self._cursor.close()
-        return _Cursor(self._path, self.index, start)
-
-    def _keep(self, i: int, frame: NDArray[np.uint8], room: int) -> None:
-        self._cache[i] = frame
-        self._cache.move_to_end(i)
-        while len(self._cache) > room:
-            self._cache.popitem(last=False)
-
     def _pixels(self, frame: av.VideoFrame, i: int) -> NDArray[np.uint8]:
         check_same_size(self._path, shown_size(frame), self.size, i)
         pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
         return np.ascontiguousarray(orientation(frame).applied(pixels))
-
-
-class _Cursor:
-    """A decoder that stays open and reads one frame after another.
-
-    Attributes:
-        start: where it began: 0, or a key frame. Frames behind a key frame are compared with the index.
-        next: the frame that it reads next.
-    """
-
-    def __init__(self, path: Path, index: VideoIndex, start: int):
-        self.start = self.next = start
-        self._index = index
-        self._frames = decoded(path, index.stamps[start] if start else None)
-
-    def read(self) -> av.VideoFrame | None:
-        """The next frame; None if there is none, or it is not the one that the index knows."""
-        for frame in self._frames:
-            if self.start and self.next == self.start and frame.pts != self._index.stamps[self.start]:
-                continue  # FFmpeg may land on an earlier key frame
-            if self.start and checksum(frame) != self._index.checksums[self.next]:
-                return None
-            self.next += 1
-            return frame
-        return None
-
-    def close(self) -> None:
-        """Close the file."""
-        self._frames.close()

@@ -26,6 +26,7 @@ class VideoIndex:
         stamps: time stamp of each frame, in ticks.
         checksums: of each frame as it is stored.
         key_frames: numbers of the frames to which a decoder can seek.
+        unreachable: those of them to which seeking turned out to lead somewhere else.
         tick: seconds of a time stamp's unit; None before the first frame, and where the file does not say it.
         size: (H, W) after rotation; None before the first frame.
         pixel_aspect: width of a pixel, divided by its height, after rotation.
@@ -37,6 +38,7 @@ class VideoIndex:
         self.stamps: list[int | None] = []
         self.checksums: list[int] = []
         self.key_frames: list[int] = []
+        self.unreachable: set[int] = set()
         self.tick: Fraction | None = None
         self.size: Size | None = None
         self.pixel_aspect = Fraction(1)
@@ -51,6 +53,10 @@ class VideoIndex:
 
     def __len__(self) -> int:
         return len(self.stamps)
+
+    def agrees(self, i: int, frame: av.VideoFrame) -> bool:
+        """Whether a frame is the one that the first pass saw as frame `i`."""
+        return checksum(frame) == self.checksums[i]
 
     def grow(self, frames: int | None = None) -> "VideoIndex":
         """Read on until so many frames are known, or all; returns the index itself.

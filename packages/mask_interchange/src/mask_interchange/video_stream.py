@@ -13,6 +13,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.sidedata.sidedata import SideDataContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -34,19 +35,20 @@ if int(av.__version__.split(".")[0]) < 19:
     _CAREFUL["metadata_errors"] = "replace"  # titles are often not UTF-8; PyAV 19 accepts that by itself
 
 
-def decoded(
-    path: Path, seek_to: int | None = None, damage: "Damage | None" = None
-) -> Generator[av.VideoFrame, None, None]:
-    """The decoder's frames from the start, or from a key frame at or before a time stamp; notes what is lost."""
+def decoded(path: Path, damage: "Damage | None" = None) -> Generator[av.VideoFrame, None, None]:
+    """The decoder's frames from the start; notes what is lost."""
     damage = damage or Damage()
     with opened(path) as (container, stream):
-        if seek_to is not None:
-            container.seek(seek_to, stream=stream, backward=True)
-        packets = container.demux(stream)
-        while (packet := damage.attempt(lambda: next(packets, None))) is not None:
-            damage.see(packet)
-            yield from damage.attempt(packet.decode) or ()
+        yield from following(container, stream, damage)
         damage.end(container, stream)
+
+
+def following(container: InputContainer, stream: VideoStream, damage: "Damage") -> Iterator[av.VideoFrame]:
+    """The decoder's frames from where the container is; notes what is lost."""
+    packets = container.demux(stream)
+    while (packet := damage.attempt(lambda: next(packets, None))) is not None:
+        damage.see(packet)
+        yield from damage.attempt(packet.decode) or ()
 
 
 def sound(path: Path) -> Iterator[av.AudioFrame]:
@@ -65,16 +67,26 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     Raises:
         DatasetError: the file is no video, or cannot be read.
     """
+    with readable(path), open_regular(path) as file, av.open(file, "r", **_CAREFUL) as container:
+        if _NOT_A_VIDEO & set(container.format.name.split(",")) or not container.streams.video:
+            raise DatasetError(f"{path}: expected a video, found {container.format.long_name}")
+        stream = _shown_stream(path, container)
+        if stream.codec_context is None:
+            raise DatasetError(f"{path}: the video is coded in a way that FFmpeg cannot decode; convert it")
+        stream.thread_type = "AUTO"
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        yield container, stream
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Context manager that names the file in what FFmpeg and the system say.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
     try:
-        with open_regular(path) as file, av.open(file, "r", **_CAREFUL) as container:
-            if _NOT_A_VIDEO & set(container.format.name.split(",")) or not container.streams.video:
-                raise DatasetError(f"{path}: expected a video, found {container.format.long_name}")
-            stream = _shown_stream(path, container)
-            if stream.codec_context is None:
-                raise DatasetError(f"{path}: the video is coded in a way that FFmpeg cannot decode; convert it")
-            stream.thread_type = "AUTO"
-            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-            yield container, stream
+        yield
     except (OSError, FFmpegError) as error:
         raise DatasetError(
             f"{path}: not a readable video: {error.strerror or error}; play it to see whether it is complete"
@@ -169,7 +181,9 @@ def orientation(frame: av.VideoFrame) -> Orientation:
     The matrix maps stored to shown places: x' = a x + c y and y' = b x + d y, with a, b, c and d in its places 0, 1, 3
     and 4. Source: documentation of FFmpeg's libavutil/display.h.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    # `frame.side_data` would hold the frame, and the frame it: 100 frames stay in memory until they are collected.
+    side_data = SideDataContainer(frame)  # pyright: ignore[reportCallIssue]
+    matrix = side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return Orientation()
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()

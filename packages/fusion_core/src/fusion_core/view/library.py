@@ -13,6 +13,7 @@ from mask_interchange.lazy_masks import LazyMasks, LazyTrack
 from mask_interchange.overlap import Values
 from mask_interchange.rle import RunLengths, Size, decode_runs, empty_mask
 from mask_interchange.video_file import VideoFile
+from numpy.typing import NDArray
 
 from fusion_core.errors import MemberError
 from fusion_core.report.content import Count, vote_counts
@@ -22,7 +23,7 @@ from fusion_core.view.pictures import jpeg
 from fusion_core.view.request_values import NotThereError
 from fusion_core.voting.fused_run import recorded_vote
 
-PICTURE_BYTES = 128 * 2**20
+PICTURE_BYTES = 64 * 2**20
 STRING_BYTES = 128 * 2**20
 OPEN_VIDEOS = 2
 AT_ONCE = 64  # masks that are compared at a time
@@ -38,11 +39,15 @@ class OpenVideo:
         video: the data set's; its expressions are those of the first run that has it where the data set names none.
         masks: of every run that has the video and matches it, by the run's number.
         problems: what cannot be shown, in words, by the run's number.
+        is_checked: whether `check` has ended.
+        problem: what it found wrong with the video file, in words; None if nothing.
     """
 
     video: Video
     masks: Mapping[int, LazyMasks]
     problems: Mapping[int, str]
+    is_checked: bool = False
+    problem: str | None = None
 
     @property
     def size(self) -> Size:
@@ -77,11 +82,26 @@ class OpenVideo:
             return [empty_mask(self.size)] * (stop - start)
         return [track.counts(i) for i in range(start, stop)]
 
-    def check(self) -> str | None:
-        """Why the video file is not what the runs were made of, in words; None if it is. Reads it to its end."""
+    def picture(self, i: int) -> NDArray[np.uint8]:
+        """Frame `i`; while a video file is read to its end, the one that its packets promise."""
+        source = self.video.source
+        return source.read_early(i) if isinstance(source, VideoFile) else source.read(i)
+
+    def check(self) -> None:
+        """Look for what is wrong with the video file; reads it to its end."""
+        self.problem = self._problem()
+        self.is_checked = True
+
+    def _problem(self) -> str | None:
+        source = self.video.source
         try:
             if self.video.frame_names != self.frame_names:
                 return f"the file has {len(self.video)} frames, the runs have {self.frames}; are they of other data?"
+            if isinstance(source, VideoFile) and not source.keeps_promises():
+                return (
+                    f"video {self.video.id}: frames that were shown before the file was read to its end were not those"
+                    " of their numbers; start `view` again, and look at what you corrected meanwhile"
+                )
         except DatasetError as error:
             return str(error)
         return None
@@ -163,8 +183,7 @@ class Library:
             first = next(iter(masks.values()))
             video = replace(video, expressions=tuple(track.expression for track in first.tracks))
         opened = OpenVideo(video=video, masks=masks, problems=problems)
-        if isinstance(source, VideoFile):
-            Thread(target=opened.check, daemon=True).start()  # lets the index grow
+        Thread(target=opened.check, daemon=True).start()  # lets the index of a video file grow
         return opened
 
     def _read(self, run: MaskRun, video: str) -> LazyMasks:
@@ -181,7 +200,7 @@ class Library:
         video = self.open(v)
         if not 0 <= i < video.frames:
             raise NotThereError(f"expected a frame from 0 to {video.frames - 1}, found {i}")
-        return self._pictures.get((v, i, width), lambda: jpeg(video.video.source.read(i), width))
+        return self._pictures.get((v, i, width), lambda: jpeg(video.picture(i), width))
 
     def votes(self, v: int, run: int, e: int) -> Count | None:
         """How the masks of an expression were voted; None if the run is no vote, or a member is missing."""

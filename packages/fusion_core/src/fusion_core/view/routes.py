@@ -73,6 +73,7 @@ def make_app(corrected: CorrectedRun, propagation: Propagation, clicks: Clicks) 
         ("GET", "/assets/{name}", views.asset),
         ("GET", "/api/session", views.session),
         ("GET", video, views.video),
+        ("GET", video + "/problem", views.problem),
         ("GET", video + "/frames/{i:int}.jpg", views.frame),
         ("GET", video + "/masks", views.masks),
         ("GET", video + "/track", views.track),
@@ -171,6 +172,11 @@ class _Views:
             }
 
         return JSONResponse(await self._compute(described))
+
+    @answering
+    async def problem(self, request: Request) -> Response:
+        opened = await self._compute(lambda: self.library.open(request.path_params["v"]))
+        return JSONResponse({"isChecked": opened.is_checked, "problem": opened.problem})
 
     def _state(self, v: int) -> dict[str, object]:
         """What corrections change of a video."""

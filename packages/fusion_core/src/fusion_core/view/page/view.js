@@ -12,7 +12,7 @@ import { drawStrip } from "./strip.js";
 import { buildTiles, drawTiles } from "./tiles.js";
 
 const $ = (id) => document.getElementById(id);
-const PLAY_MS = 160;
+const PLAY_MS = 160, LOOK_AGAIN_MS = 2000;
 
 const session = await getJSON("/api/session");
 const state = {
@@ -157,6 +157,7 @@ async function choose(entry, named) {
       const video = await getJSON(`/api/videos/${entry.v}`);
       if (state.entry !== entry) return;
       openVideo(entry.v, video);
+      watchFile(entry.v, video);
     }
     const frame = named === undefined ? -1 : (state.video.names?.indexOf(named) ?? Number(named));
     if (frame >= 0 && frame < state.video.frames) state.frame = frame;
@@ -179,6 +180,18 @@ function openVideo(v, video) {
   state.extras.clear();
   state.video = video;
   state.frame = Math.min(state.frame, video.frames - 1);
+}
+
+/** Say what is wrong with a video file, once the server has read it to its end. */
+async function watchFile(v, video) {
+  try {
+    const { isChecked, problem } = await getJSON(`/api/videos/${v}/problem`);
+    if (state.video !== video) return;
+    if (!isChecked) setTimeout(() => watchFile(v, video), LOOK_AGAIN_MS);
+    else if (problem) fail(problem);
+  } catch (error) {
+    if (state.video === video) fail(error.message);
+  }
 }
 
 function nextLayer(by) {
