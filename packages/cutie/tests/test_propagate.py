@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 import torch
 from cutie import model, propagate
+from cutie.config import CONFIGS
 from cutie.errors import ConfigError
+from cutie.model import Cutie
+from cutie.preprocess import NetworkView
 from cutie.propagate import Propagator
 from cutie.settings import LongTerm, MemoryPolicy, PropagationSettings
 from golden_cases import NETWORK, assert_close, find_cases, rounding
+from golden_cases.torch.fake_gpu import on_fake_gpu
 from program_kit.errors import InputError
 from program_kit.frame_reading import FeatureCache
 from program_kit.propagator import Job
+from program_kit.torch.checkpoint.model_checkpoints import Unallocated
+from program_kit.torch.precision import set_precision
 
 from .published import load
 
@@ -272,3 +278,32 @@ def test_references_need_memory():
 
     assert held(1) < held(2) < held(5)
     assert held(5) - held(1) == pytest.approx(4 * (held(2) - held(1)))
+
+
+@pytest.mark.parametrize("settings", [QUICK, LONG], ids=["working", "long-term"])
+@pytest.mark.parametrize(
+    ("name", "precision"), [("tiny", "strict"), ("tiny", "bfloat16"), ("base", "strict"), ("small", "strict")]
+)
+def test_a_gpu_never_waits_for_a_sweep(name, precision, settings):
+    """Shrunk frames; two groups, one of them with two tasks and two references."""
+    with Unallocated():
+        net = Cutie(CONFIGS[name]).eval()
+    set_precision(net, precision)
+    settings = replace(settings, short_side=50)
+    view = NetworkView(SIZE, settings.short_side)
+
+    def segment(gpu):
+        def task(job, objects, *frames):
+            masks = torch.empty(objects, *view.padded, dtype=torch.bool, device=gpu)
+            return propagate._Task(job, tuple(range(1, 1 + objects)), dict.fromkeys(frames, masks))
+
+        groups = [propagate._Group((0,), [task(0, 3, 0)])]
+        groups.append(propagate._Group((1, 3), [task(1, 1, 1, 3), task(2, 2, 1, 3)]))
+        pixels = torch.empty(*SIZE, 3, dtype=torch.uint8, device=gpu)
+        video = DrawnVideo(9)
+        frames = propagate._EncodedFrames(video, 2**30, lambda _: net.encode(view.normalised(pixels)))
+        return list(Propagator(net, settings)._sweep(groups, frames, range(len(video)), [], view))
+
+    found = on_fake_gpu(net, segment)
+    assert [(of_group.frame, len(of_group.tasks)) for of_group in found[-2:]] == [(8, 1), (8, 2)]
+    assert [own.shape for own in found[-1].probabilities] == [(2, *SIZE), (3, *SIZE)]

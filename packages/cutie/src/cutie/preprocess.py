@@ -1,9 +1,12 @@
 """Frames and id maps to network size, probabilities back to video size."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
+from program_kit.torch.transfer import to_device
 from torch import Tensor
 
 from cutie.config import STRIDE
@@ -49,11 +52,14 @@ class NetworkView:
 
     def image(self, frame: NDArray[np.uint8], device: torch.device) -> Tensor:
         """RGB frame uint8 [H, W, 3] to a normalised float32 image [1, 3, h, w]; the padding is black."""
-        image = torch.from_numpy(frame).to(device).permute(2, 0, 1)[None] / 255
+        return self.normalised(to_device(torch.from_numpy(frame), device))
+
+    def normalised(self, frame: Tensor) -> Tensor:
+        """The same of a frame that is on the device already."""
+        image = frame.permute(2, 0, 1)[None] / 255
         if self.inner != self.size:
             image = F.interpolate(image, self.inner, mode="bilinear", antialias=True)
-        mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
-        return (F.pad(image, self.padding) - mean) / std
+        return (F.pad(image, self.padding) - _per_channel(MEAN, frame.device)) / _per_channel(STD, frame.device)
 
     def labels(self, numbers: Tensor) -> Tensor:
         """Number maps uint8 [H, W] to [h, w] by nearest neighbour; the padding is background."""
@@ -69,3 +75,9 @@ class NetworkView:
         if self.inner == self.size:
             return inner
         return F.interpolate(inner[None], self.size, mode="bilinear", align_corners=False)[0]
+
+
+@lru_cache
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Float32 [3, 1, 1]; kept, because a GPU waits for numbers that it is sent."""
+    return torch.tensor(values, device=device)[:, None, None]

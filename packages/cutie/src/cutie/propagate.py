@@ -20,6 +20,7 @@ from program_kit.options import Precision
 from program_kit.propagator import Frames, Job
 from program_kit.torch.memory import check_objects
 from program_kit.torch.precision import set_precision
+from program_kit.torch.transfer import Download, arrived, to_device
 from torch import Tensor
 
 from cutie.competition import compete
@@ -130,6 +131,29 @@ class _Group:
         return [len(task.ids) for task in self.tasks]
 
 
+class _Segmented(NamedTuple):
+    """A frame of the tasks of a group.
+
+    Attributes:
+        frame: its index.
+        reference: the last one that the sweep has passed.
+        tasks: of the group.
+        numbers: uint8 [H, W] of each, on the network's device.
+        probabilities: float32 [n + 1, H, W] of each, there as well.
+    """
+
+    frame: int
+    reference: int
+    tasks: Sequence[_Task]
+    numbers: list[Tensor]
+    probabilities: list[Tensor]
+
+    def of_jobs(self, numbers: Sequence[NDArray[np.uint8]]) -> Iterator[SegmentedFrame]:
+        """What the caller gets, once the numbers are on the processor."""
+        for task, own, probabilities in zip(self.tasks, numbers, self.probabilities, strict=True):
+            yield SegmentedFrame(task.job, self.frame, self.reference, task.ids, own, probabilities)
+
+
 class _EncodedFrames:
     """Features of the frames of a video; those that are needed again are kept where the budget allows."""
 
@@ -213,17 +237,9 @@ class Propagator:
         frames = _EncodedFrames(video, self.cache_bytes, lambda frame: self._encode(frame, view))
         for number, (groups, order) in enumerate(sweeps):
             later = [other for _, other in sweeps[number + 1 :]]
-            for frame in order:
-                features = frames.get(frame, is_needed_again=any(frame in other for other in later))
-                is_last = frame == order[-1]
-                for group in groups:
-                    if group.state is not None and frame not in group.frames:
-                        yield from self._segment(group, group.state, frame, features, view, is_last)
-                for group in groups:
-                    if frame in group.frames and not is_last:
-                        self._pass(group, frame, features, frames)
-            for group in groups:
-                group.state = None
+            segmented = self._sweep(groups, frames, order, later, view)
+            for found, numbers in arrived((found, Download(found.numbers)) for found in segmented):
+                yield from found.of_jobs(numbers)
 
     def _task(self, index: int, job: Job, view: NetworkView) -> _Task:
         ids = tuple(job.object_ids)
@@ -233,7 +249,7 @@ class Propagator:
         given = {}
         for frame, labels in job.references.items():
             numbers = np.searchsorted(np.array([0, *ids]), labels).astype(np.uint8)
-            given[frame] = view.labels(torch.from_numpy(numbers).to(self.device)) == of_objects
+            given[frame] = view.labels(to_device(torch.from_numpy(numbers), self.device)) == of_objects
         return _Task(index, ids, given)
 
     def _batches(self, tasks: dict[tuple[int, ...], list[_Task]]) -> Iterator[list[_Group]]:
@@ -257,6 +273,27 @@ class Propagator:
     def _encode(self, frame: NDArray[np.uint8], view: NetworkView) -> FrameFeatures:
         with self._products:
             return self.network.encode(view.image(frame, self.device))
+
+    def _sweep(
+        self,
+        groups: Sequence[_Group],
+        frames: _EncodedFrames,
+        order: range,
+        later: Sequence[range],
+        view: NetworkView,
+    ) -> Iterator[_Segmented]:
+        """One direction: groups join at their first references; `later` are the frames of sweeps that follow."""
+        for frame in order:
+            features = frames.get(frame, is_needed_again=any(frame in other for other in later))
+            is_last = frame == order[-1]
+            for group in groups:
+                if group.state is not None and frame not in group.frames:
+                    yield self._segment(group, group.state, frame, features, view, is_last)
+            for group in groups:
+                if frame in group.frames and not is_last:
+                    self._pass(group, frame, features, frames)
+        for group in groups:
+            group.state = None
 
     def _pass(self, group: _Group, frame: int, features: FrameFeatures, frames: _EncodedFrames) -> None:
         """Go on from a reference of a group; a sweep that begins there remembers all references."""
@@ -288,7 +325,7 @@ class Propagator:
     @torch.no_grad()
     def _segment(
         self, group: _Group, state: _State, frame: int, features: FrameFeatures, view: NetworkView, is_last: bool
-    ) -> list[SegmentedFrame]:
+    ) -> _Segmented:
         """One frame for the tasks of a group: read the memory, segment, remember."""
         read = state.memory.read(features.keys, features.size)
         with self._products:
@@ -298,10 +335,9 @@ class Propagator:
         state.since += 1
         if state.since >= self.settings.memory.gap and not is_last:
             self._remember(group, state, features)
-        return [
-            self._segmented_frame(task, frame, state.passed, view.restore(own))
-            for task, own in zip(group.tasks, found.probabilities, strict=True)
-        ]
+        probabilities = [view.restore(own) for own in found.probabilities]
+        numbers = [own.argmax(dim=0).to(torch.uint8) for own in probabilities]
+        return _Segmented(frame, state.passed, group.tasks, numbers, probabilities)
 
     def _remember(self, group: _Group, state: _State, features: FrameFeatures) -> None:
         with self._products:
@@ -310,8 +346,3 @@ class Propagator:
         state.summary = state.summary.plus(found.summary)
         state.sensory = found.sensory
         state.since = 0
-
-    @staticmethod
-    def _segmented_frame(task: _Task, frame: int, reference: int, probabilities: Tensor) -> SegmentedFrame:
-        numbers = probabilities.argmax(dim=0).to(torch.uint8).cpu().numpy()
-        return SegmentedFrame(task.job, frame, reference, task.ids, numbers, probabilities)
