@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -164,6 +165,15 @@ class Library:
                     self._open.popitem(last=False)
             self._open.move_to_end(v)
             return self._open[v]
+
+    def prepare(self) -> None:
+        """Open the first video in the background, as a page that starts will ask for it."""
+
+        def look() -> None:
+            with suppress(MaskInterchangeError):  # said when it is asked for
+                self.open(0).picture(0)
+
+        Thread(target=look, daemon=True).start()
 
     def _opened(self, video: Video) -> OpenVideo:
         source = video.source

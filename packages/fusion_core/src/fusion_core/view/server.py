@@ -48,6 +48,7 @@ def serve(
         guard = Guard(make_app(corrected, propagation, clicks), port)
         address = f"http://{ADDRESS}:{port}/?token={guard.token}"
         say(address)
+        corrected.library.prepare()
         if browser:
             webbrowser.open(_door(Path(folder), address).as_uri())
         with _saving_in_pauses(corrected), suppress(KeyboardInterrupt):  # raised again once the server has ended

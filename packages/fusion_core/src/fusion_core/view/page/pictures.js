@@ -30,9 +30,8 @@ export class Pictures {
     this.queue = wanted.filter((other) => !this.kept.has(other));
     if (!this.kept.has(frame)) {
       this.queue = this.queue.filter((other) => other !== frame);
-      this.start(frame);
-    }
-    this.fill();
+      this.start(frame); // and the others when it is there
+    } else this.fill();
     return this.kept.get(frame).promise;
   }
 

@@ -56,14 +56,15 @@ let drawing = 0;
 async function draw() {
   const turn = ++drawing, { video, entry, frame, layer, masks, pictures } = state;
   if (!video) return;
+  const heat = heatOf(layer);
+  const wanted = Promise.all([ // before what the texts ask for
+    pictures.get(frame, state.direction),
+    masks.get(layer, entry.e, frame),
+    heat ? Promise.all(heat.voters.map(([run, e]) => masks.get(run, e, frame))) : null,
+  ]);
   drawTexts();
   try {
-    const heat = heatOf(layer);
-    const [bitmap, found, counted] = await Promise.all([
-      pictures.get(frame, state.direction),
-      masks.get(layer, entry.e, frame),
-      heat ? Promise.all(heat.voters.map(([run, e]) => masks.get(run, e, frame))) : null,
-    ]);
+    const [bitmap, found, counted] = await wanted;
     if (turn !== drawing) return; // something else is wanted by now
     const [height, width] = video.size;
     stage.resize(width, height);
