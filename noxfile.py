@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent
 WORKSPACE = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
 MEMBERS = sorted(path.parent for pattern in WORKSPACE for path in ROOT.glob(f"{pattern}/pyproject.toml"))
 EXAMPLE = ROOT / "examples" / "member"  # outside the workspace, with a lock file of its own
+OPENED_BY = ROOT / "tests" / "opened_by"  # the same; its libraries exclude those of the workspace
 TESTED = [member for member in MEMBERS if any((member / "tests").rglob("test_*.py"))]
 SYNCED: set[Path] = set()  # members whose environments this process has made
 AT_A_TIME = 2  # members; each has its share of the cores, and a few GB of memory at full size
@@ -98,7 +99,7 @@ def for_each(session: nox.Session, members: Sequence[Path], command: Callable[[P
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, formatting and up-to-date lock files."""
-    for folder in (ROOT, EXAMPLE):
+    for folder in (ROOT, EXAMPLE, OPENED_BY):
         session.run("uv", "lock", "--check", "--quiet", "--project", str(folder))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -184,6 +185,14 @@ def pipeline(session: nox.Session) -> None:
         if project(member).get("scripts"):
             sync(session, member)
     session.run("pytest", "-n", "auto", "--dist", "loadfile", "tests/pipeline", *session.posargs)
+
+
+@nox.session
+def opened_by(session: nox.Session) -> None:
+    """Exports, opened by FiftyOne and datumaro in an environment of their own."""
+    sync(session, ROOT / "packages" / "fusion_core")
+    tools = ["uv", "run", "--locked", "--quiet", "--project", str(OPENED_BY)]
+    session.run(*tools, "pytest", "-p", "no:warnings", str(OPENED_BY), *session.posargs)
 
 
 @nox.session

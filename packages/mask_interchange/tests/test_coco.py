@@ -48,7 +48,7 @@ def test_coco_is_what_pycocotools_reads(masks, make_run, disjoint, tmp_path):
                 assert (x, y, x + width, y + height) == (*_first(columns, rows), columns.max() + 1, rows.max() + 1)
                 assert found[name]["area"] == mask.sum()
                 assert found[name].get("score") == (None if track.scores is None else track.scores[t])
-    assert len({a["instance_id"] for a in opened.anns.values()}) == 3
+    assert len({a["track_id"] for a in opened.anns.values()}) == 3
     dog, pair = import_coco(tmp_path / "coco.json")
     track = masks.tracks[0]
     assert dog.tracks == (replace(track, scores=None, key_frame=None, support=None, soft=None),)

@@ -66,6 +66,7 @@ def test_supervision_opens_yolo(exported, world):
     described = (exported / "data.yaml").read_text()
     assert "train: images" in described
     assert "val: images" in described
+    assert "path:" not in described  # Ultralytics then looks beside the file, with `path: .` in its own folder
 
 
 def test_supervision_opens_pascal(exported, world):

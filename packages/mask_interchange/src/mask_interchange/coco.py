@@ -5,12 +5,12 @@
      "categories": [{"id": 1, "name": "the brown dog", "supercategory": "object"}],
      "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [3.0, 4.0, 20.0, 10.0],
                       "area": 150, "segmentation": {"size": [480, 854], "counts": "..."}, "score": 0.9,
-                      "video_id": 1, "instance_id": 1,
+                      "video_id": 1, "track_id": 1,
                       "attributes": {"expression_id": "0", "group": "2", "track_id": 1, "keyframe": true}}]}
 
-Tools that look at images take it as it is; `video_id`, `frame_id` and `instance_id` are those of COCO-VID, and
-`track_id` and `keyframe` make CVAT join masks to tracks. Expressions without any mask, scores of frames without a mask
-and key frames do not fit; `youtube_vis` keeps them.
+Tools that look at images take it as it is. `video_id`, `frame_id` and `track_id` say which frame of which video this is
+and of which track; the attributes `track_id` and `keyframe` make CVAT join masks to tracks. Expressions without any
+mask, scores of frames without a mask and key frames do not fit; `youtube_vis` keeps them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -55,7 +55,7 @@ def export_coco(run: MaskRun, path: Path | str, videos: Iterable[str] | None = N
             images.extend(_images(before, len(described), masks))
             for track in masks.tracks:
                 tracks += 1
-                for entry in _annotations(track, before, {"video_id": len(described), "instance_id": tracks}):
+                for entry in _annotations(track, before, {"video_id": len(described), "track_id": tracks}):
                     number += 1
                     yield {"id": number, "category_id": categories.number(track.expression), **entry}
 
@@ -75,7 +75,7 @@ def _images(before: int, video: int, masks: VideoMasks) -> Iterator[Entry]:
 def _annotations(track: MaskTrack, before: int, ids: Entry) -> Iterator[Entry]:
     """One for each mask that is not empty."""
     group = {} if track.expression.group is None else {"group": track.expression.group}
-    attributes = {"expression_id": track.expression.id, **group, "track_id": ids["instance_id"], "keyframe": True}
+    attributes = {"expression_id": track.expression.id, **group, "track_id": ids["track_id"], "keyframe": True}
     for t, counts in enumerate(track.masks):
         runs: Any = {"size": list(track.size), "counts": counts}
         if area := int(coco.area(runs)):

@@ -25,12 +25,12 @@ def write_yolo(run: MaskRun, folder: Path, videos: Sequence[str]) -> None:
         OSError: they cannot be written.
     """
     classes: list[str] = []
-    for video, dataset in _frames(run, folder.parent, videos, classes):
+    for video, dataset in _frames(run, folder.parent, videos, classes, beyond=1):
         dataset.as_yolo(annotations_directory_path=str(folder / video))
     description = folder.with_name("data.yaml")
     sv.DetectionDataset(classes, [], {}).as_yolo(data_yaml_path=str(description))
     with open(description, "a", encoding="utf-8") as file:
-        file.write(f"path: .\ntrain: {IMAGES}\nval: {IMAGES}\n")
+        file.write(f"train: {IMAGES}\nval: {IMAGES}\n")
 
 
 def write_pascal(run: MaskRun, folder: Path, videos: Sequence[str]) -> None:
@@ -39,20 +39,23 @@ def write_pascal(run: MaskRun, folder: Path, videos: Sequence[str]) -> None:
     Raises:
         OSError: they cannot be written.
     """
-    for video, dataset in _frames(run, folder.parent, videos, []):
+    for video, dataset in _frames(run, folder.parent, videos, [], beyond=0):
         dataset.as_pascal_voc(annotations_directory_path=str(folder / video))
 
 
 def _frames(
-    run: MaskRun, out: Path, videos: Sequence[str], classes: list[str]
+    run: MaskRun, out: Path, videos: Sequence[str], classes: list[str], *, beyond: int
 ) -> Iterator[tuple[str, sv.DetectionDataset]]:
-    """A data set of each frame, by its video; `classes` gets the texts of all expressions."""
+    """A data set of each frame, by its video; `classes` gets the texts of all expressions.
+
+    Boxes end `beyond` pixels after their last pixel: 0 in Pascal VOC, which names that pixel, else 1.
+    """
     for video in videos:
         masks = run.read(video)
         numbers = [_number(classes, _NOT_IN_XML.sub("\ufffd", shown_text(track))) for track in masks.tracks]
         for t, frame in enumerate(masks.frame_names):
             image = str(out / IMAGES / video / f"{frame}.jpg")
-            yield video, sv.DetectionDataset(list(classes), [image], {image: _detections(masks, numbers, t)})
+            yield video, sv.DetectionDataset(list(classes), [image], {image: _detections(masks, numbers, t, beyond)})
 
 
 def _number(classes: list[str], name: str) -> int:
@@ -61,13 +64,12 @@ def _number(classes: list[str], name: str) -> int:
     return classes.index(name)
 
 
-def _detections(masks: VideoMasks, numbers: Sequence[int], t: int) -> sv.Detections:
+def _detections(masks: VideoMasks, numbers: Sequence[int], t: int, beyond: int) -> sv.Detections:
     found = [
         (number, mask) for number, track in zip(numbers, masks.tracks, strict=True) if (mask := track.mask(t)).any()
     ]
     if not found:
         return sv.Detections.empty()
     stack = np.stack([mask for _, mask in found])
-    return sv.Detections(
-        xyxy=sv.mask_to_xyxy(stack).astype(np.float32), mask=stack, class_id=np.array([number for number, _ in found])
-    )
+    boxes = sv.mask_to_xyxy(stack).astype(np.float32) + np.float32([0, 0, beyond, beyond])
+    return sv.Detections(xyxy=boxes, mask=stack, class_id=np.array([number for number, _ in found]))
