@@ -6,7 +6,9 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from golden_cases.torch.fake_gpu import on_fake_gpu
 from grounded_sam2 import SAM2Propagator, propagate, tracking
+from grounded_sam2.checkpoint import SAM2_CHECKPOINTS
 from grounded_sam2.propagate import Propagator, full_size
 from grounded_sam2.tracking import build_processor
 from program_kit.errors import InputError, ProgramKitError
@@ -268,3 +270,31 @@ def test_without_jobs_nothing_is_done(network, video, counted):
 def test_a_job_that_does_not_fit_the_video(network, video):
     with pytest.raises(InputError, match="key frame 24 is not in the video"):
         list(Propagator(network).propagate(video, [Job(24, block(1, 1).astype(np.uint8))]))
+
+
+@pytest.mark.parametrize("precision", ["strict", "bfloat16"])
+def test_a_gpu_never_waits_for_a_sweep(video, monkeypatch, precision):
+    """Two groups, one of them with two jobs and two references."""
+    net = SAM2_CHECKPOINTS.load("tiny", None, seed=0)
+    # transformers sends the distances of remembered frames to the GPU in every step; nothing else is excepted
+    net.config.enable_temporal_pos_encoding_for_object_pointers = False
+    one, two = block(10, 2).astype(np.uint8), 2 * block(20, 40).astype(np.uint8)
+    jobs = [Job(0, one), Job(1, one + two, {3: two}), Job(1, two, {3: one})]
+
+    def segment(gpu):
+        propagator = Propagator(net, precision=precision)
+
+        def encode(self, frame):
+            pixels = torch.empty(*SIZE, 3, dtype=torch.uint8, device=gpu)
+            image = tracking.normalised(pixels, tracking.image_side(net)).to(net.dtype)
+            found = net.get_image_features(image)
+            return tracking.FrameFeatures(found.fpn_hidden_states, found.fpn_position_encoding[-1])
+
+        monkeypatch.setattr(tracking.FrameEncoder, "_encode", encode)
+        monkeypatch.setattr(propagate, "to_device", lambda mask, device: torch.empty(mask.shape, device=device) > 0)
+        return list(propagator._sweeps(propagator.encoder(video), propagate._groups(jobs)))
+
+    found = on_fake_gpu(net, segment)
+    assert {(of_group.frame, len(of_group.logits)) for of_group in found if of_group.frame > 20} == {
+        (frame, objects) for frame in (21, 22, 23) for objects in (1, 4)
+    }

@@ -14,6 +14,7 @@ from program_kit.errors import ProgramKitError
 from program_kit.options import Precision
 from program_kit.torch.precision import set_precision
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import GroundingDinoForObjectDetection, GroundingDinoImageProcessor
 
 from grounded_sam2.checkpoint import Encode
@@ -97,17 +98,14 @@ class Detector:
             for start in range(0, len(sentences), at_once):
                 found = self._detect(image, sentences[start : start + at_once])
                 best = found.logits.float().sigmoid().amax(-1).topk(min(BOXES, found.logits.shape[1]))
-                boxes.append(found.pred_boxes.float().take_along_dim(best.indices[..., None], 1).cpu())
-                scores.append(best.values.cpu())
-        return _in_pixels(torch.cat(boxes), frame.shape[:2]), torch.cat(scores)
+                boxes.append(found.pred_boxes.float().take_along_dim(best.indices[..., None], 1))
+                scores.append(best.values)
+        return _in_pixels(torch.cat(boxes).cpu(), frame.shape[:2]), torch.cat(scores).cpu()
 
     def _detect(self, image: Tensor, sentences: Sequence[Tensor]) -> Any:
-        ids = torch.nn.utils.rnn.pad_sequence(list(sentences), batch_first=True)
-        lengths = torch.tensor([len(sentence) for sentence in sentences], device=ids.device)
-        mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        return self.network(
-            pixel_values=image.expand(len(sentences), -1, -1, -1), input_ids=ids, attention_mask=mask.long()
-        )
+        ids = pad_sequence(list(sentences), batch_first=True)
+        mask = pad_sequence([torch.ones_like(sentence) for sentence in sentences], batch_first=True)
+        return self.network(pixel_values=image.expand(len(sentences), -1, -1, -1), input_ids=ids, attention_mask=mask)
 
 
 class _SharedBackbone:

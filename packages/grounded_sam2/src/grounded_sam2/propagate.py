@@ -5,16 +5,19 @@ is encoded once for all of them. Jobs with references of the same frames share a
 first of them. Both sweeps begin from the given masks alone, all of them: also those ahead condition what is found.
 """
 
-from collections.abc import Iterator, KeysView, Sequence
+from collections.abc import Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from program_kit.options import Precision
 from program_kit.prompts import Prompt
 from program_kit.propagator import Frames, Job
 from program_kit.torch.memory import check_objects
 from program_kit.torch.precision import set_precision
+from program_kit.torch.transfer import Download, arrived, to_device
 from torch import Tensor
 from torch.nn import functional
 from transformers import Sam2VideoModel
@@ -43,7 +46,8 @@ class TrackedFrame:
         reference: the reference that it was carried from.
         size: (H, W) of the video.
         object_ids: of the job.
-        logits: float32 [n, h, w] of its objects, at stride 4 of the network's size.
+        masks: bool [n, H, W] of its objects.
+        logits: float32 [n, h, w] of them, at stride 4 of the network's size and on its device.
         presences: [n] probability that each object is in the frame.
     """
 
@@ -52,28 +56,64 @@ class TrackedFrame:
     reference: int
     size: tuple[int, int]
     object_ids: Sequence[int]
+    masks: NDArray[np.bool_]
     logits: Tensor
     presences: Sequence[float]
 
     def mask(self, object_id: int | None = None) -> NDArray[np.bool_]:
         """Pixels [H, W] of an object; objects may overlap. For None, of any object."""
-        return (self._at_full_size(object_id) > 0).cpu().numpy()
+        return self.masks.any(axis=0) if object_id is None else self.masks[self.object_ids.index(object_id)]
 
     def probability(self, object_id: int | None = None) -> NDArray[np.float32]:
         """Probability [H, W] of an object; for None, of the likeliest one at each pixel."""
-        return self._at_full_size(object_id).sigmoid().cpu().numpy()
+        if object_id is not None:
+            return self._probability(self.object_ids.index(object_id))
+        found = self._probability(0)
+        for place in range(1, len(self.logits)):
+            np.maximum(found, self._probability(place), out=found)
+        return found
 
     def presence(self, object_id: int | None = None) -> float:
         """Probability that an object is in the frame; for None, that of the likeliest one."""
         return max(self.presences) if object_id is None else self.presences[self.object_ids.index(object_id)]
 
-    def _at_full_size(self, object_id: int | None) -> Tensor:
-        if object_id is not None:
-            return full_size(self.logits[self.object_ids.index(object_id)], self.size)
-        found = full_size(self.logits[0], self.size)
-        for logits in self.logits[1:]:
-            found = found.maximum(full_size(logits, self.size))
-        return found
+    def _probability(self, place: int) -> NDArray[np.float32]:
+        return full_size(self.logits[place], self.size).sigmoid().cpu().numpy()
+
+
+class _Segmented(NamedTuple):
+    """A frame of the jobs of a group.
+
+    Attributes:
+        frame: its index.
+        reference: the last one that the sweep has passed.
+        size: (H, W) of the video.
+        jobs: the objects of each job, by its index.
+        logits: float32 [N, h, w] of all objects, on the network's device.
+        presences: float32 [N], there as well.
+    """
+
+    frame: int
+    reference: int
+    size: tuple[int, int]
+    jobs: Mapping[int, list[int]]
+    logits: Tensor
+    presences: Tensor
+
+    def download(self) -> Download:
+        """Masks bool [N, H, W] and presences, on their way to the processor."""
+        masks = torch.stack([full_size(own, self.size) > 0 for own in self.logits])
+        return Download([masks, self.presences])
+
+    def of_jobs(self, masks: NDArray[np.bool_], presences: NDArray[np.float32]) -> Iterator[TrackedFrame]:
+        """What the caller gets, once these are there."""
+        start = 0
+        for job, ids in self.jobs.items():
+            own = slice(start, start + len(ids))
+            yield TrackedFrame(
+                job, self.frame, self.reference, self.size, ids, masks[own], self.logits[own], presences[own].tolist()
+            )
+            start += len(ids)
 
 
 def full_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -105,8 +145,12 @@ class _Group:
     def go_on_from(self, encoder: FrameEncoder, frame: int, features: FrameFeatures, *, reverse: bool) -> None:
         """Be ready to step on from a reference, whose features these are."""
         if self.tracker is None:
+            device = encoder.network.device
+            given = {
+                i: [to_device(torch.from_numpy(mask), device) for mask in masks] for i, masks in self.masks.items()
+            }
             self.tracker = Tracker(
-                encoder, self.masks, lambda i: features if i == frame else encoder.features(i), reverse=reverse
+                encoder, given, lambda i: features if i == frame else encoder.features(i), reverse=reverse
             )
             for masks in self.masks.values():
                 masks.clear()  # the tracker has its own
@@ -152,11 +196,9 @@ class Propagator:
         found: list[TrackedFrame] = []
         for start in range(0, len(prompts), OBJECTS_AT_ONCE):
             some = prompts[start : start + OBJECTS_AT_ONCE]
-            logits, presences = self._segment(encoder, frame, some)
-            found += [
-                TrackedFrame(start + n, frame, frame, encoder.video.size, [1], logits[n : n + 1], [float(presences[n])])
-                for n in range(len(some))
-            ]
+            jobs = {start + place: [1] for place in range(len(some))}
+            segmented = _Segmented(frame, frame, encoder.video.size, jobs, *self._segment(encoder, frame, some))
+            found += segmented.of_jobs(*segmented.download().arrays())
         return found
 
     def _segment(self, encoder: FrameEncoder, frame: int, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
@@ -203,9 +245,14 @@ class Propagator:
 
     def carry(self, encoder: FrameEncoder, jobs: Sequence[Job]) -> Iterator[TrackedFrame]:
         """As `propagate`, with frames that may be encoded already."""
-        if not jobs:
-            return
-        groups = _groups(jobs)
+        if jobs:
+            found = self._sweeps(encoder, _groups(jobs))
+            for segmented, (masks, presences) in arrived((one, one.download()) for one in found):
+                yield from segmented.of_jobs(masks, presences)
+
+    @staticmethod
+    def _sweeps(encoder: FrameEncoder, groups: Sequence[_Group]) -> Iterator[_Segmented]:
+        """Both directions: groups join at their first references."""
         keys = [frame for group in groups for frame in group.frames]
         for reverse, order in ((False, range(min(keys), len(encoder.video))), (True, range(max(keys), -1, -1))):
             if len(order) == 1:
@@ -219,7 +266,8 @@ class Propagator:
                 for group in groups:
                     if group.passed >= 0 and frame not in group.frames:
                         assert group.tracker is not None  # it has passed a reference
-                        yield from _results(group, frame, encoder.video.size, *group.tracker.step(frame, features))
+                        found = group.tracker.step(frame, features)
+                        yield _Segmented(frame, group.passed, encoder.video.size, group.jobs, *found)
                 for group in groups:
                     if frame in group.frames and frame != order[-1]:
                         group.go_on_from(encoder, frame, features, reverse=reverse)
@@ -236,13 +284,3 @@ def _groups(jobs: Sequence[Job]) -> list[_Group]:
         for frame, labels in references.items():
             group.masks[frame].extend(labels == object_id for object_id in group.jobs[index])
     return list(groups.values())
-
-
-def _results(
-    group: _Group, frame: int, size: tuple[int, int], logits: Tensor, presences: Tensor
-) -> Iterator[TrackedFrame]:
-    start = 0
-    for job, ids in group.jobs.items():
-        own = slice(start, start + len(ids))
-        yield TrackedFrame(job, frame, group.passed, size, ids, logits[own], presences[own].tolist())
-        start += len(ids)

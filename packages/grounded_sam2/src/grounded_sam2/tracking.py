@@ -8,6 +8,7 @@ result (tests/test_propagate.py compares with plain calls).
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from program_kit.frame_reading import FeatureCache, FrameReader
 from program_kit.propagator import Frames
 from program_kit.torch.precision import ProductPrecision
+from program_kit.torch.transfer import to_device
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2.functional import normalize, resize
+from torchvision.transforms.v2.functional import resize
 from transformers import (
     Sam2ImageProcessor,
     Sam2VideoInferenceSession,
@@ -67,9 +69,20 @@ def image_side(network: Sam2VideoModel) -> int:
 
 def network_image(frame: NDArray[np.uint8], side: int, device: torch.device) -> Tensor:
     """RGB frame uint8 [H, W, 3] to a normalised float32 image [1, 3, side, side], as the library makes it."""
-    image = torch.from_numpy(frame).to(device).permute(2, 0, 1)[None]
+    return normalised(to_device(torch.from_numpy(frame), device), side)
+
+
+def normalised(frame: Tensor, side: int) -> Tensor:
+    """The same of a frame that is on the device already."""
+    image = frame.permute(2, 0, 1)[None]
     resized = resize(image, [side, side], InterpolationMode.BILINEAR, antialias=True)
-    return normalize(resized.float(), [255 * value for value in MEAN], [255 * value for value in STD])
+    return (resized.float() - _per_channel(MEAN, frame.device)) / _per_channel(STD, frame.device)
+
+
+@lru_cache
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Values for 0..255, float32 [3, 1, 1]; kept, because a GPU waits for numbers that it is sent."""
+    return torch.tensor([255 * value for value in values], device=device)[:, None, None]
 
 
 class FrameEncoder:
@@ -187,7 +200,8 @@ class Tracker:
 
     Args:
         encoder: of the video.
-        references: by their frames, bool [H, W] of each object; an object without pixels is not in that frame.
+        references: by their frames, bool [H, W] of each object on the network's device; an object without pixels is
+            not in that frame.
         features: gives the features of a frame.
         reverse: whether the first way is that towards the first frame.
     """
@@ -195,7 +209,7 @@ class Tracker:
     def __init__(
         self,
         encoder: FrameEncoder,
-        references: Mapping[int, Sequence[NDArray[np.bool_]]],
+        references: Mapping[int, Sequence[Tensor]],
         features: Callable[[int], FrameFeatures],
         *,
         reverse: bool,
