@@ -461,6 +461,11 @@ def test_masks_of_several_frames(dataset, tmp_path):
     for frame, labels in ((0, first), (3, last)):
         np.testing.assert_array_equal(track.mask(frame), labels == 1)
     assert track.mask(1).any()
+    turned = ["--mask", masks[1], "--frame", 3, "--mask", masks[0], "--frame", 0]
+    assert call(*options[:2], *turned, "--out", tmp_path / "turned").exit_code == 0
+    again = MaskRun.open(tmp_path / "turned")
+    assert again.manifest == run.manifest
+    assert again.read("aa11") == run.read("aa11")
     for frames in ([], ["--frame", 1], ["--frame", 1, "--frame", 1]):
         result = call(*options, *frames, "--out", tmp_path / "no")
         assert result.exit_code == 2

@@ -168,13 +168,13 @@ def _check_masks(
 
 
 def _by_frame(mask: Sequence[Path], frame: Sequence[int] | None) -> dict[int, Path]:
-    """The files of --mask by the frames of --frame."""
+    """The files of --mask by the frames of --frame, in the order of the video."""
     frame = frame or [0]
     if len(frame) != len(mask) or len(set(frame)) != len(frame):
         raise typer.BadParameter(
             f"give one --frame for each --mask, in the same order, no two alike: found {len(mask)} masks for {frame}"
         )
-    return dict(zip(frame, mask, strict=True))
+    return dict(sorted(zip(frame, mask, strict=True)))
 
 
 def _expressions(run: MaskRun) -> list[str]:
