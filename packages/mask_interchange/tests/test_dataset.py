@@ -187,8 +187,7 @@ def test_half_a_picture_is_found_by_decoding(tmp_path, suffix):
         ([], "top level: expected an object, found a list"),
         ({}, "videos: expected an object, found no such key"),
         ({"videos": []}, "videos: expected an object, found a list"),
-        ({"videos": {"../a": {"expressions": {}, "frames": []}}}, "video id '..': begins with a dot"),
-        ({"videos": {"a": {}, "A": {}}}, "expected every video id once, found 'A' and 'a'"),
+        ({"videos": {"a/b": {}, "a__b": {}}}, "expected every video id once, found 'a__b' again"),
     ],
 )
 def test_unknown_structure(tmp_path, tree, words):
@@ -224,6 +223,26 @@ def test_a_video_of_unknown_structure_fails_alone(tmp_path, tree, words):
         videos["a"]
     assert words in str(caught.value)
     assert str(tmp_path / "meta_expressions.json") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("../x", "video id '..': begins with a dot"),
+        ("CON", "is the name of a device on Windows"),
+        ("ANT", "video ids 'ant' and 'ANT' are one file name on some systems"),
+    ],
+)
+def test_a_video_of_a_bad_name_fails_alone(tmp_path, name, words):
+    ant = META["videos"]["ant"]
+    write_meta(tmp_path / "meta_expressions.json", {"videos": {"ant": ant, name: ant}})
+    videos = open_dataset(tmp_path).videos
+    sound, bad = videos
+    assert videos[sound].id == "ant"
+    with pytest.raises(DatasetError) as caught:
+        videos[bad]
+    assert words in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
 
 
 def test_a_sentence_without_a_target_has_no_group(tmp_path):

@@ -129,9 +129,10 @@ def test_revos_names_videos_by_folders(tmp_path):
 @pytest.mark.parametrize("name", ["../dog", "a//b", "/dog", "a/../../dog"])
 def test_names_of_videos_do_not_lead_out(tmp_path, name):
     write_json(tmp_path / "meta_expressions_valid_.json", described({}, video=name))
-    (tmp_path / "JPEGImages").mkdir()
-    with pytest.raises(DatasetError, match="it becomes part of a file name"):
-        open_dataset(tmp_path)
+    write_frames(tmp_path / "dog")
+    (tmp_path / "JPEGImages/a").mkdir(parents=True)
+    (fault,) = open_dataset(tmp_path).check()
+    assert "it becomes part of a file name" in str(fault)
 
 
 def test_mask_lists_are_checked_where_they_are_read(tmp_path):
@@ -338,13 +339,27 @@ def test_files_of_uninext(tmp_path):
         ({"annotations": [TRACK | {"category_id": 1}]}, "found category_id 1"),
         ({"annotations": [TRACK | {"id": "5"}]}, r"annotations.0.id: expected a whole number, found text"),
         ({"videos": [{"id": 3, "file_names": ["a/0.jpg", "b/0.jpg"]}]}, "expected <video>/<frame>.jpg of one video"),
-        ({"videos": [{"id": 3, "file_names": ["../0.jpg"]}]}, "becomes part of a file name"),
     ],
 )
 def test_faulty_files_of_youtube_vis(tmp_path, change, words):
     path = write_json(tmp_path / "train.json", youtube_vis(**change))
     with pytest.raises(DatasetError, match=words):
         open_dataset(path)
+
+
+def test_a_video_of_youtube_vis_does_not_lead_out(tmp_path):
+    path = write_json(tmp_path / "train.json", youtube_vis(videos=[{"id": 3, "file_names": ["../0.jpg"]}]))
+    (fault,) = open_dataset(path).check()
+    assert "video id '..': begins with a dot" in str(fault)
+
+
+def test_folders_of_mose_that_are_one_file_name_on_some_systems_are_named(tmp_path):
+    for video in ("dog", "Dog", "CON"):
+        write_frames(tmp_path / "train/JPEGImages" / video)
+        (tmp_path / "train/Annotations" / video).mkdir(parents=True)
+    twins, device = sorted(str(fault) for fault in open_dataset(tmp_path).check())[::-1]
+    assert "are one file name on some systems" in twins
+    assert "video id 'CON': is the name of a device on Windows" in device
 
 
 # --- all --------------------------------------------------------------------------------------------------------------

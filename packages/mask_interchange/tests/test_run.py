@@ -223,9 +223,17 @@ def test_leftovers_are_removed_by_a_lone_writer_only(masks, tmp_path):
 def test_ids_cannot_leave_the_folder(tmp_path):
     made = MaskRun.create(tmp_path / "soc", MANIFEST)
     for name in ("../run", "a/b", ""):
-        for call in (made.read, made.has):
+        for call in (made.read, made.open_video):
             with pytest.raises(DataNameError):
                 call(name)
+
+
+@pytest.mark.parametrize("name", ["CON", "..", "a/b"])
+def test_what_cannot_be_the_name_of_a_video_is_not_there(tmp_path, name):
+    made = MaskRun.create(tmp_path / "run", MANIFEST)
+    assert made.missing([name]) == [name]
+    assert made.sha256(name) is None
+    assert made.made_of(name) is None
 
 
 def test_files_that_are_no_videos_are_ignored(masks, tmp_path):

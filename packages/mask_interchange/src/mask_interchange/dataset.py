@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from mask_interchange.dataset_formats import describe_file, find_split
-from mask_interchange.dataset_formats.description import DescribedVideo
-from mask_interchange.errors import DatasetError, MaskInterchangeError
+from mask_interchange.dataset_formats.description import DescribedVideo, FaultyVideo, Videos
+from mask_interchange.errors import DataNameError, DatasetError, MaskInterchangeError
 from mask_interchange.faults import Fault, FaultKind
 from mask_interchange.ground_truth import GroundTruth
+from mask_interchange.names import check_name, file_key
 from mask_interchange.video import Video
 
 
@@ -111,16 +112,38 @@ def open_dataset(root: Path | str, split: str | None = None) -> Dataset:
     else:
         found = "a file" if root.exists() else f"nothing{if_address(root)}"
         raise DatasetError(f"{root}: expected a data set's folder, found {found}")
-    targets = {video: entry.targets for video, entry in described.videos.items() if isinstance(entry, DescribedVideo)}
+    videos = _with_sound_names(root, described.videos)
+    targets = {video: entry.targets for video, entry in videos.items() if isinstance(entry, DescribedVideo)}
     return Dataset(
         name=root.resolve().name,
         root=root,
         split=split,
-        videos=_Videos({video: partial(entry.open, video) for video, entry in described.videos.items()}),
-        fingerprint=digest([[video, *entry.content()] for video, entry in described.videos.items()]),
+        videos=_Videos({video: partial(entry.open, video) for video, entry in videos.items()}),
+        fingerprint=digest([[video, *entry.content()] for video, entry in videos.items()]),
         truth=None if described.truth is None else GroundTruth(path=described.truth, targets=targets),
         has_sentences=has_sentences,
     )
+
+
+def _with_sound_names(root: Path, videos: Videos) -> Videos:
+    """The same videos; one whose name is no file name, or one with an earlier name on some system, is faulty."""
+    first: dict[str, str] = {}
+    checked: dict[str, DescribedVideo | FaultyVideo] = {}
+    for name, entry in videos.items():
+        checked[name] = entry
+        if isinstance(entry, DescribedVideo) and (problem := _name_problem(name, first)):
+            checked[name] = FaultyVideo(DatasetError(f"{root}: {problem}"), entry.content())
+    return checked
+
+
+def _name_problem(name: str, first: dict[str, str]) -> str | None:
+    """What is wrong with the name of a video; `first` has the first name for each file name, and gets this one."""
+    try:
+        check_name("video", name)
+    except DataNameError as error:
+        return str(error)
+    twin = first.setdefault(file_key(name), name)
+    return None if twin == name else f"video ids {twin!r} and {name!r} are one file name on some systems; rename one"
 
 
 def if_address(path: Path) -> str:

@@ -212,8 +212,8 @@ class MaskRun:
         return sorted(filter(is_name, names), key=natural_key)
 
     def has(self, video: str) -> bool:
-        """Whether the video is finished."""
-        return self._file(video).is_file()
+        """Whether the video is finished; what cannot be the name of a video is not."""
+        return is_name(video) and self._file(video).is_file()
 
     def missing(self, videos: Iterable[str]) -> list[str]:
         """Those of `videos` that are not finished, in the order given."""
@@ -255,13 +255,13 @@ class MaskRun:
     def sha256(self, video: str) -> str | None:
         """SHA-256 of a video's file, in hexadecimal; None if the video is not finished."""
         try:
-            return file_sha256(self._file(video))
+            return file_sha256(self._file(video)) if is_name(video) else None
         except FileNotFoundError:
             return None
 
     def made_of(self, video: str) -> MadeOf | None:
         """What the masks of a video were made from; None if they are not there, or nobody has recorded it."""
-        return read_record(self._record(video), self._file(video))
+        return read_record(self._record(video), self._file(video)) if is_name(video) else None
 
     def write(self, masks: VideoMasks, made_of: MadeOf | None = None) -> None:
         """Write a video's masks, whole or not at all. Outside `writing` the run is locked for this one call.

@@ -7,7 +7,6 @@ from typing import Self
 
 from mask_interchange.dataset import Dataset
 from mask_interchange.made_of import MadeOf
-from mask_interchange.names import is_name
 from mask_interchange.run import MaskRun, RunManifest
 from mask_interchange.track import VideoMasks
 from mask_interchange.video import Video
@@ -71,7 +70,7 @@ class OutputRuns:
 
     def begun(self, video: str) -> bool:
         """Whether some run has masks of the video, of whatever they are made."""
-        return is_name(video) and any(run.has(video) for run in self.runs)
+        return any(run.has(video) for run in self.runs)
 
     def have(self, video: Video) -> bool:
         """Whether every run's masks of the video are there, made from what there is now.

@@ -10,14 +10,14 @@ expressions are numbered in their order, which gives the ids of the later form.
 A name of a video may lead through folders (`UVO/all/v1` in ReVOS); such a video is called `UVO__all__v1` here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from mask_interchange.dataset_formats.description import DescribedVideo, Description, FaultyVideo, Videos
 from mask_interchange.errors import DatasetError, MaskInterchangeError
-from mask_interchange.json_files import JsonPlace, errors_at, read_json
+from mask_interchange.json_files import JsonPlace, read_json
 from mask_interchange.names import check_name, natural_key
-from mask_interchange.track import check_unique
 
 META = "meta_expressions"
 MASKS = "mask_dict.json"
@@ -30,18 +30,13 @@ def read_expressions_file(file: Path, *image_folders: Path) -> Videos:
         DatasetError: the file is not of this form. A faulty entry of one video is no error, but a `FaultyVideo`.
     """
     at, tree = read_json(file)
-    entries = at.get(tree, "videos", dict)
-    with errors_at(at / "videos"):
-        paths = [[check_name("video", part) for part in video.split("/")] for video in entries]
-        check_unique("video", tuple("__".join(parts) for parts in paths))
-
-    def reader(parts: list[str]) -> Callable[[JsonPlace, object], DescribedVideo]:
-        return lambda place, entry: _video(place, entry, tuple(folder.joinpath(*parts) for folder in image_folders))
-
-    return {
-        "__".join(parts): described(at / "videos" / video, entry, reader(parts))
-        for parts, (video, entry) in zip(paths, entries.items(), strict=True)
-    }
+    videos: dict[str, DescribedVideo | FaultyVideo] = {}
+    for path, entry in at.get(tree, "videos", dict).items():
+        place, name = at / "videos" / path, path.replace("/", "__")
+        if name in videos:
+            raise DatasetError(f"{place}: expected every video id once, found {name!r} again")
+        videos[name] = described(place, entry, partial(_video, path.split("/"), image_folders))
+    return videos
 
 
 def describe_beside(file: Path) -> Description:
@@ -67,7 +62,8 @@ def described(
         return FaultyVideo(DatasetError(f"{at}: {error}"), entry)
 
 
-def _video(at: JsonPlace, entry: object, folders: tuple[Path, ...]) -> DescribedVideo:
+def _video(parts: Sequence[str], image_folders: Sequence[Path], at: JsonPlace, entry: object) -> DescribedVideo:
+    folders = tuple(folder.joinpath(*(check_name("video", part) for part in parts)) for folder in image_folders)
     if "expressions" not in at.typed(entry, dict) and "objects" in at.typed(entry, dict):
         return _by_objects(at, entry, folders)
     names = at.get(entry, "frames", list)

@@ -85,7 +85,7 @@ def _frames(at: JsonPlace, entry: object) -> tuple[str, tuple[str, ...]]:
     folders = {path.parent.name for path in files}
     if len(folders) != 1:
         raise DatasetError(f"{at / 'file_names'}: expected <video>/<frame>.jpg of one video, found {len(folders)}")
-    return check_name("video", folders.pop()), tuple(check_name("frame", path.stem) for path in files)
+    return folders.pop(), tuple(check_name("frame", path.stem) for path in files)
 
 
 def _folders(file: Path, video: str) -> tuple[Path, ...]:
