@@ -226,6 +226,18 @@ def test_objects_of_a_png(dataset, tmp_path):
     assert "Traceback" not in late.stderr
 
 
+def test_a_black_and_white_picture_shows_one_object(dataset, tmp_path):
+    white = np.zeros(SIZE, np.uint8)
+    white[8:24, 8:24] = 255
+    Image.fromarray(white).save(tmp_path / "mask.png")
+    options = ["--video", dataset / "JPEGImages" / "aa11", "--mask", tmp_path / "mask.png", "--out", tmp_path / "out"]
+    result = call(*options)
+    assert result.exit_code == 0, result.output
+    masks = MaskRun.open(tmp_path / "out").read("aa11")
+    assert masks.expression_ids == ("1",)
+    np.testing.assert_array_equal(masks.track("1").mask(0), white == 255)
+
+
 def test_a_networks_limit_of_objects(dataset, tmp_path):
     labels = np.full(SIZE, 3, np.uint8)
     mask = write_labels(tmp_path / "first.png", labels)

@@ -51,6 +51,8 @@ def test_options_name_files():
 def test_a_folder_holds_files_named_after_models(tmp_path):
     for name in ("soc.tar", "vit_huge.safetensors", "notes.txt", "soc_old.tar"):
         (tmp_path / name).touch()
+    with pytest.raises(RecipeError, match="none: expected a folder of weights or a TOML file"):
+        stored_checkpoints(tmp_path / "none", ICCV2023)
     found = stored_checkpoints(tmp_path, ICCV2023)
     assert found == {"soc": tmp_path / "soc.tar", "vit_huge": tmp_path / "vit_huge.safetensors"}
     (tmp_path / "soc.pth").touch()

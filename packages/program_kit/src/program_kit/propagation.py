@@ -267,16 +267,18 @@ def read_labels(path: Path, max_objects: int | None = None) -> NDArray[np.uint8]
     """Object ids uint8 [H, W] of an indexed or grey 8-bit PNG.
 
     Args:
-        path: the file; pixel values are ids, 0 is background.
+        path: the file; pixel values are ids, 0 is background. A grey picture of 0 and 255 only shows object 1.
         max_objects: the highest id that is allowed; None for any.
 
     Raises:
         InputError: not such an image, no object in it, or an id above `max_objects`.
     """
     try:
-        labels, _ = read_label_image(path)
+        labels, has_palette = read_label_image(path)
     except DatasetError as error:
         raise InputError(str(error)) from error
+    if not has_palette and np.isin(labels, (0, 255)).all():
+        labels = np.minimum(labels, 1)
     highest = int(labels.max(initial=0))
     if highest == 0:
         raise InputError(f"{path}: expected at least one object, all pixels are background")

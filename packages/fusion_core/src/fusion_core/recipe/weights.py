@@ -118,8 +118,11 @@ def stored_checkpoints(path: Path, recipe: Recipe) -> dict[str, Path]:
     """Files that a TOML file names (`soc = "joint_base.tar"`, relative to it), or `soc.*` and `soc` in a folder.
 
     Raises:
-        RecipeError: the file has a mistake (names the line), or the folder has two files for one model.
+        RecipeError: nothing is there, the file has a mistake (names the line), or the folder has two files for one
+            model.
     """
+    if not path.exists():
+        raise RecipeError(f"--checkpoints {path}: expected a folder of weights or a TOML file, found nothing")
     if not path.is_dir():
         file = read_toml(path)
         for name, value in file.values.items():
