@@ -1,6 +1,6 @@
 """Mutated descriptions of data sets, lists of masks, texts of Ref-DAVIS17, and references of RefCOCO.
 
-    uv run tools/attacks/datasets.py descriptions --number 100000
+    uv run python tools/attacks/datasets.py descriptions --number 100000
 
 Counts and exit code as in `files.py`.
 """

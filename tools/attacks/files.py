@@ -1,6 +1,6 @@
 """Mutated files at every door of a reader: `.masks`, run.json, PNG, COCO JSON, zip files, recipes, worker protocol.
 
-    uv run tools/attacks/files.py masks --number 100000
+    uv run python tools/attacks/files.py masks --number 100000
 
 Checksums, lengths and compressed streams are made right again after most mutations, so that what lies inside is
 reached. Prints counts; the exit code is 1 if a file ends otherwise than with a value or the documented error of its
