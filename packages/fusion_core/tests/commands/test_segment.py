@@ -1,6 +1,7 @@
 """`fusion-core segment` with programs that only act: the recipe is carried out, and the result comes in every form."""
 
 import json
+import sys
 
 import av
 import numpy as np
@@ -169,6 +170,16 @@ def test_a_missing_video_is_said_before_missing_weights(tmp_path):
     )
     assert result.exit_code == 2
     assert "no such video file or folder of frames" in result.output
+
+
+@pytest.mark.parametrize(("form", "extra"), [("yolo", "supervision"), ("exr", "exr"), ("rerun", "rerun")])
+def test_a_missing_extra_is_said_before_anything_is_computed(clip, recipe, tmp_path, monkeypatch, form, extra):
+    monkeypatch.setitem(sys.modules, f"fusion_core.rendering.{extra}", None)
+    out = tmp_path / "out"
+    result = segment(clip, recipe, out, "--weights", "random:0", "--format", f"coco,{form}")
+    assert result.exit_code == 2
+    assert f"--extra {extra} fusion-core" in result.output
+    assert not out.exists()
 
 
 def test_the_recipe_of_drawn_shapes_says_what_it_knows(clip, recipe, tmp_path, monkeypatch):

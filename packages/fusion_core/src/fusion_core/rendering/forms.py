@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -48,19 +49,22 @@ class Form:
     images: bool = False
 
 
-def _in_extra(extra: str, function: str) -> Callable[..., Any]:
-    """A function of the module of an extra's name, which is imported when it is called."""
+@dataclass(frozen=True, slots=True)
+class _InExtra:
+    """A function of the module of an extra's name, which is imported when it is needed."""
 
-    def call(*arguments: Any) -> Any:
+    extra: str
+    function: str
+
+    def module(self) -> ModuleType:
         try:
-            module = import_module(f"fusion_core.rendering.{extra}")
+            return import_module(f"fusion_core.rendering.{self.extra}")
         except ModuleNotFoundError as error:
-            raise RenderError(
-                f"{error.name} is not installed; run `uv run --package fusion-core --extra {extra} fusion-core ...`"
-            ) from error
-        return getattr(module, function)(*arguments)
+            advice = f"run `uv run --package fusion-core --extra {self.extra} fusion-core ...`"
+            raise RenderError(f"{error.name} is not installed; {advice}") from error
 
-    return call
+    def __call__(self, *arguments: Any) -> Any:
+        return getattr(self.module(), self.function)(*arguments)
 
 
 @contextmanager
@@ -89,15 +93,15 @@ FORMS = {
     "overlay": Form(places=("overlay",), frames=overlay),
     "rgba": Form(places=("rgba",), frames=rgba),
     "prores": Form(places=("prores",), frames=prores),
-    "exr": Form(places=("exr",), frames=_in_extra("exr", "mattes")),
-    "rerun": Form(places=("rerun",), frames=_in_extra("rerun", "recording")),
+    "exr": Form(places=("exr",), frames=_InExtra("exr", "mattes")),
+    "rerun": Form(places=("rerun",), frames=_InExtra("rerun", "recording")),
     IMAGES: Form(places=(IMAGES,), frames=_images),
     "yolo": Form(
         places=("labels", "data.yaml"),
-        masks=_in_extra("supervision", "write_yolo"),
+        masks=_InExtra("supervision", "write_yolo"),
         images=True,
     ),
-    "pascal": Form(places=("pascal",), masks=_in_extra("supervision", "write_pascal"), images=True),
+    "pascal": Form(places=("pascal",), masks=_InExtra("supervision", "write_pascal"), images=True),
 }
 
 
@@ -105,12 +109,15 @@ def named_forms(names: str) -> tuple[str, ...]:
     """The forms of a list with commas, and what they need.
 
     Raises:
-        RenderError: there is no such form; lists those that there are.
+        RenderError: there is no such form (lists those that there are), or its extra is not installed.
     """
     asked = dict.fromkeys(names.split(","))
     for name in asked:
         if name not in FORMS:
             raise RenderError(f"--format: expected some of {', '.join(FORMS)}, found {name!r}")
+        for write in (FORMS[name].masks, FORMS[name].frames):
+            if isinstance(write, _InExtra):
+                write.module()  # before hours of work are done for it
     if any(FORMS[name].images for name in asked):
         asked = {IMAGES: None, **asked}
     return tuple(asked)
@@ -165,7 +172,6 @@ def export_run(
     Raises:
         MaskError: a form cannot hold these masks; says where.
         FontError: the font cannot be read.
-        RenderError: an extra is not installed.
         OSError: something cannot be written.
     """
     forms = tuple(forms)
@@ -195,8 +201,6 @@ def _export_video(
             )
             check_soft(clip.masks, look)
             _write_video(clip, out, forms, progress)
-        except RenderError:
-            raise
         except (FusionCoreError, MaskInterchangeError) as error:
             to.failed(name, error)
             return False
