@@ -192,7 +192,8 @@ def opened_by(session: nox.Session) -> None:
     """Exports, opened by FiftyOne and datumaro in an environment of their own."""
     sync(session, ROOT / "packages" / "fusion_core")
     tools = ["uv", "run", "--locked", "--quiet", "--project", str(OPENED_BY)]
-    session.run(*tools, "pytest", "-p", "no:warnings", str(OPENED_BY), *session.posargs)
+    tests = ["pytest", "-p", "no:warnings", str(OPENED_BY), *session.posargs]
+    session.run(*tools, *tests, env=environment(OPENED_BY))
 
 
 @nox.session

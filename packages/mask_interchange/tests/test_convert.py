@@ -121,6 +121,26 @@ def test_sentences_come_from_the_dataset(masks, tmp_path, make_run):
         next(import_annotations(tmp_path / "out", dataset=open_dataset(path.parent)))
 
 
+def test_label_images_show_the_objects_that_sentences_mean(tmp_path):
+    """Labels were taken for the ids of sentences, in silence."""
+    objects = {"0": 2, "1": 1, "2": [1, 2], "3": [], "4": 7}
+    expressions = {name: {"exp": f"sentence {name}", "obj_id": meant} for name, meant in objects.items()}
+    tree = {"videos": {"dog": {"frames": ["0", "1"], "expressions": expressions}}}
+    (tmp_path / "meta_expressions.json").write_text(json.dumps(tree))
+    labels = np.array([[[0, 1, 2], [0, 0, 0]], [[2, 2, 0], [0, 0, 1]]], np.uint8)
+    for t in range(2):
+        save(tmp_path / f"masks/dog/{t}.png", labels[t])
+    read = next(import_annotations(tmp_path / "masks", dataset=open_dataset(tmp_path)))
+    assert read.expression_ids == tuple(objects)
+    meant = {"0": labels == 2, "1": labels == 1, "2": labels > 0, "3": labels > 9, "4": labels > 9}
+    for name, expected in meant.items():
+        np.testing.assert_array_equal(read.track(name).stack(), expected)
+    expressions["0"]["obj_id"] = "dog"
+    (tmp_path / "meta_expressions.json").write_text(json.dumps(tree))
+    with pytest.raises(DatasetError, match="expression '0' means object 'dog', which is no label from 1 to 254"):
+        next(import_annotations(tmp_path / "masks", dataset=open_dataset(tmp_path)))
+
+
 def save(path, values, mode=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.asarray(values), mode).save(path)

@@ -26,7 +26,7 @@ from mask_interchange.files import new_folder, write_whole
 from mask_interchange.images import read_label_image
 from mask_interchange.json_files import read_json
 from mask_interchange.names import check_name, natural_key
-from mask_interchange.rle import Size, empty_mask, encode_labels
+from mask_interchange.rle import Size, empty_mask, encode_labels, unite_masks
 from mask_interchange.run import MaskRun
 from mask_interchange.track import Expression, MaskTrack, VideoMasks
 from mask_interchange.video import Video
@@ -64,9 +64,10 @@ def import_annotations(
             grey layout a file has the values 0 and 255, or 0 and 1. In the palette layout the labels 1 to 254 are
             expression ids unless `labels.json` says otherwise; a video of grey 0/255 images has the one object "1".
         key_frames: `key_frame.json`; by default the one beside `Annotations/`, if there is one.
-        dataset: gives the texts, groups and order of expressions, and the frames that there must be. Of a data set
-            without sentences every object is taken; frames without an image are empty, and the key frame is the first
-            one that shows the object.
+        dataset: gives the texts, groups and order of expressions, and the frames that there must be. Where its
+            expressions have groups, labels that `labels.json` does not explain are objects, and an expression has the
+            masks of those that it means. Of a data set without sentences every object is taken; frames without an
+            image are empty, and the key frame is the first one that shows the object.
 
     Raises:
         DatasetError: an image is unreadable, in colours, or differs in size; frames differ between expressions or from
@@ -105,6 +106,8 @@ def _import_video(
         read = _in_all_frames(read, _described(folder.name, of_objects).frame_names)
         shown = {name: _first_shown(masks, read.size) for name, masks in read.masks.items()}
         key_frames = {name: frame for name, frame in shown.items() if frame is not None} | dict(key_frames)
+    elif images and labels is None and dataset is not None:
+        read = _by_expressions(read, _described(folder.name, dataset))
     known = _known_expressions(folder.name, read, None if of_objects else dataset)
     return VideoMasks(
         video=folder.name,
@@ -147,6 +150,23 @@ def _in_all_frames(read: _Read, names: tuple[str, ...]) -> _Read:
         for object_id, found in read.masks.items()
     }
     return _Read(read.size, names, masks)
+
+
+def _by_expressions(read: _Read, video: Video) -> _Read:
+    """The masks of labels, which are objects, for the expressions that mean them; unless no expression names any."""
+    if all(expression.group is None for expression in video.expressions):
+        return read
+    nothing = (empty_mask(read.size),) * len(read.frame_names)
+    masks = {}
+    for expression in video.expressions:
+        objects = [] if expression.group is None else expression.group.split("+")
+        if odd := [name for name in objects if name not in _LABEL_NAMES]:
+            raise DatasetError(f"expression {expression.id!r} means object {odd[0]!r}, which is no label from 1 to 254")
+        tracks = [read.masks.get(name, nothing) for name in objects]
+        masks[expression.id] = tuple(
+            unite_masks(of_frame, read.size) for of_frame in zip(nothing, *tracks, strict=True)
+        )
+    return _Read(read.size, read.frame_names, masks)
 
 
 def _first_shown(masks: Sequence[bytes], size: Size) -> int | None:
