@@ -47,6 +47,7 @@ def test_masks_are_united_by_anno_id_and_follow_sorted_frames(tmp_path):
         ({"7": [LEFT, {"size": [3, 1], "counts": [3]}]}, "expected the size"),
         ({"7": 3}, "expected a list"),
         ([], "expected an object"),
+        ({"videos": [], "annotations": [{"id": 7, "segmentations": [LEFT, LEFT]}]}, "omit --dataset"),
     ],
 )
 def test_bad_files(tmp_path, masks, words):

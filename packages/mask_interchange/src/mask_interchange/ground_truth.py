@@ -57,7 +57,7 @@ def read_mask_lists(file: Path) -> dict[str, MaskList]:
     at, tree = read_json(file)
     lists = at.typed(tree, dict)
     if "annotations" not in lists:
-        return {key: MaskList(at / key, at.get(lists, key, list)) for key in lists}
+        return named_lists(at, lists)
     tracks: dict[str, MaskList] = {}
     for number, one in enumerate(at.get(lists, "annotations", list)):
         place = at / "annotations" / str(number)
@@ -66,3 +66,8 @@ def read_mask_lists(file: Path) -> dict[str, MaskList]:
             raise DatasetError(f"{place / 'id'}: expected a new id, found {key} again")
         tracks[key] = MaskList(place / "segmentations", place.get(one, "segmentations", list))
     return tracks
+
+
+def named_lists(at: JsonPlace, lists: Mapping[str, object]) -> dict[str, MaskList]:
+    """The masks of `mask_dict.json` by name. Raises DatasetError."""
+    return {key: MaskList(at / key, at.get(lists, key, list)) for key in lists}

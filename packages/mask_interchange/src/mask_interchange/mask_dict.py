@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mask_interchange.dataset import Dataset
 from mask_interchange.errors import DatasetError, MaskError
-from mask_interchange.ground_truth import MaskList, read_mask_lists
-from mask_interchange.json_files import JsonPlace, errors_at
+from mask_interchange.ground_truth import MaskList, named_lists
+from mask_interchange.json_files import JsonPlace, errors_at, read_json
 from mask_interchange.rle import Size, empty_mask, unite_masks
 from mask_interchange.track import MaskTrack, VideoMasks
 from mask_interchange.video import Video
@@ -23,7 +23,11 @@ def import_mask_dict(path: Path | str, dataset: Dataset) -> Iterator[VideoMasks]
     Raises:
         DatasetError: the file is not of that form or does not fit the data set; says where.
     """
-    at, lists = JsonPlace(Path(path)), read_mask_lists(Path(path))
+    at, tree = read_json(Path(path))
+    described = at.typed(tree, dict)
+    if "annotations" in described:
+        raise DatasetError(f"{at}: names its videos and tracks itself, as COCO and YouTube-VIS do; omit --dataset")
+    lists = named_lists(at, described)
     targets = {} if dataset.truth is None else dataset.truth.targets
     if not any(targets.values()):
         raise DatasetError(f"{dataset.root}: expected expressions that name their masks by anno_id, found none")

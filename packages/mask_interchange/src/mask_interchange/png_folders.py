@@ -367,7 +367,7 @@ def _write_palette(folder: Path, masks: VideoMasks) -> dict[str, str]:
             if values[mask].any():
                 raise MaskError(
                     f"video {masks.video!r}, frame {frame!r}: expression {track.expression.id!r} overlaps another; "
-                    "a label image holds one object a pixel, export as grey"
+                    "a label image holds one object a pixel; export as grey (--format png)"
                 )
             values[mask] = label
         image = Image.fromarray(values)
