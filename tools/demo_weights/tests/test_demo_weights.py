@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from demo_weights import cli, shipping, training
 from demo_weights.clips import RandomClips
 from demo_weights.errors import DemoWeightsError
 from demo_weights.shipping import LARGEST, StageFacts, best_stages, card, write_half
@@ -25,6 +26,7 @@ from rvos_layers.encoders.tokenizer import BUNDLED_TOKENIZERS, pretrained_encode
 from rvos_synthetic import plan_video, vocabulary, write_dataset
 from rvos_training.data.data_check import check_training_videos
 from rvos_training.data.read_once import ReadOnce
+from typer.testing import CliRunner
 
 
 def installed(model):
@@ -143,6 +145,17 @@ def test_the_last_stage_that_was_scored_counts(tmp_path):
         (tmp_path / stage.name).mkdir()
         (tmp_path / stage.name / "best.safetensors").touch()
         assert best_weights(tmp_path, stages) == tmp_path / stage.name / "best.safetensors"
+
+
+def test_what_was_trained_is_shipped(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(training, "write_data", lambda root: None)
+    monkeypatch.setattr(training, "train", lambda model, *_, **__: done.append(("train", model)))
+    monkeypatch.setattr(shipping, "ship", lambda model, *_: done.append(("ship", model)) or Means(j=0.4, f=0.6))
+    monkeypatch.setattr(cli, "find_spec", lambda name: name)
+    result = CliRunner().invoke(cli.app, ["train", "soc", "mutr", "--work", str(tmp_path)])
+    assert (result.exit_code, done) == (0, [("train", "soc"), ("ship", "soc"), ("train", "mutr"), ("ship", "mutr")])
+    assert "soc: J&F 50.0 on the test videos" in result.output
 
 
 def test_the_stage_that_scored_best_is_shipped(tmp_path):

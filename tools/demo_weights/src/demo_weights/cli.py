@@ -35,18 +35,15 @@ def train(
         for model in _known(models):
             chosen = None if stages is None else _stages(model, stages)
             train(model, work / "data", work / model, stages=chosen, share=share, device=device)
-            ship([model], work)
+            _ship(model, work)
 
 
 @app.command()
 def ship(models: ModelsArgument = None, work: WorkOption = WORK) -> None:
     """Put the best weights so far into their packages, half precision, with test scores and a model card."""
     with _errors():
-        from demo_weights.shipping import ship
-
         for model in _known(models):
-            means = ship(model, work / "data", work)
-            typer.echo(f"{model}: J&F {100 * means.jf:.1f} on the test videos")
+            _ship(model, work)
 
 
 @app.command()
@@ -77,6 +74,13 @@ def score(
         on_real = {model: score_on_real_frames(model, real, work) for model in propagators if real.is_dir()}
         results.write_text(page(scores, propagators, steps, agreed, on_real), encoding="utf-8")
         image.write_text(picture(steps), encoding="utf-8")
+
+
+def _ship(model: str, work: Path) -> None:
+    from demo_weights.shipping import ship
+
+    means = ship(model, work / "data", work)
+    typer.echo(f"{model}: J&F {100 * means.jf:.1f} on the test videos")
 
 
 def _known(models: list[str] | None) -> list[str]:
