@@ -9,7 +9,7 @@ import torch
 from golden_cases import assert_same_track
 from golden_cases.readme import run_readme, write_clip
 from golden_cases.torch.fake_gpu import on_fake_gpu, on_gpu
-from golden_cases.torch.loading import RandomNumbers
+from golden_cases.torch.loading import RandomNumbers, slow_imports
 from mask_interchange import Video, open_video
 from PIL import Image
 from program_kit.errors import DeviceError, ProgramKitError, WeightsError
@@ -198,6 +198,12 @@ def test_loading_draws_no_random_numbers(config: str) -> None:
     with RandomNumbers() as numbers:
         UNINEXTPredictor.load(config=config, device="cpu")
     assert numbers.drawn == 0
+
+
+def test_loading_imports_no_transformers() -> None:
+    """torchvision comes with detectron2 and timm."""
+    code = "from uninext import UNINEXTPredictor\nUNINEXTPredictor.load(device='cpu')"
+    assert "transformers" not in slow_imports(code)
 
 
 @pytest.mark.parametrize("precision", ["strict", "bfloat16"])

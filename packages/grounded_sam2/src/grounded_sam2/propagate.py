@@ -62,7 +62,7 @@ class TrackedFrame:
 
     def mask(self, object_id: int | None = None) -> NDArray[np.bool_]:
         """Pixels [H, W] of an object; objects may overlap. For None, of any object."""
-        return self.masks.any(axis=0) if object_id is None else self.masks[self.object_ids.index(object_id)]
+        return np.logical_or.reduce(self.masks) if object_id is None else self.masks[self.object_ids.index(object_id)]
 
     def probability(self, object_id: int | None = None) -> NDArray[np.float32]:
         """Probability [H, W] of an object; for None, of the likeliest one at each pixel."""

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from program_kit.origin import Origin
 from program_kit.weights_folder import StoredFile, WeightsRecord, folder_of
 from rvos_layers.encoders.config import BEGIN, END, PAD, TextConfig
 from rvos_layers.encoders.text import TextEncoder
 from rvos_layers.encoders.tokenizer import (
     BERT,
+    BUNDLED_TOKENIZERS,
+    ROBERTA,
     Tokenizer,
     encode_bytes,
     named_encoder,
@@ -19,6 +23,7 @@ from rvos_layers.encoders.tokenizer import (
     tokenizer_name,
 )
 from rvos_layers.errors import TokenizerError
+from transformers import BertTokenizer, RobertaTokenizer
 
 DATA = os.environ.get("RVOS_DATA")
 
@@ -53,6 +58,33 @@ def test_the_vocabulary_of_bert():
     assert encode("a person wearing a red shirt") == [101, 1037, 2711, 4147, 1037, 2417, 3797, 102]
     assert encode("The Dog") == encode("the dog")
     assert encode("") == [BERT.begin, BERT.end]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Of both kinds of files, with what the library makes of them: made by this test, and published ones."""
+    special, letters = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], [chr(code) for code in range(33, 127)]
+    words = [*special, *letters, *(f"##{letter}" for letter in letters), "dog", "##s"]
+    bert = tmp_path_factory.mktemp("bert")
+    (bert / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    found = [(RobertaTokenizer, ROBERTA, BUNDLED_TOKENIZERS["demo"]), (BertTokenizer, BERT, bert)]
+    if DATA:
+        published = Path(DATA) / "tokenizers"
+        found += [
+            (RobertaTokenizer, ROBERTA, published / "roberta-base"),
+            (BertTokenizer, BERT, published / "bert-base-uncased"),
+        ]
+    return [(kind.from_pretrained(str(folder)), vocabulary.read(folder)) for kind, vocabulary, folder in found]
+
+
+WORDS = st.sampled_from(["dog", "Dogs", "  ", "<mask>", " <s>", "</s>", "[SEP] ", "é", "e\u0301", "犬", "it's"])
+
+
+@given(pieces=st.lists(st.one_of(WORDS, st.text(max_size=8))))
+def test_tokens_are_those_of_transformers(folders, pieces):
+    expression = "".join(pieces)
+    for theirs, ours in folders:
+        assert ours.encode(expression).ids == theirs(expression)["input_ids"]
 
 
 def test_what_a_name_means():

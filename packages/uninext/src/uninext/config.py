@@ -70,7 +70,6 @@ class TextConfig:
     intermediate_size: int = 3072
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
-    hidden_act: str = "gelu"
     layer_norm_eps: float = 1e-12
     max_tokens: int = 256  # longer expressions are truncated
     dropout: float = 0.1  # in training

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from program_kit.messages import log
@@ -14,10 +15,34 @@ from torch import Tensor
 from rvos_layers.encoders.config import BEGIN, DEMO, END, PAD, ROBERTA_BASE
 from rvos_layers.errors import TokenizerError
 
+if TYPE_CHECKING:
+    import tokenizers
+
 AUTO, BYTES = "auto", "bytes"  # what names a tokenizer, apart from `demo`, folders and hub ids
 BUNDLED_TOKENIZERS = {DEMO: Path(__file__).with_name("demo_tokenizer")}  # RoBERTa's kind of files
 
 Encode = Callable[[str], list[int]]  # an expression to its token ids, those of its begin and end among them
+
+
+def _read_roberta(folder: Path) -> "tokenizers.Tokenizer":
+    """Byte-level BPE, as the files of a folder say."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(["<s>", "</s>", "<unk>", "<pad>", "<mask>"])
+    begin, end = (tokenizer.token_to_id(name) for name in ("<s>", "</s>"))
+    assert begin is not None  # added, where the files lack it
+    assert end is not None
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", end), ("<s>", begin))
+    return tokenizer
+
+
+def _read_bert(folder: Path) -> "tokenizers.BertWordPieceTokenizer":
+    """Word pieces, as the file of a folder says."""
+    from tokenizers import BertWordPieceTokenizer
+
+    return BertWordPieceTokenizer(str(folder / "vocab.txt"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +53,20 @@ class Vocabulary:
         name: its id on the Hugging Face hub.
         page: where a user finds its files.
         files: names of the files that a folder must hold.
-        kind: the class of `transformers` that reads them.
+        read: makes the tokenizer of a folder.
         begin, pad, end: ids of the special tokens.
+        pad_token: the one of `pad`.
         first_byte: id of byte 0 where every byte is a token.
     """
 
     name: str
     page: str
     files: tuple[str, ...]
-    kind: str
+    read: "Callable[[Path], tokenizers.Tokenizer | tokenizers.BertWordPieceTokenizer]"
     begin: int
     pad: int
     end: int
+    pad_token: str
     first_byte: int
 
     @property
@@ -55,20 +82,22 @@ ROBERTA = Vocabulary(
     name=ROBERTA_BASE,
     page="https://huggingface.co/FacebookAI/roberta-base",
     files=("vocab.json", "merges.txt"),
-    kind="RobertaTokenizerFast",
+    read=_read_roberta,
     begin=BEGIN,
     pad=PAD,
     end=END,
+    pad_token="<pad>",
     first_byte=4,
 )
 BERT = Vocabulary(
     name="bert-base-uncased",
     page="https://huggingface.co/google-bert/bert-base-uncased",
     files=("vocab.txt",),
-    kind="BertTokenizerFast",
+    read=_read_bert,
     begin=101,
     pad=0,
     end=102,
+    pad_token="[PAD]",
     first_byte=103,
 )
 
@@ -192,8 +221,6 @@ def pretrained_encoder(source: str, vocabulary: Vocabulary = ROBERTA) -> Encode:
     Raises:
         TokenizerError: the files cannot be read or downloaded, or are those of another vocabulary.
     """
-    import transformers
-
     if source in BUNDLED_TOKENIZERS:
         folder, vocabulary = BUNDLED_TOKENIZERS[source], ROBERTA
     else:
@@ -201,21 +228,21 @@ def pretrained_encoder(source: str, vocabulary: Vocabulary = ROBERTA) -> Encode:
         if not folder.is_dir():
             fetched = stored(source) if source == vocabulary.name else None
             folder = fetched or _from_hub(source, vocabulary)
-    # without these files transformers makes an empty tokenizer and does not complain
     missing = [name for name in vocabulary.files if not (folder / name).is_file()]
     if missing:
         raise TokenizerError(f"tokenizer folder {folder} has no {' and no '.join(missing)}. {vocabulary.what_to_pass}")
     try:
-        tokenizer = getattr(transformers, vocabulary.kind).from_pretrained(str(folder))
-    except Exception as error:  # transformers raises errors of many types
+        tokenizer = vocabulary.read(folder)
+    except Exception as error:  # that is the type that tokenizers raises
         raise TokenizerError(f"tokenizer folder {folder} cannot be read: {error}. {vocabulary.what_to_pass}") from error
-    expected, found = [vocabulary.begin, vocabulary.end, vocabulary.pad], tokenizer("")["input_ids"]
-    if [*found, tokenizer.pad_token_id] != expected:
+    expected = [vocabulary.begin, vocabulary.end, vocabulary.pad]
+    found = [*tokenizer.encode("").ids, tokenizer.token_to_id(vocabulary.pad_token)]
+    if found != expected:
         raise TokenizerError(
             f"{folder} holds a tokenizer that is not that of {vocabulary.name}: expected the ids {expected} for begin, "
-            f"end and padding, found {[*found, tokenizer.pad_token_id]}. {vocabulary.what_to_pass}"
+            f"end and padding, found {found}. {vocabulary.what_to_pass}"
         )
-    return lambda expression: tokenizer(expression)["input_ids"]
+    return lambda expression: tokenizer.encode(expression).ids
 
 
 def _from_hub(repository: str, vocabulary: Vocabulary) -> Path:
