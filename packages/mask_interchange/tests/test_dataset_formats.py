@@ -9,7 +9,8 @@ from mask_interchange import DatasetError, import_annotations, open_dataset
 from mask_interchange.dataset_formats import FORMATS
 from mask_interchange.dataset_formats.ref_davis17 import FILES
 from mask_interchange.faults import FaultKind
-from mask_interchange.ground_truth import read_mask_lists
+from mask_interchange.ground_truth import mask_lists
+from mask_interchange.json_files import read_json
 from PIL import Image
 
 FRAMES = ["00000", "00005", "00010"]
@@ -136,14 +137,15 @@ def test_names_of_videos_do_not_lead_out(tmp_path, name):
 
 
 def test_mask_lists_are_checked_where_they_are_read(tmp_path):
-    lists = read_mask_lists(write_json(tmp_path / "mask_dict.json", {"7": [BOX, None], "8": [{"size": [6, 8]}]}))
+    path = write_json(tmp_path / "mask_dict.json", {"7": [BOX, None], "8": [{"size": [6, 8]}]})
+    lists = mask_lists(*read_json(path))
     size, counts = lists["7"].counts()
     assert size == (6, 8)
     assert [mask is None for mask in counts] == [False, True]
     with pytest.raises(DatasetError, match=r"mask_dict\.json: 8\[0\]\.counts: expected a list, found no such key"):
         lists["8"].counts()
     with pytest.raises(DatasetError, match=r"7: expected a list, found an object"):
-        read_mask_lists(write_json(tmp_path / "mask_dict.json", {"7": {}}))
+        mask_lists(*read_json(write_json(tmp_path / "mask_dict.json", {"7": {}})))
 
 
 def test_long_rvos(tmp_path):
@@ -304,7 +306,7 @@ def test_youtube_vis(tmp_path, file):
     assert dataset.check() == []
     assert dataset.truth.path == path
     assert dataset.truth.targets == {"dog": {"5": ("5",)}}
-    assert read_mask_lists(path)["5"].counts()[0] == (6, 8)
+    assert mask_lists(*read_json(path))["5"].counts()[0] == (6, 8)
     assert told(open_dataset(path)) == told(dataset), "the file by itself"
 
 

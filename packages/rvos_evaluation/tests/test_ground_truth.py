@@ -239,6 +239,16 @@ def test_run_lengths_need_a_data_set(describe):
         open_truth(open_dataset(root))
 
 
+def test_tracks_with_numbers_of_their_own_are_not_taken_for_objects(describe):
+    """Masks "4" of a data set are others than track 4 of a YouTube-VIS file."""
+    root = describe([[0]], anno_ids={"0": [4]})
+    write_lists(root, {"4": [LEFT] * 4})
+    tracks = {"videos": [], "annotations": [{"id": 4, "segmentations": [None] * 4}]}
+    (root / "tracks.json").write_text(json.dumps(tracks))
+    with pytest.raises(EvaluationError, match="numbers its tracks itself"):
+        open_annotations(root / "tracks.json", open_dataset(root))
+
+
 # --- which frames count -----------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mask_interchange.errors import DatasetError
-from mask_interchange.json_files import JsonPlace, read_json
+from mask_interchange.json_files import JsonPlace
 from mask_interchange.rle import Size
 from mask_interchange.segmentations import coco_segmentations
 
@@ -48,16 +48,20 @@ class MaskList:
         return coco_segmentations(self.place, self.segmentations)
 
 
-def read_mask_lists(file: Path) -> dict[str, MaskList]:
+def names_itself(tree: object) -> bool:
+    """Whether a JSON file numbers tracks of videos that it describes, as COCO and YouTube-VIS do."""
+    return isinstance(tree, dict) and "annotations" in tree
+
+
+def mask_lists(at: JsonPlace, tree: object) -> dict[str, MaskList]:
     """The masks of a JSON file by name. They are checked when they are asked for.
 
     Raises:
         DatasetError: the file is not of the form described above; says where.
     """
-    at, tree = read_json(file)
     lists = at.typed(tree, dict)
-    if "annotations" not in lists:
-        return named_lists(at, lists)
+    if not names_itself(lists):
+        return {key: MaskList(at / key, at.get(lists, key, list)) for key in lists}
     tracks: dict[str, MaskList] = {}
     for number, one in enumerate(at.get(lists, "annotations", list)):
         place = at / "annotations" / str(number)
@@ -66,8 +70,3 @@ def read_mask_lists(file: Path) -> dict[str, MaskList]:
             raise DatasetError(f"{place / 'id'}: expected a new id, found {key} again")
         tracks[key] = MaskList(place / "segmentations", place.get(one, "segmentations", list))
     return tracks
-
-
-def named_lists(at: JsonPlace, lists: Mapping[str, object]) -> dict[str, MaskList]:
-    """The masks of `mask_dict.json` by name. Raises DatasetError."""
-    return {key: MaskList(at / key, at.get(lists, key, list)) for key in lists}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mask_interchange.dataset import Dataset
 from mask_interchange.errors import DatasetError, MaskError
-from mask_interchange.ground_truth import MaskList, named_lists
+from mask_interchange.ground_truth import MaskList, mask_lists, names_itself
 from mask_interchange.json_files import JsonPlace, errors_at, read_json
 from mask_interchange.rle import Size, empty_mask, unite_masks
 from mask_interchange.track import MaskTrack, VideoMasks
@@ -24,10 +24,9 @@ def import_mask_dict(path: Path | str, dataset: Dataset) -> Iterator[VideoMasks]
         DatasetError: the file is not of that form or does not fit the data set; says where.
     """
     at, tree = read_json(Path(path))
-    described = at.typed(tree, dict)
-    if "annotations" in described:
+    if names_itself(tree):
         raise DatasetError(f"{at}: names its videos and tracks itself, as COCO and YouTube-VIS do; omit --dataset")
-    lists = named_lists(at, described)
+    lists = mask_lists(at, tree)
     targets = {} if dataset.truth is None else dataset.truth.targets
     if not any(targets.values()):
         raise DatasetError(f"{dataset.root}: expected expressions that name their masks by anno_id, found none")

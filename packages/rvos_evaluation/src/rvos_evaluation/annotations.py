@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from mask_interchange import Dataset, DatasetError, Size, decode_mask, natural_key
-from mask_interchange.ground_truth import MaskList, read_mask_lists
+from mask_interchange.ground_truth import MaskList, mask_lists, names_itself
 from mask_interchange.images import read_label_image
+from mask_interchange.json_files import read_json
 from mask_interchange.png_folders import find_annotations
 
 from rvos_evaluation.errors import EvaluationError
@@ -187,11 +188,12 @@ def open_annotations(path: Path | str, dataset: Dataset | None = None) -> dict[s
     """Every annotated video of a folder or a JSON file, by name in natural order.
 
     Args:
-        path: a folder, which `png_folders.find_annotations` looks through, or a file for `read_mask_lists`.
+        path: a folder, which `png_folders.find_annotations` looks through, or a file for `ground_truth.mask_lists`.
         dataset: says which masks of a JSON file belong to which video.
 
     Raises:
-        EvaluationError: the folder does not exist, has no annotated video, or one video mixes both layouts.
+        EvaluationError: the folder does not exist, has no annotated video, or one video mixes both layouts; or a file
+            describes videos itself and is not the data set's.
         DatasetError: the file is not of the form, or a video of the data set is faulty.
     """
     path = Path(path)
@@ -222,7 +224,13 @@ def open_truth(dataset: Dataset) -> dict[str, VideoAnnotation]:
 def _open_lists(path: Path, dataset: Dataset | None) -> dict[str, VideoAnnotation]:
     if dataset is None or dataset.truth is None:
         raise EvaluationError(f"{path}: masks of a JSON file need the data set that names them; give --dataset")
-    lists = read_mask_lists(path)
+    at, tree = read_json(path)
+    if names_itself(tree) and not path.samefile(dataset.truth.path):
+        raise EvaluationError(
+            f"{path}: numbers its tracks itself, so its masks belong to the data set that it describes, and no other; "
+            "give it as --dataset, or the masks as PNG files"
+        )
+    lists = mask_lists(at, tree)
     found: dict[str, VideoAnnotation] = {}
     for video, targets in dataset.truth.targets.items():
         names = sorted({name for of_expression in targets.values() for name in of_expression})

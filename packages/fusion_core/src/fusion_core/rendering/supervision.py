@@ -71,5 +71,5 @@ def _detections(masks: VideoMasks, numbers: Sequence[int], t: int, beyond: int) 
     if not found:
         return sv.Detections.empty()
     stack = np.stack([mask for _, mask in found])
-    boxes = (sv.mask_to_xyxy(stack) + [0, 0, beyond, beyond]).astype(np.float32)
+    boxes = np.add(sv.mask_to_xyxy(stack), [0, 0, beyond, beyond]).astype(np.float32)
     return sv.Detections(xyxy=boxes, mask=stack, class_id=np.array([number for number, _ in found]))
