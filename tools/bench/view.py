@@ -29,7 +29,7 @@ from fusion_core.view.guard import Guard
 from fusion_core.view.library import Library, open_runs
 from fusion_core.view.propagation import Propagation
 from fusion_core.view.routes import make_app
-from fusion_core.view.server import ADDRESS, server_of
+from fusion_core.view.server import ADDRESS, listening_at, server_of
 from mask_interchange import MaskRun, MaskTrack, RunManifest, VideoMasks, encode_mask, open_video
 from playwright.sync_api import Page, sync_playwright
 
@@ -100,16 +100,10 @@ def measure(page: Page, address: str, library: Library, corrected: CorrectedRun,
     shown(page, 0)
     print(f"{'page to first frame':44} {1000 * (time.perf_counter() - start):8.1f} ms   budget 1000 (an hour: 2000)")
     page.wait_for_timeout(1000)  # the pictures around it are fetched
-
-    def step(k: int) -> None:
-        page.keyboard.press("ArrowRight")
-        shown(page, k + 1)
-
-    median("step forward, keys and all", "50", step)
     steps = page.evaluate(
         """async () => {
             const stage = document.getElementById("stage"), times = [];
-            for (let k = 0; k < 10; k++) {
+            for (let k = 0; k < 20; k++) {
                 const shown = new Promise((done) => new MutationObserver((_, watcher) => {
                     watcher.disconnect();
                     done(performance.now());
@@ -119,7 +113,7 @@ def measure(page: Page, address: str, library: Library, corrected: CorrectedRun,
                 times.push(await shown - start);
                 await new Promise((done) => setTimeout(done, 500)); // the next ones are fetched
             }
-            return times.sort((a, b) => a - b);
+            return times;
         }"""
     )
     print(f"{'step to a picture fetched before, and its mask':44} {statistics.median(steps):8.1f} ms   budget 21")
@@ -152,8 +146,6 @@ def measure(page: Page, address: str, library: Library, corrected: CorrectedRun,
 
 
 def main() -> None:
-    import socket
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=250)
     parser.add_argument("--size", default="1080x1920", metavar="HxW")
@@ -166,7 +158,7 @@ def main() -> None:
         writing.start()  # whose memory is not the server's
         writing.join()
         library = Library(dataset=open_video(video), runs=open_runs(runs), folder=runs)
-        with CorrectedRun(library) as corrected, socket.create_server((ADDRESS, 0)) as listening:
+        with CorrectedRun(library) as corrected, listening_at(0) as listening:
             app = make_app(corrected, Propagation(corrected, ()), Clicks(corrected, ()))
             guard = Guard(app, listening.getsockname()[1])
             server = server_of(guard)

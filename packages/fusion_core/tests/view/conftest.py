@@ -1,7 +1,6 @@
 """A copy of the synthetic runs, and the server over it: without a socket, or on one for a browser."""
 
 import shutil
-import socket
 import time
 from contextlib import contextmanager
 from threading import Thread
@@ -13,7 +12,7 @@ from fusion_core.view.guard import Guard
 from fusion_core.view.library import Library, open_runs
 from fusion_core.view.propagation import Propagation
 from fusion_core.view.routes import make_app
-from fusion_core.view.server import ADDRESS, server_of
+from fusion_core.view.server import ADDRESS, listening_at, server_of
 from mask_interchange import open_dataset
 from starlette.testclient import TestClient
 
@@ -116,7 +115,7 @@ def served():
 
     @contextmanager
     def serving(corrected, propagation=None, clicks=None):
-        with socket.create_server((ADDRESS, 0)) as listening:
+        with listening_at(0) as listening:
             port = listening.getsockname()[1]
             guard = Guard(app_of(corrected, propagation, clicks), port)
             server = server_of(guard)

@@ -1,12 +1,14 @@
 """The program as it is started and ended."""
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
+from fusion_core.view.server import listening_at
 from mask_interchange import MaskRun, encode_mask
 
 
@@ -26,3 +28,10 @@ def test_ctrl_c_ends_it_and_it_says_where_the_corrections_are(opened, world, run
     assert (process.returncode, complaints) == (0, "")
     assert said.splitlines()[-1] == f"{runs / 'corrected'}: the corrections, as a run"
     assert MaskRun.open(runs / "corrected").read("world00").tracks[0].mask(2).all()
+
+
+def test_connections_send_at_once():
+    with listening_at(0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
