@@ -4,7 +4,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from threading import get_ident
+from threading import Event, get_ident
 
 import numpy as np
 import pytest
@@ -140,6 +140,26 @@ def test_frames_that_are_encoded_together_give_the_same(family, monkeypatch):
     assert video.reads == len(video)
     assert len(threads) == 1
     assert get_ident() not in threads
+
+
+def test_the_next_video_is_read_and_resized_ahead(monkeypatch):
+    video, jobs = DrawnVideo(), [Job(3, square(3))]
+    chosen = quick("aot", scales=(0.8, 1.0), flip=True)
+    expected, _ = run(Propagator(network("aot"), chosen), DrawnVideo(), jobs)
+    propagator, resized = Propagator(network("aot"), chosen), Event()
+    resize = frame_views.network_image
+
+    def resize_and_tell(*given):
+        if video.reads == 3:  # the last frame
+            resized.set()
+        return resize(*given)
+
+    monkeypatch.setattr(frame_views, "network_image", resize_and_tell)
+    propagator.expect(lambda: (video, 3))
+    assert resized.wait(60)
+    found, _ = run(propagator, video, jobs)
+    np.testing.assert_array_equal(found, expected)
+    assert video.reads == len(video)
 
 
 @pytest.mark.parametrize("batch", [1, 4])

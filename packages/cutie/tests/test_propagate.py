@@ -18,8 +18,10 @@ from cutie.propagate import Propagator
 from cutie.settings import LongTerm, MemoryPolicy, PropagationSettings
 from golden_cases import NETWORK, assert_close, find_cases, rounding
 from golden_cases.torch.fake_gpu import on_fake_gpu
+from program_kit import prepared_frames
 from program_kit.errors import InputError
 from program_kit.frame_reading import FeatureCache
+from program_kit.prepared_frames import EncodedFrames
 from program_kit.propagator import Job
 from program_kit.torch.checkpoint.model_checkpoints import Unallocated
 from program_kit.torch.precision import set_precision
@@ -134,7 +136,7 @@ def test_of_one_key_frame_only_that_frame_is_kept(key_frame, monkeypatch):
             super().drop(key)
             kept.append(list(self._kept))
 
-    monkeypatch.setattr(propagate, "FeatureCache", Watched)
+    monkeypatch.setattr(prepared_frames, "FeatureCache", Watched)
     run(Propagator(network(), QUICK), DrawnVideo(), [Job(key_frame, square(key_frame))])
     assert all(frames in ([], [key_frame]) for frames in kept)
 
@@ -280,6 +282,16 @@ def test_references_need_memory():
     assert held(5) - held(1) == pytest.approx(4 * (held(2) - held(1)))
 
 
+def test_the_next_video_is_read_ahead():
+    video, job = DrawnVideo(), Job(3, square(3))
+    expected, _ = run(Propagator(network(), QUICK), DrawnVideo(), [job])
+    propagator = Propagator(network(), QUICK)
+    propagator.expect(lambda: (video, 3))
+    found, _ = run(propagator, video, [job])
+    np.testing.assert_array_equal(found, expected)
+    assert video.reads == len(video)
+
+
 @pytest.mark.parametrize("settings", [QUICK, LONG], ids=["working", "long-term"])
 @pytest.mark.parametrize(
     ("name", "precision"), [("tiny", "strict"), ("tiny", "bfloat16"), ("base", "strict"), ("small", "strict")]
@@ -301,7 +313,7 @@ def test_a_gpu_never_waits_for_a_sweep(name, precision, settings):
         groups.append(propagate._Group((1, 3), [task(1, 1, 1, 3), task(2, 2, 1, 3)]))
         pixels = torch.empty(*SIZE, 3, dtype=torch.uint8, device=gpu)
         video = DrawnVideo(9)
-        frames = propagate._EncodedFrames(video, 2**30, lambda _: net.encode(view.normalised(pixels)))
+        frames = EncodedFrames(video, 2**30, lambda _: net.encode(view.normalised(pixels)))
         return list(Propagator(net, settings)._sweep(groups, frames, range(len(video)), [], view))
 
     found = on_fake_gpu(net, segment)

@@ -140,6 +140,18 @@ def test_a_frame_is_encoded_once_for_all_jobs(network, video, counted):
     assert len(counted) == len(video)
 
 
+def test_the_next_video_is_read_ahead(network, video):
+    job = Job(3, block(10, 2).astype(np.uint8))
+    propagator = Propagator(network)
+    expected = [result.logits for result in propagator.propagate(video, [job])]
+    propagator.expect(lambda: (video, 3))
+    reader = propagator._next._expected.result()
+    found = [result.logits for result in propagator.propagate(video, [job])]
+    assert not reader.images._frames  # all that was read was used
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_without_a_cache_frames_between_key_frames_are_encoded_twice(network, video, counted):
     jobs = [Job(key, block(10, 2).astype(np.uint8)) for key in (3, 8)]
     list(Propagator(network, cache_bytes=0).propagate(video, jobs))

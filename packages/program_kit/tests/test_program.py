@@ -725,15 +725,19 @@ def test_a_list_of_videos_is_read_one_ahead(dataset, tmp_path):
     class Process:
         def __call__(self, video, progress, details):
             calls.append(("masks", video.id))
+            given.append(video)
             return (predictor.predict(video, progress),)
 
         def expect(self, video):
             calls.append(("expect", video.id))
+            expected.append(video)
 
+    given, expected = [], []
     assert run_videos(OutputRuns([run]), data, Process, error=example.ExampleError) == 0
     first, second, *rest = data.videos
     assert calls[:4] == [("expect", second), ("masks", first), ("expect", rest[0]), ("masks", second)]
     assert calls[-1] == ("masks", rest[-1])
+    assert all(one is other for one, other in zip(expected, given[1:], strict=True))  # or it would be read twice
 
 
 def test_a_long_video_is_heard_of_now_and_then(dataset, tmp_path, monkeypatch):

@@ -547,3 +547,41 @@ def test_orders_that_are_none(dataset, tmp_path, order, message):
     assert message in error
     assert "Traceback" not in error
     assert fine is None
+
+
+@pytest.mark.parametrize(("frames", "first"), [(None, 1), ("1:4", 0), ("2:", 0)])
+def test_the_next_video_of_a_run_is_read_ahead(dataset, tmp_path, frames, first):
+    """From the first key frame on that is not empty, counted as the propagator counts."""
+    calls = []
+
+    class Ahead(example.Mover):
+        def expect(self, begin):
+            calls.append(("expect", *begin()))
+
+        def propagate(self, video, jobs):
+            calls.append(("propagate", video))
+            return super().propagate(video, jobs)
+
+    source = write_run(dataset, tmp_path / "source")
+    program = replace(example.PROGRAM, load=lambda request: Ahead(request.options))
+    given = ("--dataset", dataset, "--masks", source, "--out", tmp_path / "out")
+    part = () if frames is None else ("--frames", frames)
+    result = call(*given, *part, app=propagator_app(program))
+    assert result.exit_code == 0, result.output
+    (_, next_video, start), (_, one), (_, other) = calls
+    assert start == first
+    assert next_video == other != one
+
+
+def test_faults_in_masks_of_the_next_video_come_in_its_turn(dataset, tmp_path):
+    class Ahead(example.Mover):
+        def expect(self, begin):
+            with pytest.raises(Exception, match="bb22"):
+                begin()
+
+    source = write_run(dataset, tmp_path / "source", videos=["aa11"])
+    program = replace(example.PROGRAM, load=lambda request: Ahead(request.options))
+    result = call("--dataset", dataset, "--masks", source, "--out", tmp_path / "out", app=propagator_app(program))
+    assert result.exit_code == 1
+    assert "failed: bb22" in result.stderr
+    assert MaskRun.open(tmp_path / "out").read("aa11").tracks

@@ -5,12 +5,14 @@ frames that come next while the network works.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 
+import numpy as np
 import torch
-from program_kit.frame_reading import FeatureCache, FrameReader
+from numpy.typing import NDArray
+from program_kit.frame_reading import FeatureCache
+from program_kit.prepared_frames import PreparedFrames
 from program_kit.propagator import Frames
 from torch import Tensor
 
@@ -51,9 +53,7 @@ class FrameViews:
         self._at_once = frames_at_once(max(self.sizes))
         self._frame_bytes = 0  # of all features of a frame, once they are known
         self._encoded: dict[tuple[int, int], FrameFeatures] = {}  # ahead of their use: by frame and view
-        self._reader = FrameReader(video)
-        self._thread = ThreadPoolExecutor(1)
-        self._images: dict[int, Future[Images]] = {}  # of frames that are under way
+        self.images: PreparedFrames[Images] = PreparedFrames(video, self._images)
 
     def sweep(self, order: Sequence[int]) -> Iterator[tuple[int, Callable[[int], FrameFeatures]]]:
         """The frames of an order, each with a function that gives the features of a view, by its place.
@@ -62,7 +62,7 @@ class FrameViews:
         """
         for place, frame in enumerate(order):
             yield frame, partial(self._features, order[place:])
-            self._images.pop(frame, None)
+            self.images.drop(frame)
 
     def _features(self, coming: Sequence[int], view: int) -> FrameFeatures:
         """Of the first of the frames that come."""
@@ -81,10 +81,8 @@ class FrameViews:
         alike = [v for v, other in enumerate(self.sizes) if other == size]
         missing = ((frame, [v for v in alike if self._is_missing(frame, v)]) for frame in coming)
         group = list(islice(((frame, views) for frame, views in missing if views), self._group()))
-        for frame in (*(frame for frame, _ in group), *self._reading_ahead(coming)):
-            if frame not in self._images:
-                self._images[frame] = self._thread.submit(self._read, frame)
-        images = [self._images[frame].result()[size] for frame, _ in group]
+        self.images.request((*(frame for frame, _ in group), *self._reading_ahead(coming)))
+        images = [self.images.get(frame)[size] for frame, _ in group]
         flipped = [
             image.flip(-1) if self.all[v].mirrored else image
             for image, (_, views) in zip(images, group, strict=True)
@@ -109,9 +107,8 @@ class FrameViews:
         missing = (frame for frame in coming if any(self._is_missing(frame, v) for v in range(len(self.all))))
         return islice(missing, 2 * self._group())
 
-    def _read(self, frame: int) -> Images:
-        image = self._reader.read(frame)
-        return {size: network_image(image, size) for size in set(self.sizes)}
+    def _images(self, frame: NDArray[np.uint8]) -> Images:
+        return {size: network_image(frame, size) for size in set(self.sizes)}
 
     def labels(self, labels: Tensor, view: int) -> Tensor:
         """Id maps [B, H, W] as a view sees them, [B, h, w]."""

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from program_kit.options import Precision
+from program_kit.prepared_frames import NextVideo
 from program_kit.propagator import Frames, Job
 from program_kit.torch.memory import rows_at_once
 from program_kit.torch.precision import set_precision
@@ -158,9 +159,14 @@ class Propagator:
         self.cache_bytes = cache_bytes
         self.device = next(network.parameters()).device
         self._products = set_precision(network, precision)
+        self._next = NextVideo(self._views)
         self._encode, self._segment_features = network.encode, network.segment
         if compiled:
             self._encode, self._segment_features = torch.compile(network.encode), torch.compile(network.segment)
+
+    def expect(self, begin: Callable[[], tuple[Frames, int]]) -> None:
+        """As `program_kit.propagator.ExpectingPropagator.expect`."""
+        self._next.expect(begin)
 
     def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[SegmentedFrame]:
         """Segment every frame but the references for every job, in an order that suits the work.
@@ -175,15 +181,18 @@ class Propagator:
         tasks: dict[tuple[int, ...], list[_Task]] = {}
         for index, job in enumerate(jobs):
             tasks.setdefault(tuple(job.references), []).append(self._task(index, job, video))
-        views = FrameViews(
-            video, self.settings, self.network.config, self.cache_bytes, self._encode_images, self._frames_at_once
-        )
+        views = self._next.reader(video)
         for groups in self._batches(tasks):
             keys = [frame for group in groups for frame in group.frames]
             for order in (range(min(keys), len(video)), range(max(keys), -1, -1)):
                 segmented = self._sweep(groups, views, order)
                 for found, labels in arrived((found, Download(found.labels)) for found in segmented):
                     yield from found.of_jobs(labels)
+
+    def _views(self, video: Frames) -> FrameViews:
+        return FrameViews(
+            video, self.settings, self.network.config, self.cache_bytes, self._encode_images, self._frames_at_once
+        )
 
     def _task(self, index: int, job: Job, video: Frames) -> _Task:
         job.check(video)

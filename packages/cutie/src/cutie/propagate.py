@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from program_kit.errors import InputError
-from program_kit.frame_reading import FeatureCache, FrameReader
 from program_kit.options import Precision
+from program_kit.prepared_frames import EncodedFrames, NextVideo
 from program_kit.propagator import Frames, Job
 from program_kit.torch.memory import check_objects
 from program_kit.torch.precision import set_precision
@@ -154,22 +154,6 @@ class _Segmented(NamedTuple):
             yield SegmentedFrame(task.job, self.frame, self.reference, task.ids, own, probabilities)
 
 
-class _EncodedFrames:
-    """Features of the frames of a video; those that are needed again are kept where the budget allows."""
-
-    def __init__(self, video: Frames, cache_bytes: int, encode: Callable[[NDArray[np.uint8]], FrameFeatures]):
-        self._reader = FrameReader(video)
-        self._cache: FeatureCache[FrameFeatures] = FeatureCache(cache_bytes)
-        self._encode = encode
-
-    def get(self, frame: int, *, is_needed_again: bool) -> FrameFeatures:
-        """The features of a frame."""
-        features = self._cache.get(frame, lambda: self._encode(self._reader.read(frame)))
-        if not is_needed_again:
-            self._cache.drop(frame)
-        return features
-
-
 class Propagator:
     """Runs jobs on a network.
 
@@ -198,6 +182,7 @@ class Propagator:
         self.cache_bytes = cache_bytes
         self.device = next(network.parameters()).device
         self._products = set_precision(network, precision)
+        self._next = NextVideo(self._frames)
 
     def check_memory(self, size: tuple[int, int], objects: Sequence[int], references: int = 1) -> None:
         """As `program_kit.propagator.LimitedPropagator.check_memory`."""
@@ -213,6 +198,10 @@ class Propagator:
             shared=min(together, CHUNK) * DECODING * token * tokens,
             remedy="give a smaller --batch or --size, or masks of fewer objects",
         )
+
+    def expect(self, begin: Callable[[], tuple[Frames, int]]) -> None:
+        """As `program_kit.propagator.ExpectingPropagator.expect`."""
+        self._next.expect(begin)
 
     def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[SegmentedFrame]:
         """Segment every frame but the references for every job, in an order that suits the work.
@@ -234,12 +223,16 @@ class Propagator:
             keys = [frame for group in groups for frame in group.frames]
             both = range(min(keys), len(video)), range(max(keys), -1, -1)
             sweeps += [(groups, order) for order in both if len(order) > 1]
-        frames = _EncodedFrames(video, self.cache_bytes, lambda frame: self._encode(frame, view))
+        frames = self._next.reader(video)
         for number, (groups, order) in enumerate(sweeps):
             later = [other for _, other in sweeps[number + 1 :]]
             segmented = self._sweep(groups, frames, order, later, view)
             for found, numbers in arrived((found, Download(found.numbers)) for found in segmented):
                 yield from found.of_jobs(numbers)
+
+    def _frames(self, video: Frames) -> EncodedFrames[FrameFeatures]:
+        view = NetworkView(video.size, self.settings.short_side)
+        return EncodedFrames(video, self.cache_bytes, lambda frame: self._encode(frame, view))
 
     def _task(self, index: int, job: Job, view: NetworkView) -> _Task:
         ids = tuple(job.object_ids)
@@ -277,14 +270,16 @@ class Propagator:
     def _sweep(
         self,
         groups: Sequence[_Group],
-        frames: _EncodedFrames,
+        frames: EncodedFrames[FrameFeatures],
         order: range,
         later: Sequence[range],
         view: NetworkView,
     ) -> Iterator[_Segmented]:
         """One direction: groups join at their first references; `later` are the frames of sweeps that follow."""
-        for frame in order:
-            features = frames.get(frame, is_needed_again=any(frame in other for other in later))
+        for place, frame in enumerate(order, start=1):
+            features = frames.get(frame, order[place:])
+            if not any(frame in other for other in later):
+                frames.cache.drop(frame)
             is_last = frame == order[-1]
             for group in groups:
                 if group.state is not None and frame not in group.frames:
@@ -295,11 +290,11 @@ class Propagator:
         for group in groups:
             group.state = None
 
-    def _pass(self, group: _Group, frame: int, features: FrameFeatures, frames: _EncodedFrames) -> None:
+    def _pass(self, group: _Group, frame: int, features: FrameFeatures, frames: EncodedFrames[FrameFeatures]) -> None:
         """Go on from a reference of a group; a sweep that begins there remembers all references."""
         if not group.references:
             for other in group.frames:
-                seen = features if other == frame else frames.get(other, is_needed_again=True)
+                seen = features if other == frame else frames.get(other)
                 group.references[other] = self._memorized(group, other, seen)
         here = group.references[frame]
         if group.state is not None:

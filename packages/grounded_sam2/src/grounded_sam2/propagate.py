@@ -5,7 +5,7 @@ is encoded once for all of them. Jobs with references of the same frames share a
 first of them. Both sweeps begin from the given masks alone, all of them: also those ahead condition what is found.
 """
 
-from collections.abc import Iterator, KeysView, Mapping, Sequence
+from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from program_kit.options import Precision
+from program_kit.prepared_frames import NextVideo
 from program_kit.prompts import Prompt
 from program_kit.propagator import Frames, Job
 from program_kit.torch.memory import check_objects
@@ -172,6 +173,7 @@ class Propagator:
         self._products = set_precision(network, precision)
         self._cache_bytes = cache_bytes
         self._processor = build_processor(network)
+        self._next = NextVideo(self.encoder)
 
     def encoder(self, video: Frames) -> FrameEncoder:
         """The frames of a video as the network sees them."""
@@ -226,6 +228,10 @@ class Propagator:
             encoder.cache.drop(frame)
         return [masks[place] for place in range(len(prompts))]
 
+    def expect(self, begin: Callable[[], tuple[Frames, int]]) -> None:
+        """As `program_kit.propagator.ExpectingPropagator.expect`."""
+        self._next.expect(begin)
+
     def propagate(self, video: Frames, jobs: Sequence[Job]) -> Iterator[TrackedFrame]:
         """Find the objects of every job in every frame but its references.
 
@@ -241,7 +247,7 @@ class Propagator:
         """
         for job in jobs:
             job.check(video)
-        yield from self.carry(self.encoder(video), jobs)
+        yield from self.carry(self._next.reader(video), jobs)
 
     def carry(self, encoder: FrameEncoder, jobs: Sequence[Job]) -> Iterator[TrackedFrame]:
         """As `propagate`, with frames that may be encoded already."""
@@ -261,8 +267,8 @@ class Propagator:
                 group.passed = -1
                 if group.tracker is not None:
                     group.tracker.turn_round()
-            for frame in order:
-                features = encoder.features(frame)
+            for place, frame in enumerate(order, start=1):
+                features = encoder.features(frame, order[place:])
                 for group in groups:
                     if group.passed >= 0 and frame not in group.frames:
                         assert group.tracker is not None  # it has passed a reference

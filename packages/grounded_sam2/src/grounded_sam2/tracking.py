@@ -6,7 +6,7 @@ result (tests/test_propagate.py compares with plain calls).
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from program_kit.frame_reading import FeatureCache, FrameReader
+from program_kit.frame_reading import FeatureCache
+from program_kit.prepared_frames import EncodedFrames, PreparedFrames
 from program_kit.propagator import Frames
 from program_kit.torch.precision import ProductPrecision
 from program_kit.torch.transfer import to_device
@@ -107,17 +108,26 @@ class FrameEncoder:
         self.network = network
         self.processor = processor
         self.video = video
-        self.cache: FeatureCache[FrameFeatures] = FeatureCache(cache_bytes)
-        self._reader = FrameReader(video)
+        self._frames: EncodedFrames[FrameFeatures] = EncodedFrames(video, cache_bytes, self._encode)
         self.products = products
 
-    def features(self, frame: int) -> FrameFeatures:
-        """The features of a frame, computed or remembered."""
-        return self.cache.get(frame, lambda: self._encode(frame))
+    def features(self, frame: int, coming: Iterable[int] = ()) -> FrameFeatures:
+        """The features of a frame, computed or remembered; `coming` are the frames that are asked for next."""
+        return self._frames.get(frame, coming)
+
+    @property
+    def cache(self) -> FeatureCache[FrameFeatures]:
+        """Of frames that may be needed again."""
+        return self._frames.cache
+
+    @property
+    def images(self) -> PreparedFrames[NDArray[np.uint8]]:
+        """The frames as they are read."""
+        return self._frames.images
 
     @torch.inference_mode()
-    def _encode(self, frame: int) -> FrameFeatures:
-        image = network_image(self._reader.read(frame), image_side(self.network), self.network.device)
+    def _encode(self, frame: NDArray[np.uint8]) -> FrameFeatures:
+        image = network_image(frame, image_side(self.network), self.network.device)
         with self.products:
             found: Any = self.network.get_image_features(image.to(self.network.dtype))
         return FrameFeatures(found.fpn_hidden_states, found.fpn_position_encoding[-1])

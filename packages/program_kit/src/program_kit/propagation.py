@@ -4,7 +4,7 @@ What stands here needs no network: the key frames of tracks and the objects of i
 and the frames that come back become tracks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,14 @@ from program_kit.errors import InputError
 from program_kit.grown_track import GrownTrack
 from program_kit.progress import ProgressCallback
 from program_kit.prompts import Prompt
-from program_kit.propagator import Job, LimitedPropagator, PromptedPropagator, Propagator
+from program_kit.propagator import (
+    ExpectingPropagator,
+    Frames,
+    Job,
+    LimitedPropagator,
+    PromptedPropagator,
+    Propagator,
+)
 from program_kit.python_arguments import check_video
 from program_kit.stretch import ALL, Stretch, check_in_stretch, stretch_of
 
@@ -32,6 +39,27 @@ def check_memory(propagator: Propagator, video: Video, objects: Sequence[int], r
     """`LimitedPropagator.check_memory`, where the propagator has it."""
     if isinstance(propagator, LimitedPropagator):
         propagator.check_memory(video.size, objects, references)
+
+
+def expect_tracks(
+    propagator: Propagator, video: Video, sources: Callable[[], Sequence[VideoMasks]], frames: slice, every_mask: bool
+) -> None:
+    """Let a propagator begin to read the video that `propagate_tracks` gets next, where it can do so.
+
+    Args:
+        propagator: the network.
+        video: the frames.
+        sources: gives its masks; called by a thread, which leaves faults in them to `propagate_tracks`.
+        frames, every_mask: as `propagate_tracks` has them.
+    """
+
+    def begin() -> tuple[Frames, int]:
+        stretch = stretch_of(video, frames)
+        given = (_references(source, track, stretch, every_mask) for source in sources() for track in source.tracks)
+        return _part(video, stretch), min(min(masks) for masks in given if masks) - stretch.start
+
+    if isinstance(propagator, ExpectingPropagator):
+        propagator.expect(begin)
 
 
 def propagate_tracks(
@@ -74,17 +102,11 @@ def propagate_tracks(
     stretch = stretch_of(video, frames)
     growing: dict[tuple[tuple[int, bytes], ...], GrownTrack] = {}
 
-    def references(source: VideoMasks, track: MaskTrack) -> dict[int, bytes]:
-        """Nothing where there is nothing to propagate."""
-        wanted = stretch if every_mask else {_key_frame(source, track)} & {*stretch}
-        given = {frame: track.masks[frame] for frame in wanted if track.masks[frame] != empty_mask(video.size)}
-        return given if len(given) < len(stretch) else {}
-
     for source in sources:
         _check_source(video, source)
         check_room(video.id, video.size, len(video), len(source.tracks), soft_masks)
         for track in source.tracks:
-            if given := references(source, track):
+            if given := _references(source, track, stretch, every_mask):
                 growing[tuple(given.items())] = GrownTrack(video.size, stretch, given, None, soft_masks)
     jobs = [
         _job(stretch, {frame: decode_mask(mask, video.size).astype(np.uint8) for frame, mask in given})
@@ -93,7 +115,7 @@ def propagate_tracks(
     _propagate(propagator, video, stretch, jobs, [[track] for track in growing.values()], progress)
 
     def propagated(source: VideoMasks, track: MaskTrack) -> MaskTrack:
-        given = references(source, track)
+        given = _references(source, track, stretch, every_mask)
         if not given:
             return track if soft_masks is None else _with_soft_masks(track, soft_masks)
         key_frame = track.key_frame if track.key_frame in given else min(given)
@@ -206,6 +228,17 @@ def _with_soft_masks(track: MaskTrack, longest: int) -> MaskTrack:
     return replace(track, soft=soft_from_probabilities(masks, longest))
 
 
+def _references(source: VideoMasks, track: MaskTrack, stretch: range, every_mask: bool) -> dict[int, bytes]:
+    """The masks that a track is propagated from, by their frames; none where there is nothing to propagate."""
+    wanted = stretch if every_mask else {_key_frame(source, track)} & {*stretch}
+    given = {frame: track.masks[frame] for frame in wanted if track.masks[frame] != empty_mask(source.size)}
+    return given if len(given) < len(stretch) else {}
+
+
+def _part(video: Video, stretch: range) -> Frames:
+    return video if len(stretch) == len(video) else Stretch(video, stretch)
+
+
 def _job(stretch: range, labels: Mapping[int, NDArray[np.integer]]) -> Job:
     """A job for the frames of a stretch, which are counted from its first."""
     first, *more = labels
@@ -227,8 +260,7 @@ def _propagate(
     check_memory(propagator, video, [len(objects) for objects in tracks], max(map(len, references)))
     twice = sum(frames[-1] - frames[0] + 1 - len(frames) for frames in references)
     total = sum(len(stretch) - len(frames) for frames in references) + twice
-    frames = video if len(stretch) == len(video) else Stretch(video, stretch)
-    for done, found in enumerate(propagator.propagate(frames, jobs), start=1):
+    for done, found in enumerate(propagator.propagate(_part(video, stretch), jobs), start=1):
         for track in tracks[found.job]:
             track.add(found)
         progress(done, total)

@@ -1,6 +1,6 @@
 """What a propagator is asked, and what it answers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from program_kit.errors import InputError
 from program_kit.prompts import Prompt
 
-__all__ = ["Frames", "Job", "LimitedPropagator", "PromptedPropagator", "PropagatedFrame", "Propagator"]
+__all__ = [
+    "ExpectingPropagator",
+    "Frames",
+    "Job",
+    "LimitedPropagator",
+    "PromptedPropagator",
+    "PropagatedFrame",
+    "Propagator",
+]
 
 
 class Frames(Protocol):
@@ -147,6 +155,19 @@ class LimitedPropagator(Protocol):
 
         Raises:
             InputError: there is not; says how many fit.
+        """
+        ...
+
+
+@runtime_checkable
+class ExpectingPropagator(Protocol):
+    """A propagator that can read a video while it works on another one; others need not say anything."""
+
+    def expect(self, begin: Callable[[], tuple[Frames, int]], /) -> None:
+        """Begin to read the video that `propagate` gets next. Faults in it are left for then.
+
+        Args:
+            begin: gives its frames, and the first of them that a job refers to; called by a thread.
         """
         ...
 

@@ -24,6 +24,7 @@ from program_kit.progress import ProgressCallback
 from program_kit.prompts import Prompt, parse_prompts, read_prompts
 from program_kit.propagation import (
     check_memory,
+    expect_tracks,
     propagate_labels,
     propagate_prompts,
     propagate_tracks,
@@ -116,25 +117,8 @@ class PropagatorWork:
             _check_dataset(run, data)
         wanted = [(path, self._manifest_of(run, data, path)) for run, path in zip(sources, out, strict=True)]
 
-        def load() -> Process:
-            propagator: Any = self.program.load(self.request)  # a PromptedPropagator where the program says so
-
-            def process(video: Video, progress: ProgressCallback, details: Json) -> Sequence[VideoMasks]:
-                frames, prompts = self._asked(details)
-                if prompts:
-                    found = propagate_prompts(propagator, video, prompts, progress, self.soft_masks, frames=frames)
-                    return [found] * len(sources)
-                masks = [run.read(video.id) for run in sources]
-                if not self.every_mask:
-                    _tell_of_tracks_that_stay(masks, frames)
-                return propagate_tracks(
-                    propagator, video, masks, progress, self.soft_masks, frames=frames, every_mask=self.every_mask
-                )
-
-            return process
-
         outputs = OutputRuns.create(wanted, data, sources)
-        return run_videos(outputs, data, load, self.videos, self.program.error)
+        return run_videos(outputs, data, lambda: _RunsProcess(self, sources), self.videos, self.program.error)
 
     def propagate_masks(self, data: Dataset, masks: Mapping[int, Path], more_objects: bool, out: Path) -> int:
         """Propagate the objects of PNGs, by their frames, through one video; returns the exit code."""
@@ -154,7 +138,7 @@ class PropagatorWork:
             propagator = self._load_for(data.videos[data.name], [len(job.object_ids)], len(labels))
 
             def process(video: Video, progress: ProgressCallback, details: Json) -> Sequence[VideoMasks]:
-                frames, _ = self._asked(details)
+                frames, _ = self.asked(details)
                 found = propagate_labels(
                     propagator, video, first, key_frame, progress, self.soft_masks, more=job.more, frames=frames
                 )
@@ -186,7 +170,7 @@ class PropagatorWork:
             propagator: Any = self._load_for(video, [1] * len(prompts))  # a PromptedPropagator, as the program says
 
             def process(video: Video, progress: ProgressCallback, details: Json) -> Sequence[VideoMasks]:
-                frames, asked = self._asked(details)
+                frames, asked = self.asked(details)
                 wanted = asked or prompts
                 return [propagate_prompts(propagator, video, wanted, progress, self.soft_masks, frames=frames)]
 
@@ -195,7 +179,7 @@ class PropagatorWork:
         outputs = OutputRuns.create([(out, self._manifest(data, source))], data)
         return run_videos(outputs, data, load, self.videos, self.program.error)
 
-    def _asked(self, details: Json) -> tuple[slice, dict[str, Prompt]]:
+    def asked(self, details: Json) -> tuple[slice, dict[str, Prompt]]:
         """The frames to make, and the prompts to start from; none where masks are given.
 
         Raises:
@@ -242,6 +226,34 @@ class PropagatorWork:
             settings=settings | self.request.weights.settings,
             dataset=data.identity,
         )
+
+
+class _RunsProcess:
+    """Propagates the key frames of several runs, video by video; the next one is read ahead."""
+
+    def __init__(self, work: PropagatorWork, sources: Sequence[MaskRun]):
+        self._work = work
+        self._sources = sources
+        self._propagator: Any = work.program.load(work.request)  # a PromptedPropagator where the program says so
+
+    def __call__(self, video: Video, progress: ProgressCallback, details: Json) -> Sequence[VideoMasks]:
+        work = self._work
+        frames, prompts = work.asked(details)
+        if prompts:
+            found = propagate_prompts(self._propagator, video, prompts, progress, work.soft_masks, frames=frames)
+            return [found] * len(self._sources)
+        masks = self._masks(video)
+        if not work.every_mask:
+            _tell_of_tracks_that_stay(masks, frames)
+        return propagate_tracks(
+            self._propagator, video, masks, progress, work.soft_masks, frames=frames, every_mask=work.every_mask
+        )
+
+    def expect(self, video: Video) -> None:
+        expect_tracks(self._propagator, video, lambda: self._masks(video), self._work.frames, self._work.every_mask)
+
+    def _masks(self, video: Video) -> list[VideoMasks]:
+        return [run.read(video.id) for run in self._sources]
 
 
 def _check_dataset(run: MaskRun, data: Dataset) -> None:

@@ -125,6 +125,7 @@ class _Loop:
         self._process: Process | None = None
         self._progress = progress
         self._failures: dict[str, str] = {}
+        self._begun: Video | None = None  # the video that is being read ahead
 
     def go(self, orders: Iterable[Order]) -> int:
         """Process videos; of a list, the next one is read while one is worked on."""
@@ -160,14 +161,20 @@ class _Loop:
         """Let the next video be read already."""
         if isinstance(process, ReadsAhead):
             with suppress(DatasetError):  # the same error is raised again, and reported, in its turn
-                process.expect(self._dataset.videos[video])
+                self._begun = self._dataset.videos[video]
+                process.expect(self._begun)
+
+    def _video(self, video: str) -> Video:
+        """A video of the data set; the very one that is being read ahead, if it is this one."""
+        begun, self._begun = self._begun, None
+        return begun if begun is not None and begun.id == video else self._dataset.videos[video]
 
     def _work(self, order: Order) -> _Work | None:
         """What there is to do for an order; None if it is done."""
         if order.video not in self._dataset.videos:
             hint = "; an order is a JSON object with the key `video`" if order.video.startswith("{") else ""
             raise DatasetError(f"{self._dataset.name} has no video {order.video!r:.80}{hint}")
-        source = self._dataset.videos[order.video]
+        source = self._video(order.video)
         if not order.details and self._outputs.have(source):
             return None
         if faults := source.check():

@@ -71,6 +71,13 @@ class Stretch:
         self._video = video
         self._frames = frames
 
+    def __eq__(self, other: object) -> bool:
+        same_kind = isinstance(other, Stretch)
+        return same_kind and (self._video, self._frames) == (other._video, other._frames)
+
+    def __hash__(self) -> int:
+        return hash((self._video, self._frames))
+
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of every frame."""
