@@ -19,7 +19,8 @@ from fusion_core.conversion.conversion import Request
 from fuzzing import Attack, changed, command
 from mask_interchange import DatasetError, open_dataset
 from mask_interchange.dataset_formats.ref_davis17 import FILES, TEXTS
-from mask_interchange.ground_truth import read_mask_lists
+from mask_interchange.ground_truth import mask_lists
+from mask_interchange.json_files import read_json
 from PIL import Image
 from rvos_evaluation.errors import EvaluationError
 from rvos_evaluation.truth_check import TruthCheck
@@ -85,7 +86,7 @@ def mask_files(folder: Path) -> list[Path]:
 
 def use_masks(path: Path) -> None:
     """Every list, whatever the others are."""
-    for masks in read_mask_lists(path).values():
+    for masks in mask_lists(*read_json(path)).values():
         with suppress(DatasetError):
             masks.counts()
 
