@@ -40,8 +40,9 @@ def test_any_other_program_is_looked_up(tmp_path, monkeypatch):
         find_program(["theirs"])
 
 
-def test_outside_a_checkout_programs_are_those_on_the_path(monkeypatch):
+def test_outside_a_checkout_programs_are_those_on_the_path(tmp_path, monkeypatch):
     monkeypatch.setattr(environments, "_packages_by_script", dict)
+    monkeypatch.setenv("PATH", str(tmp_path))  # `uv run --package soc` puts `soc-infer` beside nox
     with pytest.raises(ProgramError, match=r"no program 'soc-infer' on the PATH$"):
         find_program(["soc-infer"])
     assert Path(find_program(["fusion-core"]).command[0]).name == "fusion-core"  # installed beside this one
