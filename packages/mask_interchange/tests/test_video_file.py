@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mask_interchange import DatasetError, open_video, video_cursor, video_file, video_index
 from mask_interchange.video_file import VideoFile
+from mask_interchange.video_stream import Damage
 
 
 def picture(i: int, height: int = 48, width: int = 64) -> np.ndarray:
@@ -371,8 +372,55 @@ def test_a_frame_that_the_packets_promise_needs_no_index(tmp_path, name):
 
 def test_a_promise_that_is_broken_is_told(tmp_path):
     video = VideoFile(with_a_broken_packet(tmp_path), "skip")
-    video.read_early(20)
+    video.read_early(38)
     assert not video.keeps_promises()
+
+
+def test_a_file_whose_packets_promise_nothing_breaks_no_promise(tmp_path):
+    path = write_video(tmp_path / "raw.264", 20)
+    video = VideoFile(path)
+    assert number_of(video.read_early(12)) == 12
+    assert video.keeps_promises()
+
+
+def test_a_transport_stream_with_b_frames_is_read_from_key_frames(tmp_path, starts):
+    video = VideoFile(write_video(tmp_path / "v.ts", 41, bf="2", g="10"))
+    video.index.grow()
+    wanted = [35, 12, 25, 38, 14]
+    assert [number_of(video.read(i)) for i in wanted] == wanted
+    assert starts.count(None) == 1
+    assert not video.index.unreachable
+
+
+def test_what_is_no_error_of_ffmpeg_ends_the_index_with_an_error(tmp_path, monkeypatch):
+    video = VideoFile(write_video(tmp_path / "v.mp4", 5))
+
+    def odd(frame):
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(video_index, "checksum", odd)
+    for _ in range(2):
+        with pytest.raises(DatasetError, match=r"v\.mp4: cannot be read: RuntimeError\('odd'\)"):
+            video.index.grow()
+
+
+def test_a_stream_that_appears_while_the_file_is_read_is_damage():
+    damage = Damage()
+    assert damage.attempt(lambda: [][0]) is None  # what PyAV does at the end of such a file
+    assert damage.broken == 1
+
+
+def test_a_file_that_vanished_is_an_error_every_time(tmp_path):
+    path = write_video(tmp_path / "v.mp4", 60, g="10")
+    video = VideoFile(path)
+    video.index.grow()
+    assert number_of(video.read(41)) == 41
+    path.unlink()
+    for i in (2, 55, 12, 33):  # the first one is read from the start, so the file is opened anew
+        with pytest.raises(DatasetError, match="not a readable video"):
+            video.read(i)
+    write_video(path, 60, g="10")
+    assert number_of(video.read(12)) == 12
 
 
 @pytest.mark.parametrize("name", ["b-frames.mp4", "open-gop.mkv", "one-key-frame.mp4"])

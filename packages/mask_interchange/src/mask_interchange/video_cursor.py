@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_interchange.errors import DatasetError
-from mask_interchange.video_stream import Damage, following, opened, readable
+from mask_interchange.video_stream import Damage, Threads, following, opened, packets, readable
+
+SEEKS = 4  # tries to land at a key frame or before it
 
 
 class FrameOrder(Protocol):
@@ -34,6 +37,11 @@ class FrameOrder(Protocol):
         """Those of them to which seeking turned out to lead somewhere else; the cursor adds to it."""
         ...
 
+    @property
+    def threads(self) -> Threads:
+        """Those of a decoder, see `video_stream.opened`."""
+        ...
+
     def agrees(self, i: int, frame: av.VideoFrame) -> bool:
         """Whether a frame that was found behind a key frame is frame `i`."""
         ...
@@ -44,17 +52,22 @@ class PacketOrder:
 
     Args:
         path: the file. All of it is read.
+        threads: those of a decoder, see `video_stream.opened`.
 
     Attributes:
         stamps: time stamp of each frame, in ticks; none where the file does not tell them.
-        key_frames, unreachable: as in `FrameOrder`.
+        key_frames, unreachable, threads: as in `FrameOrder`.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, threads: Threads):
         self.unreachable: set[int] = set()
+        self.threads: Threads = threads
         with opened(path) as (container, stream):
-            packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
-            found = [(packet.pts, packet.is_keyframe) for packet in packets]
+            found = [
+                (packet.pts, packet.is_keyframe)
+                for packet in packets(container, stream, Damage())
+                if packet.size and not packet.is_discard
+            ]
         is_key = {stamp: key for stamp, key in found if stamp is not None}
         self.stamps = sorted(is_key) if len(is_key) == len(found) else []
         self.key_frames = [i for i, stamp in enumerate(self.stamps) if is_key[stamp]]
@@ -118,28 +131,43 @@ class Cursor:
         """Open the file anew: seeking to its start may lead somewhere else."""
         self.close()
         self._start = self.next = 0
-        self._frames: Iterator[av.VideoFrame] = iter(())  # if it cannot be opened
-        self._container, self._stream = self._open.enter_context(opened(self._path))
+        self._container, self._stream = self._open.enter_context(opened(self._path, self._order.threads))
         self._frames = following(self._container, self._stream, Damage())
 
     def _seek(self, key_frame: int) -> None:
-        stamp = self._order.stamps[key_frame]
-        assert stamp is not None  # of a key frame
-        with readable(self._path):
-            self._container.seek(stamp, stream=self._stream, backward=True)
-        self._frames = following(self._container, self._stream, Damage())
+        """Go on from a key frame, or from where seeking leads before it.
+
+        FFmpeg may land on an earlier one. In transport streams with B-frames it lands behind it; from the stamp of the
+        one before, it does not.
+        """
+        wanted = self._order.stamps[key_frame]
+        assert wanted is not None  # of a key frame
         self._start = self.next = key_frame
+        self._frames = iter(())
+        for stamp in self._stamps_before(key_frame):
+            with readable(self._path):
+                self._container.seek(stamp, stream=self._stream, backward=True)
+                frames = following(self._container, self._stream, Damage())
+                for frame in frames:
+                    if frame.pts == wanted:
+                        self._frames = chain((frame,), frames)
+                        return
+                    if frame.pts is None or frame.pts > wanted:
+                        break
+
+    def _stamps_before(self, key_frame: int) -> Iterator[int]:
+        """Time stamps to seek to for a key frame: its own, and those of a few before it."""
+        last = bisect_right(self._order.key_frames, key_frame) - 1
+        for k in range(last, max(last - SEEKS, -1), -1):
+            if (stamp := self._order.stamps[self._order.key_frames[k]]) is not None:
+                yield stamp
 
     def _following(self) -> av.VideoFrame | None:
         """The next frame; None if there is none, or it is another one than it should be."""
         with readable(self._path):
-            for frame in self._frames:
-                if self._start == 0:
-                    return frame
-                if self.next == self._start and frame.pts != self._order.stamps[self._start]:
-                    continue  # FFmpeg may land on an earlier key frame
-                return frame if self._order.agrees(self.next, frame) else None
-        return None
+            frame = next(self._frames, None)
+        is_right = frame is None or self._start == 0 or self._order.agrees(self.next, frame)
+        return frame if is_right else None
 
     def _key_frame_before(self, i: int) -> int:
         """The last frame up to `i` from which decoding can start."""
@@ -178,7 +206,12 @@ class RandomAccess:
         with self._lock:
             if i not in self._kept:
                 self._cursor = self._cursor or Cursor(self._path, self._order)
-                self._read_to(i, self._cursor)
+                try:
+                    self._read_to(i, self._cursor)
+                except BaseException:  # the next call opens the file anew
+                    self._cursor.close()
+                    self._cursor = None
+                    raise
             return self._kept[i].copy()
 
     def _read_to(self, i: int, cursor: Cursor) -> None:

@@ -20,7 +20,7 @@ from mask_interchange.files import file_sha256
 from mask_interchange.rle import Size
 from mask_interchange.video_cursor import Cursor, PacketOrder, RandomAccess
 from mask_interchange.video_index import Damaged, VideoIndex, check_same_size
-from mask_interchange.video_stream import opened, orientation, shown_size, sound
+from mask_interchange.video_stream import checksum, opened, orientation, shown_size, sound
 
 CACHE_BYTES = 96 * 2**20  # decoded frames kept for random access, one at least
 
@@ -44,6 +44,7 @@ class VideoFile:
         self.index = VideoIndex(path, damaged)
         self._known = RandomAccess(path, self.index, self._pixels, CACHE_BYTES)
         self._early: tuple[PacketOrder, RandomAccess] | None = None
+        self._early_checksums: dict[int, int] = {}
         self._lock = Lock()
         with opened(path):
             pass  # reports at once a file that is no video
@@ -97,15 +98,19 @@ class VideoFile:
 
     def keeps_promises(self) -> bool:
         """Whether `read_early` gave the right frames; lets the index grow to its end."""
-        stamps = self.index.grow().stamps
-        return self._early is None or self._early[0].stamps == stamps
+        checksums = self.index.grow().checksums
+        return all(checksums[i : i + 1] == [found] for i, found in self._early_checksums.items())
 
     def _as_promised(self) -> tuple[PacketOrder, RandomAccess]:
         with self._lock:
             if self._early is None:
-                promised = PacketOrder(self._path)
-                self._early = promised, RandomAccess(self._path, promised, self._pixels, CACHE_BYTES // 2)
+                promised = PacketOrder(self._path, self.index.threads)
+                self._early = promised, RandomAccess(self._path, promised, self._early_pixels, CACHE_BYTES // 2)
             return self._early
+
+    def _early_pixels(self, frame: av.VideoFrame, i: int) -> NDArray[np.uint8]:
+        self._early_checksums[i] = checksum(frame)
+        return self._pixels(frame, i)
 
     def frames(self, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
         """Frames start..stop-1 in order, decoded once and not kept."""

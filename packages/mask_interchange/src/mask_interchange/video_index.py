@@ -14,7 +14,7 @@ import av
 from mask_interchange.errors import DatasetError, MaskInterchangeError
 from mask_interchange.files import write_whole
 from mask_interchange.rle import Size, check_size
-from mask_interchange.video_stream import Damage, checksum, decoded, opened, orientation, shown_size
+from mask_interchange.video_stream import Damage, Threads, checksum, decoded, opened, orientation, shown_size
 
 Damaged = Literal["stop", "skip"]
 
@@ -32,6 +32,7 @@ class VideoIndex:
         pixel_aspect: width of a pixel, divided by its height, after rotation.
         damage: what is damaged or missing, in words; known at the end.
         is_complete: whether all frames are known.
+        threads: those of a decoder, see `video_stream.opened`.
     """
 
     def __init__(self, path: Path, damaged: Damaged):
@@ -44,6 +45,7 @@ class VideoIndex:
         self.pixel_aspect = Fraction(1)
         self.damage: str | None = None
         self.is_complete = False
+        self.threads: Threads = "SLICE" if damaged == "skip" else "AUTO"
         self._path = path
         self._damaged: Damaged = damaged
         self._file: Path | None = None
@@ -73,6 +75,9 @@ class VideoIndex:
                 except DatasetError as error:
                     self._failure = str(error)
                     raise
+                except Exception as error:  # nothing follows it: another call would wait for ever
+                    self._failure = f"{self._path}: cannot be read: {error!r}"
+                    raise DatasetError(self._failure) from error
         return self
 
     def keep_in(self, folder: Path) -> None:
@@ -90,7 +95,7 @@ class VideoIndex:
     def _first_pass(self) -> Iterator[int]:
         """Notes one frame after another; yields their numbers."""
         damage = Damage()
-        for i, frame in enumerate(decoded(self._path, damage=damage)):
+        for i, frame in enumerate(decoded(self._path, damage, self.threads)):
             self.tick = frame.time_base
             shown = shown_size(frame)
             if self.size is None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import av
 import numpy as np
@@ -24,6 +24,8 @@ from mask_interchange.rle import MAX_PIXELS, Size
 
 _MATROSKA_DURATION = re.compile(r"([0-9]{1,4}):([0-9]{2}):([0-9]{2}(?:\.[0-9]{1,9})?)")
 
+Threads = Literal["AUTO", "SLICE"]  # see `opened`
+
 V = TypeVar("V")
 
 # Demuxers that show text as pictures or read other files than the one given.
@@ -35,20 +37,25 @@ if int(av.__version__.split(".")[0]) < 19:
     _CAREFUL["metadata_errors"] = "replace"  # titles are often not UTF-8; PyAV 19 accepts that by itself
 
 
-def decoded(path: Path, damage: "Damage | None" = None) -> Generator[av.VideoFrame, None, None]:
+def decoded(path: Path, damage: "Damage", threads: Threads) -> Generator[av.VideoFrame, None, None]:
     """The decoder's frames from the start; notes what is lost."""
-    damage = damage or Damage()
-    with opened(path) as (container, stream):
+    with opened(path, threads) as (container, stream):
         yield from following(container, stream, damage)
         damage.end(container, stream)
 
 
 def following(container: InputContainer, stream: VideoStream, damage: "Damage") -> Iterator[av.VideoFrame]:
     """The decoder's frames from where the container is; notes what is lost."""
-    packets = container.demux(stream)
-    while (packet := damage.attempt(lambda: next(packets, None))) is not None:
-        damage.see(packet)
+    for packet in packets(container, stream, damage):
         yield from damage.attempt(packet.decode) or ()
+
+
+def packets(container: InputContainer, stream: VideoStream, damage: "Damage") -> Iterator[av.Packet]:
+    """The packets from where the container is, and an empty one at the end; notes what is lost."""
+    found = container.demux(stream)
+    while (packet := damage.attempt(lambda: next(found, None))) is not None:
+        damage.see(packet)
+        yield packet
 
 
 def sound(path: Path) -> Iterator[av.AudioFrame]:
@@ -61,8 +68,13 @@ def sound(path: Path) -> Iterator[av.AudioFrame]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(path: Path, threads: Threads = "AUTO") -> Iterator[tuple[InputContainer, VideoStream]]:
     """Context manager that yields a file's container and the video stream that players show.
+
+    Args:
+        path: the file.
+        threads: with `AUTO`, threads decode several frames together, which is faster. What they make of damaged frames
+            depends on which of them comes first; with `SLICE` it does not.
 
     Raises:
         DatasetError: the file is no video, or cannot be read.
@@ -73,7 +85,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         stream = _shown_stream(path, container)
         if stream.codec_context is None:
             raise DatasetError(f"{path}: the video is coded in a way that FFmpeg cannot decode; convert it")
-        stream.thread_type = "AUTO"
+        stream.thread_type = threads
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         yield container, stream
 
@@ -120,7 +132,7 @@ class Damage:
         """What `read` returns; None if FFmpeg cannot read it."""
         try:
             return read()
-        except FFmpegError:
+        except (FFmpegError, IndexError):  # PyAV 18 raises the latter where damage makes a stream appear
             self.broken += 1
             return None
 

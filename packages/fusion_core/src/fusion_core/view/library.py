@@ -90,8 +90,10 @@ class OpenVideo:
 
     def check(self) -> None:
         """Look for what is wrong with the video file; reads it to its end."""
-        self.problem = self._problem()
-        self.is_checked = True
+        try:
+            self.problem = self._problem()
+        finally:
+            self.is_checked = True
 
     def _problem(self) -> str | None:
         source = self.video.source

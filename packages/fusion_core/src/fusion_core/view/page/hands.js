@@ -2,6 +2,11 @@
 
 const $ = (id) => document.getElementById(id);
 
+function showHelp() {
+  $("help").showModal(); // focus goes to the button at its end
+  $("help").scrollTop = 0;
+}
+
 /** Listen to the user; `page` has what can be done. */
 export function listen(page) {
   const {
@@ -41,7 +46,7 @@ export function listen(page) {
     Enter: () => correcting.confirm(),
     Escape: () => tools.drop() || correcting.chooseTool("look"),
     "/": () => $("find").focus(),
-    "?": () => $("help").showModal(),
+    "?": showHelp,
   };
   for (let digit = 1; digit <= 9; digit++) {
     KEYS[digit] = () => {
@@ -100,7 +105,7 @@ export function listen(page) {
     clear: () => correcting.changeStretch("clear"),
     lock: () => correcting.changeStretch("lock"),
     unlock: () => correcting.changeStretch("unlock"),
-    "help-button": () => $("help").showModal(),
+    "help-button": showHelp,
   };
   for (const [id, action] of Object.entries(CLICKS)) $(id).addEventListener("click", () => state.video && action());
   for (const button of document.querySelectorAll("[data-tool]")) {
