@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
+from rvos_layers.encoders.bert_layers import Layer, draw_weights, padding_scores
 from rvos_layers.encoders.tokenizer import BERT
 from torch import Tensor, nn
-from torch.nn import functional
 
 from uninext.config import TextConfig
-
-INITIAL_STD = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,21 +46,20 @@ class TextEncoder(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        sizes = config.hidden_size, config.num_attention_heads, config.intermediate_size
+        made = (
+            Layer(*sizes, eps=config.layer_norm_eps, dropout=config.dropout) for _ in range(config.num_hidden_layers)
+        )
+        layers = nn.ModuleList(made)
         self.bert = nn.ModuleDict({"embeddings": Embeddings(config), "encoder": nn.ModuleDict({"layer": layers})})
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=INITIAL_STD)
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding) and module.padding_idx is not None:
-                nn.init.zeros_(module.weight[module.padding_idx].detach())
+        draw_weights(self)
 
     def forward(self, input_ids: Tensor, padding_mask: Tensor) -> EncodedText:
         """Encode token ids int64 [E, N] with padding_mask bool [E, N], True where padded; it influences no word."""
         words = self.bert["embeddings"](input_ids)
+        scores = padding_scores(padding_mask, words.dtype)
         for layer in self.bert["encoder"]["layer"]:  # pyright: ignore[reportGeneralTypeIssues, reportIndexIssue] - a list
-            words = layer(words, ~padding_mask[:, None, None])
+            words = layer(words, scores)
         return EncodedText(words, padding_mask)
 
 
@@ -82,53 +79,3 @@ class Embeddings(nn.Module):
         """Int64 [E, N] to [E, N, D]."""
         fixed = self.token_type_embeddings.weight[0] + self.position_embeddings.weight[: input_ids.shape[1]]
         return self.dropout(self.LayerNorm(self.word_embeddings(input_ids) + fixed))
-
-
-class Layer(nn.Module):
-    """Self-attention and a feed-forward part, post-norm."""
-
-    def __init__(self, config: TextConfig) -> None:
-        super().__init__()
-        width = config.hidden_size
-        self.attention = nn.ModuleDict({"self": SelfAttention(config), "output": Residual(config, width)})
-        self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, config.intermediate_size)})
-        self.output = Residual(config, config.intermediate_size)
-
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """[E, N, D] to the same shape; `seen` bool [E, 1, 1, N], True where there is a word."""
-        x = self.attention["output"](self.attention["self"](x, seen), x)
-        return self.output(functional.gelu(self.intermediate["dense"](x)), x)
-
-
-class SelfAttention(nn.Module):
-    """Attention of words to each other, without the projection after it."""
-
-    def __init__(self, config: TextConfig) -> None:
-        super().__init__()
-        self.num_heads = config.num_attention_heads
-        self.dropout = config.dropout
-        self.query, self.key, self.value = (nn.Linear(config.hidden_size, config.hidden_size) for _ in range(3))
-
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """[E, N, D] to the same shape."""
-        query, key, value = (
-            linear(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for linear in (self.query, self.key, self.value)
-        )
-        dropout = self.dropout if self.training else 0.0
-        read = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=dropout)
-        return read.transpose(1, 2).flatten(2)
-
-
-class Residual(nn.Module):
-    """A linear layer whose result is added to what came before, and normed."""
-
-    def __init__(self, config: TextConfig, inputs: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(inputs, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, x: Tensor, before: Tensor) -> Tensor:
-        """[..., inputs] and [..., D] to [..., D]."""
-        return self.LayerNorm(self.dropout(self.dense(x)) + before)
