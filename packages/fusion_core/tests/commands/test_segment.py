@@ -85,7 +85,7 @@ def test_the_outcome_as_json(clip, recipe, tmp_path):
 
 
 def test_the_runs_say_what_they_were_made_on(clip, recipe, tmp_path, monkeypatch):
-    """So that `view OUT` needs no more words; a damaged record is none."""
+    """So that `view OUT` and `export` need no more words; a damaged record is none."""
     out = tmp_path / "out"
     monkeypatch.chdir(tmp_path)
     assert segment(clip.relative_to(tmp_path), recipe, out, "--weights", "random:0").exit_code == 0
@@ -99,6 +99,9 @@ def test_the_runs_say_what_they_were_made_on(clip, recipe, tmp_path, monkeypatch
     assert shown.exit_code == 0, shown.output
     assert [expression.text for expression in served[0].video.expressions] == list(EXPRESSIONS)
     assert CliRunner().invoke(app, ["view", str(out), "--runs", str(out)]).exit_code == 2
+    (run, *_) = sorted(path.parent for path in (out / "runs").glob("*/run.json"))
+    exported = CliRunner().invoke(app, ["export", str(run), "--out", str(tmp_path / "cut-outs"), "--format", "rgba"])
+    assert exported.exit_code == 0, exported.output
     for text in ("{", '{"video": 3, "damaged": "stop"}', '{"video": "x", "damaged": "often"}', "[]"):
         (out / "runs" / ".recipe" / "source.json").write_text(text)
         assert recorded_source(out / "runs") is None

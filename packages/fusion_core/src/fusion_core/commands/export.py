@@ -55,21 +55,23 @@ def export(
 ) -> None:
     """Write the masks of a run in forms for people and other tools.
 
-    Forms from frames need the data set or the video that the run was made from. Exit code 1: some videos failed; the
-    rest are written.
+    Forms from frames need the data set or the video that the run was made from; beside the runs of `segment` and `run`
+    it is noted. Exit code 1: some videos failed; the rest are written.
     """
     from mask_interchange import MaskRun
     from mask_interchange.files import new_folder
 
     from fusion_core.rendering.forms import export_run, named_forms, needing_frames
+    from fusion_core.running.context import recorded_source
 
     forms = named_forms(formats)
     look = chosen_look(fps, font, audio, soft, feather)
     source = None
     if needed := needing_frames(forms):
-        if dataset is None and video is None:
+        recorded = recorded_source(run.absolute().parent) if dataset is None and video is None else None
+        if recorded is None and dataset is None and video is None:
             raise typer.BadParameter(f"{', '.join(needed)} needs the frames: give --dataset ROOT or --video PATH")
-        source = open_source(dataset, split, video, damaged=damaged)
+        source = recorded.open() if recorded else open_source(dataset, split, video, damaged=damaged)
     opened = MaskRun.open(run)
     chosen = _chosen(opened, videos)
     with new_folder(out) as unfinished:
