@@ -431,6 +431,8 @@ def test_a_stretch_is_read_from_the_key_frame_before_it(tmp_path, starts, name):
     assert starts == [None]
     video.index.grow()
     assert [number_of(frame) for frame in video.frames(33, 37)] == [33, 34, 35, 36]
+    before = [k for k in video.index.key_frames if 0 < k <= 33]
+    assert starts[1:] == [None, *before[-1:]]
     for k in video.index.key_frames:
         video.index.checksums[min(k + 4, 40)] ^= 1  # seeking leads to other frames, as it seems
     assert [number_of(frame) for frame in video.frames(33, 41)] == list(range(33, 41))

@@ -1,12 +1,10 @@
 """Frames and id maps to network size, probabilities back to video size."""
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from program_kit.torch.transfer import to_device
+from program_kit.torch.transfer import per_channel, to_device
 from torch import Tensor
 
 from cutie.config import STRIDE
@@ -59,7 +57,7 @@ class NetworkView:
         image = frame.permute(2, 0, 1)[None] / 255
         if self.inner != self.size:
             image = F.interpolate(image, self.inner, mode="bilinear", antialias=True)
-        return (F.pad(image, self.padding) - _per_channel(MEAN, frame.device)) / _per_channel(STD, frame.device)
+        return (F.pad(image, self.padding) - per_channel(MEAN, frame.device)) / per_channel(STD, frame.device)
 
     def labels(self, numbers: Tensor) -> Tensor:
         """Number maps uint8 [H, W] to [h, w] by nearest neighbour; the padding is background."""
@@ -75,9 +73,3 @@ class NetworkView:
         if self.inner == self.size:
             return inner
         return F.interpolate(inner[None], self.size, mode="bilinear", align_corners=False)[0]
-
-
-@lru_cache
-def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Float32 [3, 1, 1]; kept, because a GPU waits for numbers that it is sent."""
-    return torch.tensor(values, device=device)[:, None, None]

@@ -102,6 +102,9 @@ def test_the_runs_say_what_they_were_made_on(clip, recipe, tmp_path, monkeypatch
     (run, *_) = sorted(path.parent for path in (out / "runs").glob("*/run.json"))
     exported = CliRunner().invoke(app, ["export", str(run), "--out", str(tmp_path / "cut-outs"), "--format", "rgba"])
     assert exported.exit_code == 0, exported.output
+    for more in (["--split", "valid"], ["--damaged", "skip"]):
+        command = ["export", str(run), "--out", str(tmp_path / "more"), "--format", "rgba", *more]
+        assert "give --dataset ROOT or --video PATH" in " ".join(CliRunner().invoke(app, command).output.split())
     for text in ("{", '{"video": 3, "damaged": "stop"}', '{"video": "x", "damaged": "often"}', "[]"):
         (out / "runs" / ".recipe" / "source.json").write_text(text)
         assert recorded_source(out / "runs") is None

@@ -8,7 +8,6 @@ result (tests/test_propagate.py compares with plain calls).
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from program_kit.frame_reading import FeatureCache
 from program_kit.prepared_frames import EncodedFrames, PreparedFrames
 from program_kit.propagator import Frames
 from program_kit.torch.precision import ProductPrecision
-from program_kit.torch.transfer import to_device
+from program_kit.torch.transfer import per_channel, to_device
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize
@@ -30,7 +29,7 @@ from transformers import (
     Sam2VideoVideoProcessor,
 )
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (tuple(255 * value for value in values) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 ENCODING = 24  # masks at full size in float32 that the encoding of one memory takes room for, as measured
 OBJECTS_AT_ONCE = 8  # in one session, which encodes their memories as one batch: bounds memory, changes no result
 
@@ -77,13 +76,7 @@ def normalised(frame: Tensor, side: int) -> Tensor:
     """The same of a frame that is on the device already."""
     image = frame.permute(2, 0, 1)[None]
     resized = resize(image, [side, side], InterpolationMode.BILINEAR, antialias=True)
-    return (resized.float() - _per_channel(MEAN, frame.device)) / _per_channel(STD, frame.device)
-
-
-@lru_cache
-def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Values for 0..255, float32 [3, 1, 1]; kept, because a GPU waits for numbers that it is sent."""
-    return torch.tensor([255 * value for value in values], device=device)[:, None, None]
+    return (resized.float() - per_channel(MEAN, frame.device)) / per_channel(STD, frame.device)
 
 
 class FrameEncoder:

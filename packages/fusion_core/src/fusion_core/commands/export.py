@@ -68,8 +68,10 @@ def export(
     look = chosen_look(fps, font, audio, soft, feather)
     source = None
     if needed := needing_frames(forms):
-        recorded = recorded_source(run.absolute().parent) if dataset is None and video is None else None
-        if recorded is None and dataset is None and video is None:
+        is_named = dataset is not None or video is not None
+        is_described = split is not None or damaged != "stop"  # which says nothing of what is noted
+        recorded = None if is_named or is_described else recorded_source(run.absolute().parent)
+        if recorded is None and not is_named:
             raise typer.BadParameter(f"{', '.join(needed)} needs the frames: give --dataset ROOT or --video PATH")
         source = recorded.open() if recorded else open_source(dataset, split, video, damaged=damaged)
     opened = MaskRun.open(run)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +19,12 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+@lru_cache
+def per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers of the channels of an image, float32 [C, 1, 1]; kept, because a GPU waits for what it is sent."""
+    return torch.tensor(values, device=device)[:, None, None]
 
 
 def packed_bits(masks: Tensor) -> Tensor:
