@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from program_kit.torch.transfer import per_channel, to_device
+from program_kit.torch.transfer import constant, to_device
 from torch import Tensor
 
 from cutie.config import STRIDE
@@ -57,7 +57,8 @@ class NetworkView:
         image = frame.permute(2, 0, 1)[None] / 255
         if self.inner != self.size:
             image = F.interpolate(image, self.inner, mode="bilinear", antialias=True)
-        return (F.pad(image, self.padding) - per_channel(MEAN, frame.device)) / per_channel(STD, frame.device)
+        mean, std = (constant(values, frame.device)[:, None, None] for values in (MEAN, STD))
+        return (F.pad(image, self.padding) - mean) / std
 
     def labels(self, numbers: Tensor) -> Tensor:
         """Number maps uint8 [H, W] to [h, w] by nearest neighbour; the padding is background."""

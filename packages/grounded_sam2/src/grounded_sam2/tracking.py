@@ -17,7 +17,7 @@ from program_kit.frame_reading import FeatureCache
 from program_kit.prepared_frames import EncodedFrames, PreparedFrames
 from program_kit.propagator import Frames
 from program_kit.torch.precision import ProductPrecision
-from program_kit.torch.transfer import per_channel, to_device
+from program_kit.torch.transfer import constant, to_device
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize
@@ -76,7 +76,8 @@ def normalised(frame: Tensor, side: int) -> Tensor:
     """The same of a frame that is on the device already."""
     image = frame.permute(2, 0, 1)[None]
     resized = resize(image, [side, side], InterpolationMode.BILINEAR, antialias=True)
-    return (resized.float() - per_channel(MEAN, frame.device)) / per_channel(STD, frame.device)
+    mean, std = (constant(values, frame.device)[:, None, None] for values in (MEAN, STD))
+    return (resized.float() - mean) / std
 
 
 class FrameEncoder:

@@ -1,13 +1,13 @@
 """From frames and expressions to network input."""
 
 import re
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from detectron2.data.transforms import ResizeShortestEdge
 from program_kit.origin import Origin
+from program_kit.torch.transfer import constant
 from rvos_layers.encoders.tokenizer import BERT, Tokenizer, named_encoder, tokenizer_name
 from torch import Tensor
 from torch.nn import functional
@@ -70,7 +70,7 @@ class FramePreprocessor:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Resized RGB [..., 3, h, w] in 0..255 to float32 [..., 3, H, W], padded with zeros to multiples of 32."""
-        mean, std = (_per_channel(values, pixels.device) for values in (self.config.mean, self.config.std))
+        mean, std = (constant(values, pixels.device)[:, None, None] for values in (self.config.mean, self.config.std))
         normalised = (pixels.float() - mean) / std
         height, width = pixels.shape[-2:]
         return functional.pad(normalised, (0, -width % SIZE_DIVISIBILITY, 0, -height % SIZE_DIVISIBILITY))
@@ -86,13 +86,6 @@ class FramePreprocessor:
         if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
             raise InputError(f"a frame must be an array uint8 [H, W, 3], found {frame.dtype} {list(frame.shape)}")
         return as_pixels(self.resize(frame))
-
-
-@lru_cache
-def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Float32 [3, 1, 1]; kept, because a GPU waits for numbers that it is sent."""
-    with torch.inference_mode(False):  # training may use them later
-        return torch.tensor(values, device=device)[:, None, None]
 
 
 def as_pixels(frame: npt.NDArray[np.uint8]) -> Tensor:

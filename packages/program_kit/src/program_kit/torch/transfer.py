@@ -22,9 +22,10 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 @lru_cache
-def per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Numbers of the channels of an image, float32 [C, 1, 1]; kept, because a GPU waits for what it is sent."""
-    return torch.tensor(values, device=device)[:, None, None]
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Float32 [n]; kept, because a GPU waits for numbers that it is sent."""
+    with torch.inference_mode(False):  # training may use them later
+        return torch.tensor(values, device=device)
 
 
 def packed_bits(masks: Tensor) -> Tensor:

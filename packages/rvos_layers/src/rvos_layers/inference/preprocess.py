@@ -1,12 +1,11 @@
 """Frames as the published models take them: resized and normalised."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
 from PIL import Image
-from program_kit.torch.transfer import to_device
+from program_kit.torch.transfer import constant, to_device
 from torch import Tensor
 
 from rvos_layers.errors import RVOSLayersError
@@ -53,12 +52,5 @@ def make_clip(frames: Sequence[np.ndarray], device: torch.device | str = "cpu") 
 
 def normalise(frames: Tensor) -> Tensor:
     """uint8[..., h, w, 3] RGB to float32[..., 3, h, w] of zero mean and unit deviation over ImageNet."""
-    mean, std = (_per_channel(values, frames.device) for values in (MEAN, STD))
+    mean, std = (constant(values, frames.device) for values in (MEAN, STD))
     return ((frames.float() / 255 - mean) / std).movedim(-1, -3)
-
-
-@lru_cache
-def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Float32[3]; kept, because a GPU waits for numbers that it is sent."""
-    with torch.inference_mode(False):  # training may use them later
-        return torch.tensor(values, device=device)
